@@ -1,0 +1,1 @@
+"""What every stage shares: languages, records, shards, text, jobs, configuration, console."""

@@ -1,0 +1,252 @@
+"""Strict configuration: a frozen dataclass filled from YAML and `a.b=c` overrides.
+
+Every mistake is reported with the file and line it was made on; unknown keys are refused.
+"""
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+import yaml
+
+from corpus.errors import UserError
+
+T = TypeVar("T")
+
+_EXECUTION_ONLY = "execution_only"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Place:
+    """Where a value was written, for messages."""
+
+    text: str
+    path: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class _Located(dict[str, Any]):
+    """A mapping that remembers on which line each of its keys stands."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places: dict[str, _Place] = {}
+
+
+def load_config(
+    config_class: type[T], file: Path | None = None, overrides: Sequence[str] = ()
+) -> T:
+    """Build a config from its defaults, then a YAML file, then `a.b=c` overrides.
+
+    Raises:
+        UserError: For a file that is not YAML, an unknown key, a value of the wrong type or out
+            of range; the message names file, line, key and the known keys.
+    """
+    tree = _read_yaml(file) if file is not None else _Located()
+    for override in overrides:
+        _apply_override(tree, override)
+    place = _Place(str(file) if file is not None else "--config")
+    built: T = _build(config_class, tree, place, ())
+    return built
+
+
+def dump_config(config: Any) -> str:
+    """Return a config as YAML, every field resolved, in the order of its declaration."""
+    return yaml.safe_dump(plain_config(config), sort_keys=False, allow_unicode=True)
+
+
+def execution_only(default: Any) -> Any:
+    """Declare a field that changes how fast or where a job runs, never what it writes.
+
+    Worker counts and devices are such: finished shards stay valid when they change.
+    """
+    return dataclasses.field(default=default, metadata={_EXECUTION_ONLY: True})
+
+
+def plain_config(config: Any) -> Any:
+    """Return a config as plain dictionaries, lists and scalars."""
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        return {
+            field.name: plain_config(getattr(config, field.name))
+            for field in dataclasses.fields(config)
+        }
+    if isinstance(config, Path):
+        return str(config)
+    if isinstance(config, Mapping):
+        return {str(key): plain_config(value) for key, value in config.items()}
+    if isinstance(config, list | tuple):
+        return [plain_config(value) for value in config]
+    return config
+
+
+def without_execution(config: Any, values: Any) -> Any:
+    """Return the plain `values` of a config less its execution-only fields."""
+    if not dataclasses.is_dataclass(config) or not isinstance(values, Mapping):
+        return values
+    kept = dict(values)
+    for field in dataclasses.fields(config):
+        if field.metadata.get(_EXECUTION_ONLY):
+            kept.pop(field.name, None)
+        elif field.name in kept:
+            kept[field.name] = without_execution(getattr(config, field.name), kept[field.name])
+    return kept
+
+
+def _read_yaml(file: Path) -> _Located:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"config file {file} does not exist") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"config file {file} cannot be read: {error}") from None
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark is not None else ""
+        problem = getattr(error, "problem", None) or error
+        raise UserError(f"{file}{line}: not valid YAML: {problem}") from None
+    if node is None:
+        return _Located()
+    tree = _construct(node, file)
+    if not isinstance(tree, _Located):
+        raise UserError(f"{file}:1: a config is a mapping of keys to values")
+    return tree
+
+
+def _construct(node: yaml.Node, file: Path) -> Any:
+    if isinstance(node, yaml.MappingNode):
+        tree = _Located()
+        for key_node, value_node in node.value:
+            key = str(key_node.value)
+            place = _Place(f"{file}:{key_node.start_mark.line + 1}")
+            if key in tree:
+                raise UserError(
+                    f"{place}: `{key}` is given twice; the first is at {tree.places[key]}"
+                )
+            tree[key] = _construct(value_node, file)
+            tree.places[key] = place
+        return tree
+    if isinstance(node, yaml.SequenceNode):
+        return [_construct(item, file) for item in node.value]
+    loader = yaml.SafeLoader("")
+    return loader.construct_object(node)  # type: ignore[no-untyped-call]
+
+
+def _apply_override(tree: _Located, override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise UserError(f"--config {override}: expected KEY=VALUE, for example a.b=3")
+    try:
+        value = yaml.safe_load(text) if text else ""
+    except yaml.YAMLError:
+        value = text
+    if isinstance(value, dict):
+        located = _Located()
+        located.update(value)
+        value = located
+    *parents, last = key.split(".")
+    for parent in parents:
+        child = tree.get(parent)
+        if not isinstance(child, _Located):
+            child = _Located()
+            tree[parent] = child
+            tree.places.setdefault(parent, _Place(f"--config {override}"))
+        tree = child
+    tree[last] = value
+    tree.places[last] = _Place(f"--config {override}")
+
+
+def _build(
+    config_class: type[Any], tree: Mapping[str, Any], place: _Place, path: tuple[str, ...]
+) -> Any:
+    hints = typing.get_type_hints(config_class)
+    fields = {field.name: field for field in dataclasses.fields(config_class) if field.init}
+    places = tree.places if isinstance(tree, _Located) else {}
+    values = {}
+    for key, value in tree.items():
+        here = places.get(key, place)
+        if key not in fields:
+            raise UserError(f"{here}: {_unknown_key(key, path, list(fields))}")
+        values[key] = _convert(hints[key], value, here, (*path, key))
+    missing = [
+        name
+        for name, field in fields.items()
+        if name not in values
+        and field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        names = ", ".join(f"`{'.'.join((*path, name))}`" for name in missing)
+        raise UserError(f"{place}: {names} must be given; it has no default")
+    try:
+        return config_class(**values)
+    except (UserError, ValueError) as error:
+        raise UserError(f"{place}: {error}") from None
+
+
+def _unknown_key(key: str, path: tuple[str, ...], known: list[str]) -> str:
+    where = f" in `{'.'.join(path)}`" if path else ""
+    near = difflib.get_close_matches(key, known, n=1)
+    guess = f" Did you mean `{near[0]}`?" if near else ""
+    return f"unknown key `{key}`{where}.{guess} Known: {', '.join(known)}."
+
+
+def _convert(hint: Any, value: Any, place: _Place, path: tuple[str, ...]) -> Any:
+    name = ".".join(path)
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        options = [option for option in get_args(hint) if option is not type(None)]
+        if value is None and len(options) < len(get_args(hint)):
+            return None
+        return _convert(options[0], value, place, path)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if not isinstance(value, Mapping):
+            raise UserError(f"{place}: `{name}` is a group of keys, not {value!r}")
+        return _build(hint, value, place, path)
+    if origin is tuple:
+        items = value if isinstance(value, list) else [value]
+        item_hint = get_args(hint)[0]
+        return tuple(
+            _convert(item_hint, item, place, (*path, str(i))) for i, item in enumerate(items)
+        )
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise UserError(f"{place}: `{name}` is a mapping, not {value!r}")
+        item_hint = get_args(hint)[1]
+        places = value.places if isinstance(value, _Located) else {}
+        return {
+            str(key): _convert(item_hint, item, places.get(key, place), (*path, str(key)))
+            for key, item in value.items()
+        }
+    if origin is typing.Literal:
+        if value not in get_args(hint):
+            known = ", ".join(str(option) for option in get_args(hint))
+            raise UserError(f"{place}: `{name}` is one of {known}; not {value!r}")
+        return value
+    return _scalar(hint, value, place, name)
+
+
+def _scalar(hint: Any, value: Any, place: _Place, name: str) -> Any:
+    if hint is Path and isinstance(value, str) and value:
+        return Path(value)
+    if hint is str and isinstance(value, str | int | float) and not isinstance(value, bool):
+        return str(value)
+    if hint is bool and isinstance(value, bool):
+        return value
+    if hint is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if hint is float and not isinstance(value, bool):
+        # YAML 1.1 reads `1e-4` as text; a person means the number.
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            pass
+    wanted = getattr(hint, "__name__", str(hint))
+    raise UserError(f"{place}: `{name}` takes a value of type {wanted}, not {value!r}")

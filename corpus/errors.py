@@ -1,0 +1,28 @@
+"""The three kinds of failure a person can do something about.
+
+Anything else that is raised is a bug or the environment and keeps its traceback.
+"""
+
+
+class TonguesError(Exception):
+    """Base of all expected failures; the message says what went wrong, where, and what to do."""
+
+    exit_code = 1
+
+
+class UserError(TonguesError):
+    """A mistake in a recipe or on the command line."""
+
+    exit_code = 2
+
+
+class DataError(TonguesError):
+    """Input data that cannot be used as it is."""
+
+    exit_code = 2
+
+
+class JobError(TonguesError):
+    """Some shards failed; the others are done and stay done."""
+
+    exit_code = 3

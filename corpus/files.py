@@ -1,0 +1,149 @@
+r"""Reading and writing files: whole or not at all, lines that end at `\n` only, checksums."""
+
+import gzip
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, BinaryIO
+
+import zstandard
+
+from corpus.errors import DataError, UserError
+
+_CHUNK_BYTES = 1 << 20
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path` that replaces it when the block succeeds.
+
+    A reader never sees a half-written file: the data are flushed to disk before the rename, and a
+    block that raises leaves `path` as it was and removes the temporary file. The directory is made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffixes stay last, since writers choose compression by them.
+    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON with a final newline, whole or not at all."""
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        DataError: If the file is missing or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist") from None
+    except ValueError as error:
+        raise DataError(f"{path} is not valid JSON: {error}") from None
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> int:
+    r"""Write lines as UTF-8, each ended by `\n`, compressed by suffix; return how many.
+
+    Raises:
+        ValueError: If a line contains `\n`, which would shift every line after it.
+    """
+    count = 0
+    with atomic_path(path) as temporary, open_binary(temporary, "wb") as file:
+        for line in lines:
+            if "\n" in line:
+                raise ValueError(f"line {count + 1} for {path} contains a newline: {line[:80]!r}")
+            file.write(line.encode("utf-8", "replace") + b"\n")
+            count += 1
+    return count
+
+
+@contextmanager
+def open_binary(path: Path, mode: str = "rb") -> Iterator[IO[bytes]]:
+    """Open a plain, `.gz` or `.zst` file for reading (`rb`) or writing (`wb`) of plain bytes."""
+    if mode == "rb" and not path.exists():
+        raise UserError(f"{path} does not exist")
+    with path.open(mode) as raw:
+        if path.suffix == ".gz":
+            # No name and no time in the header, so that equal content gives equal bytes.
+            with gzip.GzipFile(filename="", fileobj=raw, mode=mode, mtime=0) as compressed:
+                yield compressed
+        elif path.suffix == ".zst" and mode == "rb":
+            with zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True) as stream:
+                yield stream  # type: ignore[misc]
+        elif path.suffix == ".zst":
+            with zstandard.ZstdCompressor().stream_writer(raw, closefd=False) as writer:
+                yield writer  # type: ignore[misc]
+        else:
+            yield raw
+
+
+class Lines:
+    r"""The lines of a byte stream as text, ended by `\n` only, read as they come.
+
+    Invalid UTF-8 becomes U+FFFD and is counted, never raised; a `\r` before the end is dropped.
+    U+2028, U+0085 and form feeds are text, where `str.splitlines` would shift every line after.
+
+    Attributes:
+        invalid_lines: Lines so far that were not valid UTF-8.
+    """
+
+    def __init__(self, stream: BinaryIO | IO[bytes]) -> None:
+        self._stream = stream
+        self.invalid_lines = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for raw in self._stream:
+            line = raw.removesuffix(b"\n").removesuffix(b"\r")
+            try:
+                yield line.decode("utf-8")
+            except UnicodeDecodeError:
+                self.invalid_lines += 1
+                yield line.decode("utf-8", "replace")
+
+
+def read_lines(path: Path) -> list[str]:
+    """Read all lines of a text file, plain, `.gz` or `.zst`; see `Lines` for what a line is.
+
+    Raises:
+        UserError: If the file does not exist.
+        DataError: If it is compressed and damaged.
+    """
+    try:
+        with open_binary(path) as stream:
+            return list(Lines(stream))
+    except (EOFError, gzip.BadGzipFile, zstandard.ZstdError, OSError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+
+
+def digest_file(path: Path) -> str:
+    """Return the BLAKE2b-128 digest of a file's content, in hex."""
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def stdin_lines() -> Lines:
+    """Return the lines of standard input."""
+    return Lines(sys.stdin.buffer)

@@ -1,0 +1,58 @@
+"""FLORES-200 in its official layout: `DIR/{dev,devtest}/<language>.{dev,devtest}`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from corpus.errors import DataError, UserError
+from corpus.files import read_lines
+from corpus.languages import check_language, is_language
+
+
+def split_languages(directory: Path, split: str) -> list[str]:
+    """Return the languages that a split has a file for, sorted.
+
+    Raises:
+        UserError: If there is no such split.
+    """
+    folder = directory / split
+    if not folder.is_dir():
+        raise UserError(
+            f"{directory} has no split `{split}`: {folder} is not a directory. FLORES-200's layout"
+            f" is {directory}/<split>/<language>.<split>."
+        )
+    languages = sorted(path.stem for path in folder.glob(f"*.{split}") if is_language(path.stem))
+    if not languages:
+        raise UserError(f"{folder} holds no file named <language>.{split}")
+    return languages
+
+
+def read_split(
+    directory: Path, split: str, languages: Sequence[str] | None = None
+) -> dict[str, list[str]]:
+    """Read a split for some languages, or for all that it has; lines are aligned.
+
+    Raises:
+        UserError: If the split or a language is missing.
+        DataError: If files differ in their number of lines.
+    """
+    available = split_languages(directory, split)
+    texts: dict[str, list[str]] = {}
+    for language in available if languages is None else languages:
+        if language not in available:
+            check_language(language)
+            raise UserError(f"{directory}/{split} has no file for `{language}`")
+        texts[language] = read_lines(directory / split / f"{language}.{split}")
+    _check_alignment(directory / split, texts)
+    return texts
+
+
+def _check_alignment(folder: Path, texts: dict[str, list[str]]) -> None:
+    if not texts:
+        return
+    first, first_lines = next(iter(texts.items()))
+    for language, lines in texts.items():
+        if len(lines) != len(first_lines):
+            raise DataError(
+                f"{folder}: {language} has {len(lines):,} lines and {first} has"
+                f" {len(first_lines):,}; the files of a split are line-aligned. Fetch it again."
+            )

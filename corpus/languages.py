@@ -1,0 +1,98 @@
+"""Languages and directions by FLORES-200 code.
+
+The table lists the 204 texts of FLORES-200 (https://github.com/facebookresearch/flores, README).
+Codes `qaa` to `qtz`, which ISO 639-3 reserves for private use, name the built-in constructed
+languages and may be used for a person's own.
+"""
+
+import difflib
+import functools
+import re
+from importlib import resources
+from typing import NamedTuple
+
+from corpus.errors import UserError
+
+_CODE = re.compile(r"[a-z]{3}_[A-Z][a-z]{3}")
+_PRIVATE_USE = re.compile(r"q[a-t][a-z]_[A-Z][a-z]{3}")
+
+UNKNOWN_LANGUAGE = "und"
+"""What an identifier answers where it is not sure (ISO 639-3 `und`)."""
+
+NO_LANGUAGE = "zxx"
+"""What it answers for text that is no language: code, digits, mojibake (ISO 639-3 `zxx`)."""
+
+
+class Language(NamedTuple):
+    """A language in one script."""
+
+    code: str
+    name: str
+
+    @property
+    def script(self) -> str:
+        """The ISO 15924 code of the script, as `Latn`."""
+        return self.code[4:]
+
+
+class Direction(NamedTuple):
+    """An ordered pair of languages: what is translated into what."""
+
+    source: str
+    target: str
+
+    def __str__(self) -> str:
+        return f"{self.source}-{self.target}"
+
+    @property
+    def reverse(self) -> "Direction":
+        """The direction from target to source."""
+        return Direction(self.target, self.source)
+
+
+@functools.cache
+def known_languages() -> dict[str, Language]:
+    """Return the languages of FLORES-200 by code, sorted."""
+    table = (resources.files("corpus") / "languages.tsv").read_text(encoding="utf-8")
+    rows = [line.split("\t") for line in table.split("\n")[1:] if line]
+    return {code: Language(code, name) for code, name in rows}
+
+
+def is_language(code: str) -> bool:
+    """Whether `code` is a FLORES-200 code or a private-use one."""
+    return code in known_languages() or _PRIVATE_USE.fullmatch(code) is not None
+
+
+def check_language(code: str) -> Language:
+    """Return the language of a code.
+
+    Raises:
+        UserError: If nobody knows the code; the message suggests the nearest ones.
+    """
+    if code in known_languages():
+        return known_languages()[code]
+    if _PRIVATE_USE.fullmatch(code):
+        return Language(code, f"private-use language {code}")
+    same_language = [known for known in known_languages() if known[:3] == code[:3]]
+    near = same_language or difflib.get_close_matches(code, known_languages(), n=3, cutoff=0.5)
+    guess = f" Did you mean {', '.join(f'`{other}`' for other in near)}?" if near else ""
+    shape = "" if _CODE.fullmatch(code) else " A code has the form `eng_Latn`."
+    raise UserError(f"`{code}` is not a FLORES-200 language code.{shape}{guess}")
+
+
+def parse_direction(text: str) -> Direction:
+    """Return the direction written as `eng_Latn-fra_Latn`.
+
+    Raises:
+        UserError: If it has another form or an unknown code.
+    """
+    source, hyphen, target = text.partition("-")
+    if not hyphen:
+        raise UserError(f"`{text}` is not a direction; write it as `eng_Latn-fra_Latn`")
+    return Direction(check_language(source).code, check_language(target).code)
+
+
+def parse_directions(text: str) -> list[Direction]:
+    """Return directions written as `A-B,C-D`, in order, each once."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    return list(dict.fromkeys(parse_direction(part) for part in parts))

@@ -1,0 +1,128 @@
+"""Receipts: what a finished shard was made from, and whether that still holds."""
+
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from corpus.errors import DataError, UserError
+from corpus.files import digest_file, read_json, write_json
+
+
+def describe_input(file: Path) -> dict[str, Any]:
+    """Return what a receipt says of an input file.
+
+    Raises:
+        DataError: If the file is not there.
+    """
+    if not file.is_file():
+        raise DataError(f"input {file} does not exist or is not a file")
+    stat = file.stat()
+    return {
+        "path": str(file),
+        "bytes": stat.st_size,
+        "modified_ns": stat.st_mtime_ns,
+        "blake2b": digest_file(file),
+    }
+
+
+def write_receipt(
+    path: Path,
+    *,
+    task: str,
+    arguments: Mapping[str, Any],
+    inputs: list[dict[str, Any]],
+    config: Any,
+    counts: Mapping[str, int],
+    outputs: Sequence[Path],
+    problem: str,
+    seconds: float,
+) -> None:
+    """Write the receipt of a finished shard; outputs are named as seen from the receipt.
+
+    So a directory can be moved as a whole and still be found done.
+    """
+    start = path.parent.resolve()
+    start.mkdir(parents=True, exist_ok=True)
+    write_json(
+        path,
+        {
+            "task": task,
+            "arguments": dict(arguments),
+            "inputs": inputs,
+            "config": config,
+            "versions": _versions(),
+            "counts": dict(counts),
+            "outputs": [os.path.relpath(output.resolve(), start) for output in outputs],
+            "problem": problem,
+            "seconds": round(seconds, 3),
+        },
+    )
+
+
+def is_done(
+    path: Path, *, arguments: Mapping[str, Any], inputs: Sequence[Path], config: Any
+) -> bool:
+    """Whether a receipt is there, matches, reports no damage, and its outputs exist.
+
+    Raises:
+        UserError: If it was made from other inputs, arguments or config; both are named.
+        DataError: If an input that it names is gone.
+    """
+    if not path.exists():
+        return False
+    receipt = read_json(path)
+    for key, value in {"config": config, "argument": dict(arguments)}.items():
+        recorded = receipt["config" if key == "config" else "arguments"]
+        current = json.loads(json.dumps(value))
+        if recorded != current:
+            raise UserError(
+                f"{path} was made with another {key}: {first_difference(recorded, current)}."
+                " Choose another output, or delete the receipt to redo this shard."
+            )
+    _check_inputs(path, receipt["inputs"], inputs)
+    if receipt["problem"]:
+        return False
+    return all((path.parent / output).exists() for output in receipt["outputs"])
+
+
+def _check_inputs(path: Path, recorded: list[dict[str, Any]], inputs: Sequence[Path]) -> None:
+    if len(recorded) != len(inputs):
+        raise UserError(
+            f"{path} was made from {len(recorded)} input files, and now there are {len(inputs)}."
+            " Choose another output, or delete the receipt to redo this shard."
+        )
+    for record, file in zip(recorded, inputs, strict=True):
+        if not file.is_file():
+            raise DataError(f"input {file} does not exist; {path} says that it was used before")
+        stat = file.stat()
+        if stat.st_size == record["bytes"] and stat.st_mtime_ns == record["modified_ns"]:
+            continue
+        digest = digest_file(file)
+        if digest != record["blake2b"]:
+            raise UserError(
+                f"{path} was made from {record['path']} with digest {record['blake2b']}, and"
+                f" {file} now has {digest}. Choose another output, or delete the receipt to redo"
+                " this shard."
+            )
+
+
+def first_difference(there: Any, here: Any, key: str = "") -> str:
+    """Return the first key in which two plain configs differ, with both values."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        for name in [*here, *there]:
+            if there.get(name) != here.get(name):
+                inner = f"{key}.{name}" if key else str(name)
+                return first_difference(there.get(name), here.get(name), inner)
+    return f"`{key}` is {there!r} there and {here!r} now"
+
+
+def _versions() -> dict[str, str]:
+    try:
+        version = importlib.metadata.version("tongues")
+    except importlib.metadata.PackageNotFoundError:
+        version = "not installed"
+    return {"tongues": version, "python": platform.python_version()}

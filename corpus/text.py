@@ -1,0 +1,97 @@
+"""Text as every stage sees it: one normalizer, one sentence key, scripts of a line."""
+
+import functools
+import hashlib
+import unicodedata
+from collections import Counter
+
+import regex
+
+# Controls, format characters without a meaning of their own in running text, and every kind of
+# space. ZWNJ and ZWJ (U+200C, U+200D) stay: Persian and Indic spelling need them.
+_SPACES = regex.compile(
+    r"[\s\p{Cc}\p{Zs}\p{Zl}\p{Zp}\ufeff\u200b\u2060\u00ad\u200e\u200f\u202a-\u202e\u2066-\u2069]+"
+)
+_DIGITS = regex.compile(r"\p{Nd}+")
+_NOT_TEXT = regex.compile(r"[^\p{L}\p{M}\p{N}]+")
+_CLUSTER_SCRIPTS = {
+    "Hans": frozenset({"Hani"}),
+    "Hant": frozenset({"Hani"}),
+    "Jpan": frozenset({"Hani", "Hira", "Kana"}),
+    "Hang": frozenset({"Hang"}),
+    "Kore": frozenset({"Hang", "Hani"}),
+}
+UNSPACED_SCRIPTS = frozenset({"Hans", "Hant", "Jpan", "Khmr", "Laoo", "Mymr", "Thai", "Tibt"})
+"""Scripts that put no space between words, so that words cannot be counted by splitting."""
+
+_SCRIPT_NAMES = {
+    "Arab": "Arabic", "Armn": "Armenian", "Beng": "Bengali", "Cyrl": "Cyrillic",
+    "Deva": "Devanagari", "Ethi": "Ethiopic", "Geor": "Georgian", "Grek": "Greek",
+    "Gujr": "Gujarati", "Guru": "Gurmukhi", "Hang": "Hangul", "Hani": "Han", "Hebr": "Hebrew",
+    "Hira": "Hiragana", "Kana": "Katakana", "Khmr": "Khmer", "Knda": "Kannada", "Laoo": "Lao",
+    "Latn": "Latin", "Mlym": "Malayalam", "Mymr": "Myanmar", "Olck": "Ol_Chiki", "Orya": "Oriya",
+    "Sinh": "Sinhala", "Taml": "Tamil", "Telu": "Telugu", "Tfng": "Tifinagh", "Thai": "Thai",
+    "Tibt": "Tibetan",
+}  # fmt: skip
+_SCRIPT_PATTERNS = {
+    code: regex.compile(rf"\p{{Script={name}}}") for code, name in _SCRIPT_NAMES.items()
+}
+
+
+def normalize(text: str) -> str:
+    """Return text in NFC with controls and all kinds of space as single spaces, stripped.
+
+    Idempotent. Letters, marks, digits, punctuation and joiners are kept as they are.
+    """
+    spaced: str = _SPACES.sub(" ", unicodedata.normalize("NFC", text))
+    return spaced.strip(" ")
+
+
+def sentence_key(text: str) -> str:
+    """Return what two copies of a sentence share: no case, no punctuation, all numbers as `0`.
+
+    Sentences from one template that differ in numbers only have the same key.
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    key: str = _NOT_TEXT.sub(" ", _DIGITS.sub("0", folded))
+    return key.strip()
+
+
+def sentence_hash(text: str) -> int:
+    """Return the 64-bit hash of a sentence's key, the same on every machine."""
+    digest = hashlib.blake2b(sentence_key(text).encode("utf-8", "replace"), digest_size=8)
+    return int.from_bytes(digest.digest(), "little")
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def script_of_character(character: str) -> str | None:
+    """Return the ISO 15924 code of a character's script; None for what all scripts share."""
+    for code, pattern in _SCRIPT_PATTERNS.items():
+        if pattern.match(character):
+            return code
+    return None
+
+
+def scripts_of(text: str) -> Counter[str]:
+    """Count the characters of a text by script (ISO 15924), shared ones left out.
+
+    Han characters count as `Hani`, whatever the language; see `script_parts`.
+    """
+    counts: Counter[str] = Counter()
+    for character, count in Counter(text).items():
+        script = script_of_character(character)
+        if script is not None:
+            counts[script] += count
+    return counts
+
+
+def script_parts(script: str) -> frozenset[str]:
+    """Return the scripts that a language's script code stands for: `Jpan` is Han and kana."""
+    return _CLUSTER_SCRIPTS.get(script, frozenset({script}))
+
+
+def script_share(text: str, script: str) -> float:
+    """Return the share of a text's letters that belong to a language's script, in [0, 1]."""
+    counts = scripts_of(text)
+    total = sum(counts.values())
+    return sum(counts[part] for part in script_parts(script)) / total if total else 0.0

@@ -1,0 +1,1 @@
+"""Scores of translations: spBLEU, chrF++, baselines, buckets, reports."""

@@ -1,0 +1,1 @@
+"""Language identification: train, calibrate, identify and measure with fastText."""

@@ -1,0 +1,1 @@
+"""From crawl shards to filtered bitext: sentences, embeddings, margin mining, filters."""

@@ -1,0 +1,1 @@
+"""Neural machine translation: vocabulary, curriculum, Mixture-of-Experts training, translation."""

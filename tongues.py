@@ -1,0 +1,127 @@
+"""The front door: `tongues lid|mining|nmt|eval|data …`.
+
+Each group is imported only when it is called, so that help and mistakes answer at once. This is
+also the one place that knows all rooms: where a stage needs another's model while it runs, its
+loader is handed in here.
+"""
+
+import errno
+import importlib
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from corpus.console import set_up_logging
+from corpus.errors import TonguesError
+
+if TYPE_CHECKING:
+    from corpus.protocols import LanguageIdentifier
+
+EXIT_BUG = 1
+EXIT_USER_MISTAKE = 2
+EXIT_INTERRUPTED = 130
+
+GROUPS = {
+    "data": ("corpus.cli", "Built-in constructed languages and test data."),
+    "lid": ("lid.cli", "Language identification: train, identify, measure."),
+    "mining": ("mining.cli", "Crawl shards to filtered bitext."),
+    "nmt": ("nmt.cli", "Vocabulary, Mixture-of-Experts training, translation."),
+    "eval": ("eval.cli", "spBLEU, chrF++, baselines, reports."),
+}
+
+EXTRAS = {"fasttext": "lid", "faiss": "mining", "fairseq2": "nmt", "sacrebleu": "eval"}
+"""The extra that brings a package some stage needs."""
+
+
+def load_identifier(path: Path) -> "LanguageIdentifier":
+    """Load a language identifier from its model directory; see `lid.model`."""
+    from lid.model import LanguageIdentifier as Trained
+
+    identifier: "LanguageIdentifier" = Trained.load(path)
+    return identifier
+
+
+class _StageGroups(click.Group):
+    """The stages as groups, each imported when it is called."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(GROUPS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in GROUPS:
+            return None
+        module = importlib.import_module(GROUPS[name][0])
+        group: click.Command = module.group
+        return group
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Stages"):
+            formatter.write_dl([(name, text) for name, (_, text) in GROUPS.items()])
+
+
+@click.group(cls=_StageGroups, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--verbose", is_flag=True, help="Say more on standard error.")
+@click.version_option(package_name="tongues")
+@click.pass_context
+def cli(context: click.Context, verbose: bool) -> None:
+    """Machine translation from web crawl shards to scored translations."""
+    set_up_logging(verbose)
+    # By its importable name, so that worker processes can load it too.
+    context.obj = {"load_identifier": importlib.import_module("tongues").load_identifier}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return its exit code.
+
+    0 done, 1 bug or environment, 2 the user's mistake, 3 some shards failed, 130 interrupted.
+    """
+    try:
+        result: Any = cli.main(arguments, prog_name="tongues", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.UsageError as error:
+        error.show()
+        return EXIT_USER_MISTAKE
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; run the same command again to go on", err=True)
+        return EXIT_INTERRUPTED
+    except TonguesError as error:
+        click.echo(f"error: {error}", err=True)
+        return error.exit_code
+    except ModuleNotFoundError as error:
+        return _report_missing_package(error)
+    except BrokenPipeError:
+        # The reader of our output left, as `head` does; say nothing more to it.
+        sys.stdout = Path("/dev/null").open("w")  # noqa: SIM115
+        return 0
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        click.echo(
+            f"error: the disk is full: {error}. Make room, then run the same command again;"
+            " finished shards are kept and nothing is half-written.",
+            err=True,
+        )
+        return EXIT_BUG
+    finally:
+        logging.shutdown()
+    return result if isinstance(result, int) else 0
+
+
+def _report_missing_package(error: ModuleNotFoundError) -> int:
+    package = (error.name or "").split(".")[0]
+    if package not in EXTRAS:
+        raise error
+    click.echo(
+        f"error: the package `{package}` is not installed; this stage needs"
+        f" `pip install 'tongues[{EXTRAS[package]}]'`",
+        err=True,
+    )
+    return EXIT_BUG
+
+
+if __name__ == "__main__":
+    sys.exit(main())
