@@ -1,0 +1,98 @@
+"""Commands of language identification."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from corpus.command import PATH, config_options, print_counts, print_json
+from corpus.console import format_table
+from corpus.files import stdin_lines
+from lid.config import MeasureConfig, TrainConfig
+
+if TYPE_CHECKING:
+    from typing import Any
+
+logger = logging.getLogger(__name__)
+
+
+@click.group()
+def group() -> None:
+    """Language identification: train, identify, measure."""
+
+
+@group.command()
+@click.option("--data", type=PATH, required=True, help="Directory of <language>.txt[.gz|.zst].")
+@click.option("--output", type=PATH, required=True, help="Model directory to write.")
+@config_options(TrainConfig)
+def train(data: Path, output: Path, config: TrainConfig) -> None:
+    """Train a model on labelled text: one file per language, a sentence per line."""
+    from lid.train import train as train_identifier
+
+    summary = train_identifier(data, output, config)
+    print_counts("lines", dict(summary.counts))
+
+
+@group.command()
+@click.option("--model", type=PATH, required=True, help="Model directory.")
+def identify(model: Path) -> None:
+    """Write `language<TAB>score` for each line of standard input."""
+    from lid.identify import identify_stream
+    from lid.model import LanguageIdentifier
+
+    identifier = LanguageIdentifier.load(model)
+    lines = stdin_lines()
+    counts: Counter[str] = Counter()
+    for prediction in identify_stream(lines, identifier, counts):
+        sys.stdout.write(f"{prediction.language}\t{prediction.score:.4f}\n")
+    sys.stdout.flush()
+    if lines.invalid_lines:
+        logger.warning(
+            "%d of %d lines were not valid UTF-8; their broken bytes were read as U+FFFD",
+            lines.invalid_lines,
+            counts.total(),
+        )
+
+
+@group.command()
+@click.option("--model", type=PATH, required=True, help="Model directory.")
+@click.option("--flores", type=PATH, required=True, help="Directory in FLORES-200's layout.")
+@click.option("--split", default="devtest", show_default=True, help="Split to measure on.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@config_options(MeasureConfig)
+def measure(model: Path, flores: Path, split: str, as_json: bool, config: MeasureConfig) -> None:
+    """Measure F1 and false-positive rate per language on a FLORES split."""
+    from lid.measure import measure as measure_model
+    from lid.model import LanguageIdentifier
+
+    identifier = LanguageIdentifier.load(model)
+    measured = measure_model(identifier, flores, split, config.confusions)
+    if as_json:
+        print_json(measured)
+    else:
+        click.echo(_format(measured))
+
+
+def _format(measured: dict[str, Any]) -> str:
+    columns = ["f1", "precision", "recall", "fpr", "n"]
+    rows = [
+        [language, *(scores[column] for column in columns)]
+        for language, scores in measured["languages"].items()
+    ]
+    parts = [format_table(["language", *columns], rows)]
+    if measured["confusions"]:
+        taken = [[c["language"], c["answer"], c["count"]] for c in measured["confusions"]]
+        parts.append(format_table(["language", "taken for", "lines"], taken))
+    if measured["languages_without_model"]:
+        parts.append(f"not known to the model: {' '.join(measured['languages_without_model'])}")
+    parts.append(
+        f"macro-F1 {measured['macro_f1']:.4f}, mean false-positive rate"
+        f" {measured['macro_fpr']:.5f} ({len(rows)} languages, {measured['lines']:,} lines;"
+        f" macro-F1 without thresholds {measured['closed']['macro_f1']:.4f})"
+    )
+    return "\n\n".join(parts)

@@ -1,0 +1,72 @@
+"""Text as the identifier sees it: one preparation for training and for use.
+
+Built on `corpus.text.normalize`. On top of it: lower case (an all-capitals text is the same
+language), digits folded, runs of scripts without spaces cut into four-character pieces (fastText
+has no other idea of a short context there), and the tokens that fastText reads as commands
+defused.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+
+import regex
+
+from corpus.text import UNSPACED_SCRIPTS, normalize, script_parts
+
+MAX_CHARACTERS = 2_000
+"""Longer lines are identified by their first characters; more text adds nothing."""
+
+PIECE_CHARACTERS = 4
+"""Length of the pieces of text without spaces (measured: .63 → .78 F1 on short text)."""
+
+_UNSPACED = sorted(set().union(*(script_parts(script) for script in UNSPACED_SCRIPTS)))
+_UNSEGMENTED = regex.compile(
+    "(?:(?:[" + "".join(rf"\p{{Script={code}}}" for code in _UNSPACED) + r"]\p{M}*)"
+    rf"{{{PIECE_CHARACTERS}}})(?=\S)"
+)
+_DIGITS = re.compile(r"\d+")
+_REPEATED_MARK = re.compile(r"([^\w\s])\1+")
+_LETTER = regex.compile(r"\p{L}")
+
+
+def prepare(line: str) -> str:
+    """Return the line as fastText shall see it: one line, tokens separated by single spaces.
+
+    Anything goes in: control characters, NUL, lone surrogates, megabytes. What comes out holds
+    no line break, no lone surrogate and none of fastText's own tokens; it may be empty.
+    """
+    text = line[:MAX_CHARACTERS]
+    if not text.isascii():
+        text = text.encode("utf-8", "replace").decode("utf-8")
+    text = normalize(text).lower()
+    text = _DIGITS.sub("0", text)
+    text = _REPEATED_MARK.sub(r"\1", text)
+    if not text.isascii():
+        text = _UNSEGMENTED.sub(r"\g<0> ", text)
+    # `__label__x` would be read as a label and `</s>` as the end of the line.
+    text = text.replace("__", "_ ").replace("</s>", " ")
+    return " ".join(text.split())
+
+
+def has_letters(text: str) -> bool:
+    """Say whether a text holds a letter of any script; without one it is no language."""
+    return _LETTER.search(text) is not None
+
+
+def has_script(text: str, script: str) -> bool:
+    """Say whether at least one character of a text belongs to a script.
+
+    Args:
+        text: Any text.
+        script: ISO 15924 code as in a language code; composites such as `Jpan` count as present
+            when one of their Unicode scripts is.
+    """
+    return _script_pattern(script).search(text) is not None
+
+
+@functools.cache
+def _script_pattern(script: str) -> regex.Pattern[str]:
+    members = sorted(script_parts(script))
+    return regex.compile("[" + "".join(rf"\p{{Script={code}}}" for code in members) + "]")
