@@ -40,7 +40,7 @@ def load_identifier(path: Path) -> "LanguageIdentifier":
     """Load a language identifier from its model directory; see `lid.model`."""
     from lid.model import LanguageIdentifier as Trained
 
-    identifier: "LanguageIdentifier" = Trained.load(path)
+    identifier: LanguageIdentifier = Trained.load(path)
     return identifier
 
 

@@ -136,7 +136,7 @@ def _construct(node: yaml.Node, file: Path) -> Any:
     if isinstance(node, yaml.SequenceNode):
         return [_construct(item, file) for item in node.value]
     loader = yaml.SafeLoader("")
-    return loader.construct_object(node)  # type: ignore[no-untyped-call]
+    return loader.construct_object(node)
 
 
 def _apply_override(tree: _Located, override: str) -> None:

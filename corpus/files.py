@@ -2,6 +2,7 @@ r"""Reading and writing files: whole or not at all, lines that end at `\n` only,
 
 import gzip
 import hashlib
+import io
 import json
 import os
 import sys
@@ -86,15 +87,51 @@ def open_binary(path: Path, mode: str = "rb") -> Iterator[IO[bytes]]:
         if path.suffix == ".gz":
             # No name and no time in the header, so that equal content gives equal bytes.
             with gzip.GzipFile(filename="", fileobj=raw, mode=mode, mtime=0) as compressed:
-                yield compressed
+                yield compressed  # type: ignore[misc]
         elif path.suffix == ".zst" and mode == "rb":
-            with zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True) as stream:
-                yield stream  # type: ignore[misc]
+            with io.BufferedReader(_ZstandardReader(raw), _CHUNK_BYTES) as stream:
+                yield stream
         elif path.suffix == ".zst":
             with zstandard.ZstdCompressor().stream_writer(raw, closefd=False) as writer:
-                yield writer  # type: ignore[misc]
+                yield writer
         else:
             yield raw
+
+
+class _ZstandardReader(io.RawIOBase):
+    """Plain bytes of a Zstandard file; raises EOFError where the file ends inside a frame.
+
+    `zstandard.stream_reader` ends there without a word, so that a truncated file reads as a
+    shorter one.
+    """
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        self._raw = raw
+        self._decompressor = zstandard.ZstdDecompressor().decompressobj()
+        self._compressed = b""
+        self._plain = b""
+        self._inside_frame = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._plain:
+            if self._decompressor.eof:
+                self._compressed = self._decompressor.unused_data
+                self._decompressor = zstandard.ZstdDecompressor().decompressobj()
+            self._compressed = self._compressed or self._raw.read(_CHUNK_BYTES)
+            if not self._compressed:
+                if self._inside_frame:
+                    raise EOFError("the file ends inside a Zstandard frame; it is truncated")
+                return 0
+            self._plain = self._decompressor.decompress(self._compressed)
+            self._compressed = b""
+            self._inside_frame = not self._decompressor.eof
+        count = min(len(buffer), len(self._plain))
+        buffer[:count] = self._plain[:count]
+        self._plain = self._plain[count:]
+        return count
 
 
 class Lines:

@@ -1,0 +1,93 @@
+"""Strict configuration: what is refused, and where the message says it stands."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from corpus.config import dump_config, execution_only, load_config, without_execution
+from corpus.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairs:
+    margin_threshold: float = 1.06
+    neighbors: int = 16
+
+    def __post_init__(self) -> None:
+        if self.neighbors < 1:
+            raise ValueError(f"`neighbors` is at least 1, not {self.neighbors}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    name: str
+    pairs: Pairs = field(default_factory=Pairs)
+    languages: tuple[str, ...] = ()
+    weights: dict[str, float] = field(default_factory=dict)
+    retrieval: Literal["max", "intersect"] = "max"
+    seed: int | None = None
+    workers: int = execution_only(2)
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_file_then_overrides_win_over_defaults(tmp_path: Path) -> None:
+    path = write(tmp_path, "name: a\npairs:\n  neighbors: 4\nlanguages: [eng_Latn]\n")
+    config = load_config(Stage, path, ["pairs.margin_threshold=1.2", "weights.x=1e-3"])
+    assert config.pairs == Pairs(margin_threshold=1.2, neighbors=4)
+    assert config.languages == ("eng_Latn",)
+    assert config.weights == {"x": 0.001}
+
+
+def test_unknown_key_is_refused_with_file_line_and_a_guess(tmp_path: Path) -> None:
+    path = write(tmp_path, "name: a\npairs:\n  neighbors: 4\n  margin_treshold: 1.1\n")
+    with pytest.raises(
+        UserError, match=r"tiny\.yaml:4: unknown key `margin_treshold` in `pairs`"
+    ) as e:
+        load_config(Stage, path)
+    assert "Did you mean `margin_threshold`?" in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: a\npairs:\n  neighbors: many\n", r"tiny\.yaml:3: `pairs\.neighbors` takes .* int"),
+        ("name: a\npairs: 3\n", r"tiny\.yaml:2: `pairs` is a group of keys"),
+        ("name: a\nname: b\n", r"tiny\.yaml:2: `name` is given twice; the first is at .*:1"),
+        ("name: a\nretrieval: best\n", r"tiny\.yaml:2: `retrieval` is one of max, intersect"),
+        ("name: [a\n", r"tiny\.yaml:2: not valid YAML"),
+        ("- a\n", r"tiny\.yaml:1: a config is a mapping"),
+        ("pairs: {}\n", r"tiny\.yaml: `name` must be given"),
+        ("name: a\npairs:\n  neighbors: 0\n", r"`neighbors` is at least 1, not 0"),
+        ("name: a\nseed: true\n", r"tiny\.yaml:2: `seed` takes"),
+    ],
+)
+def test_mistakes_name_their_place(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_config(Stage, write(tmp_path, text))
+
+
+def test_override_without_equals_is_refused() -> None:
+    with pytest.raises(UserError, match=r"--config name: expected KEY=VALUE"):
+        load_config(Stage, None, ["name"])
+
+
+def test_missing_file_is_a_users_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        load_config(Stage, tmp_path / "no.yaml")
+
+
+def test_dumped_config_loads_as_the_same_config(tmp_path: Path) -> None:
+    config = load_config(Stage, None, ["name=x", "languages=[a, b]", "seed=3"])
+    assert load_config(Stage, write(tmp_path, dump_config(config))) == config
+
+
+def test_execution_fields_do_not_count_as_identity() -> None:
+    config = load_config(Stage, None, ["name=x"])
+    assert "workers" not in without_execution(config, {"name": "x", "workers": 2})

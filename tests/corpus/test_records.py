@@ -1,0 +1,114 @@
+"""Bitext and FLORES files: what is read, and what is refused with its place."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from corpus.errors import DataError, UserError
+from corpus.files import write_lines
+from corpus.flores import read_split
+from corpus.languages import Direction
+from corpus.records import (
+    BITEXT_SCHEMA,
+    bitext_files,
+    labeled_text_files,
+    read_bitext,
+    write_bitext,
+    write_table,
+)
+
+PAIRS = pa.table(
+    {
+        "score": pa.array([1.25, 1.5], pa.float32()),
+        "source": ["a \u2028 b", "привет"],
+        "target": ["ب", "नमस्ते"],
+        "source_document": ["http://x/1", "http://x/2"],
+        "target_document": ["http://y/1", "http://y/2"],
+    },
+    schema=BITEXT_SCHEMA,
+)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".tsv", ".tsv.zst", ".tsv.gz"])
+def test_bitext_round_trips(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"eng_Latn-hin_Deva{suffix}"
+    write_bitext(path, PAIRS)
+    assert read_bitext(path).equals(PAIRS)
+
+
+def test_equal_tables_give_equal_bytes(tmp_path: Path) -> None:
+    for name in ("a.parquet", "b.parquet"):
+        write_table(tmp_path / name, PAIRS)
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+def test_headerless_tsv_is_source_and_target(tmp_path: Path) -> None:
+    write_lines(tmp_path / "x.tsv", ["one\tun", "two\tdeux\textra"])
+    assert read_bitext(tmp_path / "x.tsv").to_pydict() == {
+        "source": ["one", "two"],
+        "target": ["un", "deux"],
+    }
+
+
+def test_line_without_a_target_is_named(tmp_path: Path) -> None:
+    write_lines(tmp_path / "x.tsv", ["one\tun", "two"])
+    with pytest.raises(DataError, match=r"x\.tsv:2: 1 columns where a pair needs 2"):
+        read_bitext(tmp_path / "x.tsv")
+
+
+def test_file_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.parquet").write_bytes(b"PAR1 not really")
+    with pytest.raises(DataError, match="is not a readable Parquet file"):
+        read_bitext(tmp_path / "x.parquet")
+
+
+def test_parquet_without_a_column_is_refused(tmp_path: Path) -> None:
+    write_table(tmp_path / "x.parquet", PAIRS.drop_columns(["target"]))
+    with pytest.raises(DataError, match="lacks the columns target"):
+        read_bitext(tmp_path / "x.parquet")
+
+
+def test_bitext_directory_is_read_by_direction(tmp_path: Path) -> None:
+    write_bitext(tmp_path / "eng_Latn-hin_Deva.parquet", PAIRS)
+    write_lines(tmp_path / "eng_Latn-fra_Latn.tsv", ["a\tb"])
+    write_lines(tmp_path / "README.tsv", ["not bitext"])
+    assert list(bitext_files(tmp_path)) == [
+        Direction("eng_Latn", "fra_Latn"),
+        Direction("eng_Latn", "hin_Deva"),
+    ]
+    write_lines(tmp_path / "eng_Latn-hin_Deva.tsv", ["a\tb"])
+    with pytest.raises(UserError, match="twice"):
+        bitext_files(tmp_path)
+
+
+def test_empty_directories_say_what_is_expected(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="<source>-<target>"):
+        bitext_files(tmp_path)
+    with pytest.raises(UserError, match=r"<language>\.txt"):
+        labeled_text_files(tmp_path)
+
+
+def write_flores(tmp_path: Path, texts: dict[str, list[str]]) -> None:
+    for language, lines in texts.items():
+        write_lines(tmp_path / "dev" / f"{language}.dev", lines)
+
+
+def test_split_is_read_by_language(tmp_path: Path) -> None:
+    write_flores(tmp_path, {"eng_Latn": ["a\u2028b", "c"], "ben_Beng": ["ক", "খ"]})
+    assert read_split(tmp_path, "dev") == {"ben_Beng": ["ক", "খ"], "eng_Latn": ["a\u2028b", "c"]}
+    assert list(read_split(tmp_path, "dev", ["eng_Latn"])) == ["eng_Latn"]
+
+
+def test_files_of_different_length_are_refused(tmp_path: Path) -> None:
+    write_flores(tmp_path, {"eng_Latn": ["a", "b"], "ben_Beng": ["ক"]})
+    with pytest.raises(DataError, match="eng_Latn has 2 lines and ben_Beng has 1"):
+        read_split(tmp_path, "dev")
+
+
+def test_missing_split_and_language_are_named(tmp_path: Path) -> None:
+    write_flores(tmp_path, {"eng_Latn": ["a"]})
+    with pytest.raises(UserError, match="no split `test`"):
+        read_split(tmp_path, "test")
+    with pytest.raises(UserError, match="no file for `fra_Latn`"):
+        read_split(tmp_path, "dev", ["fra_Latn"])

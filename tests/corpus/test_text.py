@@ -1,0 +1,56 @@
+"""One normalizer, one key, scripts of five families of writing."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corpus.text import normalize, script_share, scripts_of, sentence_hash, sentence_key
+
+
+@given(st.text())
+def test_normalizing_twice_changes_nothing_more(text: str) -> None:
+    assert normalize(normalize(text)) == normalize(text)
+
+
+def test_spaces_controls_and_composition_are_settled() -> None:
+    assert normalize("  cafe\u0301\u00a0 au\u2028lait\x00\ufeff ") == "café au lait"
+
+
+def test_joiners_that_spelling_needs_are_kept() -> None:
+    assert normalize("می\u200cخواهم") == "می\u200cخواهم"
+    assert normalize("क्\u200dष") == "क्\u200dष"
+
+
+def test_key_ignores_case_punctuation_and_the_value_of_numbers() -> None:
+    assert sentence_key("In 1999, Ana saw 3 dogs!") == sentence_key("in 2024 ana SAW 17 dogs")
+    assert sentence_key("Ana saw dogs") != sentence_key("Ana saw cats")
+    assert sentence_key("०१२ कुत्ते") == sentence_key("९ कुत्ते")
+
+
+def test_key_keeps_combining_marks() -> None:
+    assert sentence_key("हिन्दी।") == "हिन्दी"
+
+
+def test_hash_is_the_same_on_every_machine() -> None:
+    # `printf 'hello world' | b2sum -l 64` prints the bytes 87 86 33 aa 32 a3 b1 50
+    assert sentence_hash("Hello, world!") == 0x50B1A332AA338687
+
+
+@pytest.mark.parametrize(
+    ("text", "script", "share"),
+    [
+        ("Hello, world 123", "Latn", 1.0),
+        ("Привет", "Cyrl", 1.0),
+        ("สวัสดี", "Thai", 1.0),
+        ("東京タワーは", "Jpan", 1.0),
+        ("東京タワーは", "Hans", 2 / 5),
+        ("ab гд", "Latn", 0.5),
+        ("123 !?", "Latn", 0.0),
+    ],
+)
+def test_share_of_a_script(text: str, script: str, share: float) -> None:
+    assert script_share(text, script) == pytest.approx(share)
+
+
+def test_scripts_are_counted_by_character() -> None:
+    assert scripts_of("aб1, ब") == {"Latn": 1, "Cyrl": 1, "Deva": 1}
