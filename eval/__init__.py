@@ -1,1 +1,1 @@
-"""Scores of translations: spBLEU, chrF++, baselines, buckets, reports."""
+"""Scoring: spBLEU, chrF++ and what surrounds them. Import modules by name, never `eval` bare."""
