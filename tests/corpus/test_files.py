@@ -1,6 +1,5 @@
 """Files appear whole or not at all, and lines end at newline only."""
 
-import gzip
 import hashlib
 import io
 from pathlib import Path
