@@ -20,6 +20,9 @@ LEVELS = (VERY_LOW, LOW, HIGH)
 
 ALL = "all"
 
+_PIVOT = "pivot"
+"""The language that all bitext shares; it has the most, so its level is high."""
+
 
 class Average(NamedTuple):
     """A plain mean over the directions of a bucket."""
@@ -49,6 +52,7 @@ def read_levels(path: Path) -> dict[str, str]:
     levels = {}
     for number, row in enumerate(rows[1:], 2):
         level = row[resource].lower().replace(" ", "_") if len(row) == len(header) else ""
+        level = HIGH if level == _PIVOT else level
         if level not in LEVELS:
             raise DataError(
                 f"{path}:{number}: resource is `{level}`; it must be one of {', '.join(LEVELS)}"

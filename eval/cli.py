@@ -45,3 +45,13 @@ def score(
     header = ["system", "metric", "bucket", "mean", "n", "missing"]
     click.echo(format_table(header, [list(entry) for entry in scores.averages]))
     click.echo(f"{output / 'scores.tsv'}, {output / 'report.html'}", err=True)
+
+
+@group.command()
+@click.option("--run", type=PATH, required=True, help="Directory of a whole pipeline run.")
+@click.option("--output", type=PATH, required=True, help="HTML file to write.")
+def report(run: Path, output: Path) -> None:
+    """Write one page about a whole run, and print its closing table."""
+    from eval.report import write_report
+
+    write_report(run, output)

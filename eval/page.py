@@ -42,6 +42,7 @@ th, td { padding: 6px 14px 6px 0; border-bottom: 1px solid var(--line); vertical
 tr:last-child td { border-bottom: 0; }
 td.number, th.number { text-align: right; }
 .sortable th { cursor: pointer; } .sortable th:hover { color: var(--accent); }
+.meter { height: 4px; border-radius: 2px; background: var(--accent); margin: 5px 0 0 auto; }
 .scroll { max-height: 460px; overflow: auto; }
 .missing { color: var(--warn); }
 .pill { display: inline-block; font-size: 12px; padding: 1px 9px; border-radius: 99px;
@@ -51,7 +52,7 @@ small { color: var(--soft); }
 svg { max-width: 100%; height: auto; display: block; }
 svg text { fill: var(--ink); font: 12px system-ui, "Noto Sans", sans-serif; }
 svg .soft { fill: var(--soft); } svg .bar { fill: var(--accent); } svg .base { fill: var(--base); }
-svg .rule { stroke: var(--line); } svg .tick { stroke: var(--ink); stroke-width: 2; }
+svg .rule { stroke: var(--base); } svg .tick { stroke: var(--ink); stroke-width: 2; }
 .sample { display: grid; grid-template-columns: 92px 1fr; gap: 2px 14px; padding: 12px 0;
   border-bottom: 1px solid var(--line); }
 .sample:last-child { border-bottom: 0; }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from corpus.languages import Direction
 from eval.charts import Bar, bars, heat_map
 from eval.hypotheses import COPY
 from eval.page import SORT_SCRIPT, escape, figure, page, section, table
@@ -22,36 +24,41 @@ def render_scores(scores: Scores) -> str:
     values = {(row.system, row.metric, row.direction): row.value for row in scores.rows}
     directions = sorted({row.direction for row in scores.rows})
     body = [_figures(scores, len(directions)), _warnings(scores)]
-    for metric in metrics:
-        for system in systems:
-            own = {pair: values[system, metric, pair] for pair in directions
-                   if (system, metric, pair) in values}  # fmt: skip
-            languages = sorted({code for pair in directions for code in pair})
-            if len(languages) <= _MAP_LANGUAGES:
-                cells = {(pair.source, pair.target): value for pair, value in own.items()}
-                body.append(
-                    section(
-                        f"{metric}, {system}",
-                        "Source languages down, target languages across; empty cells have no"
-                        " hypotheses.",
-                        heat_map(languages, languages, cells, low=0.0),
-                    )
-                )
-            items = [
-                Bar(str(pair), own.get(pair), values.get((COPY, metric, pair)))
-                for pair in directions
-            ]
-            body.append(
-                section(
-                    f"{metric} by direction, {system}",
-                    "The inner bar is the baseline that copies the source, where it was scored.",
-                    f'<div class="scroll">{bars(items)}</div>',
-                )
-            )
+    body += [
+        _system_section(values, directions, metric, system)
+        for metric in metrics
+        for system in systems
+    ]
     body.append(_averages(scores))
     body.append(_all_scores(scores))
     count = f"{len(systems)} system{'s' if len(systems) != 1 else ''}"
     return page("Scores", f"{count}, {len(directions)} directions", body, SORT_SCRIPT)
+
+
+def _system_section(
+    values: Mapping[tuple[str, str, Direction], float],
+    directions: Sequence[Direction],
+    metric: str,
+    system: str,
+) -> str:
+    own = {
+        pair: values[system, metric, pair]
+        for pair in directions
+        if (system, metric, pair) in values
+    }
+    items = [Bar(str(pair), own.get(pair), values.get((COPY, metric, pair))) for pair in directions]
+    parts = [f'<div class="scroll">{bars(items)}</div>']
+    languages = sorted({code for pair in directions for code in pair})
+    if len(languages) <= _MAP_LANGUAGES:
+        cells = {(pair.source, pair.target): value for pair, value in own.items()}
+        parts.append(heat_map(languages, languages, cells, low=0.0))
+    return section(
+        f"{metric}, {system}",
+        "Bars: a direction each; the inner bar is the baseline that copies the source, where it"
+        " was scored. Map: source languages down, target languages across; dashed cells have no"
+        " hypotheses.",
+        f'<div class="maps">{"".join(parts)}</div>',
+    )
 
 
 def _figures(scores: Scores, directions: int) -> str:
