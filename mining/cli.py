@@ -1,0 +1,135 @@
+"""`tongues mining …`: crawl shards to filtered bitext."""
+
+from pathlib import Path
+
+import click
+
+from corpus.command import PATH, config_options, print_counts, print_json
+from corpus.console import format_table
+from mining.config import (
+    EmbedConfig,
+    FilterConfig,
+    MineConfig,
+    SentencesConfig,
+    TrainEncoderConfig,
+    XsimConfig,
+)
+
+
+@click.group()
+def group() -> None:
+    """Crawl shards to filtered bitext."""
+
+
+@group.command()
+@click.argument("shards", nargs=-1, required=True, type=PATH)
+@click.option("--lid", type=PATH, required=True, help="Model directory of `tongues lid train`.")
+@click.option("--output", type=PATH, required=True, help="Directory of the sentences.")
+@config_options(SentencesConfig)
+@click.pass_context
+def sentences(
+    context: click.Context, shards: tuple[Path, ...], lid: Path, output: Path,
+    config: SentencesConfig,
+) -> None:  # fmt: skip
+    """Read crawl SHARDS and write their sentences by language, each once."""
+    from mining.sentences import run_sentences
+
+    load = context.obj["load_identifier"]
+    print_counts("sentences", run_sentences(shards, lid, output, config, load))
+
+
+@group.command()
+@click.option("--bitext", type=PATH, multiple=True, required=True, help="Pairs; may be repeated.")
+@click.option("--output", type=PATH, required=True, help="Encoder directory.")
+@config_options(TrainEncoderConfig)
+def train_encoder(bitext: tuple[Path, ...], output: Path, config: TrainEncoderConfig) -> None:
+    """Train a sentence encoder on <source>-<target> bitext or line-aligned <language>.txt."""
+    from mining.encoders.train import run_train_encoder
+
+    print_counts("train-encoder", dict(run_train_encoder(bitext, output, config).counts))
+
+
+@group.command()
+@click.option("--encoder", type=PATH, required=True, help="Encoder directory.")
+@click.option("--flores", type=PATH, required=True, help="Test set in the layout of FLORES-200.")
+@click.option("--split", default="devtest", show_default=True, help="Its split.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@config_options(XsimConfig)
+def xsim(encoder: Path, flores: Path, split: str, as_json: bool, config: XsimConfig) -> None:
+    """Measure the share of sentences that find another's translation."""
+    from mining.xsim import measure_xsim
+
+    measured = measure_xsim(encoder, flores, split, config)
+    if as_json:
+        print_json(measured.as_json())
+        return
+    rows = [*measured.pairs.items(), ("mean", measured.mean_error)]
+    click.echo(format_table(["direction", "error"], rows))
+
+
+@group.command()
+@click.option("--sentences", type=PATH, required=True, help="Directory of `mining sentences`.")
+@click.option("--encoder", type=PATH, required=True, help="Encoder directory.")
+@click.option("--output", type=PATH, required=True, help="Directory of the embeddings.")
+@click.option("--language", "languages", multiple=True, help="Only this one; may be repeated.")
+@config_options(EmbedConfig)
+def embed(
+    sentences: Path, encoder: Path, output: Path, languages: tuple[str, ...], config: EmbedConfig
+) -> None:
+    """Embed sentences, row by row."""
+    from mining.embed import run_embed
+
+    summary = run_embed(sentences, encoder, output, config, languages)
+    print_counts("embed", dict(summary.counts))
+
+
+@group.command()
+@click.option("--sentences", type=PATH, required=True, help="Directory of `mining sentences`.")
+@click.option("--embeddings", type=PATH, required=True, help="Directory of `mining embed`.")
+@click.option("--source", required=True, help="Source language.")
+@click.option("--target", required=True, help="Target language.")
+@click.option("--output", type=PATH, required=True, help="Bitext, .parquet or .tsv[.zst].")
+@config_options(MineConfig)
+def mine(
+    sentences: Path, embeddings: Path, source: str, target: str, output: Path, config: MineConfig
+) -> None:
+    """Find the sentences of two languages that are translations of each other."""
+    from mining.mine import run_mine
+
+    summary = run_mine(sentences, embeddings, source, target, output, config)
+    print_counts(f"mine {source}-{target}", dict(summary.counts))
+
+
+@group.command("filter")
+@click.option("--bitext", type=PATH, required=True, help="Mined bitext.")
+@click.option("--output", type=PATH, required=True, help="Bitext that is kept.")
+@click.option(
+    "--evaluation-sets", type=PATH, multiple=True,
+    help="Test sets in the layout of FLORES-200 whose sentences must not stay; may be repeated.",
+)  # fmt: skip
+@config_options(FilterConfig)
+def filter_bitext(
+    bitext: Path, output: Path, evaluation_sets: tuple[Path, ...], config: FilterConfig
+) -> None:
+    """Keep the pairs that pass all filters; count the others by reason."""
+    from mining.filter import run_filter
+
+    summary = run_filter(bitext, output, evaluation_sets, config)
+    print_counts(f"filter {bitext.name}", dict(summary.counts))
+
+
+@group.command()
+@click.option("--bitext", type=PATH, required=True, help="Directory of mined bitext.")
+@click.option("--gold", type=PATH, required=True, help="Directory of the pairs known to be there.")
+@click.option("--sentences", type=PATH, default=None, help="Adds the recall they allow at best.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def evaluate(bitext: Path, gold: Path, sentences: Path | None, as_json: bool) -> None:
+    """Compare mined pairs with pairs known to be in the shards."""
+    from mining.evaluate import evaluate_mining
+
+    result = evaluate_mining(bitext, gold, sentences)
+    if as_json:
+        print_json(result.as_json())
+        return
+    header = ["direction", *next(iter(result.pairs.values()))]
+    click.echo(format_table(header, [[key, *row.values()] for key, row in result.pairs.items()]))

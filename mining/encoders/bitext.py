@@ -1,0 +1,154 @@
+"""The sentence pairs an encoder is trained on, from any directions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from corpus.errors import DataError, UserError
+from corpus.files import read_lines
+from corpus.languages import Direction, check_language
+from corpus.records import bitext_files, labeled_text_files, read_bitext
+
+_PIVOT = "eng_Latn"
+_MAX_VALIDATION_PAIRS = 200
+Int64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPairs:
+    """Pairs as rows into one list of distinct sentences."""
+
+    sentences: list[str]
+    pairs: dict[Direction, Int64]
+    """Rows of source and target, [n, 2], per direction."""
+
+
+def training_files(directories: Sequence[Path]) -> tuple[Path, ...]:
+    """Return the files that `read_training_pairs` reads, in order."""
+    files: list[Path] = []
+    for directory in directories:
+        if _has_bitext(directory):
+            files += bitext_files(directory).values()
+        else:
+            files += labeled_text_files(directory).values()
+    return tuple(files)
+
+
+def _has_bitext(directory: Path) -> bool:
+    """Say whether a directory holds bitext rather than line-aligned texts."""
+    if not directory.is_dir():
+        raise UserError(f"bitext directory {directory} does not exist")
+    try:
+        bitext_files(directory)
+    except UserError:
+        labeled_text_files(directory)
+        return False
+    return True
+
+
+def read_training_pairs(directories: Sequence[Path]) -> TrainingPairs:
+    """Read all pairs of bitext directories and of directories of line-aligned texts.
+
+    Line-aligned languages are paired with English where it is among them, else with the first.
+
+    Raises:
+        UserError: If a directory is missing or holds neither.
+        DataError: If texts differ in length, or nothing is left to learn from.
+    """
+    rows: dict[str, int] = {}
+    found: dict[Direction, list[tuple[int, int]]] = {}
+    for directory in directories:
+        for direction, sources, targets in _read_directory(directory):
+            pairs = found.setdefault(direction, [])
+            for source, target in zip(sources, targets, strict=True):
+                if source.strip() and target.strip():
+                    pairs.append(
+                        (
+                            rows.setdefault(source, len(rows)),
+                            rows.setdefault(target, len(rows)),
+                        )
+                    )
+    arrays = {
+        direction: np.array(sorted(set(pairs)), np.int64)
+        for direction, pairs in sorted(found.items())
+        if pairs
+    }
+    if not arrays:
+        raise DataError(f"{', '.join(map(str, directories))}: no sentence pairs to train on")
+    return TrainingPairs(sentences=list(rows), pairs=arrays)
+
+
+def _read_directory(directory: Path) -> list[tuple[Direction, list[str], list[str]]]:
+    if _has_bitext(directory):
+        read = []
+        for direction, path in bitext_files(directory).items():
+            table = read_bitext(path)
+            columns = (table.column(name).to_pylist() for name in ("source", "target"))
+            sources, targets = columns
+            read.append((direction, sources, targets))
+        return read
+    texts = {
+        check_language(language).code: read_lines(path)
+        for language, path in labeled_text_files(directory).items()
+    }
+    pivot = _PIVOT if _PIVOT in texts else next(iter(texts))
+    for language, lines in texts.items():
+        if len(lines) != len(texts[pivot]):
+            raise DataError(
+                f"{directory}: {language} has {len(lines):,} lines and {pivot} has"
+                f" {len(texts[pivot]):,}; the texts of a directory are line-aligned"
+            )
+    return [
+        (Direction(pivot, language), texts[pivot], lines)
+        for language, lines in texts.items()
+        if language != pivot
+    ]
+
+
+def split_validation(
+    pairs: TrainingPairs, share: float, seed: int
+) -> tuple[dict[Direction, Int64], dict[Direction, Int64]]:
+    """Hold out a share of each direction's pairs; return what is left and what was held out."""
+    training, validation = {}, {}
+    for number, (direction, rows) in enumerate(pairs.pairs.items()):
+        order = np.random.default_rng((seed, number)).permutation(len(rows))
+        count = min(_MAX_VALIDATION_PAIRS, int(len(rows) * share))
+        validation[direction] = rows[order[:count]]
+        training[direction] = rows[order[count:]]
+    return training, validation
+
+
+def sampling_plan(
+    training: dict[Direction, Int64],
+    *,
+    epochs: float,
+    batch_size: int,
+    temperature: float,
+    seed: int,
+) -> list[tuple[Direction, Int64]]:
+    """Return the batches of a training run: a direction and its pairs each.
+
+    Every batch is of one direction, so that its negatives are sentences of the right language, as
+    in mining. A direction with n pairs has batches in proportion to n^(1/temperature), and runs
+    through its pairs in a new order each time it has used them up.
+    """
+    rng = np.random.default_rng((seed, 1 << 20))
+    directions = list(training)
+    sizes = np.array([len(training[direction]) for direction in directions], np.float64)
+    weights = sizes ** (1 / temperature)
+    updates = max(1, round(epochs * sizes.sum() / batch_size))
+    drawn = rng.choice(len(directions), size=updates, p=weights / weights.sum())
+    streams: dict[int, Int64] = {}
+    plan = []
+    for number in drawn.tolist():
+        rows = training[directions[number]]
+        left = streams.get(number, np.empty(0, np.int64))
+        size = min(batch_size, len(rows))
+        if len(left) < size:
+            left = rng.permutation(len(rows))
+        plan.append((directions[number], rows[left[:size]]))
+        streams[number] = left[size:]
+    return plan

@@ -1,0 +1,102 @@
+"""Mined pairs against pairs known to be there: precision, recall and F1."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from corpus.errors import UserError
+from corpus.languages import Direction
+from corpus.records import (
+    SENTENCES_SCHEMA,
+    bitext_files,
+    read_bitext,
+    read_table,
+    sentence_shards,
+)
+from corpus.text import normalize
+
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MiningScores:
+    """How well gold pairs were found."""
+
+    mean_f1: float
+    min_f1: float
+    pairs: dict[str, dict[str, float]]
+    """Per direction, what `score_pairs` returns."""
+
+    def as_json(self) -> dict[str, object]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+
+def score_pairs(mined: set[Pair], gold: set[Pair]) -> dict[str, float]:
+    """Return precision, recall and F1 of pairs, and the counts that they come from."""
+    correct = len(mined & gold)
+    precision = correct / len(mined) if mined else 0.0
+    recall = correct / len(gold) if gold else 0.0
+    total = precision + recall
+    return {
+        "precision": precision,
+        "recall": recall,
+        "f1": 2 * precision * recall / total if total else 0.0,
+        "mined": len(mined),
+        "gold": len(gold),
+        "correct": correct,
+    }
+
+
+def evaluate_mining(bitext: Path, gold: Path, sentences: Path | None = None) -> MiningScores:
+    """Compare every gold file with the mined bitext of its language pair, either way round.
+
+    Args:
+        bitext: Directory of mined bitext.
+        gold: Directory of `<source>-<target>` pairs.
+        sentences: Where given, `recall_limit` is the share of gold pairs of which both sentences
+            were extracted: what mining could reach at best.
+
+    Raises:
+        UserError: If a directory holds no bitext, or gold pairs were not mined at all.
+    """
+    mined_files = bitext_files(bitext)
+    scores: dict[str, dict[str, float]] = {}
+    for direction, path in bitext_files(gold).items():
+        gold_pairs = read_pairs(path)
+        if direction in mined_files:
+            mined = read_pairs(mined_files[direction])
+        elif direction.reverse in mined_files:
+            mined = {
+                (target, source) for source, target in read_pairs(mined_files[direction.reverse])
+            }
+        else:
+            raise UserError(f"{bitext} holds no bitext of {direction}, which {path} has pairs of")
+        scores[str(direction)] = score_pairs(mined, gold_pairs)
+        if sentences is not None:
+            scores[str(direction)]["recall_limit"] = _recall_limit(gold_pairs, direction, sentences)
+    f1 = [score["f1"] for score in scores.values()]
+    return MiningScores(mean_f1=sum(f1) / len(f1), min_f1=min(f1), pairs=scores)
+
+
+def read_pairs(path: Path) -> set[Pair]:
+    """Return the normalized pairs of a bitext file."""
+    table = read_bitext(path)
+    return set(zip(_normalized(table, "source"), _normalized(table, "target"), strict=True))
+
+
+def _normalized(table: pa.Table, name: str) -> list[str]:
+    return [normalize(text) for text in table.column(name).to_pylist()]
+
+
+def _recall_limit(pairs: set[Pair], direction: Direction, sentences: Path) -> float:
+    source, target = (
+        {
+            text
+            for shard in sentence_shards(sentences, language)
+            for text in read_table(shard, SENTENCES_SCHEMA).column("text").to_pylist()
+        }
+        for language in direction
+    )
+    return sum(s in source and t in target for s, t in pairs) / len(pairs) if pairs else 0.0

@@ -1,0 +1,143 @@
+"""Margin scores and the pairs they select (Artetxe and Schwenk 2019, sections 3.1 and 3.2)."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mining.config import Margin, Retrieval
+
+Float32 = npt.NDArray[np.float32]
+Int64 = npt.NDArray[np.int64]
+_NO_MARGIN = np.float32(-np.inf)
+
+
+class Neighbors(NamedTuple):
+    """The nearest sentences of the other language, by cosine."""
+
+    ids: Int64
+    """[N, k], best first."""
+
+    cosines: Float32
+    """[N, k]"""
+
+
+class Pairs(NamedTuple):
+    """Scored pairs of a source and a target sentence."""
+
+    source: Int64
+    target: Int64
+    score: Float32
+
+
+def ratio_margin(cosine: Float32, source_mean: Float32, target_mean: Float32) -> Float32:
+    """Score each pair by how much closer it is than its own neighborhoods.
+
+    score = cosine / ((source_mean + target_mean) / 2)
+
+    Args:
+        cosine: Cosine of each candidate pair, [P], in [-1, 1].
+        source_mean: Mean cosine of the pair's source sentence to its k nearest targets, [P].
+        target_mean: Mean cosine of the pair's target sentence to its k nearest sources, [P].
+
+    Returns:
+        Scores, [P]. 1.0 is "no closer than the neighbors"; higher is better. Where a neighborhood
+        mean is not positive a ratio has no meaning, and the score is minus infinity.
+    """
+    mean = np.float32(0.5) * (source_mean + target_mean)
+    is_positive = mean > 0
+    ratio = np.divide(cosine, mean, out=np.full_like(cosine, _NO_MARGIN), where=is_positive)
+    return ratio.astype(np.float32, copy=False)
+
+
+def distance_margin(cosine: Float32, source_mean: Float32, target_mean: Float32) -> Float32:
+    """Score each pair by cosine minus the mean of its neighborhoods; above 0 is closer."""
+    mean = np.float32(0.5) * (source_mean + target_mean)
+    return (cosine - mean).astype(np.float32, copy=False)
+
+
+def margin_scores(
+    cosine: Float32, source_mean: Float32, target_mean: Float32, margin: Margin
+) -> Float32:
+    """Score pairs with the margin of that name; `absolute` is the cosine itself."""
+    if margin == "ratio":
+        return ratio_margin(cosine, source_mean, target_mean)
+    if margin == "distance":
+        return distance_margin(cosine, source_mean, target_mean)
+    return cosine
+
+
+def best_candidates(
+    neighbors: Neighbors, own_mean: Float32, other_mean: Float32, margin: Margin
+) -> tuple[Int64, Float32]:
+    """Return each sentence's neighbor of highest margin, and that margin; the lower id if equal.
+
+    Args:
+        neighbors: Of N sentences.
+        own_mean: Mean cosine of each sentence to its neighbors, [N].
+        other_mean: The same of every sentence of the other language.
+        margin: Which margin.
+    """
+    own = np.broadcast_to(own_mean[:, None], neighbors.ids.shape)
+    scores = margin_scores(neighbors.cosines, own, other_mean[neighbors.ids], margin)
+    best = scores.max(axis=1)
+    is_best = scores == best[:, None]
+    ids = np.where(is_best, neighbors.ids, np.iinfo(np.int64).max).min(axis=1)
+    return ids, best
+
+
+def select_pairs(
+    forward: Neighbors, backward: Neighbors, margin: Margin, retrieval: Retrieval
+) -> Pairs:
+    """Score the neighbors of both directions and select pairs, best first, ties by id.
+
+    Args:
+        forward: Nearest targets of every source sentence.
+        backward: Nearest sources of every target sentence.
+        margin: How pairs are scored.
+        retrieval: `forward`: the best target of each source; `backward`: the best source of each
+            target; `intersect`: where both agree; `max`: both, greedily from the highest score
+            down, every sentence at most once.
+    """
+    source_mean = forward.cosines.mean(axis=1)
+    target_mean = backward.cosines.mean(axis=1)
+    forward_ids, forward_scores = best_candidates(forward, source_mean, target_mean, margin)
+    backward_ids, backward_scores = best_candidates(backward, target_mean, source_mean, margin)
+    sources = np.arange(len(forward_ids), dtype=np.int64)
+    targets = np.arange(len(backward_ids), dtype=np.int64)
+    if retrieval == "forward":
+        return _sorted(Pairs(sources, forward_ids, forward_scores))
+    if retrieval == "backward":
+        return _sorted(Pairs(backward_ids, targets, backward_scores))
+    if retrieval == "intersect":
+        agrees = backward_ids[forward_ids] == sources
+        return _sorted(Pairs(sources[agrees], forward_ids[agrees], forward_scores[agrees]))
+    return _one_to_one(
+        _sorted(
+            Pairs(
+                np.concatenate([sources, backward_ids]),
+                np.concatenate([forward_ids, targets]),
+                np.concatenate([forward_scores, backward_scores]),
+            )
+        )
+    )
+
+
+def _sorted(pairs: Pairs) -> Pairs:
+    order = np.lexsort((pairs.target, pairs.source, -pairs.score))
+    return Pairs(pairs.source[order], pairs.target[order], pairs.score[order])
+
+
+def _one_to_one(pairs: Pairs) -> Pairs:
+    used_sources: set[int] = set()
+    used_targets: set[int] = set()
+    kept = []
+    for row, (source, target) in enumerate(
+        zip(pairs.source.tolist(), pairs.target.tolist(), strict=True)
+    ):
+        if source not in used_sources and target not in used_targets:
+            used_sources.add(source)
+            used_targets.add(target)
+            kept.append(row)
+    rows = np.array(kept, dtype=np.int64)
+    return Pairs(pairs.source[rows], pairs.target[rows], pairs.score[rows])

@@ -1,0 +1,63 @@
+"""Sentences out of a paragraph, by punctuation and script; nothing is lost.
+
+The language is not known yet where this runs (it is identified sentence by sentence), so the rules
+go by script: full stops that only end sentences always split; `.` splits unless it looks like an
+abbreviation, an initial, a decimal or an ordinal; Thai and Lao, which have no full stop, are left
+whole. Kiss and Strunk (2006) describe what makes `.` ambiguous.
+"""
+
+import regex
+
+_STOPS = "。｡！？؟۔।॥။።፧፨։។៕༎꘎꓿᙮᠃᠉᱾᱿꩝꩞꩟꤯‼⁇⁈⁉…"
+_CLOSERS = r"[\p{Pe}\p{Pf}\"'’”»」』）】〉》]*"
+# Tibetan ends a clause with a shad; a run of letters after it begins a new one.
+_SHAD = r"།[\s།༎]+"
+_BOUNDARY = regex.compile(
+    rf"(?P<always>[{_STOPS}][{_STOPS}.!?]*{_CLOSERS}\s*)"
+    rf"|(?P<mark>[!?][!?.]*{_CLOSERS}(?:\s+|$))"
+    rf"|(?P<dot>\.(?:\.+)?{_CLOSERS}\s+)"
+    rf"|(?P<shad>{_SHAD})"
+)
+_LAST_TOKEN = regex.compile(r"[^\s(\[\"'“«]*$")
+_INITIAL = regex.compile(r"\p{Lu}\p{M}*|(?:\p{L}\p{M}*\.)+\p{L}\p{M}*")
+_CLOSING_START = regex.compile(r"[\p{Ll}\p{Pe}\p{Pf},;:—–-]")
+_MAX_ORDINAL_DIGITS = 2
+# Only what stands before a name or a number in many languages; a list per language is not needed.
+_ABBREVIATIONS = frozenset(
+    "mr mrs ms dr prof st sr jr rev gen col lt capt sgt hon mt vs no nos nr fig figs vol pp art"
+    " ca approx dept univ inc ltd co corp e.g i.e cf al etc jan feb mar apr jun jul aug sep sept"
+    " oct nov dec bzw z.b d.h u.a usw str sog ggf evtl tel abs mme mlle av sra dra dña ing lic"
+    " г гг ул им проф акад стр рис см т.е т.д др пр напр тыс млн млрд руб".split()
+)
+
+
+def split_sentences(paragraph: str) -> list[str]:
+    """Return the sentences of a paragraph, each with the space that follows it.
+
+    Joined, they are the paragraph again.
+    """
+    sentences = []
+    start = 0
+    for match in _BOUNDARY.finditer(paragraph):
+        if match.lastgroup == "dot" and not _dot_ends(paragraph, start, match.start(), match.end()):
+            continue
+        # `?` and `!` inside a sentence, as in "Yahoo! said" or "“Why?” he asked".
+        if match.lastgroup == "mark" and _CLOSING_START.match(paragraph, match.end()):
+            continue
+        if match.end() > start:
+            sentences.append(paragraph[start : match.end()])
+            start = match.end()
+    if start < len(paragraph):
+        sentences.append(paragraph[start:])
+    return sentences
+
+
+def _dot_ends(paragraph: str, start: int, dot: int, following: int) -> bool:
+    """Say whether the full stop at `dot` ends a sentence that began at `start`."""
+    if _CLOSING_START.match(paragraph, following):
+        return False
+    token = _LAST_TOKEN.search(paragraph, start, dot).group()
+    if token.isdigit():
+        # "the 3. Division" against "in 1990. Then"
+        return len(token) > _MAX_ORDINAL_DIGITS
+    return not (_INITIAL.fullmatch(token) or token.casefold() in _ABBREVIATIONS)
