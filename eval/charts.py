@@ -10,8 +10,8 @@ from eval.page import escape
 
 _BAR_HEIGHT = 15
 _BAR_STEP = 23
-_WIDTH = 560
-_CHARACTER_WIDTH = 6.7
+_WIDTH = 530
+_CHARACTER_WIDTH = 7.5
 _CELL = 34
 
 
@@ -98,12 +98,13 @@ def heat_map(
     bottom = low if low is not None else min(values.values(), default=0.0)
     top = high if high is not None else max(values.values(), default=1.0)
     left = max((len(name) for name in rows), default=0) * _CHARACTER_WIDTH + 10
-    head = max((len(name) for name in columns), default=0) * _CHARACTER_WIDTH * 0.75 + 16
+    head = max((len(name) for name in columns), default=0) * _CHARACTER_WIDTH * 0.8 + 16
+    turn = "" if all(len(name) <= 2 for name in columns) else " rotate(-50)"
     parts = []
     for i, name in enumerate(columns):
         x = left + i * _CELL + _CELL / 2 + 3
         parts.append(
-            f'<text transform="translate({x:.1f},{head - 8:.1f}) rotate(-50)">{escape(name)}</text>'
+            f'<text transform="translate({x:.1f},{head - 8:.1f}){turn}">{escape(name)}</text>'
         )
     for j, row in enumerate(rows):
         y = head + j * _CELL * 0.78

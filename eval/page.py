@@ -25,12 +25,12 @@ h3 { font-size: 14px; margin: 18px 0 6px; color: var(--soft); font-weight: 600; 
 section { background: var(--card); border: 1px solid var(--line); border-radius: 14px;
   padding: 22px 24px; margin-top: 20px; overflow-x: auto; }
 section > p { margin: 0 0 14px; color: var(--soft); max-width: 80ch; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(170px, 1fr));
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(215px, 1fr));
   gap: 14px; margin-top: 24px; }
 .figure { background: var(--card); border: 1px solid var(--line); border-radius: 14px;
   padding: 16px 18px; }
-.figure b { display: block; font-size: 28px; line-height: 1.15; letter-spacing: -.02em;
-  font-variant-numeric: tabular-nums; }
+.figure b { display: block; font-size: 28px; line-height: 1.2; letter-spacing: -.02em;
+  white-space: nowrap; font-variant-numeric: tabular-nums; }
 .figure span { color: var(--soft); font-size: 13px; display: block; }
 .figure.absent b { color: var(--soft); font-weight: 500; font-size: 20px; }
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(330px, 1fr)); gap: 20px; }
@@ -52,7 +52,7 @@ small { color: var(--soft); }
 svg { max-width: 100%; height: auto; display: block; }
 svg text { fill: var(--ink); font: 12px system-ui, "Noto Sans", sans-serif; }
 svg .soft { fill: var(--soft); } svg .bar { fill: var(--accent); } svg .base { fill: var(--base); }
-svg .rule { stroke: var(--base); } svg .tick { stroke: var(--ink); stroke-width: 2; }
+svg .rule { stroke: var(--line); } svg .tick { stroke: var(--ink); stroke-width: 2; }
 .sample { display: grid; grid-template-columns: 92px 1fr; gap: 2px 14px; padding: 12px 0;
   border-bottom: 1px solid var(--line); }
 .sample:last-child { border-bottom: 0; }
@@ -117,23 +117,33 @@ def figure(value: str, label: str, is_there: bool = True) -> str:
     return f'<div class="{kind}"><b>{escape(value)}</b><span>{escape(label)}</span></div>'
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[object]], sortable: bool = False) -> str:
-    """Return a table; floats are shown with two decimals, None as a dash."""
+def table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    sortable: bool = False,
+    decimals: int = 2,
+) -> str:
+    """Return a table; floats are shown with `decimals`, None as a dash."""
     numeric = [any(isinstance(row[i], int | float) for row in rows) for i in range(len(header))]
     head = "".join(
         f"<th{_number_class(is_number)}>{escape(name)}</th>"
         for name, is_number in zip(header, numeric, strict=True)
     )
-    lines = ["<tr>" + "".join(map(_cell, row, numeric)) + "</tr>" for row in rows]
+    lines = [
+        "<tr>"
+        + "".join(_cell(value, kind, decimals) for value, kind in zip(row, numeric, strict=True))
+        + "</tr>"
+        for row in rows
+    ]
     kind = ' class="sortable"' if sortable else ""
     return f"<table{kind}><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 
-def _cell(value: object, is_number: bool) -> str:
+def _cell(value: object, is_number: bool, decimals: int) -> str:
     if value is None:
         return f'<td{_number_class(is_number)} data-value="-1">–</td>'
     if isinstance(value, float):
-        return f'<td class="number" data-value="{value!r}">{value:,.2f}</td>'
+        return f'<td class="number" data-value="{value!r}">{value:,.{decimals}f}</td>'
     if isinstance(value, int):
         return f'<td class="number" data-value="{value}">{value:,}</td>'
     return f'<td dir="auto">{escape(value)}</td>'

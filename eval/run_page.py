@@ -16,6 +16,7 @@ LEVEL_WORDS = {"high": "High-resource", "low": "Low-resource", "very_low": "Very
 _NO_LEVEL = "Other"
 _SHOWN_COUNTS = 7
 _LID_BAR_START = 0.8
+_XSIM_BAR_TOP = 10.0
 _STAGE_WORDS = {
     "data": "Data", "lid": "Language identification", "sentences": "Sentences from crawl shards",
     "encoder": "Sentence encoder", "embeddings": "Embeddings", "mined": "Mined bitext",
@@ -112,11 +113,16 @@ def _identification(files: RunFiles) -> str:
     lowest = min((scores["f1"] for scores in found.values()), default=0.0)
     start = _LID_BAR_START if lowest > _LID_BAR_START else 0.0
     items = [Bar(_label(files, code), scores["f1"]) for code, scores in found.items()]
+    rows = [
+        [_label(files, code), float(scores["precision"]), float(scores["recall"]), scores["n"]]
+        for code, scores in found.items()
+    ]
     return section(
         title,
         f"F1 per language; bars begin at {start:g}. Mean false-positive rate"
         f" {files.identification['macro_fpr']:.5f}.",
-        bars(items, top=1.0, start=start, decimals=4),
+        f"{bars(items, top=1.0, start=start, decimals=4)}<h3>Precision and recall</h3>"
+        + table(["language", "precision", "recall", "lines"], rows, decimals=3),
     )
 
 
@@ -130,7 +136,7 @@ def _mining(files: RunFiles) -> str:
         [pair, float(scores["precision"]), float(scores["recall"]), float(scores["f1"])]
         for pair, scores in pairs.items()
     ]
-    numbers = table(["pair", "precision", "recall", "F1"], rows)
+    numbers = table(["pair", "precision", "recall", "F1"], rows, decimals=3)
     return section(
         title,
         "F1 of the mined pairs.",
@@ -147,11 +153,12 @@ def _similarity(files: RunFiles) -> str:
     rows = sorted({pair[0] for pair in cells})
     columns = sorted({pair[1] for pair in cells})
     explanation = (
-        "Share of test sentences whose translation is not the nearest sentence, in percent; the"
-        " paler, the better."
+        "Share of test sentences whose translation is not the nearest sentence, in percent;"
+        " lower is better."
     )
     if len(rows) * len(columns) == len(rows) + len(columns) - 1:
-        picture = bars([Bar(pair, 100 * error) for pair, error in pairs.items()], top=100.0)
+        items = [Bar(pair, 100 * error) for pair, error in pairs.items()]
+        picture = bars(items, top=max(_XSIM_BAR_TOP, *(item.value or 0.0 for item in items)))
     else:
         known = {(source, target): error for (source, target), error in cells.items()}
         picture = heat_map(
