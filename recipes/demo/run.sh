@@ -13,20 +13,8 @@ TRAIN=${TRAIN:-$HERE/train.yaml}
 ENCODER=${ENCODER:-$HERE/encoder.yaml}
 PIVOT=qaa_Latn
 
-say() { printf '\n== %s\n' "$*" >&2; }
-
-# Run a command whose result is printed, and keep the result; once it is there, it is done.
-keep() {
-  local file=$1
-  shift
-  if [ -s "$file" ]; then
-    echo "already done: $file" >&2
-  else
-    "$@" >"$file.tmp"
-    mv "$file.tmp" "$file"
-  fi
-}
-
+# shellcheck source=../keep.sh
+source "$HERE/../keep.sh"
 mkdir -p "$WORK"
 
 say "1/10 Constructed languages: text, crawl shards, FLORES-layout test sets"
@@ -59,7 +47,8 @@ for language in $OTHERS; do
     --output "$WORK/bitext/$pair.parquet" --evaluation-sets "$WORK/data/flores"
 done
 keep "$WORK/mining.json" \
-  tongues mining evaluate --bitext "$WORK/bitext" --gold "$WORK/data/gold" --json
+  tongues mining evaluate --bitext "$WORK/bitext" --gold "$WORK/data/gold" \
+  --sentences "$WORK/sentences" --json
 
 say "6/10 Vocabulary"
 tongues nmt vocabulary --bitext "$WORK/data/seed" --bitext "$WORK/bitext" \
