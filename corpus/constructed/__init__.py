@@ -1,0 +1,1 @@
+"""Ten constructed languages with everything a machine-translation pipeline needs, from one seed."""
