@@ -1,0 +1,146 @@
+"""Preparation, duplicates, splitting, sampling and noise."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corpus.errors import DataError, UserError
+from corpus.files import write_lines
+from lid.data import (
+    crop,
+    draw,
+    labelled_files,
+    read_labelled,
+    sample_sizes,
+    split_validation,
+)
+from lid.noise import generate_noise
+from lid.text import has_letters, has_script, prepare
+
+
+@given(st.text())
+def test_prepared_text_is_one_line_that_fasttext_reads_as_words(text: str) -> None:
+    prepared = prepare(text)
+    assert "\n" not in prepared
+    assert "__label__" not in prepared
+    assert "</s>" not in prepared
+    assert "\x00" not in prepared
+    assert prepared == " ".join(prepared.split())
+    prepared.encode("utf-8")
+
+
+def test_text_without_spaces_is_cut_into_pieces_of_four() -> None:
+    assert prepare("これは日本語の文章です") == "これは日 本語の文 章です"
+
+
+def test_marks_stay_with_their_letters_when_text_is_cut() -> None:
+    # ที่ is one letter with two marks; pieces count letters.
+    assert prepare("ที่ที่ที่ที่ที่") == "ที่ที่ที่ที่ ที่"
+
+
+def test_spaced_scripts_are_not_cut() -> None:
+    assert prepare("Donaudampfschifffahrt") == "donaudampfschifffahrt"
+
+
+@pytest.mark.parametrize(
+    ("text", "script", "expected"),
+    [
+        ("日本", "Jpan", True),
+        ("カタカナ", "Jpan", True),
+        ("漢字", "Hant", True),
+        ("漢字", "Kore", True),
+        ("漢字", "Hang", False),
+        ("abc", "Cyrl", False),
+        ("नदी", "Deva", True),
+        ("123 !", "Latn", False),
+    ],
+)
+def test_script_occurs_if_one_character_has_it(text: str, script: str, expected: bool) -> None:
+    assert has_script(text, script) is expected
+
+
+def test_digits_and_marks_alone_are_no_letters() -> None:
+    assert not has_letters("123 …!? ◌́")
+    assert has_letters("1 ก")
+
+
+def test_shared_lines_go_to_the_language_that_has_them_oftener(tmp_path: Path) -> None:
+    write_lines(tmp_path / "eng_Latn.txt", ["only English", "Shared!", "shared!", "tie", ""])
+    write_lines(tmp_path / "fra_Latn.txt.gz", ["only French", "shared!", "TIE", " "])
+    text = read_labelled(labelled_files(tmp_path))
+    assert text.lines["eng_Latn"] == ["only english", "shared!"]
+    assert text.lines["fra_Latn"] == ["only french"]
+    assert text.counts == {
+        "read": 9,
+        "empty": 2,
+        "repeated": 1,
+        "ambiguous": 2,
+        "given_to_another_language": 1,
+        "kept": 3,
+    }
+    counts = dict(text.counts)
+    assert counts.pop("read") == sum(counts.values())
+
+
+def test_language_left_without_lines_is_named(tmp_path: Path) -> None:
+    write_lines(tmp_path / "eng_Latn.txt", ["water", "river"])
+    write_lines(tmp_path / "fra_Latn.txt", ["", " "])
+    with pytest.raises(DataError, match="fra_Latn"):
+        read_labelled(labelled_files(tmp_path))
+
+
+def test_unknown_code_and_lonely_file_are_refused(tmp_path: Path) -> None:
+    write_lines(tmp_path / "eng_Latn.txt", ["water"])
+    with pytest.raises(UserError, match="at least two"):
+        labelled_files(tmp_path)
+    write_lines(tmp_path / "english.txt", ["water"])
+    with pytest.raises(UserError, match="english"):
+        labelled_files(tmp_path)
+
+
+def test_one_language_in_two_files_is_refused(tmp_path: Path) -> None:
+    for name in ("eng_Latn.txt", "eng_Latn.txt.gz", "fra_Latn.txt"):
+        write_lines(tmp_path / name, ["water"])
+    with pytest.raises(UserError, match="both of `eng_Latn`"):
+        labelled_files(tmp_path)
+
+
+@given(st.lists(st.text(min_size=1), unique=True, min_size=1))
+def test_split_loses_nothing_and_always_leaves_something_to_learn(lines: list[str]) -> None:
+    training, validation = split_validation(lines, 0.3, 5)
+    assert sorted(training + validation) == sorted(lines)
+    assert training
+    assert len(validation) <= 5
+
+
+def test_sizes_follow_the_temperature() -> None:
+    # 1000^(1/3) = 10 and 1^(1/3) = 1: shares 10/11 and 1/11, the second held at 2 repeats.
+    sizes = sample_sizes({"a": 1000, "b": 1}, total=110, temperature=3.0, max_repeats=2)
+    assert sizes == {"a": 100, "b": 2}
+
+
+def test_every_line_is_drawn_before_any_is_drawn_twice() -> None:
+    drawn = draw(["a", "b", "c"], 7, np.random.default_rng(1))
+    assert sorted(drawn[:3]) == ["a", "b", "c"]
+    assert len(drawn) == 7
+
+
+def test_crops_are_pieces_of_their_lines() -> None:
+    line = " ".join(f"w{i}" for i in range(30))
+    cropped = crop([line] * 200, 0.5, 4, np.random.default_rng(1))
+    short = [text for text in cropped if text != line]
+    assert 60 < len(short) < 140
+    assert all(text in line and len(text.split()) <= 4 for text in short)
+
+
+def test_noise_is_reproducible_and_prepared() -> None:
+    lines = ["вода реки и берег", "água não é pão", "plain ascii water"]
+    noise = generate_noise(lines, 300, seed=7)
+    assert noise == generate_noise(lines, 300, seed=7)
+    assert noise != generate_noise(lines, 300, seed=8)
+    assert len(noise) == 300
+    assert all(text == prepare(text) and text for text in noise)
+    assert not set(noise) & set(lines)

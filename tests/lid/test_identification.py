@@ -1,0 +1,244 @@
+"""Real fastText on a few hundred lines in five scripts."""
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from corpus.errors import DataError, UserError
+from corpus.files import digest_file, write_lines
+from lid.cli import group
+from lid.config import TrainConfig
+from lid.identify import identify_stream
+from lid.measure import measure, score_languages
+from lid.model import LanguageIdentifier, read_thresholds
+from lid.train import train
+
+WORDS = {
+    "eng_Latn": "the water of river house people small green under night walked they with and",
+    "fra_Latn": "les eau du rivière maison gens petite verte sous nuit marchaient ils avec et",
+    "rus_Cyrl": "вода реки дом люди маленький зелёный под ночь шли они вместе и на берегу",
+    "arb_Arab": "ماء النهر بيت الناس صغير أخضر تحت الليل مشوا هم مع و على الشاطئ",
+    "hin_Deva": "पानी नदी घर लोग छोटा हरा नीचे रात चले वे साथ और किनारे पर",
+    "tha_Thai": "น้ำ แม่น้ำ บ้าน ผู้คน เล็ก สีเขียว ใต้ กลางคืน เดิน พวกเขา กับ และ",
+}
+QUICK = TrainConfig(buckets_per_class=2_000, dim=16, max_repeats=3)
+
+
+def make_sentences(language: str, count: int, start: int = 0) -> list[str]:
+    """Return sentences that are all different, by counting through the words."""
+    words = WORDS[language].split()
+    space = "" if language == "tha_Thai" else " "
+    sentences = []
+    for number in range(start, start + count):
+        picked = [words[(number // len(words) ** i + 3 * i) % len(words)] for i in range(7)]
+        sentences.append(space.join(picked))
+    return sentences
+
+
+def write_data(directory: Path, count: int = 150) -> Path:
+    for language in WORDS:
+        write_lines(directory / f"{language}.txt", make_sentences(language, count))
+    return directory
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("lid")
+    train(write_data(directory / "data"), directory / "model", QUICK)
+    return directory / "model"
+
+
+@pytest.fixture(scope="module")
+def identifier(model: Path) -> LanguageIdentifier:
+    return LanguageIdentifier.load(model)
+
+
+def test_unseen_sentences_get_their_language(identifier: LanguageIdentifier) -> None:
+    for language in WORDS:
+        answers = identifier.identify(make_sentences(language, 40, start=9_000))
+        right = sum(answer.language == language for answer in answers)
+        assert right >= 38, (language, Counter(answer.language for answer in answers))
+
+
+def test_capitals_are_the_same_language(identifier: LanguageIdentifier) -> None:
+    lines = make_sentences("fra_Latn", 20, start=5_000)
+    assert identifier.rank([line.upper() for line in lines]) == identifier.rank(lines)
+
+
+def test_two_trainings_give_the_same_bytes(model: Path, tmp_path: Path) -> None:
+    train(write_data(tmp_path / "data"), tmp_path / "again", QUICK)
+    for name in ("model.bin", "thresholds.tsv", "languages.tsv", "checksums.json"):
+        assert digest_file(tmp_path / "again" / name) == digest_file(model / name)
+
+
+def test_another_seed_gives_another_model(model: Path, tmp_path: Path) -> None:
+    changed = TrainConfig(buckets_per_class=2_000, dim=16, max_repeats=3, seed=2)
+    train(write_data(tmp_path / "data"), tmp_path / "other", changed)
+    assert digest_file(tmp_path / "other" / "model.bin") != digest_file(model / "model.bin")
+
+
+def test_many_threads_learn_as_well(tmp_path: Path) -> None:
+    config = TrainConfig(buckets_per_class=2_000, dim=16, max_repeats=3, reproducible=False)
+    train(write_data(tmp_path / "data"), tmp_path / "model", config)
+    answers = LanguageIdentifier.load(tmp_path / "model").rank(make_sentences("rus_Cyrl", 20))
+    assert all(answer.language == "rus_Cyrl" for answer in answers)
+
+
+def test_finished_training_is_not_done_again(
+    model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = write_data(tmp_path / "data")
+    train(data, tmp_path / "model", QUICK)
+    before = (tmp_path / "model" / "model.bin").stat().st_mtime_ns
+    summary = train(data, tmp_path / "model", QUICK)
+    assert (summary.done, summary.skipped) == (0, 1)
+    assert (tmp_path / "model" / "model.bin").stat().st_mtime_ns == before
+
+
+def test_hostile_lines_get_one_answer_each(identifier: LanguageIdentifier) -> None:
+    lines = [
+        "",
+        "   \t ",
+        "\x00\x00\x00",
+        "the\x00water\x07of the river",
+        "\ud800 lone surrogate \udfff",
+        "__label__fra_Latn the water of the river",
+        "</s> the water of the river",
+        "line\nbreak of the river\r\nand water",
+        "\u2028\u200f\ufeff",
+        "1234 5678 !!! ???",
+        make_sentences("eng_Latn", 1)[0] * 50_000,
+        "\u0301" * 500,
+    ]
+    answers = identifier.identify(lines)
+    assert len(answers) == len(lines)
+    assert answers[0] == answers[1] == ("und", 0.0)
+    assert answers[9] == ("zxx", 1.0)
+    assert all(0.0 <= answer.score <= 1.0 for answer in answers)
+    assert answers[10].language == "eng_Latn"
+
+
+@given(lines=st.lists(st.text(), max_size=20))
+@settings(max_examples=40, deadline=None)
+def test_any_text_gets_an_answer_that_does_not_depend_on_its_neighbors(
+    identifier: LanguageIdentifier, lines: list[str]
+) -> None:
+    together = identifier.identify(lines)
+    assert together == [identifier.identify([line])[0] for line in lines]
+
+
+def test_language_whose_script_is_absent_is_never_answered(
+    identifier: LanguageIdentifier,
+) -> None:
+    # Greek, Georgian and Hangul are in no training file; whatever fastText likes best, no
+    # language written in another script may come out.
+    lines = ["το νερό του ποταμού", "მდინარის წყალი", "강물과 사람들"]
+    assert {answer.language for answer in identifier.rank(lines)} <= {"und", "zxx"}
+
+
+def test_answer_below_its_threshold_is_unknown(model: Path) -> None:
+    loaded = LanguageIdentifier.load(model)
+    line = make_sentences("eng_Latn", 1)
+    best = loaded.rank(line)[0]
+    strict = LanguageIdentifier(
+        loaded._binding, dict.fromkeys(WORDS, min(best.score + 1e-6, 1.1)) | {"eng_Latn": 1.1}
+    )
+    assert strict.identify(line) == [("und", best.score)]
+    assert loaded.identify(line) == [best]
+
+
+def test_stream_keeps_order_and_counts(identifier: LanguageIdentifier) -> None:
+    lines = [make_sentences(language, 1)[0] for language in WORDS] * 400
+    counts: Counter[str] = Counter()
+    streamed = list(identify_stream(iter(lines), identifier, counts))
+    assert streamed == identifier.identify(lines)
+    assert counts.total() == len(lines) == 2_400
+
+
+def test_identify_command_answers_every_line_of_broken_input(model: Path) -> None:
+    english, russian = (make_sentences(code, 1, start=900)[0] for code in ("eng_Latn", "rus_Cyrl"))
+    data = english.encode() + b"\n\xff\xfe\x00 broken\n\n" + russian.encode()
+    result = CliRunner().invoke(group, ["identify", "--model", str(model)], input=data)
+    assert result.exit_code == 0, result.output
+    rows = [line.split("\t") for line in result.stdout.splitlines()]
+    assert len(rows) == 4
+    assert rows[0][0] == "eng_Latn"
+    assert rows[2] == ["und", "0.0000"]
+    assert rows[3][0] == "rus_Cyrl"
+
+
+def test_measure_command_keeps_the_contract(model: Path, tmp_path: Path) -> None:
+    for language in WORDS:
+        lines = make_sentences(language, 30, start=9_000)
+        write_lines(tmp_path / "devtest" / f"{language}.devtest", lines)
+    write_lines(tmp_path / "devtest" / "kor_Hang.devtest", ["강물과 사람들"] * 30)
+    arguments = ["measure", "--model", str(model), "--flores", str(tmp_path), "--json"]
+    result = CliRunner().invoke(group, arguments)
+    assert result.exit_code == 0, result.output
+    measured = json.loads(result.stdout)
+    assert set(measured["languages"]) == set(WORDS)
+    assert measured["languages_without_model"] == ["kor_Hang"]
+    assert set(measured["languages"]["eng_Latn"]) == {"f1", "precision", "recall", "fpr", "n"}
+    mean = sum(scores["f1"] for scores in measured["languages"].values()) / len(WORDS)
+    assert measured["macro_f1"] == pytest.approx(mean)
+    assert measured["macro_f1"] > 0.95
+
+
+def test_scores_match_a_hand_calculation() -> None:
+    # a: 8 right of 10, 1 wrong from b; b: 4 right of 5; 2 of a are `und`.
+    answers = {("a", "a"): 8, ("a", "und"): 2, ("b", "b"): 4, ("b", "a"): 1}
+    scores = score_languages(answers, ["a", "b"])
+    assert scores["a"]["precision"] == pytest.approx(8 / 9)
+    assert scores["a"]["recall"] == pytest.approx(0.8)
+    assert scores["a"]["f1"] == pytest.approx(16 / 19)
+    assert scores["a"]["fpr"] == pytest.approx(1 / 5)
+    assert scores["b"]["fpr"] == 0.0
+
+
+def test_measuring_on_languages_the_model_lacks_is_refused(
+    identifier: LanguageIdentifier, tmp_path: Path
+) -> None:
+    write_lines(tmp_path / "devtest" / "kor_Hang.devtest", ["강물과 사람들"])
+    with pytest.raises(UserError, match="none of the model's languages"):
+        measure(identifier, tmp_path, "devtest", 5)
+
+
+def test_directory_without_a_model_names_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="tongues lid train"):
+        LanguageIdentifier.load(tmp_path)
+
+
+def test_cut_model_file_is_an_error_and_not_a_crash(model: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(model, copy)
+    whole = (copy / "model.bin").read_bytes()
+    (copy / "model.bin").write_bytes(whole[:-100])
+    with pytest.raises(DataError, match=r"model\.bin is damaged: it has"):
+        LanguageIdentifier.load(copy)
+    (copy / "model.bin").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(DataError, match="checksum"):
+        LanguageIdentifier.load(copy)
+
+
+def test_missing_thresholds_are_named(model: Path, tmp_path: Path) -> None:
+    shutil.copytree(model, tmp_path / "copy")
+    (tmp_path / "copy" / "thresholds.tsv").unlink()
+    with pytest.raises(DataError, match=r"lost its thresholds\.tsv"):
+        LanguageIdentifier.load(tmp_path / "copy")
+
+
+def test_thresholds_lie_between_the_limits(model: Path) -> None:
+    thresholds = read_thresholds(model / "thresholds.tsv")
+    assert set(thresholds) == {*WORDS, "zxx"}
+    assert all(0.5 <= threshold <= 0.9 for threshold in thresholds.values())
+
+
+def test_unsafe_thread_number_is_refused_with_its_reason() -> None:
+    with pytest.raises(UserError, match="uninitialized"):
+        TrainConfig(threads=4, reproducible=False)
