@@ -66,10 +66,7 @@ class Documents:
 
     def __iter__(self) -> Iterator[Document]:
         kind = shard_kind(self._path)
-        if kind == ".parquet":
-            documents = self._read_parquet()
-        else:
-            documents = self._read_streams(kind)
+        documents = self._read_parquet() if kind == ".parquet" else self._read_streams(kind)
         for document in documents:
             self.counts["documents"] += 1
             yield document

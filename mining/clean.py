@@ -1,4 +1,4 @@
-"""What happens to the lines of a document before they are split: boilerplate out, mojibake undone."""
+"""The lines of a document before they are split: boilerplate out, mojibake undone."""
 
 import html
 

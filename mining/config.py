@@ -141,8 +141,8 @@ class TrainEncoderConfig:
     seed: int = 1
     """Of the initial weights, the order of pairs, and the held-out lines."""
 
-    threads: int = 2
-    """CPU threads; the weights depend on it in their last bits."""
+    threads: int = 1
+    """CPU threads; the last bits of the weights depend on it. Two are slower on a busy machine."""
 
     def __post_init__(self) -> None:
         _check_positive(
@@ -189,7 +189,7 @@ class MineConfig:
     block_size: int = 4096
     """Queries per search; bounds memory, never changes the result."""
 
-    threads: int = execution_only(2)
+    threads: int = execution_only(1)
     """CPU threads of the search."""
 
     def __post_init__(self) -> None:
@@ -239,5 +239,5 @@ class XsimConfig:
     languages: tuple[str, ...] = ()
     """Languages to measure; empty takes all of the split."""
 
-    threads: int = execution_only(2)
+    threads: int = execution_only(1)
     """CPU threads of the encoder."""

@@ -1,5 +1,6 @@
 """Whether a sentence of a crawl is kept, and if not, why."""
 
+import itertools
 from collections import Counter
 
 import regex
@@ -39,7 +40,7 @@ def form_reason(text: str, config: SentenceFilterConfig) -> str:
 
 def _has_run(text: str, length: int) -> bool:
     run = 1
-    for previous, character in zip(text, text[1:], strict=False):
+    for previous, character in itertools.pairwise(text):
         run = run + 1 if character == previous else 1
         if run >= length:
             return True

@@ -46,8 +46,9 @@ def ratio_margin(cosine: Float32, source_mean: Float32, target_mean: Float32) ->
     """
     mean = np.float32(0.5) * (source_mean + target_mean)
     is_positive = mean > 0
-    ratio = np.divide(cosine, mean, out=np.full_like(cosine, _NO_MARGIN), where=is_positive)
-    return ratio.astype(np.float32, copy=False)
+    ratio: Float32 = np.full(cosine.shape, _NO_MARGIN)
+    np.divide(cosine, mean, out=ratio, where=is_positive)
+    return ratio
 
 
 def distance_margin(cosine: Float32, source_mean: Float32, target_mean: Float32) -> Float32:

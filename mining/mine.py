@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from corpus.errors import DataError, UserError
@@ -109,7 +110,8 @@ def load_language(shards: Sequence[Path], vectors: Sequence[Path]) -> EmbeddedSe
     Raises:
         DataError: If embeddings do not fit their sentences.
     """
-    tables, matrices = [], []
+    tables: list[pa.Table] = []
+    matrices: list[npt.NDArray[np.float16]] = []
     for shard, path in zip(shards, vectors, strict=True):
         table = read_table(shard, SENTENCES_SCHEMA).select(SENTENCES_SCHEMA.names)
         try:

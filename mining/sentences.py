@@ -11,7 +11,7 @@ import hashlib
 import logging
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ from corpus.errors import JobError, UserError
 from corpus.files import atomic_path
 from corpus.jobs import RECEIPTS, Outcome, Task, run_job
 from corpus.languages import check_language
-from corpus.protocols import IdentifierLoader, LanguageIdentifier, Prediction
+from corpus.protocols import LanguageIdentifier, Prediction
 from corpus.records import SENTENCES_SCHEMA, read_table, write_table
 from corpus.text import normalize, sentence_hash
 from mining.clean import boilerplate_reason, repair
@@ -39,7 +39,6 @@ _WORK = ".work"
 _IDENTIFY_BATCH = 4096
 _COPY_ROWS = 1 << 16
 IN, KEPT = "sentences", "kept"
-_NOT_REJECTS = (IN, KEPT)
 
 
 class _Candidate(NamedTuple):
@@ -61,7 +60,7 @@ def run_sentences(
     lid: Path,
     output: Path,
     config: SentencesConfig,
-    load_identifier: IdentifierLoader,
+    load_identifier: Callable[[Path], LanguageIdentifier],
 ) -> dict[str, int]:
     """Write the sentences of crawl shards to `output/<language>/<shard>.parquet`.
 
@@ -85,6 +84,7 @@ def run_sentences(
         _extract_shard, lid=lid, output=output, config=config, load_identifier=load_identifier
     )
     damaged: JobError | None = None
+    extracted: Mapping[str, int] = {}
     try:
         summary = run_job(
             name=EXTRACT_JOB,
@@ -94,7 +94,7 @@ def run_sentences(
             config=config,
             workers=config.workers,
         )
-        changed = summary.done > 0
+        extracted, changed = summary.counts, summary.done > 0
     except JobError as error:
         damaged, changed = error, True
     if changed:
@@ -103,7 +103,7 @@ def run_sentences(
     merged = _merge(output, [task.name for task in tasks], config)
     if damaged is not None:
         raise damaged
-    return _funnel(summary.counts, merged)
+    return _funnel(extracted, merged)
 
 
 def _merge(output: Path, shards: Sequence[str], config: SentencesConfig) -> dict[str, int]:
@@ -122,18 +122,22 @@ def _merge(output: Path, shards: Sequence[str], config: SentencesConfig) -> dict
     return dict(summary.counts)
 
 
-def _funnel(extracted: dict[str, int], merged: dict[str, int]) -> dict[str, int]:
+def _funnel(extracted: Mapping[str, int], merged: Mapping[str, int]) -> dict[str, int]:
     """Return the counts of both jobs as one account."""
     counts = Counter(extracted)
-    counts[KEPT] = merged.get(KEPT, 0)
-    for reason, count in merged.items():
-        if reason not in _NOT_REJECTS:
-            counts[reason] += count
-    return dict(counts)
+    counts.update({reason: count for reason, count in merged.items() if reason != IN})
+    return {reason: counts[reason] for reason in sorted(counts, key=_reading_order)}
+
+
+def _reading_order(reason: str) -> tuple[int, str]:
+    """Order counts from documents to lines to sentences, and there from rejects to kept."""
+    order = ("documents", "lines", "repaired_lines", "boilerplate_lines", IN, "rejected", KEPT)
+    stem = reason.split(".")[0]
+    return (order.index(stem) if stem in order else 0, reason)
 
 
 @functools.lru_cache(maxsize=1)
-def _identifier(load: IdentifierLoader, path: Path) -> LanguageIdentifier:
+def _identifier(load: Callable[[Path], LanguageIdentifier], path: Path) -> LanguageIdentifier:
     """Load the model once per process."""
     return load(path)
 
@@ -144,7 +148,7 @@ def _extract_shard(
     lid: Path,
     output: Path,
     config: SentencesConfig,
-    load_identifier: IdentifierLoader,
+    load_identifier: Callable[[Path], LanguageIdentifier],
 ) -> Outcome:
     identifier = _identifier(load_identifier, lid)
     documents = read_documents(task.inputs[0])
@@ -162,12 +166,7 @@ def _extract_shard(
 
 
 def _as_table(sentences: Sequence[_Kept]) -> pa.Table:
-    columns = list(zip(*sentences, strict=True)) or [[] for _ in SENTENCES_SCHEMA]
-    arrays = [
-        pa.array(column, field.type)
-        for column, field in zip(columns, SENTENCES_SCHEMA, strict=True)
-    ]
-    return pa.Table.from_arrays(arrays, schema=SENTENCES_SCHEMA)
+    return pa.Table.from_pylist([sentence._asdict() for sentence in sentences], SENTENCES_SCHEMA)
 
 
 def _extract(

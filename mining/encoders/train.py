@@ -149,11 +149,13 @@ def _validation_errors(
         nearest = (source @ target.T).argmax(axis=1)
         errors[str(direction)] = float((nearest != np.arange(len(rows))).mean())
     if errors:
+        worst = max(errors, key=lambda direction: errors[direction])
         logger.info(
-            "validation error %.4f over %d directions, worst %s",
-            np.mean(list(errors.values())),
+            "validation error %.4f over %d directions, worst %s %.4f",
+            sum(errors.values()) / len(errors),
             len(errors),
-            max(errors.items(), key=lambda item: item[1]),
+            worst,
+            errors[worst],
         )
     return errors
 
@@ -199,7 +201,7 @@ class _Trainer:
             scale=self._config.scale,
         )
         self._optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         rate = self._learning_rate()
         for group in self._optimizer.param_groups:
             group["lr"] = rate * _DENSE_LEARNING_RATE_SHARE
