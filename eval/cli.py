@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from corpus.command import PATH, config_options
 from corpus.console import format_table
-from eval.config import ScoreConfig
+from eval.config import CompareConfig, ScoreConfig
+
+if TYPE_CHECKING:
+    from eval.compare import Comparison
 
 
 @click.group()
@@ -45,6 +49,39 @@ def score(
     header = ["system", "metric", "bucket", "mean", "n", "missing"]
     click.echo(format_table(header, [list(entry) for entry in scores.averages]))
     click.echo(f"{output / 'scores.tsv'}, {output / 'report.html'}", err=True)
+
+
+@group.command()
+@click.option(
+    "--hypotheses", type=PATH, required=True, multiple=True,
+    help="Directory of <source>-<target>.txt; twice, the baseline first.",
+)  # fmt: skip
+@click.option("--flores", type=PATH, required=True, help="Directory in FLORES-200's layout.")
+@click.option("--split", default="devtest", show_default=True, help="Split that was translated.")
+@click.option("--output", type=PATH, required=True, help="Directory of the comparison.")
+@config_options(CompareConfig)
+def compare(
+    hypotheses: tuple[Path, ...], flores: Path, split: str, output: Path, config: CompareConfig
+) -> None:
+    """Test in each direction whether the second system differs from the first."""
+    from eval.compare import compare_systems
+
+    comparisons, unshared = compare_systems(hypotheses, flores, split, output, config)
+    rows = [
+        [str(c.direction), c.first, c.second, c.difference, c.p_value, _verdict(c)]
+        for c in comparisons
+    ]
+    header = ["direction", "first", "second", "difference", "p", "verdict"]
+    click.echo(format_table(header, rows))
+    if unshared:
+        names = " ".join(map(str, unshared))
+        click.echo(f"not compared, as only one system has them: {names}", err=True)
+
+
+def _verdict(comparison: Comparison) -> str:
+    if not comparison.significant:
+        return "no difference found"
+    return "second is better" if comparison.difference > 0 else "second is worse"
 
 
 @group.command()

@@ -69,10 +69,10 @@ def _quality_rows(files: RunFiles) -> list[list[str]]:
         ]
     if not files.experts:
         rows.append(["expert usage", "", MISSING, ""])
-    for layer, shares in files.experts.items():
-        mean = [sum(column) / len(shares) for column in zip(*shares.values(), strict=True)]
-        used = " ".join(f"{share:.2f}" for share in mean)
-        rows.append(["expert usage", layer, used, f"mean over {len(shares)} rows"])
+    for layer, usage in files.experts.items():
+        used = " ".join(f"{share:.2f}" for share in usage.load)
+        beside = f"entropy {usage.entropy:.3f} of {usage.max_entropy:.3f}"
+        rows.append(["expert usage", layer, used, beside])
     return rows
 
 

@@ -51,6 +51,19 @@ class Sample:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LayerUsage:
+    """How the tokens of one Mixture-of-Experts layer are shared out."""
+
+    languages: Mapping[str, Sequence[float]]
+    """Share of each language's tokens per expert."""
+    load: Sequence[float]
+    """Share of all tokens per expert."""
+    entropy: float
+    """Entropy of the load, in nats; `max_entropy` when all experts get as much."""
+    max_entropy: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunFiles:
     """Everything that a report shows."""
 
@@ -60,8 +73,8 @@ class RunFiles:
     """`tongues mining xsim --json`."""
     mining: Mapping[str, Any] | None
     """`tongues mining evaluate --json`."""
-    experts: Mapping[str, Mapping[str, Sequence[float]]]
-    """Share of tokens per expert, by layer, then by language (`all` where not told apart)."""
+    experts: Mapping[str, LayerUsage]
+    """`tongues nmt experts --json`, by layer."""
     scores: Sequence[Row]
     names: Mapping[str, str]
     levels: Mapping[str, str]
@@ -103,18 +116,24 @@ def _read_object(path: Path) -> Mapping[str, Any] | None:
     return value
 
 
-def _read_experts(path: Path) -> dict[str, dict[str, list[float]]]:
-    """Read `{"layers": {layer: {language: [share per expert]}}}`."""
+def _read_experts(path: Path) -> dict[str, LayerUsage]:
     value = _read_object(path)
     if value is None:
         return {}
-    layers = {}
-    for layer, shares in value.get("layers", {}).items():
-        rows = shares if isinstance(shares, dict) else {"all": shares}
-        layers[str(layer)] = {
-            str(language): [float(share) for share in row] for language, row in rows.items()
+    try:
+        return {
+            layer: LayerUsage(
+                languages=usage["languages"],
+                load=usage["load"],
+                entropy=float(usage["entropy"]),
+                max_entropy=float(usage["max_entropy"]),
+            )
+            for layer, usage in value["layers"].items()
         }
-    return layers
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{path} is not what `tongues nmt experts --json` prints: {error}"
+        ) from None
 
 
 def _read_names(path: Path) -> dict[str, str]:

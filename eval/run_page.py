@@ -236,19 +236,19 @@ def _experts(files: RunFiles) -> str:
     if not files.experts:
         return absent(title, "experts.json")
     maps = []
-    for layer, shares in files.experts.items():
-        count = max(map(len, shares.values()), default=0)
-        columns = [str(i) for i in range(count)]
+    for layer, usage in files.experts.items():
+        columns = [str(i) for i in range(len(usage.load))]
+        rows = {**usage.languages, "all": usage.load}
         cells = {
-            (language, columns[i]): share
-            for language, row in shares.items()
-            for i, share in enumerate(row)
+            (name, columns[i]): share for name, row in rows.items() for i, share in enumerate(row)
         }
-        picture = heat_map(list(shares), columns, cells, scale=100.0, low=0.0)
-        maps.append(f"<div><h3>{escape(layer)}</h3>{picture}</div>")
+        picture = heat_map(list(rows), columns, cells, scale=100.0, low=0.0)
+        words = f"{layer}, entropy {usage.entropy:.2f} of {usage.max_entropy:.2f}"
+        maps.append(f"<div><h3>{escape(words)}</h3>{picture}</div>")
     return section(
         title,
-        "Share of tokens sent to each expert, in percent, by Mixture-of-Experts layer.",
+        "Share of tokens sent to each expert, in percent, by Mixture-of-Experts layer. Encoder"
+        " layers by source language, decoder layers by target language.",
         f'<div class="maps">{"".join(maps)}</div>',
     )
 
