@@ -1,0 +1,226 @@
+"""Batches from tokenized pairs: directions by temperature, lengths in buckets, exact small state.
+
+Pairs are drawn in rounds. A round draws some thousand pairs, directions by their shares and pairs
+in the order of the direction's own shuffled epochs; sorts them by length; cuts the sorted list into
+batches of so many tokens; and deals the batches in random order. A round depends on the seed, its
+number, its phase and how far each direction's epochs had come: that is the whole state.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corpus.languages import Direction
+from nmt.bitext import DirectionPairs, TokenizedBitext
+from nmt.config import BatchConfig
+from nmt.curriculum import Curriculum
+from nmt.vocabulary import END, PAD, Vocabulary
+
+_SOURCE_EXTRA = 3
+_TARGET_EXTRA = 2
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded token indices, int64 [N, S], and lengths."""
+
+    source: NDArray[np.int64]
+    """`__src__ [tag] text </s>`"""
+
+    source_lengths: NDArray[np.int64]
+
+    target: NDArray[np.int64]
+    """`</s> __tgt__ text </s>`; input without the last token of each row, output without the first."""
+
+    target_lengths: NDArray[np.int64]
+
+
+class Rows:
+    """Assembles batches from sentences of a tokenized bitext."""
+
+    def __init__(self, bitext: TokenizedBitext) -> None:
+        self._tokens = bitext.tokens
+        self._offsets = bitext.offsets
+
+    def lengths(self, sentences: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the tokens of each sentence, without anything added."""
+        return self._offsets[sentences + 1] - self._offsets[sentences]
+
+    def assemble(
+        self,
+        prefixes: Sequence[NDArray[np.int64]],
+        sentences: NDArray[np.int64],
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return rows of `prefix… sentence </s>`, padded, and their lengths.
+
+        Args:
+            prefixes: Token index per row; -1 leaves the place out.
+            sentences: Sentence per row.
+        """
+        lengths = self.lengths(sentences)
+        begins = np.zeros_like(lengths)
+        for prefix in prefixes:
+            begins += prefix >= 0
+        totals = begins + lengths + 1
+        rows = np.full((len(sentences), int(totals.max())), PAD, np.int64)
+        row = np.arange(len(sentences))
+        place = np.zeros_like(lengths)
+        for prefix in prefixes:
+            there = prefix >= 0
+            rows[row[there], place[there]] = prefix[there]
+            place += there
+        within = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        rows[np.repeat(row, lengths), np.repeat(begins, lengths) + within] = self._tokens[
+            np.repeat(self._offsets[sentences], lengths) + within
+        ]
+        rows[row, totals - 1] = END
+        return rows, totals
+
+
+def cut(
+    source_lengths: NDArray[np.int64], target_lengths: NDArray[np.int64], max_tokens: int
+) -> list[NDArray[np.int64]]:
+    """Sort pairs by length and cut them into batches of at most `max_tokens` padded positions."""
+    order = np.lexsort((source_lengths, target_lengths))
+    batches: list[NDArray[np.int64]] = []
+    begin = widest_source = widest_target = 0
+    for end, pair in enumerate(order.tolist()):
+        source = max(widest_source, int(source_lengths[pair]))
+        target = max(widest_target, int(target_lengths[pair]))
+        if end > begin and (source + target) * (end + 1 - begin) > max_tokens:
+            batches.append(order[begin:end])
+            begin = end
+            source, target = int(source_lengths[pair]), int(target_lengths[pair])
+        widest_source, widest_target = source, target
+    if begin < len(order):
+        batches.append(order[begin:])
+    return batches
+
+
+class BatchStream:
+    """An endless stream of training batches that can be resumed exactly."""
+
+    def __init__(
+        self,
+        bitext: TokenizedBitext,
+        pairs: Mapping[Direction, DirectionPairs],
+        vocabulary: Vocabulary,
+        curriculum: Curriculum,
+        config: BatchConfig,
+        seed: int,
+    ) -> None:
+        self._rows = Rows(bitext)
+        self._pairs = pairs
+        self._numbers = {direction: i for i, direction in enumerate(pairs)}
+        self._languages = {
+            direction: (
+                vocabulary.language_index(direction.source),
+                vocabulary.language_index(direction.target),
+            )
+            for direction in pairs
+        }
+        self._curriculum = curriculum
+        self._config = config
+        self._seed = seed
+        self.num_batches = 0
+        self._round = -1
+        self._phase = -1
+        self._cursors = dict.fromkeys(pairs, 0)
+        self._cursors_before = dict(self._cursors)
+        self._dealt: list[NDArray[np.int64]] = []
+        self._drawn: NDArray[np.int64] = np.empty((5, 0), np.int64)
+        self._position = 0
+
+    def __next__(self) -> Batch:
+        # The stream counts for itself: the trainer reads a batch before it counts the update.
+        phase = self._curriculum.phase(self.num_batches)
+        if phase != self._phase or self._position == len(self._dealt):
+            self._begin_round(self._round + 1, phase)
+        chosen = self._dealt[self._position]
+        self._position += 1
+        self.num_batches += 1
+        return self._assemble(chosen)
+
+    def state(self) -> dict[str, Any]:
+        """Return what `restore` needs: plain numbers."""
+        return {
+            "num_batches": self.num_batches,
+            "round": self._round,
+            "phase": self._phase,
+            "position": self._position,
+            "cursors": {str(d): cursor for d, cursor in self._cursors_before.items()},
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state` was taken."""
+        self._cursors = {d: int(state["cursors"][str(d)]) for d in self._pairs}
+        if state["round"] >= 0:
+            self._begin_round(int(state["round"]), int(state["phase"]))
+        self._position = int(state["position"])
+        self.num_batches = int(state["num_batches"])
+
+    def _begin_round(self, number: int, phase: int) -> None:
+        self._round, self._phase, self._position = number, phase, 0
+        self._cursors_before = dict(self._cursors)
+        generator = np.random.default_rng([self._seed, 0, number])
+        parts = []
+        for direction, count in self._counts(phase, generator):
+            pairs = self._pairs[direction]
+            chosen = self._next_pairs(direction, count)
+            source, target = self._languages[direction]
+            parts.append(
+                np.stack(
+                    [
+                        pairs.source_sentences[chosen],
+                        pairs.target_sentences[chosen],
+                        pairs.tag_indices[chosen],
+                        np.full(count, source),
+                        np.full(count, target),
+                    ]
+                )
+            )
+        drawn = np.concatenate(parts, axis=1)
+        self._drawn = drawn[:, generator.permutation(drawn.shape[1])]
+        batches = cut(
+            self._rows.lengths(self._drawn[0]) + _SOURCE_EXTRA,
+            self._rows.lengths(self._drawn[1]) + _TARGET_EXTRA,
+            self._config.max_tokens,
+        )
+        self._dealt = [batches[i] for i in generator.permutation(len(batches))]
+
+    def _counts(
+        self, phase: int, generator: np.random.Generator
+    ) -> Iterable[tuple[Direction, int]]:
+        """Return how many pairs of each direction a round draws, p ∝ n^(1/temperature)."""
+        directions = self._curriculum.directions(phase)
+        sizes = np.array([len(self._pairs[d]) for d in directions], np.float64)
+        shares = (sizes / sizes.sum()) ** (1 / self._config.temperature)
+        size = min(self._config.round_size, int(sizes.sum()))
+        counts = generator.multinomial(size, shares / shares.sum())
+        return ((d, int(n)) for d, n in zip(directions, counts, strict=True) if n)
+
+    def _next_pairs(self, direction: Direction, count: int) -> NDArray[np.int64]:
+        """Take the next pairs of a direction; its epochs are shuffled each by itself."""
+        size = len(self._pairs[direction])
+        cursor = self._cursors[direction]
+        self._cursors[direction] = cursor + count
+        parts = []
+        while count:
+            epoch, begin = divmod(cursor, size)
+            seed = [self._seed, 1, self._numbers[direction], epoch]
+            taken = np.random.default_rng(seed).permutation(size)[begin : begin + count]
+            parts.append(taken)
+            cursor += len(taken)
+            count -= len(taken)
+        return np.concatenate(parts)
+
+    def _assemble(self, chosen: NDArray[np.int64]) -> Batch:
+        source, target, tag, source_language, target_language = self._drawn[:, chosen]
+        end = np.full(len(chosen), END, np.int64)
+        return Batch(
+            *self._rows.assemble([source_language, tag], source),
+            *self._rows.assemble([end, target_language], target),
+        )

@@ -1,0 +1,133 @@
+"""Commands of translation."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from corpus.command import PATH, config_options, print_counts, print_json
+from corpus.console import format_table
+from corpus.files import stdin_lines
+from corpus.languages import Direction, parse_directions
+from nmt.config import TrainConfig, TranslateConfig, VocabularyConfig
+
+if TYPE_CHECKING:
+    from typing import Any
+
+logger = logging.getLogger(__name__)
+
+
+@click.group()
+def group() -> None:
+    """Translation: vocabulary, training, translation."""
+
+
+@group.command()
+@click.option(
+    "--bitext", type=PATH, multiple=True, required=True,
+    help="Directory of bitext; may be repeated.",
+)  # fmt: skip
+@click.option("--output", type=PATH, required=True, help="Vocabulary directory to write.")
+@config_options(VocabularyConfig)
+def vocabulary(bitext: tuple[Path, ...], output: Path, config: VocabularyConfig) -> None:
+    """Train a SentencePiece vocabulary on both sides of bitext."""
+    from nmt.vocabulary import train_vocabulary
+
+    summary = train_vocabulary(bitext, output, config)
+    print_counts("vocabulary", dict(summary.counts))
+
+
+@group.command()
+@click.option("--output", type=PATH, required=True, help="Model directory to write.")
+@config_options(TrainConfig)
+def train(output: Path, config: TrainConfig) -> None:
+    """Train a model; run again, it goes on from its last checkpoint."""
+    from nmt.training import train as train_model
+
+    summary = train_model(config, output)
+    print_counts("model", dict(summary.counts))
+
+
+@group.command()
+@click.option("--model", type=PATH, required=True, help="Model directory.")
+@click.option("--source", required=True, help="Language of the input, as eng_Latn.")
+@click.option("--target", required=True, help="Language of the output.")
+@config_options(TranslateConfig)
+def translate(model: Path, source: str, target: str, config: TranslateConfig) -> None:
+    """Translate the lines of standard input, one line out for each."""
+    from nmt.model_directory import load_model
+    from nmt.translation import BeamTranslator, check_trained
+
+    loaded = load_model(model)
+    check_trained(loaded, Direction(source, target))
+    translator = BeamTranslator(loaded, config)
+    lines = stdin_lines()
+    for line in translator.translate(list(lines), source, target):
+        sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+    if translator.num_truncated:
+        logger.warning("%d lines were too long and were cut", translator.num_truncated)
+    if lines.invalid_lines:
+        logger.warning("%d lines were not valid UTF-8", lines.invalid_lines)
+
+
+@group.command("translate-flores")
+@click.option("--model", type=PATH, required=True, help="Model directory.")
+@click.option("--flores", type=PATH, required=True, help="Directory in FLORES-200's layout.")
+@click.option("--split", default="devtest", show_default=True, help="Split to translate.")
+@click.option("--directions", default="", help="A-B,C-D; all that were trained without it.")
+@click.option("--output", type=PATH, required=True, help="Directory of the hypotheses.")
+@config_options(TranslateConfig)
+def translate_flores(
+    model: Path,
+    flores: Path,
+    split: str,
+    directions: str,
+    output: Path,
+    config: TranslateConfig,
+) -> None:
+    """Translate a FLORES split into <source>-<target>.txt for many directions."""
+    from nmt.translation import translate_flores as translate_split
+
+    summary = translate_split(model, flores, split, parse_directions(directions), output, config)
+    print_counts("hypotheses", dict(summary.counts))
+
+
+@group.command()
+@click.option("--model", type=PATH, required=True, help="Model directory.")
+@click.option("--flores", type=PATH, required=True, help="Directory in FLORES-200's layout.")
+@click.option("--split", default="dev", show_default=True, help="Split to run through the model.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def experts(model: Path, flores: Path, split: str, as_json: bool) -> None:
+    """Say which experts the languages' tokens go to, layer by layer."""
+    from nmt.model_directory import load_model
+    from nmt.usage import measure_usage
+
+    usage = measure_usage(load_model(model), flores, split)
+    if as_json:
+        print_json(usage)
+        return
+    for name, layer in usage["layers"].items():
+        numbers = [f"expert {i}" for i in range(len(layer["load"]))]
+        rows = [[language, *shares] for language, shares in layer["languages"].items()]
+        click.echo(f"{name}: gate entropy {layer['entropy']:.3f} of {layer['max_entropy']:.3f}")
+        click.echo(format_table(["language", *numbers], [*rows, ["all", *layer["load"]]]) + "\n")
+
+
+@group.command()
+@click.option("--size", required=True, help="Named size.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--vocabulary-size", type=int, default=None, help="Tokens; NLLB-200's by default.")
+def describe(size: str, as_json: bool, vocabulary_size: int | None) -> None:
+    """Count a model's parameters and operations before anyone trains it."""
+    from nmt.describe import describe_size
+
+    description: dict[str, Any] = describe_size(size, vocabulary_size)
+    if as_json:
+        print_json(description)
+    else:
+        click.echo(format_table(["figure", "value"], [list(item) for item in description.items()]))

@@ -1,0 +1,243 @@
+"""Configs of vocabulary, training and translation. Every default of the stage stands here."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from corpus.errors import UserError
+from corpus.languages import parse_direction
+
+PRIMARY = "primary"
+TAGS = (PRIMARY, "mined", "back_translated")
+"""Where a pair comes from. Primary bitext carries no tag in the source; the others one each."""
+
+RESOURCE_LEVELS = ("high", "low", "very_low")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VocabularyConfig:
+    """How the SentencePiece model is trained."""
+
+    size: int = 256_000
+    """Pieces, control symbols of SentencePiece included (NLLB-200)."""
+
+    kind: Literal["bpe", "unigram"] = "bpe"
+    """SentencePiece's algorithm."""
+
+    temperature: float = 5.0
+    """Languages are sampled with p ∝ n^(1/temperature), n their sentences (NLLB-200)."""
+
+    max_sentences: int = 10_000_000
+    """Sentences that the model is trained on, over all languages."""
+
+    character_coverage: float = 0.99995
+    """Share of characters that get a piece of their own."""
+
+    seed: int = 1
+    """Chooses the sentences."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """A named size and what differs from it; fields keep fairseq2's names."""
+
+    size: str = "small"
+    """One of `tongues nmt describe`'s sizes."""
+
+    model_dim: int | None = None
+    num_encoder_layers: int | None = None
+    num_decoder_layers: int | None = None
+    num_encoder_attn_heads: int | None = None
+    num_decoder_attn_heads: int | None = None
+    ffn_inner_dim: int | None = None
+    max_seq_len: int | None = None
+    dropout_p: float | None = None
+    attention_dropout_p: float | None = None
+
+    num_experts: int | None = None
+    """Experts of a Mixture-of-Experts layer; 0 makes all layers dense."""
+
+    moe_every_n_layers: int | None = None
+    """Every n-th encoder and decoder layer has experts."""
+
+    capacity_factor: float | None = None
+    """In training an expert takes capacity_factor · ceil(T/E) of T tokens' assignments; 0 for all."""
+
+    expert_output_masking_p: float | None = None
+    """Probability that an expert's output for a token is masked in training."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchConfig:
+    """How pairs become batches."""
+
+    max_tokens: int = 8192
+    """Source and target positions of a batch, padding included."""
+
+    temperature: float = 1.0
+    """Directions are sampled with p ∝ n^(1/temperature), n their pairs (NLLB-200: 1)."""
+
+    max_length: int = 256
+    """Pairs with more tokens on a side are left out."""
+
+    round_size: int = 65_536
+    """Pairs that are drawn at once, then sorted by length into batches."""
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 2 * (self.max_length + 3):
+            raise UserError(
+                f"`max_tokens` is {self.max_tokens}, too small for one pair of `max_length`"
+                f" {self.max_length}"
+            )
+        if self.temperature <= 0:
+            raise UserError(f"`temperature` is {self.temperature}; it must be positive")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseConfig:
+    """What is trained from an update on, until the next phase."""
+
+    from_update: int = 0
+
+    directions: tuple[str, ...] = ()
+    """Directions of this phase; empty leaves the choice to `resource_levels`."""
+
+    resource_levels: tuple[str, ...] = RESOURCE_LEVELS
+    """Levels of directions in this phase; only where `directions` is empty."""
+
+    def __post_init__(self) -> None:
+        for direction in self.directions:
+            parse_direction(direction)
+        for level in self.resource_levels:
+            if level not in RESOURCE_LEVELS:
+                raise UserError(
+                    f"`{level}` is not a resource level; there are {', '.join(RESOURCE_LEVELS)}"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurriculumConfig:
+    """When directions enter training; the optimizer and its schedule go on across phases."""
+
+    phases: tuple[PhaseConfig, ...] = (PhaseConfig(),)
+
+    high_resource_pairs: int = 1_000_000
+    """A direction with this many pairs is `high`, one with fewer `low` (NLLB-200)."""
+
+    very_low_resource_pairs: int = 100_000
+    """A direction with this many pairs or fewer is `very_low` (NLLB-200)."""
+
+    def __post_init__(self) -> None:
+        starts = [phase.from_update for phase in self.phases]
+        if not starts or starts[0] != 0 or sorted(set(starts)) != starts:
+            raise UserError(f"phases begin at updates {starts}; the first is 0 and they must rise")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """AdamW and its schedule."""
+
+    learning_rate: float = 0.002
+    """Peak, reached after the warm-up."""
+
+    betas: tuple[float, ...] = (0.9, 0.98)
+    epsilon: float = 1e-6
+    weight_decay: float = 0.0
+
+    warmup_updates: int = 8000
+    """Updates over which the learning rate rises from 0."""
+
+    schedule: Literal["inverse_sqrt", "linear", "cosine"] = "inverse_sqrt"
+    """How the learning rate falls; the latter two reach 0 at the last update."""
+
+    max_grad_norm: float = 1.0
+    """Gradients with a larger norm are scaled down to it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One training run."""
+
+    vocabulary: Path
+    """Directory written by `tongues nmt vocabulary`."""
+
+    bitext: dict[str, tuple[Path, ...]]
+    """Bitext directories by tag: primary, mined, back_translated."""
+
+    flores: Path | None = None
+    """Directory in FLORES-200's layout, for validation; none without it."""
+
+    validation_split: str = "dev"
+
+    validation_sentences: int = 50
+    """Sentences of the split per direction."""
+
+    directions: tuple[str, ...] = ()
+    """Directions to train; empty for both directions of all pairs in the bitext."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    batches: BatchConfig = field(default_factory=BatchConfig)
+    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+
+    updates: int = 300_000
+    """Optimizer steps in all."""
+
+    label_smoothing: float = 0.1
+
+    balance_loss_weight: float = 0.01
+    """Weight of the gates' load-balance losses, summed over layers, per target token."""
+
+    matmul_precision: Literal["highest", "high", "medium"] = "highest"
+    """How exact fp32 products are; `medium` lets processors that can multiply in bfloat16."""
+
+    checkpoint_every: int = 1000
+    """Updates between checkpoints."""
+
+    validate_every: int = 5000
+    """Updates between validations."""
+
+    report_every: int = 100
+    """Updates between lines of progress."""
+
+    seed: int = 2
+
+    threads: int = 2
+    """Torch threads. Results are reproducible for a given number on a given machine."""
+
+    def __post_init__(self) -> None:
+        unknown = [tag for tag in self.bitext if tag not in TAGS]
+        if unknown:
+            raise UserError(f"`{unknown[0]}` is not a tag of bitext; there are {', '.join(TAGS)}")
+        if not any(self.bitext.values()):
+            raise UserError("`bitext` names no directory")
+        for direction in self.directions:
+            parse_direction(direction)
+        for name in ("checkpoint_every", "validate_every"):
+            if getattr(self, name) % self.report_every != 0:
+                raise UserError(
+                    f"`{name}` is {getattr(self, name)}; it must be a multiple of `report_every`,"
+                    f" {self.report_every}"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslateConfig:
+    """How a model translates."""
+
+    beam_size: int = 4
+    """Hypotheses that are kept at each step (NLLB-200)."""
+
+    batch_sentences: int = 64
+    """Sentences per batch, sorted by length."""
+
+    max_length_factor: float = 1.5
+    """A hypothesis has at most factor · source tokens + `max_length_constant` tokens."""
+
+    max_length_constant: int = 10
+
+    length_penalty: float = 1.0
+    """Scores are divided by length to this power; above 1 favors longer hypotheses."""
+
+    threads: int = 2
+    """Torch threads."""

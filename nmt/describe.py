@@ -1,0 +1,48 @@
+"""Parameters and operations of a model, counted on the meta device."""
+
+from typing import Any
+
+import torch
+
+from nmt.model import create_model, moe_layers, named_config
+from nmt.moe.gate import MAX_CHOICES
+
+_FLOPS_PER_PARAMETER = 2
+"""A multiplication and an addition in the forward pass; the backward pass takes twice that."""
+
+
+def describe_size(size: str, vocabulary_size: int | None = None) -> dict[str, Any]:
+    """Count what a named size holds and does.
+
+    `active_parameters` are those that one token meets: all of the dense part, two experts of each
+    Mixture-of-Experts layer. `flops_per_token` is for training on one source and one target token:
+    three times the forward pass, of 2 operations per active parameter. The embedding counts once,
+    as the output projection; its look-ups are free; attention scores are left out.
+    """
+    config = named_config(size)
+    if vocabulary_size is not None:
+        config.vocab_size = vocabulary_size
+    with torch.device("meta"):
+        model = create_model(config)
+    total = sum(parameter.numel() for parameter in model.parameters())
+    experts = [
+        sum(parameter.numel() for parameter in layer.experts.parameters())
+        for _, layer in moe_layers(model)
+    ]
+    choices = min(MAX_CHOICES, config.num_experts)
+    idle = sum(count - count // config.num_experts * choices for count in experts)
+    active = total - idle
+    return {
+        "size": size,
+        "vocabulary_size": config.vocab_size,
+        "total_parameters": total,
+        "active_parameters": active,
+        "expert_parameters": sum(experts),
+        "flops_per_token": 3 * _FLOPS_PER_PARAMETER * active,
+        "model_dim": config.model_dim,
+        "ffn_inner_dim": config.ffn_inner_dim,
+        "encoder_layers": config.num_encoder_layers,
+        "decoder_layers": config.num_decoder_layers,
+        "experts": config.num_experts,
+        "moe_every_n_layers": config.moe_every_n_layers,
+    }

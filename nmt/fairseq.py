@@ -1,0 +1,52 @@
+"""What layers, model and translation need of fairseq2, in one place.
+
+`fairseq2.recipe.base` comes first: importing `fairseq2.trainer` before it is circular in 0.8.1.
+"""
+
+import fairseq2.recipe.base  # noqa: F401
+from fairseq2.composition import register_model_family
+from fairseq2.data.tokenizers import VocabularyInfo
+from fairseq2.generation.beam_search import BeamSearchSeq2SeqGenerator
+from fairseq2.models.nllb import NllbConfig
+from fairseq2.models.nllb.factory import NllbFactory
+from fairseq2.models.transformer import (
+    CausalAttentionBias,
+    FeedForwardNetwork,
+    IdentityBias,
+    MultiheadAttention,
+    StandardMultiheadAttention,
+    StandardTransformerDecoderLayer,
+    StandardTransformerEncoderLayer,
+    TransformerDecoderLayer,
+    TransformerEncoderLayer,
+    TransformerModel,
+    create_default_sdpa,
+)
+from fairseq2.nn import BatchLayout, Embedding, IncrementalStateBag, Projection
+from fairseq2.runtime.config_registry import ConfigRegistrar
+from fairseq2.runtime.dependency import DependencyContainer
+
+__all__ = [
+    "BatchLayout",
+    "BeamSearchSeq2SeqGenerator",
+    "CausalAttentionBias",
+    "ConfigRegistrar",
+    "DependencyContainer",
+    "Embedding",
+    "FeedForwardNetwork",
+    "IdentityBias",
+    "IncrementalStateBag",
+    "MultiheadAttention",
+    "NllbConfig",
+    "NllbFactory",
+    "Projection",
+    "StandardMultiheadAttention",
+    "StandardTransformerDecoderLayer",
+    "StandardTransformerEncoderLayer",
+    "TransformerDecoderLayer",
+    "TransformerEncoderLayer",
+    "TransformerModel",
+    "VocabularyInfo",
+    "create_default_sdpa",
+    "register_model_family",
+]

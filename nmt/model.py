@@ -1,0 +1,209 @@
+"""Encoder-decoders with Mixture-of-Experts layers on fairseq2's NLLB factory."""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from corpus.errors import UserError
+from nmt.config import ModelConfig
+from nmt.fairseq import (
+    CausalAttentionBias,
+    ConfigRegistrar,
+    DependencyContainer,
+    IdentityBias,
+    MultiheadAttention,
+    NllbConfig,
+    NllbFactory,
+    StandardMultiheadAttention,
+    StandardTransformerDecoderLayer,
+    StandardTransformerEncoderLayer,
+    TransformerModel,
+    create_default_sdpa,
+    register_model_family,
+)
+from nmt.loss import label_smoothed_cross_entropy
+from nmt.moe.layer import MoEFeedForwardNetwork
+
+FAMILY = "tongues_moe"
+
+
+@dataclass(kw_only=True)
+class MoEConfig(NllbConfig):
+    """Shape of a model; what `NllbConfig` has, and experts."""
+
+    attention_dropout_p: float = 0.1
+    """Dropout on attention weights."""
+
+    num_experts: int = 0
+    """Experts of a Mixture-of-Experts layer; 0 makes all layers dense."""
+
+    moe_every_n_layers: int = 4
+    """Layer i, from 0, has experts where (i + 1) % n == 0, in encoder and decoder."""
+
+    capacity_factor: float = 2.0
+    """In training an expert takes capacity_factor · ceil(T/E) assignments; 0 for all."""
+
+    expert_output_masking_p: float = 0.2
+    """Probability that an expert's output for a token is masked in training."""
+
+
+SIZES: dict[str, dict[str, Any]] = {
+    "tiny": {
+        "model_dim": 64, "ffn_inner_dim": 128, "num_encoder_layers": 2, "num_decoder_layers": 2,
+        "num_encoder_attn_heads": 2, "num_decoder_attn_heads": 2, "num_experts": 4,
+        "moe_every_n_layers": 2, "max_seq_len": 512, "dropout_p": 0.0, "attention_dropout_p": 0.0,
+    },
+    "small": {
+        "model_dim": 128, "ffn_inner_dim": 256, "num_encoder_layers": 3, "num_decoder_layers": 2,
+        "num_encoder_attn_heads": 4, "num_decoder_attn_heads": 4, "num_experts": 4,
+        "moe_every_n_layers": 2, "max_seq_len": 512, "dropout_p": 0.05, "attention_dropout_p": 0.0,
+    },
+}  # fmt: skip
+"""Named sizes: what differs from `MoEConfig`."""
+
+
+def named_config(size: str) -> MoEConfig:
+    """Return the shape of a named size.
+
+    Raises:
+        UserError: If there is none of that name.
+    """
+    if size not in SIZES:
+        raise UserError(f"there is no model size `{size}`; there are {', '.join(SIZES)}")
+    return MoEConfig(**SIZES[size])
+
+
+def resolve_config(config: ModelConfig, vocabulary_size: int) -> MoEConfig:
+    """Return the shape of a named size with a recipe's differences, for a vocabulary."""
+    differences = {
+        field.name: getattr(config, field.name)
+        for field in dataclasses.fields(config)
+        if field.name != "size" and getattr(config, field.name) is not None
+    }
+    return dataclasses.replace(
+        named_config(config.size), **differences, vocab_size=vocabulary_size, pad_idx=0
+    )
+
+
+class Translator(TransformerModel):  # type: ignore[misc]  # final, but nothing else takes the loss
+    """fairseq2's Transformer with a chunked loss.
+
+    Attributes:
+        nll: Summed negative log-likelihood of the last loss, for the log.
+    """
+
+    nll: Tensor | None = None
+
+    def compute_fused_loss(
+        self,
+        decoder_output: Tensor,
+        targets: Tensor,
+        *,
+        label_smoothing: float = 0.0,
+        target_mask: Tensor | None = None,
+        reduction: Literal["sum", "mean"] = "sum",
+    ) -> Tensor:
+        """Return the summed label-smoothed cross-entropy of [N, S, D] against [N, S]."""
+        if target_mask is not None or reduction != "sum":
+            raise NotImplementedError("the chunked loss is a sum over all targets")
+        loss, self.nll = label_smoothed_cross_entropy(
+            decoder_output.flatten(0, -2),
+            self.final_proj.weight,
+            targets.flatten(),
+            ignored_index=-1 if self.pad_idx is None else self.pad_idx,
+            label_smoothing=label_smoothing,
+        )
+        return loss
+
+
+class MoEFactory(NllbFactory):
+    """fairseq2's NLLB model with experts in every n-th layer, and attention dropout."""
+
+    _config: MoEConfig
+
+    def create_model(self) -> Translator:
+        """Build encoder, decoder and the embedding they share with the output."""
+        config = self._config
+        embedding = self.create_embedding()
+        frontend = self.create_frontend(embedding)
+        encoder, decoder = self.create_encoder(), self.create_decoder()
+        for stack in (encoder, decoder):
+            for i, layer in enumerate(stack.layers):
+                if config.num_experts and (i + 1) % config.moe_every_n_layers == 0:
+                    self._replace_feed_forward(layer)
+        return Translator(
+            config.model_dim,
+            frontend,
+            encoder,
+            frontend,
+            decoder,
+            self.create_final_projection(embedding),
+            config.pad_idx,
+            config.max_seq_len,
+            config.max_seq_len,
+        )
+
+    def _replace_feed_forward(
+        self, layer: StandardTransformerEncoderLayer | StandardTransformerDecoderLayer
+    ) -> None:
+        config = self._config
+        layer.ffn = MoEFeedForwardNetwork(
+            config.model_dim,
+            config.ffn_inner_dim,
+            config.num_experts,
+            dropout_p=config.dropout_p,
+            capacity_factor=config.capacity_factor or None,
+            expert_output_masking_p=config.expert_output_masking_p,
+        )
+        # NLLB drops out inside each expert, before outputs are combined, and not again after.
+        layer.ffn_dropout = None
+        layer.register_forward_pre_hook(_hand_over_layout)
+
+    def create_encoder_self_attention(self) -> MultiheadAttention:
+        """Build attention of the encoder."""
+        return self._attention(IdentityBias(), self._config.num_encoder_attn_heads)
+
+    def create_decoder_self_attention(self) -> MultiheadAttention:
+        """Build causal attention of the decoder."""
+        return self._attention(CausalAttentionBias(), self._config.num_decoder_attn_heads)
+
+    def create_encoder_decoder_attention(self) -> MultiheadAttention:
+        """Build attention of the decoder to the encoder."""
+        return self._attention(IdentityBias(), self._config.num_decoder_attn_heads)
+
+    def _attention(
+        self, bias: IdentityBias | CausalAttentionBias, num_heads: int
+    ) -> MultiheadAttention:
+        sdpa = create_default_sdpa(bias, dropout_p=self._config.attention_dropout_p)
+        return StandardMultiheadAttention(self._config.model_dim, num_heads, sdpa)
+
+
+def _hand_over_layout(layer: nn.Module, arguments: tuple[Any, ...]) -> None:
+    """Tell the experts of a layer where its input is padding; fairseq2's interface does not."""
+    moe: MoEFeedForwardNetwork = layer.ffn  # type: ignore[assignment]
+    moe.layout = arguments[1]
+
+
+def moe_layers(model: nn.Module) -> Iterator[tuple[str, MoEFeedForwardNetwork]]:
+    """Yield the Mixture-of-Experts layers of a model by name, encoder first."""
+    for name, module in model.named_modules():
+        if isinstance(module, MoEFeedForwardNetwork):
+            yield name.removesuffix(".ffn"), module
+
+
+def create_model(config: MoEConfig) -> Translator:
+    """Build a model with fresh weights."""
+    return MoEFactory(config).create_model()
+
+
+def register_family(container: DependencyContainer) -> None:
+    """Make the family and its named sizes known to a fairseq2 recipe."""
+    register_model_family(
+        container, FAMILY, TransformerModel, MoEConfig, factory=create_model
+    )
+    register = ConfigRegistrar(container, MoEConfig)
+    for size in SIZES:
+        register(size)(lambda size=size: named_config(size))  # type: ignore[misc]

@@ -1,0 +1,98 @@
+"""A trained model as a directory that describes itself.
+
+`model.safetensors`, `model.json` (shape, directions, digest of the weights), `vocabulary/`, and
+beside them the run's `config.yaml` and receipts.
+"""
+
+import dataclasses
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+
+from corpus.errors import DataError, UserError
+from corpus.files import atomic_path, digest_file, read_json, write_json
+from corpus.languages import Direction, parse_direction
+from nmt import vocabulary as vocabulary_files
+from nmt.model import MoEConfig, Translator, create_model
+from nmt.vocabulary import Vocabulary
+
+WEIGHTS_FILE = "model.safetensors"
+DESCRIPTION_FILE = "model.json"
+VOCABULARY_DIRECTORY = "vocabulary"
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model with what is needed to use it."""
+
+    translator: Translator
+    vocabulary: Vocabulary
+    directions: tuple[Direction, ...]
+    """What it was trained on, sorted."""
+
+
+def save_model(
+    directory: Path,
+    model: Translator,
+    config: MoEConfig,
+    vocabulary: Path,
+    directions: Sequence[Direction],
+) -> tuple[Path, ...]:
+    """Write a model; return the files. `model.json` comes last and vouches for the others."""
+    outputs = []
+    for name in (vocabulary_files.MODEL_FILE, vocabulary_files.LAYOUT_FILE):
+        outputs.append(directory / VOCABULARY_DIRECTORY / name)
+        with atomic_path(outputs[-1]) as temporary:
+            shutil.copyfile(vocabulary / name, temporary)
+    weights = directory / WEIGHTS_FILE
+    with atomic_path(weights) as temporary:
+        safetensors.torch.save_model(model, str(temporary))
+    description = {
+        "family": "tongues_moe",
+        "config": dataclasses.asdict(config),
+        "directions": [str(direction) for direction in directions],
+        "weights_blake2b": digest_file(weights),
+    }
+    write_json(directory / DESCRIPTION_FILE, description)
+    return (*outputs, weights, directory / DESCRIPTION_FILE)
+
+
+def load_model(directory: Path) -> TrainedModel:
+    """Load a model for use.
+
+    Raises:
+        UserError: If the directory is not a model.
+        DataError: If it is damaged.
+    """
+    for name in (DESCRIPTION_FILE, WEIGHTS_FILE):
+        if not (directory / name).is_file():
+            raise UserError(
+                f"{directory} is not a translation model: it has no {name}. `tongues nmt train`"
+                " writes one; an interrupted training goes on when the same command is run again."
+            )
+    description = read_json(directory / DESCRIPTION_FILE)
+    vocabulary = Vocabulary.load(directory / VOCABULARY_DIRECTORY)
+    weights = directory / WEIGHTS_FILE
+    if digest_file(weights) != description.get("weights_blake2b"):
+        raise DataError(f"{weights} is damaged: its digest is not the one in {DESCRIPTION_FILE}")
+    try:
+        config = MoEConfig(**description["config"])
+        directions = tuple(parse_direction(text) for text in description["directions"])
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{directory / DESCRIPTION_FILE} does not describe a model: {error}") from error
+    if config.vocab_size != vocabulary.size:
+        raise DataError(
+            f"{directory}: the model has {config.vocab_size} tokens, its vocabulary"
+            f" {vocabulary.size}"
+        )
+    translator = create_model(config)
+    try:
+        safetensors.torch.load_model(translator, str(weights))
+    except (RuntimeError, safetensors.SafetensorError) as error:
+        raise DataError(f"{weights} does not fit {DESCRIPTION_FILE}: {error}") from error
+    translator.eval()
+    return TrainedModel(translator, vocabulary, directions)

@@ -1,0 +1,388 @@
+"""The fairseq2 recipe: data readers, training unit, validation units.
+
+The only module besides `nmt.fairseq` that touches fairseq2, and the only one that uses its recipe
+and trainer API.
+"""
+
+import logging
+import math
+import time
+import warnings
+from collections.abc import Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import fairseq2.recipe.base as base  # first: importing fairseq2.trainer before it is circular
+import torch
+from fairseq2.datasets import DataReader
+from fairseq2.evaluator import EvalUnit
+from fairseq2.metrics import Mean, MetricBag, Sum
+from fairseq2.optim.lr_schedulers import LRScheduler
+from fairseq2.recipe import config as sections
+from fairseq2.recipe.run import run
+from fairseq2.runtime.dependency import DependencyContainer
+from fairseq2.task import Task
+from fairseq2.trainer import TrainUnit
+from torch import Tensor, nn
+
+from corpus.console import format_duration
+from nmt.batches import Batch, BatchStream
+from nmt.config import OptimizerConfig, TrainConfig
+from nmt.fairseq import BatchLayout
+from nmt.model import FAMILY, MoEConfig, Translator, moe_layers, register_family
+
+logger = logging.getLogger(__name__)
+
+
+class TokenBatch:
+    """A batch as tensors, as the trainer moves it to its device."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._source = torch.from_numpy(batch.source)
+        self._target = torch.from_numpy(batch.target)
+        self._source_lengths = batch.source_lengths.tolist()
+        self._target_lengths = (batch.target_lengths - 1).tolist()
+        self.num_source_tokens = sum(self._source_lengths)
+        self.num_target_tokens = sum(self._target_lengths)
+
+    def to(self, device: torch.device, *, non_blocking: bool = False) -> None:
+        """Move to a device."""
+        self._source = self._source.to(device, non_blocking=non_blocking)
+        self._target = self._target.to(device, non_blocking=non_blocking)
+
+    def loss(self, model: nn.Module, label_smoothing: float) -> Tensor:
+        """Return the summed loss of a model on this batch."""
+        inputs, outputs = self._target[:, :-1].contiguous(), self._target[:, 1:]
+        loss: Tensor = model(
+            self._source,
+            BatchLayout.of(self._source, self._source_lengths),
+            inputs,
+            BatchLayout.of(inputs, self._target_lengths),
+            targets=outputs,
+            label_smoothing=label_smoothing,
+        )
+        return loss
+
+
+class StreamReader(DataReader[TokenBatch]):
+    """Endless training batches; the state is the stream's."""
+
+    def __init__(self, stream: BatchStream) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> "StreamReader":
+        return self
+
+    def __next__(self) -> list[TokenBatch]:
+        return [TokenBatch(next(self._stream))]
+
+    def reset(self) -> None:
+        """Do nothing: the stream has no end to come back from."""
+
+    def state_dict(self) -> dict[str, object]:
+        """Return the stream's state."""
+        return self._stream.state()
+
+    def load_state_dict(self, state_dict: dict[str, object]) -> None:
+        """Go on where the state was taken."""
+        self._stream.restore(state_dict)
+
+    @property
+    def num_accumulate(self) -> int:
+        """Batches per update."""
+        return 1
+
+
+class ListReader(DataReader[TokenBatch]):
+    """Validation batches, the same in every pass."""
+
+    def __init__(self, batches: Sequence[Batch]) -> None:
+        self._batches = batches
+        self._iterator: Iterator[Batch] = iter(batches)
+
+    def __iter__(self) -> "ListReader":
+        return self
+
+    def __next__(self) -> list[TokenBatch]:
+        return [TokenBatch(next(self._iterator))]
+
+    def reset(self) -> None:
+        """Begin again."""
+        self._iterator = iter(self._batches)
+
+    def state_dict(self) -> dict[str, object]:
+        """Return nothing: a pass is never cut."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, object]) -> None:
+        """Do nothing."""
+
+    @property
+    def num_accumulate(self) -> int:
+        """Batches per step."""
+        return 1
+
+
+class TranslationUnit(TrainUnit[TokenBatch]):
+    """One update's loss: label-smoothed cross-entropy and the gates' load-balance losses."""
+
+    def __init__(
+        self, model: nn.Module, module: Translator, config: TrainConfig, schedule: LRScheduler
+    ) -> None:
+        self._model = model
+        self._module = module
+        self._config = config
+        self._schedule = schedule
+        self._update = 0
+        self._reported_update: int | None = None
+        self._reported_time = time.monotonic()
+
+    def prepare_metric_bag(self, metric_bag: MetricBag) -> None:
+        """Declare what the log counts."""
+        for name in ("loss", "nll_loss", "balance_loss"):
+            metric_bag.add(name, Mean())
+        for name in ("num_source_elements", "num_target_elements"):
+            metric_bag.add(name, Sum())
+
+    def set_step_nr(self, step_nr: int) -> None:
+        """Note the update that begins."""
+        if self._reported_update is None:
+            self._reported_update = step_nr - 1
+            self._reported_time = time.monotonic()
+        self._update = step_nr
+
+    def process_batch(self, batch: TokenBatch, metric_bag: MetricBag) -> tuple[Tensor, int]:
+        """Return the summed loss and the number of targets it is over."""
+        loss = batch.loss(self._model, self._config.label_smoothing)
+        count = batch.num_target_tokens
+        layers = [layer.routing for _, layer in moe_layers(self._module)]
+        balance = sum((r.balance_loss for r in layers if r is not None), loss.new_zeros(()))
+        nll = self._module.nll
+        assert nll is not None
+        metric_bag.get("loss", Mean).update(loss.detach() / count, weight=count)
+        metric_bag.get("nll_loss", Mean).update(nll / count, weight=count)
+        metric_bag.get("balance_loss", Mean).update(balance.detach() / max(len(layers), 1))
+        metric_bag.get("num_source_elements", Sum).update(batch.num_source_tokens)
+        metric_bag.get("num_target_elements", Sum).update(count)
+        return loss + self._config.balance_loss_weight * count * balance, count
+
+    def process_metric_values(self, values: MutableMapping[str, object]) -> None:
+        """Log a line for the person who waits."""
+        now = time.monotonic()
+        updates = self._update - (self._reported_update or 0)
+        seconds = max(now - self._reported_time, 1e-9)
+        tokens = _number(values["num_source_elements"]) + _number(values["num_target_elements"])
+        left = (self._config.updates - self._update) * seconds / max(updates, 1)
+        logger.info(
+            "update %s/%s, loss %.3f (nll %.3f), balance %.2f, lr %.2e, %s tokens/s, %s left",
+            f"{self._update:,}",
+            f"{self._config.updates:,}",
+            _number(values["loss"]),
+            _number(values["nll_loss"]),
+            _number(values["balance_loss"]),
+            self._schedule.get_last_lr()[0],
+            f"{tokens / seconds:,.0f}",
+            format_duration(left),
+        )
+        if not math.isfinite(_number(values["loss"])):
+            logger.warning("the loss is not finite; lower `optimizer.learning_rate`")
+        self._reported_update, self._reported_time = self._update, now
+
+
+class ValidationUnit(EvalUnit[TokenBatch]):
+    """Negative log-likelihood per target token of one direction."""
+
+    def __init__(self, model: nn.Module, module: Translator, direction: str) -> None:
+        self._model = model
+        self._module = module
+        self._direction = direction
+        self._update = 0
+
+    @property
+    def name(self) -> str:
+        """The direction."""
+        return self._direction
+
+    def prepare_metric_bag(self, metric_bag: MetricBag) -> None:
+        """Declare what is measured."""
+        metric_bag.add("nll_loss", Mean())
+
+    def set_train_step_nr(self, step_nr: int) -> None:
+        """Note the update after which this is."""
+        self._update = step_nr
+
+    def process_batch(self, batch: TokenBatch, metric_bag: MetricBag) -> None:
+        """Add a batch."""
+        batch.loss(self._model, 0.0)
+        nll, count = self._module.nll, batch.num_target_tokens
+        assert nll is not None
+        metric_bag.get("nll_loss", Mean).update(nll / count, weight=count)
+
+    def process_metric_values(self, values: MutableMapping[str, object]) -> None:
+        """Log the direction's loss."""
+        logger.info(
+            "update %s, validation %s: nll %.3f",
+            f"{self._update:,}",
+            self._direction,
+            _number(values["nll_loss"]),
+        )
+
+
+def _number(value: object) -> float:
+    return float(value.item() if isinstance(value, Tensor) else value)  # type: ignore[arg-type]
+
+
+@dataclass(kw_only=True)
+class RecipeConfig:
+    """The sections that fairseq2 looks for."""
+
+    model: sections.ModelSection
+    trainer: sections.TrainerSection
+    optimizer: sections.OptimizerSection
+    lr_scheduler: sections.LRSchedulerSection
+    regime: sections.RegimeSection
+    common: sections.CommonSection
+    gang: sections.GangSection = field(default_factory=sections.GangSection)
+
+
+class TranslationRecipe(base.Recipe):
+    """Trains a translator on a stream of batches.
+
+    Attributes:
+        module: The model, once training has begun.
+    """
+
+    def __init__(
+        self, config: TrainConfig, stream: BatchStream, validation: dict[str, list[Batch]]
+    ) -> None:
+        self._config = config
+        self._stream = stream
+        self._validation = validation
+        self.module: Translator | None = None
+
+    @property
+    def config_kls(self) -> type[object]:
+        """The class of the recipe's config."""
+        return RecipeConfig
+
+    def register(self, container: DependencyContainer) -> None:
+        """Make the model family known."""
+        register_family(container)
+
+    def create_task(self, context: base.RecipeContext) -> Task:
+        """Build the trainer."""
+        config = self._config
+        torch.set_num_threads(config.threads)
+        torch.set_float32_matmul_precision(config.matmul_precision)
+        module = context.get_model_as(Translator)
+        self.module = module
+        model = context.get_data_parallel_model()
+        return context.create_trainer(
+            TranslationUnit(model, module, config, context.get_lr_scheduler()),
+            StreamReader(self._stream),
+            [ValidationUnit(model, module, direction) for direction in self._validation],
+            [ListReader(batches) for batches in self._validation.values()],
+        )
+
+
+def run_recipe(
+    config: TrainConfig,
+    model_config: MoEConfig,
+    stream: BatchStream,
+    validation: dict[str, list[Batch]],
+    directory: Path,
+) -> Translator:
+    """Train to the last update, from the last checkpoint in `directory` if there is one."""
+    recipe = TranslationRecipe(config, stream, validation)
+    with _log_in_file_only():
+        run(recipe, _recipe_config(config, model_config), directory, no_rich=True, no_progress=True)
+    assert recipe.module is not None
+    return recipe.module
+
+
+@contextmanager
+def _log_in_file_only() -> Iterator[None]:
+    """Keep fairseq2's lines in its log file, and the environment out of it.
+
+    fairseq2 replaces the handlers of the root logger, and would log every environment variable,
+    secrets too.
+    """
+    root, library, ours = (logging.getLogger(name) for name in (None, "fairseq2", "nmt"))
+    before = [(log, list(log.handlers), log.level, log.propagate) for log in (root, library, ours)]
+    ours.handlers[:] = root.handlers
+    ours.propagate = False
+    # Without a handler, before its file is open, the library would fall back to standard error.
+    library.handlers[:] = [logging.NullHandler()]
+    library.setLevel(logging.INFO)
+    library.propagate = False
+    library.addFilter(_is_not_environment)
+    try:
+        with warnings.catch_warnings(record=True):
+            yield
+    finally:
+        for handler in library.handlers:
+            handler.close()
+        library.removeFilter(_is_not_environment)
+        for log, handlers, level, propagates in before:
+            log.handlers[:] = handlers
+            log.setLevel(level)
+            log.propagate = propagates
+
+
+def _is_not_environment(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("Environment Variables")
+
+
+def _recipe_config(config: TrainConfig, model_config: MoEConfig) -> RecipeConfig:
+    optimizer = config.optimizer
+    return RecipeConfig(
+        model=sections.ModelSection(family=FAMILY, config_overrides=asdict(model_config)),
+        trainer=sections.TrainerSection(
+            mixed_precision=sections.MixedPrecisionConfig(mode="off"),
+            max_grad_norm=optimizer.max_grad_norm,
+        ),
+        optimizer=sections.OptimizerSection(
+            config=sections.AdamWConfig(
+                lr=optimizer.learning_rate,
+                betas=(optimizer.betas[0], optimizer.betas[1]),
+                eps=optimizer.epsilon,
+                weight_decay=optimizer.weight_decay,
+                impl="fused",
+            )
+        ),
+        lr_scheduler=_schedule(optimizer),
+        regime=sections.RegimeSection(
+            num_steps=config.updates,
+            validate_every_n_steps=config.validate_every,
+            checkpoint_every_n_steps=config.checkpoint_every,
+            keep_last_n_checkpoints=1,
+            publish_metrics_every_n_steps=config.report_every,
+        ),
+        common=sections.CommonSection(
+            seed=config.seed,
+            no_sweep_dir=True,
+            torch=sections.TorchConfig(num_threads=config.threads),
+            metric_recorders=sections.MetricRecordersConfig(
+                tensorboard=sections.TensorBoardConfig(enabled=False)
+            ),
+        ),
+    )
+
+
+def _schedule(optimizer: OptimizerConfig) -> sections.LRSchedulerSection:
+    warmup = optimizer.warmup_updates
+    if optimizer.schedule == "inverse_sqrt":
+        return sections.LRSchedulerSection(
+            name=sections.MYLE_LR, config=sections.MyleLRConfig(num_warmup_steps=max(warmup, 1))
+        )
+    if optimizer.schedule == "linear":
+        return sections.LRSchedulerSection(
+            name=sections.POLYNOMIAL_DECAY_LR,
+            config=sections.PolynomialDecayLRConfig(num_warmup_steps=warmup),
+        )
+    return sections.LRSchedulerSection(
+        name=sections.COSINE_ANNEALING_LR,
+        config=sections.CosineAnnealingLRConfig(num_warmup_steps=warmup, final_lr_scale=0.0),
+    )
