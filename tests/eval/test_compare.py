@@ -1,0 +1,115 @@
+"""Significance by approximate randomization, against hand calculations and a true null."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from corpus.errors import UserError
+from corpus.files import write_lines
+from eval.cli import group
+from eval.compare import compare_systems
+from eval.config import CompareConfig
+from eval.significance import Statistics, discoveries, randomization_p_value
+
+
+def mean_score(summed: Statistics) -> float:
+    """Matches over lines: the statistics are (matches, 1)."""
+    return float(summed[0] / summed[1])
+
+
+def statistics(matches: list[int]) -> Statistics:
+    return np.array([[match, 1] for match in matches], dtype=np.int64)
+
+
+def test_equal_systems_have_p_value_one() -> None:
+    same = statistics([1, 0, 1, 1, 0])
+    assert randomization_p_value(same, same, mean_score, trials=200, seed=1) == 1.0
+
+
+def test_p_value_of_a_small_case_is_the_exact_one() -> None:
+    # Four segments, all better by one: only the 2 of 16 swaps that move all or none of them
+    # reach the observed difference, so p → 2/16.
+    first, second = statistics([0] * 4), statistics([1] * 4)
+    p_value = randomization_p_value(first, second, mean_score, trials=20_000, seed=1)
+    assert p_value == pytest.approx(2 / 16, abs=0.01)
+
+
+def test_clear_difference_reaches_the_smallest_p_value() -> None:
+    first, second = statistics([0] * 60), statistics([1] * 60)
+    assert randomization_p_value(first, second, mean_score, trials=999, seed=1) == 1 / 1000
+
+
+def test_true_null_is_rejected_about_as_often_as_said() -> None:
+    generator = np.random.default_rng(5)
+    rejected = 0
+    for _ in range(200):
+        both = generator.integers(0, 10, (2, 80))
+        first, second = (statistics(row.tolist()) for row in both)
+        rejected += randomization_p_value(first, second, mean_score, trials=199, seed=3) <= 0.05
+    # Binomial(200, .05): 2 to 20 with probability .999.
+    assert 2 <= rejected <= 20
+
+
+def test_same_seed_gives_the_same_p_value() -> None:
+    first, second = statistics([0, 1, 1, 0, 1] * 9), statistics([1, 1, 0, 1, 1] * 9)
+    values = {
+        randomization_p_value(first, second, mean_score, trials=500, seed=seed)
+        for seed in (1, 1, 2)
+    }
+    assert len(values) == 2
+
+
+def test_discoveries_follow_benjamini_and_hochberg() -> None:
+    # Thresholds .01, .02, .03, .04, .05: the third is over its own, but the fourth saves it.
+    assert discoveries([0.001, 0.039, 0.031, 0.019, 0.9], 0.05) == [True, True, True, True, False]
+    assert discoveries([0.04, 0.5], 0.05) == [False, False]
+    assert discoveries([], 0.05) == []
+
+
+def make_system(directory: Path, noise: int) -> Path:
+    lines = [f"the {word} stood by the river in year {i}" for i, word in enumerate(WORDS)]
+    for direction in ("rus_Cyrl-eng_Latn", "fra_Latn-eng_Latn"):
+        broken = [line[noise * (i % 3) :] for i, line in enumerate(lines)]
+        write_lines(directory / f"{direction}.txt", broken)
+    return directory
+
+
+WORDS = ("house mill tower bridge tree farm school market church inn wall gate " * 3).split()
+
+
+@pytest.fixture
+def flores(tmp_path: Path) -> Path:
+    lines = [f"the {word} stood by the river in year {i}" for i, word in enumerate(WORDS)]
+    for language in ("eng_Latn", "rus_Cyrl", "fra_Latn"):
+        write_lines(tmp_path / "flores" / "devtest" / f"{language}.devtest", lines)
+    return tmp_path / "flores"
+
+
+def test_worse_system_is_found_and_unshared_directions_are_named(
+    flores: Path, tmp_path: Path
+) -> None:
+    good, bad = make_system(tmp_path / "good", 1), make_system(tmp_path / "bad", 8)
+    write_lines(good / "eng_Latn-fra_Latn.txt", WORDS)
+    output = tmp_path / "out"
+    arguments = [
+        "compare", "--hypotheses", str(good), "--hypotheses", str(bad), "--flores", str(flores),
+        "--output", str(output), "--config", "trials=300",
+    ]  # fmt: skip
+    result = CliRunner().invoke(group, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.count("second is worse") == 2
+    assert "eng_Latn-fra_Latn" in result.stderr
+    table = (output / "comparison.tsv").read_text(encoding="utf-8").split("\n")
+    assert table[0].split("\t")[:3] == ["direction", "first", "second"]
+    assert len(table) == 4
+
+
+def test_systems_without_a_common_direction_are_refused(flores: Path, tmp_path: Path) -> None:
+    good = make_system(tmp_path / "good", 1)
+    write_lines(tmp_path / "other" / "eng_Latn-fra_Latn.txt", WORDS)
+    with pytest.raises(UserError, match="no direction in common"):
+        compare_systems(
+            [good, tmp_path / "other"], flores, "devtest", tmp_path / "o", CompareConfig()
+        )
