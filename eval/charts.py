@@ -97,7 +97,7 @@ def heat_map(
     """
     bottom = low if low is not None else min(values.values(), default=0.0)
     top = high if high is not None else max(values.values(), default=1.0)
-    left = max((len(name) for name in rows), default=0) * _CHARACTER_WIDTH + 10
+    left = max((len(name) for name in rows), default=0) * _CHARACTER_WIDTH + 18
     head = max((len(name) for name in columns), default=0) * _CHARACTER_WIDTH * 0.8 + 16
     turn = "" if all(len(name) <= 2 for name in columns) else " rotate(-50)"
     parts = []

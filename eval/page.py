@@ -25,7 +25,7 @@ h3 { font-size: 14px; margin: 18px 0 6px; color: var(--soft); font-weight: 600; 
 section { background: var(--card); border: 1px solid var(--line); border-radius: 14px;
   padding: 22px 24px; margin-top: 20px; overflow-x: auto; }
 section > p { margin: 0 0 14px; color: var(--soft); max-width: 80ch; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(215px, 1fr));
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(240px, 1fr));
   gap: 14px; margin-top: 24px; }
 .figure { background: var(--card); border: 1px solid var(--line); border-radius: 14px;
   padding: 16px 18px; }
@@ -40,7 +40,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th { text-align: left; color: var(--soft); font-weight: 600; font-size: 13px; cursor: default; }
 th, td { padding: 6px 14px 6px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 tr:last-child td { border-bottom: 0; }
-td.number, th.number { text-align: right; }
+td.number, th.number { text-align: right; white-space: nowrap; }
 .sortable th { cursor: pointer; } .sortable th:hover { color: var(--accent); }
 .meter { height: 4px; border-radius: 2px; background: var(--accent); margin: 5px 0 0 auto; }
 .scroll { max-height: 460px; overflow: auto; }
@@ -61,7 +61,8 @@ svg .rule { stroke: var(--line); } svg .tick { stroke: var(--ink); stroke-width:
 .warnings li { color: var(--warn); }
 footer { color: var(--soft); font-size: 13px; margin-top: 24px; }
 @media (max-width: 560px) { main { padding: 20px 12px 40px; } section { padding: 16px; }
-  header h1 { font-size: 24px; } .sample { grid-template-columns: 1fr; } }
+  header h1 { font-size: 24px; } .figures { grid-template-columns: repeat(2, 1fr); }
+  .sample { grid-template-columns: 1fr; } }
 """
 
 SORT_SCRIPT = """

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from corpus.languages import Direction
+from eval.averages import ALL
 from eval.charts import Bar, bars, heat_map
 from eval.hypotheses import COPY
 from eval.page import SORT_SCRIPT, escape, figure, page, section, table
@@ -64,7 +65,7 @@ def _system_section(
 def _figures(scores: Scores, directions: int) -> str:
     cards = [figure(str(directions), "directions")]
     for entry in scores.averages:
-        if entry.bucket == "all" and entry.mean is not None:
+        if entry.bucket == ALL and entry.system != COPY and entry.mean is not None:
             cards.append(figure(f"{entry.mean:.1f}", f"mean {entry.metric}, {entry.system}"))
     lacking = sum(map(len, scores.missing.values()))
     cards.append(figure(str(lacking), "missing cells"))
