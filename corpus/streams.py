@@ -174,7 +174,9 @@ class _Members:
             self._drop(len(self._buffer))
             if not self._read_more():
                 return
-        if not self._buffer.lstrip(b"\0").startswith(self._magic):
+        if self._magic.startswith(self._buffer):
+            self._note(f"the file ends inside the member that begins at byte {self._offset:,}")
+        elif not self._buffer.lstrip(b"\0").startswith(self._magic):
             self._note(f"bytes that are no compressed data at byte {self._offset:,}")
 
     def _note(self, damage: str) -> None:

@@ -132,6 +132,9 @@ class TrainEncoderConfig:
     scale: float = 20.0
     """Cosines are multiplied by this before the softmax."""
 
+    feature_dropout: float = 0.0
+    """Share of a sentence's features left out in training, drawn anew every time."""
+
     temperature: float = 2.0
     """A direction with n pairs is drawn in proportion to n^(1/temperature)."""
 
@@ -154,6 +157,7 @@ class TrainEncoderConfig:
             threads=self.threads,
         )
         _check_share("validation_share", self.validation_share)
+        _check_share("feature_dropout", self.feature_dropout)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,6 +44,14 @@ class Bags(NamedTuple):
         positions = np.arange(starts[-1]) - np.repeat(starts[:-1] - self.starts[rows], lengths)
         return Bags(self.ids[positions], starts)
 
+    def drop(self, share: float, rng: np.random.Generator) -> "Bags":
+        """Return the bags with a random share of the features left out; a bag may become empty."""
+        if not share:
+            return self
+        is_kept = rng.random(len(self.ids), np.float32) >= share
+        before = np.concatenate([[0], np.cumsum(is_kept)])
+        return Bags(self.ids[is_kept], before[self.starts])
+
 
 class FeatureExtractor:
     """Turns sentences into bags of feature ids: pieces, then `buckets` rows of n-grams."""

@@ -173,6 +173,7 @@ class _Trainer:
         self._config = config
         self._updates = updates
         self._done = 0
+        self._rng = np.random.default_rng((config.seed, 2))
         self._squares = torch.zeros(model.embeddings.shape[0])
         model.embeddings.requires_grad_(False)
         dense = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -185,7 +186,7 @@ class _Trainer:
 
     def update(self, bags: Bags, rows: Int64) -> None:
         """Take one step on the pairs whose rows of `bags` are given, [B, 2]."""
-        batch = bags.take(rows.T.ravel())
+        batch = bags.take(rows.T.ravel()).drop(self._config.feature_dropout, self._rng)
         used, compact = np.unique(batch.ids, return_inverse=True)
         used_rows = torch.from_numpy(used.astype(np.int64))
         table = self._model.embeddings[used_rows].requires_grad_(True)

@@ -1,0 +1,31 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mining.split import split_sentences
+
+
+@given(st.text(alphabet='abA1 .!?…।။。؟’")(\n\u2028', max_size=60))
+def test_nothing_is_lost(text: str) -> None:
+    assert "".join(split_sentences(text)) == text
+
+
+@pytest.mark.parametrize(
+    "sentences",
+    [
+        ["It rained. ", "We stayed."],
+        ["Dr. Smith met J. R. Jones. ", "They spoke."],
+        ["It is 3.5 km e.g. from here. ", "Go!"],
+        ["“Why?” he asked. ", "Nobody knew."],
+        ["Am 3. Mai war er da. ", "Dann ging er."],
+        ["यह है। ", "वह है।"],
+        ["你好。", "再见！", "好"],
+        ["ဤသည်၊ ကောင်း၏။ ", "ဟုတ်သည်။"],
+        ["هل هذا؟ ", "نعم."],
+        ["ይህ ነው። ", "ያ ነው።"],
+        ["Он жил в г. Москва. ", "Там тепло."],
+        ["ข้อความไม่มีจุด"],
+    ],
+)
+def test_paragraph_is_split_where_sentences_end(sentences: list[str]) -> None:
+    assert split_sentences("".join(sentences)) == sentences
