@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 _PROGRESS = re.compile(rb"Progress:\s+([\d.]+)%")
 _LISTED_CONFUSIONS = 8
+_FLOAT_BYTES = 4
 
 
 def train(data: Path, output: Path, config: TrainConfig) -> Summary:
@@ -75,9 +76,7 @@ def train_model(
         f"{sum(map(len, training.values())):,}",
         f"{sum(map(len, validation.values())):,}",
     )
-    workspace = output / "training.tmp"
-    shutil.rmtree(workspace, ignore_errors=True)
-    workspace.mkdir(parents=True)
+    workspace = _make_workspace(output)
     (output / CHECKSUMS_FILE).unlink(missing_ok=True)
     _write_training_file(workspace / "train.txt", training, sizes, config)
     _run_trainer(workspace, len(training), config)
@@ -104,6 +103,19 @@ def train_model(
         counts={**text.counts, "drawn": sum(sizes.values())},
         outputs=tuple(output / name for name in names),
     )
+
+
+def _make_workspace(output: Path) -> Path:
+    """Make a directory of this process's own, and remove those that killed runs left.
+
+    A trainer that outlived its killed parent then finds its directory gone, and cannot write into
+    this run's.
+    """
+    for left in output.glob("training-*.tmp"):
+        shutil.rmtree(left, ignore_errors=True)
+    workspace = output / f"training-{os.getpid()}.tmp"
+    workspace.mkdir(parents=True)
+    return workspace
 
 
 def _split(
@@ -149,13 +161,14 @@ def _write_training_file(
 
 def _run_trainer(workspace: Path, classes: int, config: TrainConfig) -> None:
     """Train in a subprocess, since fastText prints, crashes and needs its own environment."""
+    buckets = min(config.max_buckets, config.buckets_per_class * classes)
     settings = {
         "training_file": str(workspace / "train.txt"),
         "model_file": str(workspace / MODEL_FILE),
         "dim": config.dim,
         "min_ngram": config.min_ngram,
         "max_ngram": config.max_ngram,
-        "buckets": min(config.max_buckets, config.buckets_per_class * classes),
+        "buckets": buckets,
         "learning_rate": config.learning_rate,
         "epochs": config.epochs,
         "threads": 1 if config.reproducible else config.threads,
@@ -179,6 +192,14 @@ def _run_trainer(workspace: Path, classes: int, config: TrainConfig) -> None:
         raise JobError(
             f"fastText failed with status {process.returncode} while training in {workspace}:"
             f" {message}.{remedy}"
+        )
+    # fastText does not notice a write that fails, and reading a cut model crashes it.
+    least = _FLOAT_BYTES * config.dim * (buckets + classes)
+    written = (workspace / MODEL_FILE).stat().st_size
+    if written < least:
+        raise JobError(
+            f"{workspace / MODEL_FILE} was cut off at {written:,} of more than {least:,} bytes. Is"
+            " the disk full? Make room and run the same command again."
         )
 
 

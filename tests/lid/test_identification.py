@@ -1,7 +1,11 @@
 """Real fastText on a few hundred lines in five scripts."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -242,3 +246,25 @@ def test_thresholds_lie_between_the_limits(model: Path) -> None:
 def test_unsafe_thread_number_is_refused_with_its_reason() -> None:
     with pytest.raises(UserError, match="uninitialized"):
         TrainConfig(threads=4, reproducible=False)
+
+
+def test_killed_training_goes_on_to_the_same_bytes(model: Path, tmp_path: Path) -> None:
+    data, output = write_data(tmp_path / "data"), tmp_path / "model"
+    code = (
+        "import sys; from pathlib import Path; from lid.train import train;"
+        " from lid.config import TrainConfig;"
+        f" train(Path({str(data)!r}), Path({str(output)!r}), TrainConfig(buckets_per_class=2_000,"
+        " dim=16, max_repeats=3))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment)
+    while not list(output.glob("training-*.tmp")) and process.poll() is None:
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    assert not (output / "checksums.json").exists()
+    with pytest.raises(UserError, match="run the same command again"):
+        LanguageIdentifier.load(output)
+    train(data, output, QUICK)
+    assert digest_file(output / "model.bin") == digest_file(model / "model.bin")
+    assert not list(output.glob("training-*.tmp"))
