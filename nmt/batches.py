@@ -33,7 +33,7 @@ class Batch:
     source_lengths: NDArray[np.int64]
 
     target: NDArray[np.int64]
-    """`</s> __tgt__ text </s>`; input without the last token of each row, output without the first."""
+    """`</s> __tgt__ text </s>`; the input lacks a row's last token, the output its first."""
 
     target_lengths: NDArray[np.int64]
 

@@ -14,6 +14,7 @@ from corpus.console import format_table
 from corpus.files import stdin_lines
 from corpus.languages import Direction, parse_directions
 from nmt.config import TrainConfig, TranslateConfig, VocabularyConfig
+from nmt.threads import share_processors
 
 if TYPE_CHECKING:
     from typing import Any
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 @click.group()
 def group() -> None:
     """Translation: vocabulary, training, translation."""
+    share_processors()
 
 
 @group.command()

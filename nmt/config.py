@@ -61,7 +61,7 @@ class ModelConfig:
     """Every n-th encoder and decoder layer has experts."""
 
     capacity_factor: float | None = None
-    """In training an expert takes capacity_factor · ceil(T/E) of T tokens' assignments; 0 for all."""
+    """In training an expert takes capacity_factor · ceil(T/E) assignments; 0 for all."""
 
     expert_output_masking_p: float | None = None
     """Probability that an expert's output for a token is masked in training."""
@@ -213,6 +213,11 @@ class TrainConfig:
             raise UserError("`bitext` names no directory")
         for direction in self.directions:
             parse_direction(direction)
+        if self.optimizer.warmup_updates >= self.updates:
+            raise UserError(
+                f"`optimizer.warmup_updates` is {self.optimizer.warmup_updates:,}; it must be less"
+                f" than `updates`, {self.updates:,}"
+            )
         for name in ("checkpoint_every", "validate_every"):
             if getattr(self, name) % self.report_every != 0:
                 raise UserError(

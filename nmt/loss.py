@@ -3,6 +3,8 @@
 Shape suffixes: N target positions; D model_dim; V vocabulary; C positions of a chunk.
 """
 
+# ruff: noqa: N803, N806 (shape suffixes)
+
 from typing import Any
 
 import torch
@@ -83,7 +85,7 @@ def label_smoothed_cross_entropy(
         ignored_index: Padding.
         label_smoothing: eps, in [0, 1].
     """
-    loss, nll = _ChunkedLoss.apply(
+    loss, nll = _ChunkedLoss.apply(  # type: ignore[no-untyped-call]
         hidden_ND, weight_VD, targets_N, ignored_index, label_smoothing
     )
     return loss, nll

@@ -97,6 +97,13 @@ class Translator(TransformerModel):  # type: ignore[misc]  # final, but nothing 
 
     nll: Tensor | None = None
 
+    @property
+    def output_weight(self) -> Tensor:
+        """Embedding that is tied to the output, [V, D]."""
+        weight = self.final_proj.weight
+        assert isinstance(weight, Tensor)
+        return weight
+
     def compute_fused_loss(
         self,
         decoder_output: Tensor,
@@ -111,7 +118,7 @@ class Translator(TransformerModel):  # type: ignore[misc]  # final, but nothing 
             raise NotImplementedError("the chunked loss is a sum over all targets")
         loss, self.nll = label_smoothed_cross_entropy(
             decoder_output.flatten(0, -2),
-            self.final_proj.weight,
+            self.output_weight,
             targets.flatten(),
             ignored_index=-1 if self.pad_idx is None else self.pad_idx,
             label_smoothing=label_smoothing,
@@ -146,10 +153,9 @@ class MoEFactory(NllbFactory):
             config.max_seq_len,
         )
 
-    def _replace_feed_forward(
-        self, layer: StandardTransformerEncoderLayer | StandardTransformerDecoderLayer
-    ) -> None:
+    def _replace_feed_forward(self, layer: nn.Module) -> None:
         config = self._config
+        assert isinstance(layer, StandardTransformerEncoderLayer | StandardTransformerDecoderLayer)
         layer.ffn = MoEFeedForwardNetwork(
             config.model_dim,
             config.ffn_inner_dim,
@@ -201,9 +207,7 @@ def create_model(config: MoEConfig) -> Translator:
 
 def register_family(container: DependencyContainer) -> None:
     """Make the family and its named sizes known to a fairseq2 recipe."""
-    register_model_family(
-        container, FAMILY, TransformerModel, MoEConfig, factory=create_model
-    )
+    register_model_family(container, FAMILY, TransformerModel, MoEConfig, factory=create_model)
     register = ConfigRegistrar(container, MoEConfig)
     for size in SIZES:
-        register(size)(lambda size=size: named_config(size))  # type: ignore[misc]
+        register(size)(lambda size=size: named_config(size))

@@ -83,7 +83,9 @@ def load_model(directory: Path) -> TrainedModel:
         config = MoEConfig(**description["config"])
         directions = tuple(parse_direction(text) for text in description["directions"])
     except (KeyError, TypeError) as error:
-        raise DataError(f"{directory / DESCRIPTION_FILE} does not describe a model: {error}") from error
+        raise DataError(
+            f"{directory / DESCRIPTION_FILE} does not describe a model: {error}"
+        ) from error
     if config.vocab_size != vocabulary.size:
         raise DataError(
             f"{directory}: the model has {config.vocab_size} tokens, its vocabulary"

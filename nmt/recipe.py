@@ -12,11 +12,11 @@ from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import fairseq2.recipe.base as base  # first: importing fairseq2.trainer before it is circular
 import torch
 from fairseq2.datasets import DataReader
+from fairseq2.device import SupportsDeviceTransfer
 from fairseq2.evaluator import EvalUnit
 from fairseq2.metrics import Mean, MetricBag, Sum
 from fairseq2.optim.lr_schedulers import LRScheduler
@@ -36,7 +36,7 @@ from nmt.model import FAMILY, MoEConfig, Translator, moe_layers, register_family
 logger = logging.getLogger(__name__)
 
 
-class TokenBatch:
+class TokenBatch(SupportsDeviceTransfer):
     """A batch as tensors, as the trainer moves it to its device."""
 
     def __init__(self, batch: Batch) -> None:

@@ -56,7 +56,9 @@ class BeamTranslator:
         limit = int(self._model.translator.max_source_seq_len) - 2
         self.num_truncated += sum(len(pieces) > limit for pieces in encoded)
         rows = [[source_index, *pieces[:limit], END] for pieces in encoded]
-        order = sorted((i for i, pieces in enumerate(encoded) if pieces), key=lambda i: len(rows[i]))
+        order = sorted(
+            (i for i, pieces in enumerate(encoded) if pieces), key=lambda i: len(rows[i])
+        )
         translations = [""] * len(sentences)
         size = self._config.batch_sentences
         with Progress(len(order), f"{source}-{target}", "sentences") as progress:
@@ -76,9 +78,7 @@ class BeamTranslator:
             seqs[i, : len(row)] = torch.tensor(row)
         prompts = torch.tensor([[END, target_index]]).repeat(len(rows), 1)
         generator = self._generator(max(lengths))
-        output = generator(
-            seqs, BatchLayout.of(seqs, lengths), prompts, BatchLayout.of(prompts)
-        )
+        output = generator(seqs, BatchLayout.of(seqs, lengths), prompts, BatchLayout.of(prompts))
         return [hypotheses[0].seq.tolist() for hypotheses in output.hypotheses]
 
     def _generator(self, max_source_length: int) -> BeamSearchSeq2SeqGenerator:
@@ -135,9 +135,7 @@ def translate_flores(
     work = functools.partial(
         _translate_task, translator=translator, flores=flores, split=split, output=output
     )
-    return run_job(
-        name="translate-flores", tasks=tasks, work=work, output=output, config=config
-    )
+    return run_job(name="translate-flores", tasks=tasks, work=work, output=output, config=config)
 
 
 def _translate_task(

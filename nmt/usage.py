@@ -3,6 +3,8 @@
 Shape suffixes: T tokens; E experts; K choices of a token.
 """
 
+# ruff: noqa: N806 (shape suffixes)
+
 from pathlib import Path
 from typing import Any
 

@@ -102,9 +102,7 @@ class Vocabulary:
         return text
 
 
-def train_vocabulary(
-    bitext: Sequence[Path], output: Path, config: VocabularyConfig
-) -> Summary:
+def train_vocabulary(bitext: Sequence[Path], output: Path, config: VocabularyConfig) -> Summary:
     """Train a vocabulary on both sides of bitext directories, as a job with a receipt."""
     inputs = tuple(path for directory in bitext for path in bitext_files(directory).values())
     task = Task(name="vocabulary", inputs=inputs)

@@ -4,6 +4,8 @@ Shape suffixes: T tokens; D model_dim; F ffn_inner_dim; E experts; K choices of 
 assignments, sorted by expert.
 """
 
+# ruff: noqa: N803, N806 (shape suffixes)
+
 from typing import Any
 
 import torch
@@ -44,7 +46,7 @@ class Experts(nn.Module):
         counts = load_E.tolist()
         rest = len(tokens_AD) - sum(counts)
         weights = zip(
-            tokens_AD.split([*counts, rest]),
+            torch.split(tokens_AD, [*counts, rest]),
             self.inner_weight.unbind(0),
             self.inner_bias.unbind(0),
             self.output_weight.unbind(0),
@@ -60,7 +62,7 @@ class Experts(nn.Module):
         return torch.cat(outputs)
 
 
-class Dispatch(torch.autograd.Function):
+class _Dispatch(torch.autograd.Function):
     """Copy each token to its places in the order of experts; the gradient is a gather too."""
 
     @staticmethod
@@ -78,7 +80,7 @@ class Dispatch(torch.autograd.Function):
         return gathered.view(-1, context.num_tokens, gathered.shape[1]).sum(0), None, None
 
 
-class Collect(torch.autograd.Function):
+class _Collect(torch.autograd.Function):
     """Bring expert outputs back to the order of tokens and choices."""
 
     @staticmethod
@@ -92,6 +94,18 @@ class Collect(torch.autograd.Function):
         """Undo the permutation."""
         (order_A,) = context.saved_tensors
         return gradients[0].index_select(0, order_A), None, None
+
+
+def dispatch(tokens_TD: Tensor, order_A: Tensor, place_A: Tensor) -> Tensor:
+    """Return tokens by assignment, [A, D]; `place_A` is the inverse of `order_A`."""
+    sorted_AD: Tensor = _Dispatch.apply(tokens_TD, order_A, place_A)  # type: ignore[no-untyped-call]
+    return sorted_AD
+
+
+def collect(outputs_AD: Tensor, order_A: Tensor, place_A: Tensor) -> Tensor:
+    """Return expert outputs by choice and token, [K·T, D]."""
+    outputs: Tensor = _Collect.apply(outputs_AD, order_A, place_A)  # type: ignore[no-untyped-call]
+    return outputs
 
 
 def inverse_permutation(order_A: Tensor) -> Tensor:

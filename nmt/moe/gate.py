@@ -4,6 +4,8 @@ Shape suffixes: T tokens, padding included; D model_dim; E experts; K choices of
 1 where there is a single expert.
 """
 
+# ruff: noqa: N803, N806, N815 (shape suffixes)
+
 from typing import NamedTuple
 
 import torch

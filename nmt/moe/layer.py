@@ -3,6 +3,8 @@
 Shape suffixes: N sequences; S steps; T = N·S tokens; D model_dim; E experts; K choices of a token.
 """
 
+# ruff: noqa: N803, N806 (shape suffixes)
+
 import math
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from nmt.fairseq import BatchLayout, FeedForwardNetwork
-from nmt.moe.experts import Collect, Dispatch, Experts, inverse_permutation
+from nmt.moe.experts import Experts, collect, dispatch, inverse_permutation
 from nmt.moe.gate import Routing, route
 
 
@@ -70,11 +72,9 @@ class MoEFeedForwardNetwork(FeedForwardNetwork):
     def _apply_experts(self, tokens_TD: Tensor, routing: Routing) -> Tensor:
         order_KT, weight_KT = routing.order_KT, routing.weight_KT
         place_KT = inverse_permutation(order_KT)
-        sorted_AD = Dispatch.apply(tokens_TD, order_KT, place_KT)
+        sorted_AD = dispatch(tokens_TD, order_KT, place_KT)
         outputs_AD = self.experts(sorted_AD, routing.load_E)
-        outputs_KTD = Collect.apply(outputs_AD, order_KT, place_KT).view(
-            len(weight_KT), *tokens_TD.shape
-        )
+        outputs_KTD = collect(outputs_AD, order_KT, place_KT).view(len(weight_KT), *tokens_TD.shape)
         p = self.expert_output_masking_p
         if self.training and p > 0:
             weight_KT = weight_KT * (torch.rand_like(weight_KT) >= p)
