@@ -6,7 +6,7 @@ import ftfy
 import ftfy.badness
 import regex
 
-_SEPARATORS = regex.compile(r"[|›»•·¦►▸→~]|(?<=\s)[>/](?=\s)")
+_SEPARATORS = regex.compile(r"[|•·¦►▸→~]|(?<=\s)[›»>/](?=\s)")
 _MAX_SEPARATORS = 2
 _LINKS = regex.compile(r"https?://\S+|www\.\S+|\S+@\S+\.\p{L}+")
 _LETTER = regex.compile(r"\p{L}")
@@ -24,7 +24,7 @@ def boilerplate_reason(line: str) -> str:
     """
     if not _LETTER.search(line):
         return "no_letters"
-    if len(_SEPARATORS.findall(line)) >= _MAX_SEPARATORS:
+    if len(_SEPARATORS.findall(line)) >= _MAX_SEPARATORS and not _STOP.search(line):
         return "navigation"
     if _NOTICE.search(line):
         return "notice"

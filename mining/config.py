@@ -117,25 +117,25 @@ class TrainEncoderConfig:
 
     bag: BagConfig = field(default_factory=BagConfig)
 
-    epochs: float = 12.0
+    epochs: float = 8.0
     """Passes over the bitext, after sampling by temperature."""
 
     batch_size: int = 256
     """Pairs per update; every other target in the batch is a negative."""
 
-    learning_rate: float = 2e-3
+    learning_rate: float = 0.02
     """Peak; linear warm-up over the first twentieth, then linear to zero."""
 
-    margin: float = 0.2
+    margin: float = 0.4
     """Subtracted from the cosine of true pairs (additive margin softmax)."""
 
-    scale: float = 20.0
+    scale: float = 12.0
     """Cosines are multiplied by this before the softmax."""
 
-    feature_dropout: float = 0.0
+    feature_dropout: float = 0.4
     """Share of a sentence's features left out in training, drawn anew every time."""
 
-    temperature: float = 2.0
+    temperature: float = 5.0
     """A direction with n pairs is drawn in proportion to n^(1/temperature)."""
 
     validation_share: float = 0.02

@@ -29,10 +29,10 @@ def form_reason(text: str, config: SentenceFilterConfig) -> str:
     if _MARKUP.search(text):
         return "markup"
     visible = len(text) - len(_SPACES.findall(text))
-    if len(_LETTERS.findall(text)) < config.min_letter_share * visible:
-        return "few_letters"
     if len(_DIGITS.findall(text)) > config.max_digit_share * visible:
         return "many_digits"
+    if len(_LETTERS.findall(text)) < config.min_letter_share * visible:
+        return "few_letters"
     if _has_run(text, config.max_character_run) or _is_repetitive(text, config.max_word_share):
         return "repetition"
     return ""
