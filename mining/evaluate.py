@@ -93,7 +93,7 @@ def _normalized(table: pa.Table, name: str) -> list[str]:
 def _recall_limit(pairs: set[Pair], direction: Direction, sentences: Path) -> float:
     source, target = (
         {
-            text
+            normalize(text)
             for shard in sentence_shards(sentences, language)
             for text in read_table(shard, SENTENCES_SCHEMA).column("text").to_pylist()
         }
