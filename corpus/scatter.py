@@ -154,7 +154,7 @@ def _documents(
     generator.shuffle(others)
     lines = known + others[: config.other_lines]
     generator.shuffle(lines)
-    documents = []
+    documents: list[tuple[str, bytes]] = []
     start = 0
     while start < len(lines):
         length = generator.randint(config.document_lines // 2, config.document_lines * 3 // 2)

@@ -52,7 +52,7 @@ keep "$WORK/mining.json" \
 
 say "6/10 Vocabulary"
 tongues nmt vocabulary --bitext "$WORK/data/seed" --bitext "$WORK/bitext" \
-  --output "$WORK/vocabulary"
+  --output "$WORK/vocabulary" --config-file "$HERE/vocabulary.yaml"
 
 say "7/10 Training: Mixture-of-Experts, expert output masking, curriculum"
 tongues nmt train --config-file "$TRAIN" --output "$WORK/model" \
