@@ -27,6 +27,7 @@ from mining.encoders.bitext import (
     training_files,
 )
 from mining.encoders.features import Bags, prepare
+from mining.encoders.negatives import HardNegatives
 
 logger = logging.getLogger(__name__)
 
@@ -128,11 +129,14 @@ def train_bag(pairs: TrainingPairs, config: TrainEncoderConfig) -> TrainedBag:
         f"{len(plan):,}",
     )
     trainer = _Trainer(model, config, len(plan))
-    with Progress(len(plan), "train-encoder", "updates") as progress:
-        for _, rows in plan:
-            trainer.update(bags, rows)
-            progress.update()
     encoder = BagEncoder(model, extractor, config.threads)
+    hard = HardNegatives(training, config.hard_negatives, config.seed)
+    with Progress(len(plan), "train-encoder", "updates") as progress:
+        for number, (direction, rows) in enumerate(plan):
+            if number in hard.refresh_points(len(plan)):
+                hard.refresh(encoder, bags)
+            trainer.update(bags, rows, hard.draw(direction, rows))
+            progress.update()
     errors = _validation_errors(encoder, bags, validation)
     return TrainedBag(model=model, subwords=subwords, validation_errors=errors, updates=len(plan))
 
@@ -184,20 +188,27 @@ class _Trainer:
         share = min((self._done + 1) / warm_up, 1 - self._done / self._updates)
         return self._config.learning_rate * share
 
-    def update(self, bags: Bags, rows: Int64) -> None:
-        """Take one step on the pairs whose rows of `bags` are given, [B, 2]."""
-        batch = bags.take(rows.T.ravel()).drop(self._config.feature_dropout, self._rng)
+    def update(self, bags: Bags, rows: Int64, negatives: Int64) -> None:
+        """Take one step on the pairs whose rows of `bags` are given, [B, 2].
+
+        `negatives` are rows of more sentences in the language of the sources.
+        """
+        batch = bags.take(np.concatenate([rows[:, 0], negatives, rows[:, 1]])).drop(
+            self._config.feature_dropout, self._rng
+        )
         used, compact = np.unique(batch.ids, return_inverse=True)
         used_rows = torch.from_numpy(used.astype(np.int64))
         table = self._model.embeddings[used_rows].requires_grad_(True)
         vectors = self._model(
             table, torch.from_numpy(compact.astype(np.int32)), torch.from_numpy(batch.starts).int()
         )
-        source, target = vectors.chunk(2)
+        source, negative, target = vectors.split([len(rows), len(negatives), len(rows)])
         loss = contrastive_loss(
             source,
             target,
+            negative,
             torch.from_numpy(rows),
+            torch.from_numpy(negatives),
             margin=self._config.margin,
             scale=self._config.scale,
         )
@@ -221,7 +232,14 @@ class _Trainer:
 
 
 def contrastive_loss(
-    source: Tensor, target: Tensor, rows: Tensor, *, margin: float, scale: float
+    source: Tensor,
+    target: Tensor,
+    negative: Tensor,
+    rows: Tensor,
+    negative_rows: Tensor,
+    *,
+    margin: float,
+    scale: float,
 ) -> Tensor:
     """Return the additive-margin InfoNCE loss of both directions (Yang et al. 2019).
 
@@ -230,16 +248,19 @@ def contrastive_loss(
     Args:
         source: Unit vectors, [B, D].
         target: Unit vectors of their translations, [B, D].
+        negative: Unit vectors of sentences that the targets are told from besides, [H, D].
         rows: Which sentences these are, [B, 2]; another pair with the same source or target
             is no negative.
+        negative_rows: Which sentences the negatives are, [H].
         margin: m above.
         scale: s above.
     """
-    cosines = source @ target.T
     count = len(rows)
-    logits = scale * (cosines - margin * torch.eye(count))
+    logits = scale * (source @ target.T - margin * torch.eye(count))
     is_same = (rows[:, :1] == rows[:, 0]) | (rows[:, 1:] == rows[:, 1])
     is_same.fill_diagonal_(False)
     logits = logits.masked_fill(is_same, -torch.inf)
+    more = (scale * (target @ negative.T)).masked_fill(rows[:, :1] == negative_rows, -torch.inf)
     labels = torch.arange(count)
-    return 0.5 * (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels))
+    backward = F.cross_entropy(torch.cat([logits.T, more], dim=1), labels)
+    return 0.5 * (F.cross_entropy(logits, labels) + backward)

@@ -1,3 +1,4 @@
+import math
 import random
 from pathlib import Path
 
@@ -11,14 +12,15 @@ from mining.config import BagConfig, EmbedConfig, TrainEncoderConfig, XsimConfig
 from mining.embed import length_batches, run_embed
 from mining.encoders import load_encoder
 from mining.encoders.bitext import read_training_pairs, sampling_plan
-from mining.encoders.features import FeatureExtractor
-from mining.encoders.train import run_train_encoder
+from mining.encoders.features import Bags, FeatureExtractor
+from mining.encoders.train import contrastive_loss, run_train_encoder
 from mining.xsim import measure_xsim, xsim_error
 
 TINY = TrainEncoderConfig(
     bag=BagConfig(dimension=32, hidden=32, buckets=1 << 12, vocabulary_size=200),
     epochs=10,
     batch_size=32,
+    hard_negatives=16,
 )
 WORDS = ["dog", "cat", "house", "tree", "river", "stone", "bread", "milk"]
 WORDS += ["sings", "walks", "sees", "buys", "old", "new", "red", "small"]
@@ -181,3 +183,37 @@ def test_texts_of_different_length_are_refused(tmp_path: Path) -> None:
     (tmp_path / "deu_Latn.txt").write_text("x\n", encoding="utf-8")
     with pytest.raises(DataError, match="deu_Latn has 1 lines and eng_Latn has 2"):
         read_training_pairs([tmp_path])
+
+
+def test_contrastive_loss_by_hand() -> None:
+    # By hand: cosines are the identity, so the forward logits of a row are s(1 - m) and 0, and the
+    # backward ones have the negative at cosine 1 with the first target: s(1 - m), 0 and s.
+    torch = pytest.importorskip("torch")
+    vectors = torch.eye(2)
+    rows = torch.tensor([[0, 1], [2, 3]])
+    loss = contrastive_loss(
+        vectors, vectors, vectors[:1], rows, torch.tensor([9]), margin=0.5, scale=2.0
+    )
+    forward = math.log(math.exp(1) + 1) - 1
+    first = math.log(math.exp(1) + 1 + math.exp(2)) - 1
+    second = math.log(math.exp(1) + 2) - 1
+    assert float(loss) == pytest.approx(0.5 * (forward + (first + second) / 2), rel=1e-5)
+
+
+def test_pair_with_the_same_sentence_is_no_negative() -> None:
+    torch = pytest.importorskip("torch")
+    vectors = torch.eye(2)
+    same_source = torch.tensor([[0, 1], [0, 3]])
+    loss = contrastive_loss(
+        vectors, vectors, vectors[:1], same_source, torch.tensor([0]), margin=0.5, scale=2.0
+    )
+    assert float(loss) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_bags_drop_a_share_of_features_and_keep_the_sentences_apart() -> None:
+    bags = Bags(np.arange(1000, dtype=np.int32), np.array([0, 400, 400, 1000]))
+    dropped = bags.drop(0.4, np.random.default_rng(1))
+    assert 500 < len(dropped.ids) < 700
+    assert dropped.starts[0] == 0
+    assert dropped.starts[1] == dropped.starts[2] == (dropped.ids < 400).sum()
+    assert dropped.starts[3] == len(dropped.ids)

@@ -1,0 +1,59 @@
+"""Hard negatives: sentences that are near those of a batch and mean something else."""
+
+import numpy as np
+import torch
+
+from corpus.languages import Direction
+from mining.encoders.bag import BagEncoder
+from mining.encoders.bitext import Int64
+from mining.encoders.features import Bags
+
+_NEIGHBORS = 8
+_REFRESHES = (0.25, 0.5, 0.75)
+_BLOCK = 1024
+
+
+class HardNegatives:
+    """Neighbors of each source sentence among all source sentences of its language.
+
+    A crawl holds many sentences that share all words but one with a true translation, and the
+    other pairs of a batch hold none. A direction with few pairs gains most: its targets are told
+    from the sources of all directions.
+    """
+
+    def __init__(self, training: dict[Direction, Int64], count: int, seed: int) -> None:
+        self._count = count
+        self._rng = np.random.default_rng((seed, 3))
+        by_language: dict[str, list[Int64]] = {}
+        for direction, rows in training.items():
+            by_language.setdefault(direction.source, []).append(rows[:, 0])
+        self._pools = {
+            language: np.unique(np.concatenate(parts)) for language, parts in by_language.items()
+        }
+        self._neighbors: dict[str, Int64] = {}
+
+    def refresh_points(self, updates: int) -> frozenset[int]:
+        """Return the updates before which the neighbors are looked for anew."""
+        return (
+            frozenset(int(share * updates) for share in _REFRESHES) if self._count else frozenset()
+        )
+
+    def refresh(self, encoder: BagEncoder, bags: Bags) -> None:
+        """Look for each sentence's neighbors with the encoder as it is now."""
+        for language, pool in self._pools.items():
+            vectors = torch.from_numpy(encoder.encode_bags(bags.take(pool)))
+            count = min(_NEIGHBORS + 1, len(pool))
+            found = [
+                (block @ vectors.T).topk(count, dim=1).indices
+                for block in torch.split(vectors, _BLOCK)
+            ]
+            self._neighbors[language] = pool[torch.cat(found).numpy()]
+
+    def draw(self, direction: Direction, rows: Int64) -> Int64:
+        """Return negatives for a batch of pairs; none before the first refresh."""
+        neighbors = self._neighbors.get(direction.source)
+        if neighbors is None:
+            return np.empty(0, np.int64)
+        near = neighbors[np.searchsorted(self._pools[direction.source], rows[:, 0])]
+        candidates = np.setdiff1d(near, rows[:, 0])
+        return self._rng.permutation(candidates)[: self._count]
