@@ -11,6 +11,7 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 SCALE=${SCALE:-demo}
 TRAIN=${TRAIN:-$HERE/train.yaml}
 ENCODER=${ENCODER:-$HERE/encoder.yaml}
+MINE=${MINE:-$HERE/mine.yaml}
 PIVOT=qaa_Latn
 
 # shellcheck source=../keep.sh
@@ -42,7 +43,8 @@ say "5/10 Mining and filtering: FAISS neighbors, ratio margin"
 for language in $OTHERS; do
   pair=$PIVOT-$language
   tongues mining mine --sentences "$WORK/sentences" --embeddings "$WORK/embeddings" \
-    --source "$PIVOT" --target "$language" --output "$WORK/mined/$pair.parquet"
+    --source "$PIVOT" --target "$language" --output "$WORK/mined/$pair.parquet" \
+    --config-file "$MINE"
   tongues mining filter --bitext "$WORK/mined/$pair.parquet" \
     --output "$WORK/bitext/$pair.parquet" --evaluation-sets "$WORK/data/flores"
 done

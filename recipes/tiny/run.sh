@@ -4,5 +4,5 @@
 #   recipes/tiny/run.sh WORK
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-export SCALE=tiny TRAIN=$HERE/train.yaml ENCODER=$HERE/encoder.yaml
+export SCALE=tiny TRAIN=$HERE/train.yaml ENCODER=$HERE/encoder.yaml MINE=$HERE/mine.yaml
 exec "$HERE/../demo/run.sh" "$@"
