@@ -75,6 +75,8 @@ def is_done(
     if not path.exists():
         return False
     receipt = read_json(path)
+    if receipt["problem"]:  # the shard is redone whatever its input is now: it may be mended
+        return False
     for key, value in {"config": config, "argument": dict(arguments)}.items():
         recorded = receipt["config" if key == "config" else "arguments"]
         current = json.loads(json.dumps(value))
@@ -84,8 +86,6 @@ def is_done(
                 " Choose another output, or delete the receipt to redo this shard."
             )
     _check_inputs(path, receipt["inputs"], inputs)
-    if receipt["problem"]:
-        return False
     return all((path.parent / output).exists() for output in receipt["outputs"])
 
 

@@ -21,7 +21,7 @@ from corpus.wet import write_wet
 logger = logging.getLogger(__name__)
 
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Counts up whenever the same seed would give other bytes."""
 
 CRAWL_DESCRIPTION = "text of a constructed crawl"
@@ -73,7 +73,7 @@ SCALES = {
         languages={
             "high": Sizes(seed=3000, gold=9000, extra=2500),
             "low": Sizes(seed=1500, gold=3500, extra=1200),
-            "very low": Sizes(seed=500, gold=450, extra=400),
+            "very low": Sizes(seed=800, gold=200, extra=150),
         },
         gold_meanings=11_000, pivot_extra=3000, labelled=1500, spare=150, dev=100, devtest=200,
         shards=8, lexicon_share=1.0,

@@ -109,6 +109,9 @@ def test_damaged_shard_keeps_what_was_read_and_is_reported(tmp_path: Path, input
         with pytest.raises(JobError, match="damaged after line 1"):
             run(tmp_path)
     assert read_lines(tmp_path / "out" / "c.txt") == ["TORN!"]
+    write_lines(inputs / "c.txt", ["whole"])
+    assert run(tmp_path).done == 1
+    assert read_lines(tmp_path / "out" / "c.txt") == ["WHOLE!"]
 
 
 def test_two_shards_of_one_name_are_refused(tmp_path: Path) -> None:

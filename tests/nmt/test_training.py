@@ -132,7 +132,9 @@ def test_translation_gives_one_line_for_each_and_keeps_empty_ones(trained: Path)
 
 
 def test_overlong_lines_are_cut_and_counted(trained: Path) -> None:
-    translator = BeamTranslator(load_model(trained / "model"), TranslateConfig(beam_size=1, max_length_factor=0))
+    translator = BeamTranslator(
+        load_model(trained / "model"), TranslateConfig(beam_size=1, max_length_factor=0)
+    )
     translator.translate(["ba" * 4000], "qaa_Latn", "qab_Latn")
     assert translator.num_truncated == 1
 
