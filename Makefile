@@ -26,10 +26,11 @@ $(VENV)/.ready: pyproject.toml constraints.txt Makefile
 	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || { \
 	  echo "Python 3.11 or 3.12 is needed; PYTHON=$(PYTHON) is another. Set PYTHON=..." >&2; exit 1; }
 	@test -x "$(BIN)/python" || "$(PYTHON)" -m venv "$(VENV)"
-	@if ! command -v uv >/dev/null && ! test -x "$(BIN)/uv"; then \
+	@if ! uv --version >/dev/null 2>&1 && ! test -x "$(BIN)/uv"; then \
 	  echo "uv is missing: installing it into $(VENV) with pip"; \
 	  "$(BIN)/python" -m pip install --quiet uv==$(UV_VERSION); fi
-	PATH="$$PATH:$(BIN)" uv pip install --quiet --python "$(BIN)/python" \
+	@uv=uv; uv --version >/dev/null 2>&1 || uv="$(BIN)/uv"; \
+	"$$uv" pip install --quiet --python "$(BIN)/python" \
 	  --constraint constraints.txt --editable ".[$(EXTRAS)]"
 	@touch $@
 
