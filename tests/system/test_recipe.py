@@ -43,12 +43,12 @@ def finish(work: Path) -> tuple[str, float]:
 
 
 def results(work: Path) -> dict[str, bytes]:
-    """Return every result file but receipts, which hold times."""
+    """Return every result file but receipts, which hold times, and configs, which hold paths."""
     files = (path for name in RESULTS for path in sorted((work / name).rglob("*")))
     return {
         str(path.relative_to(work)): path.read_bytes()
         for path in files
-        if path.is_file() and "receipts" not in path.parts and path.suffix != ".html"
+        if path.is_file() and "receipts" not in path.parts and path.suffix not in (".html", ".yaml")
     }
 
 
