@@ -32,8 +32,10 @@ GROUPS = {
     "eval": ("eval.cli", "spBLEU, chrF++, baselines, reports."),
 }
 
-EXTRAS = {"fasttext": "lid", "faiss": "mining", "fairseq2": "nmt", "sacrebleu": "eval"}
-"""The extra that brings a package some stage needs."""
+EXTRA_PACKAGES = {
+    "fairseq2", "faiss", "fasttext", "ftfy", "sacrebleu", "safetensors", "sentencepiece", "torch",
+}  # fmt: skip
+"""Packages that the extras of the stages bring."""
 
 
 def load_identifier(path: Path) -> "LanguageIdentifier":
@@ -92,7 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
         click.echo(f"error: {error}", err=True)
         return error.exit_code
     except ModuleNotFoundError as error:
-        return _report_missing_package(error)
+        return _report_missing_package(error, sys.argv[1:] if arguments is None else arguments)
     except BrokenPipeError:
         # The reader of our output left, as `head` does; say nothing more to it.
         sys.stdout = Path("/dev/null").open("w")  # noqa: SIM115
@@ -111,13 +113,14 @@ def main(arguments: list[str] | None = None) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _report_missing_package(error: ModuleNotFoundError) -> int:
+def _report_missing_package(error: ModuleNotFoundError, arguments: list[str]) -> int:
     package = (error.name or "").split(".")[0]
-    if package not in EXTRAS:
+    stage = next((argument for argument in arguments if argument in GROUPS), None)
+    if package not in EXTRA_PACKAGES or stage is None:
         raise error
     click.echo(
         f"error: the package `{package}` is not installed; this stage needs"
-        f" `pip install 'tongues[{EXTRAS[package]}]'`",
+        f" `pip install 'tongues[{stage}]'`",
         err=True,
     )
     return EXIT_BUG
