@@ -1,5 +1,6 @@
 r"""Reading and writing files: whole or not at all, lines that end at `\n` only, checksums."""
 
+import errno
 import gzip
 import hashlib
 import io
@@ -25,7 +26,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     A reader never sees a half-written file: the data are flushed to disk before the rename, and a
     block that raises leaves `path` as it was and removes the temporary file. The directory is made.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(path.parent)
     # The suffixes stay last, since writers choose compression by them.
     temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
     try:
@@ -35,6 +36,22 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory and those above it.
+
+    Raises:
+        UserError: If that is not possible there: a file in the way, no permission, no such disk.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        raise UserError(
+            f"the directory {path} cannot be made: {error.strerror}. Choose another output."
+        ) from error
 
 
 def write_text(path: Path, text: str) -> None:

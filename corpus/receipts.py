@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from corpus.errors import DataError, UserError
-from corpus.files import digest_file, read_json, write_json
+from corpus.files import digest_file, make_directory, read_json, write_json
 
 
 def describe_input(file: Path) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def write_receipt(
     So a directory can be moved as a whole and still be found done.
     """
     start = path.parent.resolve()
-    start.mkdir(parents=True, exist_ok=True)
+    make_directory(start)
     write_json(
         path,
         {

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from corpus.charts import Bar, bars, heat_map
 from corpus.console import format_duration
 from corpus.languages import Direction
+from corpus.page import absent, escape, figure, page, section, table
 from eval.averages import HIGH, LEVELS, direction_level
-from eval.charts import Bar, bars, heat_map
-from eval.page import absent, escape, figure, page, section, table
 from eval.run_files import RunFiles, Sample
 from eval.summary import ScoreTable, summarize
 

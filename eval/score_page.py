@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from corpus.charts import Bar, bars, heat_map
 from corpus.languages import Direction
+from corpus.page import SORT_SCRIPT, escape, figure, page, section, table
 from eval.averages import ALL
-from eval.charts import Bar, bars, heat_map
 from eval.hypotheses import COPY
-from eval.page import SORT_SCRIPT, escape, figure, page, section, table
 
 if TYPE_CHECKING:
     from eval.score import Scores

@@ -17,7 +17,7 @@ import numpy as np
 
 from corpus.console import Progress
 from corpus.errors import JobError
-from corpus.files import atomic_path, write_json, write_lines
+from corpus.files import atomic_path, make_directory, write_json, write_lines
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import NO_LANGUAGE
 from lid.calibrate import calibrate
@@ -114,7 +114,7 @@ def _make_workspace(output: Path) -> Path:
     for left in output.glob("training-*.tmp"):
         shutil.rmtree(left, ignore_errors=True)
     workspace = output / f"training-{os.getpid()}.tmp"
-    workspace.mkdir(parents=True)
+    make_directory(workspace)
     return workspace
 
 

@@ -86,3 +86,9 @@ def test_missing_file_is_a_users_mistake(tmp_path: Path) -> None:
 def test_digest_is_blake2b_of_the_content(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     assert digest_file(tmp_path / "a") == hashlib.blake2b(b"abc", digest_size=16).hexdigest()
+
+
+def test_directory_that_cannot_be_made_is_the_users_mistake(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match="cannot be made: Not a directory. Choose another output"):
+        write_text(tmp_path / "file" / "output" / "x.txt", "text")

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from corpus.charts import Bar, bars, heat_map
 from corpus.errors import DataError
 from corpus.files import write_json, write_lines
-from eval.charts import Bar, bars, heat_map
+from corpus.page import table
 from eval.cli import group
-from eval.page import table
 from eval.run_files import read_run
 
 DIRECTIONS = ("qaa_Latn-qad_Arab", "qad_Arab-qaa_Latn")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from eval.page import escape
+from corpus.page import escape
 
 _BAR_HEIGHT = 15
 _BAR_STEP = 23
