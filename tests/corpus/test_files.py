@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.errors import DataError, UserError
-from corpus.files import Lines, atomic_path, digest_file, open_binary, read_lines, write_lines
+from corpus.files import (
+    Lines,
+    atomic_path,
+    digest_file,
+    open_binary,
+    read_lines,
+    write_lines,
+    write_text,
+)
 
 
 def test_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
@@ -90,5 +98,5 @@ def test_digest_is_blake2b_of_the_content(tmp_path: Path) -> None:
 
 def test_directory_that_cannot_be_made_is_the_users_mistake(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(UserError, match="cannot be made: Not a directory. Choose another output"):
+    with pytest.raises(UserError, match=r"cannot be made: Not a directory\. Choose another output"):
         write_text(tmp_path / "file" / "output" / "x.txt", "text")
