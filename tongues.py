@@ -39,8 +39,8 @@ EXTRA_PACKAGES = {
 
 
 def load_identifier(path: Path) -> "LanguageIdentifier":
-    """Load a language identifier from its model directory; see `lid.model`."""
-    from lid.model import LanguageIdentifier as Trained
+    """Load a language identifier from its model directory; see `lid.identifier`."""
+    from lid.identifier import LanguageIdentifier as Trained
 
     identifier: LanguageIdentifier = Trained.load(path)
     return identifier

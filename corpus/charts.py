@@ -13,6 +13,10 @@ _BAR_STEP = 23
 _WIDTH = 530
 _CHARACTER_WIDTH = 7.5
 _CELL = 34
+_PLOT_HEIGHT = 300
+_PLOT_MARGIN = 44
+_STROKES = (("--accent", ""), ("--warn", "7 4"), ("--good", "2 4"), ("--soft", "9 3 2 3"))
+"""Color and dashes of a chart's lines in turn, so that they differ without color too."""
 
 
 class Bar(NamedTuple):
@@ -23,8 +27,20 @@ class Bar(NamedTuple):
     baseline: float | None = None
 
 
+class Line(NamedTuple):
+    """A line through points (x, y), from left to right."""
+
+    label: str
+    points: Sequence[tuple[float, float]]
+
+
 def bars(
-    items: Sequence[Bar], *, top: float | None = None, decimals: int = 1, start: float = 0.0
+    items: Sequence[Bar],
+    *,
+    top: float | None = None,
+    decimals: int = 1,
+    start: float = 0.0,
+    width: int = _WIDTH,
 ) -> str:
     """Return horizontal bars, one a line, with their values; None is shown as missing.
 
@@ -33,11 +49,12 @@ def bars(
         top: Value of a full bar; the largest one if not given.
         decimals: Decimals of the values shown.
         start: Value at which bars begin.
+        width: Width of the chart in pixels.
     """
     there = [v for item in items for v in (item.value, item.baseline) if v is not None]
     full = top if top is not None else max([*there, start + 1e-9])
     left = max((len(item.label) for item in items), default=0) * _CHARACTER_WIDTH + 12
-    room = _WIDTH - left - 60
+    room = width - left - 60
     parts = []
     for row, item in enumerate(items):
         y = row * _BAR_STEP
@@ -46,13 +63,13 @@ def bars(
             f'<text x="{left - 8:.1f}" y="{middle:.1f}" text-anchor="end">{escape(item.label)}'
             "</text>"
         )
-        width = _length(item.value, start, full, room)
+        length = _length(item.value, start, full, room)
         hint = f"{item.label}: {_number(item.value, decimals)}"
         if item.baseline is not None:
             hint += f" (baseline {_number(item.baseline, decimals)})"
         parts.append(
             f"<g><title>{escape(hint)}</title>"
-            f'<rect class="bar" x="{left:.1f}" y="{y}" width="{width:.1f}" height="{_BAR_HEIGHT}"'
+            f'<rect class="bar" x="{left:.1f}" y="{y}" width="{length:.1f}" height="{_BAR_HEIGHT}"'
             ' rx="3"/>'
         )
         if item.baseline is not None:
@@ -63,13 +80,11 @@ def bars(
             )
         parts.append("</g>")
         parts.append(
-            f'<text class="soft" x="{left + width + 7:.1f}" y="{middle:.1f}">'
+            f'<text class="soft" x="{left + length + 7:.1f}" y="{middle:.1f}">'
             f"{_number(item.value, decimals)}</text>"
         )
     height = max(len(items) * _BAR_STEP, 1)
-    return (
-        f'<svg viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" role="img">{"".join(parts)}</svg>'
-    )
+    return f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img">{"".join(parts)}</svg>'
 
 
 def heat_map(
@@ -130,6 +145,72 @@ def heat_map(
     height = head + len(rows) * _CELL * 0.78 + 4
     return (
         f'<svg viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" role="img">'
+        f"{''.join(parts)}</svg>"
+    )
+
+
+def lines(
+    items: Sequence[Line],
+    *,
+    across: str,
+    up: str,
+    x_range: tuple[float, float] = (0.0, 1.0),
+    y_range: tuple[float, float] = (0.0, 1.0),
+    diagonal: bool = False,
+) -> str:
+    """Return a chart of lines with a legend; points outside the ranges are drawn on the edge.
+
+    Args:
+        items: The lines.
+        across: What the horizontal axis shows.
+        up: What the vertical axis shows.
+        x_range: Values at the left and the right edge.
+        y_range: Values at the lower and the upper edge.
+        diagonal: Draw the line from the lower left to the upper right corner.
+    """
+    width, height = _WIDTH - 2 * _PLOT_MARGIN, _PLOT_HEIGHT - 2 * _PLOT_MARGIN
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return (
+            _PLOT_MARGIN + _length(x, *x_range, width),
+            _PLOT_MARGIN + height - _length(y, *y_range, height),
+        )
+
+    bottom = _PLOT_MARGIN + height
+    parts = []
+    for step in range(5):
+        x_value = x_range[0] + (x_range[1] - x_range[0]) * step / 4
+        y_value = y_range[0] + (y_range[1] - y_range[0]) * step / 4
+        x, y = place(x_value, y_value)
+        parts.append(
+            f'<path class="rule" d="M{_PLOT_MARGIN} {y:.1f}h{width}"/>'
+            f'<text class="soft" x="{_PLOT_MARGIN - 6}" y="{y + 4:.1f}" text-anchor="end">'
+            f"{y_value:.3g}</text>"
+            f'<text class="soft" x="{x:.1f}" y="{bottom + 17}" text-anchor="middle">'
+            f"{x_value:.3g}</text>"
+        )
+    if diagonal:
+        parts.append(
+            f'<path style="stroke: var(--base)" d="M{_PLOT_MARGIN} {bottom}l{width} {-height}"/>'
+        )
+    legend = float(_PLOT_MARGIN)
+    for index, item in enumerate(items):
+        color, dashes = _STROKES[index % len(_STROKES)]
+        stroke = f'style="stroke: var({color}); fill: none" stroke-width="2"'
+        stroke += f' stroke-dasharray="{dashes}"' if dashes else ""
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in item.points))
+        parts.append(
+            f"<g><title>{escape(item.label)}</title>"
+            f'<polyline points="{path}" {stroke}/><path d="M{legend:.1f} 32h22" {stroke}/></g>'
+            f'<text x="{legend + 28:.1f}" y="36">{escape(item.label)}</text>'
+        )
+        legend += len(item.label) * _CHARACTER_WIDTH + 48
+    parts.append(
+        f'<text class="soft" x="4" y="14">{escape(up)}</text><text class="soft" text-anchor="end"'
+        f' x="{_PLOT_MARGIN + width}" y="{_PLOT_HEIGHT - 6}">{escape(across)}</text>'
+    )
+    return (
+        f'<svg viewBox="0 0 {_WIDTH} {_PLOT_HEIGHT}" width="{_WIDTH}" role="img">'
         f"{''.join(parts)}</svg>"
     )
 

@@ -9,7 +9,7 @@ import regex
 
 # Controls, format characters without a meaning of their own in running text, and every kind of
 # space. ZWNJ and ZWJ (U+200C, U+200D) stay: Persian and Indic spelling need them.
-_SPACES = regex.compile(
+SPACES = regex.compile(
     r"[\s\p{Cc}\p{Zs}\p{Zl}\p{Zp}\ufeff\u200b\u2060\u00ad\u200e\u200f\u202a-\u202e\u2066-\u2069]+"
 )
 _DIGITS = regex.compile(r"\p{Nd}+")
@@ -43,7 +43,7 @@ def normalize(text: str) -> str:
 
     Idempotent. Letters, marks, digits, punctuation and joiners are kept as they are.
     """
-    spaced: str = _SPACES.sub(" ", unicodedata.normalize("NFC", text))
+    spaced: str = SPACES.sub(" ", unicodedata.normalize("NFC", text))
     return spaced.strip(" ")
 
 
@@ -61,6 +61,11 @@ def sentence_hash(text: str) -> int:
     """Return the 64-bit hash of a sentence's key, the same on every machine."""
     digest = hashlib.blake2b(sentence_key(text).encode("utf-8", "replace"), digest_size=8)
     return int.from_bytes(digest.digest(), "little")
+
+
+def scripts_by_code() -> dict[str, str]:
+    """Return the Unicode names of the scripts the package knows, by ISO 15924 code."""
+    return dict(_SCRIPT_NAMES)
 
 
 @functools.lru_cache(maxsize=1 << 16)

@@ -1,47 +1,198 @@
-"""Thresholds from held-out lines: how sure the model must be of each language."""
+"""Calibration: probabilities that mean what they say, and what an answer needs to be given.
+
+Temperature scaling (Guo et al. 2017, https://arxiv.org/abs/1706.04599, section 4.2) divides the
+logits by one number chosen on held-out lines. fastText's logits are linear in its class vectors,
+so these are divided instead and every reader of the model gets the tempered probabilities.
+"""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lid.config import TrainConfig
-from lid.model import LanguageIdentifier
+from lid.config import CalibrationConfig
+from lid.directory import SPECIAL_CLASSES, Threshold
+from lid.identifier import LanguageIdentifier
+
+BINS = 15
+"""Bins of the expected calibration error (Guo et al. 2017)."""
+
+_LOWEST_TEMPERATURE, _HIGHEST_TEMPERATURE = 0.2, 5.0
+_SEARCH_STEPS = 40
+_TINY = 1e-12
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """What the held-out lines say about a model."""
+class Held:
+    """Probabilities of held-out lines."""
 
-    thresholds: Mapping[str, float]
-    """The score each class needs, in [0, 1]."""
+    probabilities: NDArray[np.float32]
+    """[N, C]."""
 
-    recall: Mapping[str, float]
-    """Share of each class's held-out lines whose best class is right; nan without lines."""
+    truth: NDArray[np.int64]
+    """Class number of each line, [N]."""
 
-    confusions: Counter[tuple[str, str]]
-    """How often a class was taken for another."""
+    weights: NDArray[np.float64]
+    """Weight of each line: every language counts the same, [N]."""
+
+    classes: Sequence[str]
 
 
-def calibrate(
-    identifier: LanguageIdentifier, validation: Mapping[str, Sequence[str]], config: TrainConfig
-) -> Calibration:
-    """Choose for each class the highest threshold that keeps enough of its own lines.
+def ask(identifier: LanguageIdentifier, lines: Mapping[str, Sequence[str]]) -> Held:
+    """Ask a model for the probabilities of labelled lines; empty classes are left out."""
+    numbers = {name: number for number, name in enumerate(identifier.classes)}
+    parts, truth, weights = [], [], []
+    for name, own in lines.items():
+        if own and name in numbers:
+            parts.append(identifier.probabilities(own))
+            truth += [numbers[name]] * len(own)
+            weights += [1 / len(own)] * len(own)
+    shape = (0, len(numbers))
+    return Held(
+        np.concatenate(parts) if parts else np.zeros(shape, np.float32),
+        np.array(truth, np.int64),
+        np.array(weights) / max(sum(weights), _TINY),
+        identifier.classes,
+    )
 
-    The threshold is the (1 - kept_share) quantile of the scores of its rightly identified lines,
-    held between min_threshold and max_threshold; without any such line it is min_threshold.
+
+def temper(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
+    """Return probabilities whose logits are divided by a temperature, [N, C]."""
+    logits = np.log(np.maximum(probabilities, _TINY, dtype=np.float64)) / temperature
+    logits -= logits.max(axis=1, keepdims=True)
+    whole = np.exp(logits)
+    return np.asarray(whole / whole.sum(axis=1, keepdims=True))
+
+
+def choose_temperature(held: Held) -> float:
+    """Return the temperature with the least negative log-likelihood, in [0.2, 5]."""
+    if not len(held.truth):
+        return 1.0
+    logits = np.log(np.maximum(held.probabilities, _TINY, dtype=np.float64))
+
+    def loss(log_temperature: float) -> float:
+        scaled = logits / math.exp(log_temperature)
+        highest = scaled.max(axis=1)
+        whole = highest + np.log(np.exp(scaled - highest[:, None]).sum(axis=1))
+        right = scaled[np.arange(len(scaled)), held.truth]
+        return float(((whole - right) * held.weights).sum())
+
+    return math.exp(_minimize(loss, math.log(_LOWEST_TEMPERATURE), math.log(_HIGHEST_TEMPERATURE)))
+
+
+def _minimize(function: Callable[[float], float], low: float, high: float) -> float:
+    """Return where a function with one valley is least, by golden sections."""
+    golden = (math.sqrt(5) - 1) / 2
+    left, right = high - golden * (high - low), low + golden * (high - low)
+    at_left, at_right = function(left), function(right)
+    for _ in range(_SEARCH_STEPS):
+        if at_left < at_right:
+            high, right, at_right = right, left, at_left
+            left = high - golden * (high - low)
+            at_left = function(left)
+        else:
+            low, left, at_left = left, right, at_right
+            right = low + golden * (high - low)
+            at_right = function(right)
+    return (low + high) / 2
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How far probabilities are from the share that is right."""
+
+    ece: float
+    """Expected calibration error: mean distance of confidence and accuracy over the bins."""
+
+    bins: Sequence[Mapping[str, float]]
+    """`confidence`, `accuracy` and `n` of each bin with lines."""
+
+
+def measure_reliability(held: Held, probabilities: NDArray[np.floating]) -> Reliability:
+    """Compare the probability of the best class with how often it is right."""
+    if not len(held.truth):
+        return Reliability(float("nan"), [])
+    best = probabilities.argmax(axis=1)
+    confidence = probabilities[np.arange(len(best)), best]
+    right = best == held.truth
+    number = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    bins: list[Mapping[str, float]] = []
+    error = 0.0
+    for bin_number in range(BINS):
+        inside = number == bin_number
+        share = float(held.weights[inside].sum())
+        if share > 0:
+            weights = held.weights[inside] / share
+            mean = float((confidence[inside] * weights).sum())
+            accuracy = float((right[inside] * weights).sum())
+            error += share * abs(mean - accuracy)
+            bins.append({"confidence": mean, "accuracy": accuracy, "n": int(inside.sum())})
+    return Reliability(error, bins)
+
+
+def choose_thresholds(
+    held: Held, probabilities: NDArray[np.floating], config: CalibrationConfig
+) -> dict[str, Threshold]:
+    """Choose for each class the lowest score from which its answers reach the target precision.
+
+    Precision counts every true class the same, however many lines it has here. Scores are held
+    between min_threshold and max_threshold; a class that never reaches the target needs
+    max_threshold, one without answers min_threshold.
     """
-    thresholds: dict[str, float] = {}
-    recall: dict[str, float] = {}
-    confusions: Counter[tuple[str, str]] = Counter()
-    for name, lines in validation.items():
-        best = identifier.rank(lines)
-        right = [prediction.score for prediction in best if prediction.language == name]
-        confusions.update((name, other.language) for other in best if other.language != name)
-        recall[name] = len(right) / len(lines) if lines else float("nan")
-        wanted = float(np.quantile(right, 1 - config.kept_share)) if right else 0.0
-        thresholds[name] = min(max(wanted, config.min_threshold), config.max_threshold)
-    return Calibration(thresholds, recall, confusions)
+    best = probabilities.argmax(axis=1) if len(held.truth) else held.truth
+    confidence = probabilities[np.arange(len(best)), best]
+    thresholds = {}
+    for number, name in enumerate(held.classes):
+        mine = np.flatnonzero(best == number)
+        order = mine[np.argsort(-confidence[mine], kind="stable")]
+        score = config.min_threshold
+        if len(order):
+            weights = held.weights[order]
+            precision = np.cumsum(weights * (held.truth[order] == number)) / np.cumsum(weights)
+            reached = np.flatnonzero(precision >= config.target_precision)
+            score = float(confidence[order[reached[-1]]]) if len(reached) else 1.0
+        least = float("-inf") if name in SPECIAL_CLASSES else config.min_familiarity
+        thresholds[name] = Threshold(
+            min(max(score, config.min_threshold), config.max_threshold), least
+        )
+    return thresholds
+
+
+def trace_thresholds(held: Held, probabilities: NDArray[np.floating]) -> list[dict[str, float]]:
+    """Return for thresholds from 0 to .99 what is kept and how precise that is."""
+    if not len(held.truth):
+        return []
+    best = probabilities.argmax(axis=1)
+    confidence = probabilities[np.arange(len(best)), best]
+    right = best == held.truth
+    curve = []
+    for threshold in (*np.arange(0, 1, 0.05).round(2).tolist(), 0.99):
+        kept = confidence >= threshold
+        share = float(held.weights[kept].sum())
+        precise = float(held.weights[kept & right].sum()) / share if share else 1.0
+        curve.append({"threshold": threshold, "kept": share, "precision": precise})
+    return curve
+
+
+def count_confusions(held: Held) -> Counter[tuple[str, str]]:
+    """Count how often a class was taken for another."""
+    best = held.probabilities.argmax(axis=1) if len(held.truth) else held.truth
+    pairs = zip(held.truth.tolist(), best.tolist(), strict=True)
+    return Counter(
+        (held.classes[true], held.classes[answer]) for true, answer in pairs if true != answer
+    )
+
+
+def recall_by_class(held: Held) -> dict[str, float]:
+    """Return the share of each class's lines whose best class is right; nan without lines."""
+    best = held.probabilities.argmax(axis=1) if len(held.truth) else held.truth
+    recall = {}
+    for number, name in enumerate(held.classes):
+        mine = held.truth == number
+        recall[name] = float((best[mine] == number).mean()) if mine.any() else float("nan")
+    return recall

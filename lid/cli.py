@@ -42,8 +42,8 @@ def train(data: Path, output: Path, config: TrainConfig) -> None:
 @click.option("--model", type=PATH, required=True, help="Model directory.")
 def identify(model: Path) -> None:
     """Write `language<TAB>score` for each line of standard input."""
+    from lid.identifier import LanguageIdentifier
     from lid.identify import identify_stream
-    from lid.model import LanguageIdentifier
 
     identifier = LanguageIdentifier.load(model)
     lines = stdin_lines()
@@ -63,15 +63,29 @@ def identify(model: Path) -> None:
 @click.option("--model", type=PATH, required=True, help="Model directory.")
 @click.option("--flores", type=PATH, required=True, help="Directory in FLORES-200's layout.")
 @click.option("--split", default="devtest", show_default=True, help="Split to measure on.")
+@click.option("--unknown", type=PATH, help="Directory of <anything>.txt it should not accept.")
+@click.option("--against", type=PATH, help="Model directory to compare with, on the same lines.")
+@click.option("--output", type=PATH, help="Directory for measure.json and report.html.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @config_options(MeasureConfig)
-def measure(model: Path, flores: Path, split: str, as_json: bool, config: MeasureConfig) -> None:
+def measure(
+    model: Path,
+    flores: Path,
+    split: str,
+    unknown: Path | None,
+    against: Path | None,
+    output: Path | None,
+    as_json: bool,
+    config: MeasureConfig,
+) -> None:
     """Measure F1 and false-positive rate per language on a FLORES split."""
-    from lid.measure import measure as measure_model
-    from lid.model import LanguageIdentifier
+    from lid.measure import measure_directory
+    from lid.measure_page import PAGE_FILE, write_report
 
-    identifier = LanguageIdentifier.load(model)
-    measured = measure_model(identifier, flores, split, config.confusions)
+    measured = measure_directory(model, flores, split, config, unknown=unknown, against=against)
+    if output is not None:
+        write_report(output, measured)
+        logger.info("the page is %s", output / PAGE_FILE)
     if as_json:
         print_json(measured)
     else:
@@ -88,11 +102,33 @@ def _format(measured: dict[str, Any]) -> str:
     if measured["confusions"]:
         taken = [[c["language"], c["answer"], c["count"]] for c in measured["confusions"]]
         parts.append(format_table(["language", "taken for", "lines"], taken))
+    if measured["explanations"]:
+        parts.append("\n".join(measured["explanations"].values()))
     if measured["languages_without_model"]:
         parts.append(f"not known to the model: {' '.join(measured['languages_without_model'])}")
+    for name in ("scripts", "levels"):
+        averages = [[key, *entry.values()] for key, entry in measured[name].items()]
+        parts.append(format_table([name, "languages", "macro-F1", "fpr"], averages))
+    if "open" in measured:
+        found = measured["open"]
+        parts.append(
+            f"{found['accepted_share']:.2%} of {found['lines']:,} lines of unknown text accepted"
+        )
+    if "against" in measured:
+        parts.append(_format_comparison(measured["against"]))
     parts.append(
         f"macro-F1 {measured['macro_f1']:.4f}, mean false-positive rate"
         f" {measured['macro_fpr']:.5f} ({len(rows)} languages, {measured['lines']:,} lines;"
-        f" macro-F1 without thresholds {measured['closed']['macro_f1']:.4f})"
+        f" macro-F1 without thresholds {measured['closed']['macro_f1']:.4f}, with confusable"
+        f" groups merged {measured['merged']['macro_f1']:.4f})"
     )
     return "\n\n".join(parts)
+
+
+def _format_comparison(found: dict[str, Any]) -> str:
+    return (
+        f"against {found['model']}: macro-F1 {found['macro_f1']:.4f} to"
+        f" {found['other_macro_f1']:.4f} on {len(found['languages'])} shared languages"
+        f" (p = {found['randomization_p']:.4f}); {found['only_right']:,} lines only this model"
+        f" gets right, {found['only_other_right']:,} only the other (p = {found['mcnemar_p']:.2g})"
+    )

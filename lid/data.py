@@ -14,8 +14,9 @@ from corpus.console import Progress
 from corpus.errors import DataError, UserError
 from corpus.files import read_lines
 from corpus.languages import check_language
-from lid.model import SPECIAL_CLASSES
-from lid.text import prepare
+from lid.directory import SPECIAL_CLASSES
+from lid.kernel import is_compiled, prepare_lines
+from lid.text import prepare, without_diacritics
 
 SUFFIXES = (".txt", ".txt.gz", ".txt.zst")
 
@@ -69,7 +70,7 @@ def read_labelled(files: Mapping[str, Path]) -> LabelledText:
     with Progress(len(files), "reading", "languages") as progress:
         for name, path in files.items():
             raw = read_lines(path)
-            prepared = Counter(prepare(line) for line in raw)
+            prepared = Counter(prepare_all(raw))
             counts["read"] += len(raw)
             counts["empty"] += prepared.pop("", 0)
             counts["repeated"] += prepared.total() - len(prepared)
@@ -89,6 +90,11 @@ def read_labelled(files: Mapping[str, Path]) -> LabelledText:
                 " other languages' files as well. Remove the file or add text."
             )
     return LabelledText(lines, dict(counts))
+
+
+def prepare_all(lines: Sequence[str]) -> list[str]:
+    """Prepare lines, compiled where that is possible."""
+    return prepare_lines(lines) if is_compiled() else [prepare(line) for line in lines]
 
 
 def _owners(found: Mapping[str, Counter[str]]) -> dict[str, str]:
@@ -136,13 +142,48 @@ def sample_sizes(
     }
 
 
-def draw(lines: Sequence[str], number: int, generator: np.random.Generator) -> list[str]:
-    """Draw `number` lines: every line once before any line twice."""
-    drawn: list[str] = []
-    while len(drawn) < number:
-        order = generator.permutation(len(lines))[: number - len(drawn)]
-        drawn += [lines[i] for i in order]
-    return drawn
+def draw(
+    lines: Sequence[str],
+    number: int,
+    generator: np.random.Generator,
+    exponent: float = 0.0,
+    counted_characters: int = 150,
+) -> list[str]:
+    """Draw `number` lines, each in proportion to its length to the power of `exponent`.
+
+    Every line is drawn as often as its share says, rounded up or down; with exponent 0 every line
+    once before any line twice.
+
+    Args:
+        lines: At least one line.
+        number: How many to draw.
+        generator: Decides the rounding.
+        exponent: 0 for all lines alike.
+        counted_characters: Length beyond which a line weighs no more.
+    """
+    lengths = np.fromiter(map(len, lines), np.float64, len(lines))
+    weights = np.minimum(np.maximum(lengths, 1), counted_characters) ** exponent
+    order = generator.permutation(len(lines))
+    ends = np.cumsum(weights[order]) / weights.sum() * number
+    ends[-1] = number
+    offset = generator.random()
+    times = np.diff(np.floor(ends + offset), prepend=np.floor(offset)).astype(np.int64)
+    return [
+        lines[i]
+        for i, count in zip(order.tolist(), times.tolist(), strict=True)
+        for _ in range(count)
+    ]
+
+
+def strip_diacritics(
+    lines: Sequence[str], share: float, generator: np.random.Generator
+) -> list[str]:
+    """Remove the diacritics of a share of the lines; see `lid.text.without_diacritics`."""
+    chosen = generator.random(len(lines)) < share
+    return [
+        without_diacritics(line) if is_chosen else line
+        for line, is_chosen in zip(lines, chosen.tolist(), strict=True)
+    ]
 
 
 def crop(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import re
+import unicodedata
 
 import regex
 
@@ -21,13 +22,18 @@ MAX_CHARACTERS = 2_000
 PIECE_CHARACTERS = 4
 """Length of the pieces of text without spaces (measured: .63 → .78 F1 on short text)."""
 
-_UNSPACED = sorted(set().union(*(script_parts(script) for script in UNSPACED_SCRIPTS)))
-_UNSEGMENTED = regex.compile(
-    "(?:(?:[" + "".join(rf"\p{{Script={code}}}" for code in _UNSPACED) + r"]\p{M}*)"
-    rf"{{{PIECE_CHARACTERS}}})(?=\S)"
-)
+_UNSPACED_CODES = sorted(set().union(*(script_parts(script) for script in UNSPACED_SCRIPTS)))
+UNSPACED = "[" + "".join(rf"\p{{Script={code}}}" for code in _UNSPACED_CODES) + "]"
+"""Pattern of a character in a script without spaces."""
+
+# Possessive, so that a mark is never split from its letter to make up the number.
+_UNSEGMENTED = regex.compile(rf"(?:{UNSPACED}\p{{M}}*+){{{PIECE_CHARACTERS}}}+(?=\S)")
 _DIGITS = re.compile(r"\d+")
 _REPEATED_MARK = re.compile(r"([^\w\s])\1+")
+_LEFT_OUT = regex.compile(
+    r"(?<=[\p{Script=Latin}\p{Script=Cyrillic}\p{Script=Greek}\p{Script=Arabic}"
+    r"\p{Script=Hebrew}])\p{Mn}+"
+)
 _LETTER = regex.compile(r"\p{L}")
 
 
@@ -40,7 +46,8 @@ def prepare(line: str) -> str:
     text = line[:MAX_CHARACTERS]
     if not text.isascii():
         text = text.encode("utf-8", "replace").decode("utf-8")
-    text = normalize(text).lower()
+    # One sigma, so that lower case does not depend on where a word ends.
+    text = normalize(text).lower().replace("ς", "σ")
     text = _DIGITS.sub("0", text)
     text = _REPEATED_MARK.sub(r"\1", text)
     if not text.isascii():
@@ -48,6 +55,17 @@ def prepare(line: str) -> str:
     # `__label__x` would be read as a label and `</s>` as the end of the line.
     text = text.replace("__", "_ ").replace("</s>", " ")
     return " ".join(text.split())
+
+
+def without_diacritics(text: str) -> str:
+    """Return text as people type it who leave diacritics out.
+
+    Marks go where a letter stands without them (Latin, Cyrillic, Greek, Arabic, Hebrew); in Indic
+    and other scripts they are vowels and stay.
+    """
+    if text.isascii():
+        return text
+    return unicodedata.normalize("NFC", _LEFT_OUT.sub("", unicodedata.normalize("NFD", text)))
 
 
 def has_letters(text: str) -> bool:

@@ -5,40 +5,50 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import re
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from corpus.console import Progress
-from corpus.errors import JobError
-from corpus.files import atomic_path, make_directory, write_json, write_lines
+from corpus.files import make_directory, write_lines
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import NO_LANGUAGE
-from lid.calibrate import calibrate
+from lid.calibrate import count_confusions
 from lid.config import TrainConfig
-from lid.data import crop, draw, labelled_files, read_labelled, sample_sizes, split_validation
-from lid.model import (
+from lid.data import (
+    crop,
+    draw,
+    labelled_files,
+    read_labelled,
+    sample_sizes,
+    split_validation,
+    strip_diacritics,
+)
+from lid.directory import (
     CHECKSUMS_FILE,
     LANGUAGES_FILE,
     MODEL_FILE,
     THRESHOLDS_FILE,
-    LanguageIdentifier,
-    load_binding,
-    write_checksums,
+    read_thresholds,
+)
+from lid.finish import (
+    REPORT_FILE,
+    calibrate_directory,
+    language_rows,
+    place_model,
+    quantize,
+    seal,
+    write_profiles,
+    write_report,
 )
 from lid.noise import generate_noise
+from lid.subprocess_trainer import fit_in_subprocess
 
 logger = logging.getLogger(__name__)
 
-_PROGRESS = re.compile(rb"Progress:\s+([\d.]+)%")
 _LISTED_CONFUSIONS = 8
-_FLOAT_BYTES = 4
 
 
 def train(data: Path, output: Path, config: TrainConfig) -> Summary:
@@ -79,30 +89,41 @@ def train_model(
     workspace = _make_workspace(output)
     (output / CHECKSUMS_FILE).unlink(missing_ok=True)
     _write_training_file(workspace / "train.txt", training, sizes, config)
-    _run_trainer(workspace, len(training), config)
-    with atomic_path(output / MODEL_FILE) as temporary:
-        (workspace / MODEL_FILE).replace(temporary)
+    fit_in_subprocess(workspace, len(training), config)
+    counts = {**text.counts, "drawn": sum(sizes.values())}
+    _finish(workspace, output, training, validation, sizes, counts, config)
     shutil.rmtree(workspace)
-    identifier = LanguageIdentifier(load_binding(output / MODEL_FILE), dict.fromkeys(training, 0.0))
-    calibration = calibrate(identifier, validation, config)
-    _log_confusions(calibration.confusions)
-    write_lines(
-        output / THRESHOLDS_FILE,
-        ["language\tthreshold", *(f"{n}\t{t:.4f}" for n, t in calibration.thresholds.items())],
+    return Outcome(counts=counts, outputs=(*seal(output), output / REPORT_FILE))
+
+
+def _finish(
+    workspace: Path,
+    output: Path,
+    training: Mapping[str, Sequence[str]],
+    validation: Mapping[str, Sequence[str]],
+    sizes: Mapping[str, int],
+    counts: Mapping[str, int],
+    config: TrainConfig,
+) -> None:
+    """Turn the trained model file into a model directory."""
+    trained = workspace / MODEL_FILE
+    place_model(trained, output, 1.0, 1.0)
+    write_profiles(training, output, config)
+    held, parts, temperature = calibrate_directory(output, validation, config.calibration)
+    place_model(trained, output, 1 / temperature, temperature)
+    _log_confusions(count_confusions(held))
+    rows = language_rows(
+        held, training, sizes, validation, read_thresholds(output / THRESHOLDS_FILE)
     )
-    header = "language\tlines\tdrawn\tvalidation\tvalidation_recall"
-    rows = [
-        f"{name}\t{len(training[name])}\t{sizes[name]}\t{len(validation[name])}"
-        f"\t{calibration.recall[name]:.4f}"
-        for name in training
+    header = "language\tlines\tdrawn\tvalidation\tvalidation_recall\tvalidation_f1"
+    lines = [
+        f"{row['language']}\t{row['lines']}\t{row['drawn']}\t{row['validation']}"
+        f"\t{row['recall']:.4f}\t{row['f1']:.4f}"
+        for row in rows
     ]
-    write_lines(output / LANGUAGES_FILE, [header, *rows])
-    write_checksums(output)
-    names = (MODEL_FILE, THRESHOLDS_FILE, LANGUAGES_FILE, CHECKSUMS_FILE)
-    return Outcome(
-        counts={**text.counts, "drawn": sum(sizes.values())},
-        outputs=tuple(output / name for name in names),
-    )
+    write_lines(output / LANGUAGES_FILE, [header, *lines])
+    parts["quantized"] = quantize(workspace, output, validation) if config.quantize else None
+    write_report(output, held, parts, rows, counts)
 
 
 def _make_workspace(output: Path) -> Path:
@@ -152,70 +173,14 @@ def _write_training_file(
     examples: list[str] = []
     for index, (name, lines) in enumerate(training.items()):
         generator = np.random.default_rng([config.seed, index])
-        drawn = draw(lines, sizes[name], generator)
+        drawn = draw(
+            lines, sizes[name], generator, config.length_exponent, config.counted_characters
+        )
+        drawn = strip_diacritics(drawn, config.strip_share, generator)
         drawn = crop(drawn, config.crop_share, config.max_crop_words, generator)
         examples += [f"__label__{name} {line}" for line in drawn]
     order = np.random.default_rng([config.seed, len(training)]).permutation(len(examples))
     write_lines(path, (examples[i] for i in order))
-
-
-def _run_trainer(workspace: Path, classes: int, config: TrainConfig) -> None:
-    """Train in a subprocess, since fastText prints, crashes and needs its own environment."""
-    buckets = min(config.max_buckets, config.buckets_per_class * classes)
-    settings = {
-        "training_file": str(workspace / "train.txt"),
-        "model_file": str(workspace / MODEL_FILE),
-        "dim": config.dim,
-        "min_ngram": config.min_ngram,
-        "max_ngram": config.max_ngram,
-        "buckets": buckets,
-        "learning_rate": config.learning_rate,
-        "epochs": config.epochs,
-        "threads": 1 if config.reproducible else config.threads,
-        "seed": config.seed,
-    }
-    write_json(workspace / "settings.json", settings)
-    root = str(Path(__file__).resolve().parent.parent)
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(paths),
-        # glibc then hands out zeroed memory, which fastText 0.9.3 forgets to ask for.
-        "MALLOC_PERTURB_": "255",
-    }
-    command = [sys.executable, "-m", "lid.trainer", str(workspace / "settings.json")]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
-        tail = _follow(process)
-    if process.returncode != 0:
-        message = tail.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        remedy = " Lower learning_rate." if "NaN" in message else ""
-        raise JobError(
-            f"fastText failed with status {process.returncode} while training in {workspace}:"
-            f" {message}.{remedy}"
-        )
-    # fastText does not notice a write that fails, and reading a cut model crashes it.
-    least = _FLOAT_BYTES * config.dim * (buckets + classes)
-    written = (workspace / MODEL_FILE).stat().st_size
-    if written < least:
-        raise JobError(
-            f"{workspace / MODEL_FILE} was cut off at {written:,} of more than {least:,} bytes. Is"
-            " the disk full? Make room and run the same command again."
-        )
-
-
-def _follow(process: subprocess.Popen[bytes]) -> bytes:
-    """Show fastText's progress; return the end of what it wrote."""
-    assert process.stderr is not None
-    tail = b""
-    done = 0
-    with Progress(100, "training", "%") as progress:
-        while chunk := os.read(process.stderr.fileno(), 4096):
-            tail = (tail + chunk)[-4096:]
-            shown = _PROGRESS.findall(tail)
-            if shown and int(float(shown[-1])) > done:
-                progress.update(int(float(shown[-1])) - done)
-                done = int(float(shown[-1]))
-    return tail
 
 
 def _log_confusions(confusions: Counter[tuple[str, str]]) -> None:

@@ -1,20 +1,23 @@
-"""fastText training in a process of its own: `python -m lid.trainer SETTINGS.json`.
+"""fastText in a process of its own: `python -m lid.trainer SETTINGS.json`.
 
-fastText prints as it likes, may crash, and needs an environment of its own (see `lid.train`); the
-parent reads the progress from this process's standard error.
+It prints as it likes, may crash, and needs an environment of its own (see
+`lid.subprocess_trainer`); the parent reads the progress from this process's standard error.
 """
 
 import json
 import sys
 from pathlib import Path
 
-from lid.model import fit
+from lid.model import fit, quantize
 
 
 def main() -> None:
-    """Train as the settings file says."""
+    """Train or quantize, as the settings file says."""
     settings = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    fit(Path(settings["training_file"]), Path(settings["model_file"]), settings)
+    if settings["action"] == "quantize":
+        quantize(Path(settings["model_file"]), Path(settings["quantized_file"]))
+    else:
+        fit(Path(settings["training_file"]), Path(settings["model_file"]), settings)
 
 
 if __name__ == "__main__":

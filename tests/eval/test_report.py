@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from corpus.charts import Bar, bars, heat_map
+from corpus.charts import Bar, Line, bars, heat_map
+from corpus.charts import lines as draw_lines
 from corpus.errors import DataError
 from corpus.files import write_json, write_lines
 from corpus.page import table
@@ -129,6 +130,15 @@ def test_heat_map_has_a_cell_for_every_pair_and_escapes_names() -> None:
     assert "<b>" not in drawn
     assert ">3<" in drawn
     assert ">9<" in drawn
+
+
+def test_lines_run_from_corner_to_corner_and_stay_inside() -> None:
+    drawn = draw_lines([Line("<up>", [(0.0, 0.0), (1.0, 1.0), (2.0, 9.0)])], across="x", up="y")
+    points = re.search(r'<polyline points="([^"]+)"', drawn)
+    assert points is not None
+    # The plot is 530 × 300 with margins of 44.
+    assert points[1] == "44.0,256.0 486.0,44.0 486.0,44.0"
+    assert "<up>" not in drawn
 
 
 def test_table_sorts_by_value_and_not_by_what_is_shown() -> None:

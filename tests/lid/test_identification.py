@@ -19,8 +19,7 @@ from corpus.files import digest_file, write_lines
 from lid.cli import group
 from lid.config import TrainConfig
 from lid.identify import identify_stream
-from lid.measure import measure, score_languages
-from lid.model import LanguageIdentifier, read_thresholds
+from lid.identifier import LanguageIdentifier, read_thresholds
 from lid.train import train
 
 WORDS = {
@@ -192,25 +191,6 @@ def test_measure_command_keeps_the_contract(model: Path, tmp_path: Path) -> None
     mean = sum(scores["f1"] for scores in measured["languages"].values()) / len(WORDS)
     assert measured["macro_f1"] == pytest.approx(mean)
     assert measured["macro_f1"] > 0.95
-
-
-def test_scores_match_a_hand_calculation() -> None:
-    # a: 8 right of 10, 1 wrong from b; b: 4 right of 5; 2 of a are `und`.
-    answers = {("a", "a"): 8, ("a", "und"): 2, ("b", "b"): 4, ("b", "a"): 1}
-    scores = score_languages(answers, ["a", "b"])
-    assert scores["a"]["precision"] == pytest.approx(8 / 9)
-    assert scores["a"]["recall"] == pytest.approx(0.8)
-    assert scores["a"]["f1"] == pytest.approx(16 / 19)
-    assert scores["a"]["fpr"] == pytest.approx(1 / 5)
-    assert scores["b"]["fpr"] == 0.0
-
-
-def test_measuring_on_languages_the_model_lacks_is_refused(
-    identifier: LanguageIdentifier, tmp_path: Path
-) -> None:
-    write_lines(tmp_path / "devtest" / "kor_Hang.devtest", ["강물과 사람들"])
-    with pytest.raises(UserError, match="none of the model's languages"):
-        measure(identifier, tmp_path, "devtest", 5)
 
 
 def test_directory_without_a_model_names_the_remedy(tmp_path: Path) -> None:

@@ -1,0 +1,48 @@
+"""Compiled parts, where the machine that installed the package had a compiler.
+
+They are plain shared libraries with a C interface, built by setuptools beside the Python files
+(`[[tool.setuptools.ext-modules]]` in pyproject.toml, each marked optional) and called through
+ctypes, which lets go of the interpreter lock meanwhile. Every one of them has a slower twin in
+Python or NumPy that gives the same answers; `TONGUES_NATIVE=0` makes the twins be used.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.machinery
+import importlib.util
+import logging
+import os
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+SWITCH = "TONGUES_NATIVE"
+"""Environment variable; `0` turns the compiled parts off."""
+
+
+def load_library(package: str, name: str) -> ctypes.CDLL | None:
+    """Return the compiled part `name` of a package, or None where there is none.
+
+    Args:
+        package: Importable package that the library lies in, as `lid`.
+        name: Module name of the extension without its package, as `_kernel`.
+    """
+    if os.environ.get(SWITCH, "1") == "0":
+        return None
+    spec = importlib.util.find_spec(package)
+    for directory in spec.submodule_search_locations or [] if spec else []:
+        for suffix in importlib.machinery.EXTENSION_SUFFIXES:
+            path = Path(directory) / f"{name}{suffix}"
+            if path.is_file():
+                return _open(path)
+    return None
+
+
+def _open(path: Path) -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        # Built for another machine, say. The slower twin does the same.
+        logger.warning("%s cannot be loaded (%s); the slower Python path is used", path, error)
+        return None

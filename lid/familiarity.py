@@ -1,0 +1,235 @@
+"""How familiar a line is to a language: which of its 5-grams and words the training text held.
+
+A classifier must choose among the languages it knows, and is often sure of the nearest one when a
+line is in none of them. The share of the line's character 5-grams and words that occur in the
+chosen language's own training text tells the two apart: it is much lower for another language,
+however near. What share is usual differs between languages (little text, long words), so it is
+measured on each language's training lines with the line itself left out, and a line is judged by
+its distance from that in standard deviations.
+
+The sets are bitmaps of 2^bits bits a class, addressed by a hash: one in six to ten lookups of an
+unknown n-gram says "known", for every language alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corpus.errors import DataError
+from corpus.files import read_lines, write_lines
+
+GRAM = 5
+"""Length of the n-grams (measured: 5-grams and words reject most, 3- to 6-grams tried)."""
+
+CONFIDENCE_WEIGHT = 0.15
+"""What a unit of log-odds of the class counts against a standard deviation of familiarity."""
+
+_LOWEST, _HIGHEST = -12.0, 4.0
+_PRIOR_LINES = 20
+_SEPARATOR = ord("|")
+_SPACE = ord(" ")
+_MULTIPLY, _MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
+_WORD_SEED = np.uint64(0xA24BAED4963EE407)
+_BLOCK_LINES = 2_000
+_HEADER = "language\tgrams_mean\tgrams_sd\twords_mean\twords_sd\tcharacters"
+
+Bits = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Usual:
+    """What is usual for a class's own lines: shares known, and their spread."""
+
+    grams_mean: float
+    grams_sd: float
+    words_mean: float
+    words_sd: float
+    characters: float
+    """Mean length of a line; the spread of a shorter one is wider."""
+
+
+UNUSED = Usual(0.0, 1.0, 0.0, 1.0, 1.0)
+"""For classes without a profile: the noise."""
+
+
+def hash_lines(lines: Sequence[str], bits: int) -> tuple[Bits, Bits, Bits, Bits]:
+    """Return the bits of 5-grams and words of prepared lines, and the line of each.
+
+    The same numbers as `look_up` in `lid/kernel.cpp`: a 5-gram is hashed by Horner's rule over its
+    code points, with a separator for a space and for either end; a word by ascending powers.
+
+    Returns:
+        5-gram bits [G], their lines [G], word bits [W], their lines [W].
+    """
+    padded = "|" + "||".join(lines) + "|"
+    points = np.frombuffer(padded.encode("utf-32-le"), np.uint32).astype(np.uint64)
+    lengths = np.fromiter(map(len, lines), np.int64, len(lines))
+    line = np.repeat(np.arange(len(lines)), lengths + 2)
+    is_edge = np.zeros(len(points), bool)
+    ends = np.cumsum(lengths + 2)
+    is_edge[ends - 1] = True
+    is_edge[ends - lengths - 2] = True
+    is_space = points == _SPACE
+    points[is_space] = _SEPARATOR
+    with np.errstate(over="ignore"):
+        grams = np.zeros(max(len(points) - GRAM + 1, 0), np.uint64)
+        for offset in range(GRAM):
+            grams = grams * _MULTIPLY + points[offset : offset + len(grams)]
+        inside = line[: len(grams)] == line[GRAM - 1 :][: len(grams)]
+        in_word = ~(is_edge | is_space)
+        starts = np.flatnonzero(in_word & ~np.r_[False, in_word[:-1]])
+        stops = np.flatnonzero(in_word & ~np.r_[in_word[1:], False]) + 1
+        words = np.zeros(0, np.uint64)
+        if len(starts):
+            position = _positions(starts, len(points))
+            powers = np.cumprod(
+                np.r_[np.uint64(1), np.full(int((stops - starts).max()), _MULTIPLY)],
+                dtype=np.uint64,
+            )
+            terms = np.where(in_word, points * powers[np.where(in_word, position, 0)], 0)
+            words = np.add.reduceat(terms, starts) + _WORD_SEED
+    return (
+        _bit(grams[inside], bits), line[: len(grams)][inside],
+        _bit(words, bits), line[starts],
+    )  # fmt: skip
+
+
+def _positions(starts: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Return for each place its distance from the last start before it."""
+    last = np.zeros(size, np.int64)
+    last[starts] = starts
+    return np.arange(size) - np.maximum.accumulate(last)
+
+
+def _bit(hashes: NDArray[np.uint64], bits: int) -> Bits:
+    with np.errstate(over="ignore"):
+        mixed = (hashes ^ (hashes >> np.uint64(32))) * _MIX
+    return (mixed >> np.uint64(64 - bits)).astype(np.int64)
+
+
+def _blocks(lines: Sequence[str], bits: int) -> Iterator[tuple[Bits, Bits, Bits, Bits]]:
+    for start in range(0, len(lines), _BLOCK_LINES):
+        yield hash_lines(lines[start : start + _BLOCK_LINES], bits)
+
+
+def build_profile(lines: Sequence[str], bits: int) -> tuple[NDArray[np.uint8], Usual, int]:
+    """Return the bitmap of a class's prepared lines, what is usual for them, and their number.
+
+    A 5-gram counts as known to a line if another line has it as well.
+    """
+    lines_with = np.zeros(1 << bits, np.int32)
+    hashed = list(_blocks(lines, bits))
+    for grams, gram_lines, words, word_lines in hashed:
+        for found, rows in ((grams, gram_lines), (words, word_lines)):
+            distinct = np.unique(rows << bits | found)
+            np.add.at(lines_with, distinct & ((1 << bits) - 1), 1)
+    shares = [[], []]  # type: list[list[NDArray[np.float64]]]
+    for grams, gram_lines, words, word_lines in hashed:
+        for number, (found, rows) in enumerate(((grams, gram_lines), (words, word_lines))):
+            size = int(rows.max()) + 1 if len(rows) else 0
+            whole = np.bincount(rows, minlength=size)
+            known = np.bincount(rows, weights=lines_with[found] > 1, minlength=size)
+            shares[number].append(known[whole > 0] / whole[whole > 0])
+    gram_share, word_share = (np.concatenate(part) if part else np.zeros(1) for part in shares)
+    usual = Usual(
+        float(gram_share.mean()), float(gram_share.std()),
+        float(word_share.mean()), float(word_share.std()),
+        sum(map(len, lines)) / max(len(lines), 1),
+    )  # fmt: skip
+    return np.packbits(lines_with > 0, bitorder="little"), usual, len(lines)
+
+
+def settle_spreads(measured: Mapping[str, tuple[Usual, int]]) -> dict[str, Usual]:
+    """Draw the spreads of classes with few lines towards the mean spread of all."""
+    if not measured:
+        return {}
+    gram_variance = float(np.mean([usual.grams_sd**2 for usual, _ in measured.values()]))
+    word_variance = float(np.mean([usual.words_sd**2 for usual, _ in measured.values()]))
+
+    def drawn(own: float, number: int, mean: float) -> float:
+        variance = (number * own**2 + _PRIOR_LINES * mean) / (number + _PRIOR_LINES)
+        return max(float(np.sqrt(variance)), 0.01)
+
+    return {
+        name: Usual(
+            usual.grams_mean, drawn(usual.grams_sd, number, gram_variance),
+            usual.words_mean, drawn(usual.words_sd, number, word_variance), usual.characters,
+        )
+        for name, (usual, number) in measured.items()
+    }  # fmt: skip
+
+
+def familiarity(
+    counts: NDArray[np.int32], usual: NDArray[np.float64], scores: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Return how familiar lines are to the classes chosen for them, in standard deviations.
+
+    familiarity = (z of 5-grams + z of words) / 2 + 0.15 · log(score / (1 - score)), with each z
+    narrowed by sqrt(length / usual length) for shorter lines and held in [-12, 4].
+
+    Args:
+        counts: 5-grams known, 5-grams, words known, words, characters, [N, 5].
+        usual: The fields of the chosen class's `Usual`, in order, [N, 5].
+        scores: Probability of the chosen class, [N].
+
+    Returns:
+        [N]; 0 is usual for a line of the language.
+    """
+    numbers = np.maximum(counts, 1).astype(np.float64)
+    length = np.sqrt(np.minimum(1.0, numbers[:, 4] / np.maximum(usual[:, 4], 1.0)))
+    z_grams = (counts[:, 0] / numbers[:, 1] - usual[:, 0]) / usual[:, 1] * length
+    z_words = (counts[:, 2] / numbers[:, 3] - usual[:, 2]) / usual[:, 3] * length
+    both = (np.clip(z_grams, _LOWEST, _HIGHEST) + np.clip(z_words, _LOWEST, _HIGHEST)) / 2
+    odds = np.clip(scores.astype(np.float64), 1e-4, 1 - 1e-4)
+    return np.asarray(both + CONFIDENCE_WEIGHT * np.log(odds / (1 - odds)))
+
+
+def count_familiar(
+    lines: Sequence[str], classes: Sequence[int], profiles: NDArray[np.uint8]
+) -> NDArray[np.int32]:
+    """Count what each prepared line's class knows of it: the NumPy twin of the compiled pass.
+
+    Returns:
+        5-grams known, 5-grams, words known, words, characters, [N, 5].
+    """
+    bits = (profiles.shape[1] * 8).bit_length() - 1
+    chosen = np.asarray(classes, np.int64)
+    counts = np.zeros((len(lines), 5), np.int32)
+    counts[:, 4] = np.fromiter(map(len, lines), np.int32, len(lines))
+    grams, gram_lines, words, word_lines = hash_lines(lines, bits)
+    for column, found, rows in ((0, grams, gram_lines), (2, words, word_lines)):
+        known = profiles[chosen[rows], found >> 3] >> (found & 7).astype(np.uint8) & 1
+        counts[:, column] = np.bincount(rows, weights=known, minlength=len(lines))
+        counts[:, column + 1] = np.bincount(rows, minlength=len(lines))
+    return counts
+
+
+def write_usual(path: Path, usual: Mapping[str, Usual]) -> None:
+    """Write `familiarity.tsv`."""
+    rows = [
+        f"{name}\t{one.grams_mean:.5f}\t{one.grams_sd:.5f}\t{one.words_mean:.5f}"
+        f"\t{one.words_sd:.5f}\t{one.characters:.1f}"
+        for name, one in usual.items()
+    ]
+    write_lines(path, [_HEADER, *rows])
+
+
+def read_usual(path: Path) -> dict[str, Usual]:
+    """Read `familiarity.tsv`.
+
+    Raises:
+        DataError: If a line has no five numbers.
+    """
+    usual = {}
+    for number, line in enumerate(read_lines(path)[1:], 2):
+        name, *values = line.split("\t")
+        try:
+            usual[name] = Usual(*map(float, values))
+        except (TypeError, ValueError):
+            raise DataError(f"{path}:{number}: `{line}` is not a class with five numbers") from None
+    return usual

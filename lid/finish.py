@@ -1,0 +1,246 @@
+"""From a trained model file to a model directory: profiles, calibration, thresholds, report."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from corpus.console import Progress
+from corpus.files import atomic_path, write_text
+from lid.calibrate import (
+    Held,
+    Reliability,
+    ask,
+    choose_temperature,
+    choose_thresholds,
+    count_confusions,
+    measure_reliability,
+    recall_by_class,
+    temper,
+    trace_thresholds,
+)
+from lid.config import CalibrationConfig, TrainConfig, default_groups, group_codes
+from lid.directory import (
+    FAMILIARITY_FILE,
+    KIND_FILE,
+    LANGUAGES_FILE,
+    MODEL_FILE,
+    QUANTIZED_FILE,
+    SPECIAL_CLASSES,
+    THRESHOLDS_FILE,
+    Kind,
+    write_checksums,
+    write_kind,
+    write_thresholds,
+)
+from lid.engines import FastTextEngine, known_script
+from lid.familiarity import build_profile, settle_spreads, write_usual
+from lid.fasttext_file import LABEL_PREFIX, read_fasttext_file
+from lid.identifier import LanguageIdentifier
+from lid.report_page import training_page
+from lid.scores import score_languages
+from lid.subprocess_trainer import quantize_in_subprocess
+from lid.text import prepare
+from lid.weights import PROFILES_FILE, WEIGHT_FILES, can_compile, scale_output, write_weights
+
+REPORT_FILE = "report.html"
+_QUANTIZED_SAMPLE = 60
+"""Held-out lines a class on which the quantized model is compared."""
+
+
+def write_profiles(
+    training: Mapping[str, Sequence[str]], output: Path, config: TrainConfig
+) -> None:
+    """Write what is familiar to each class, in the order of the model's labels."""
+    labels = model_classes(output)
+    profiles = np.zeros((len(labels), (1 << config.profile_bits) // 8), np.uint8)
+    measured = {}
+    with Progress(len(labels), "profiles", "classes") as progress:
+        for number, name in enumerate(labels):
+            if name not in SPECIAL_CLASSES:
+                lines = training[name][: config.profile_lines]
+                profiles[number], usual, lines_read = build_profile(lines, config.profile_bits)
+                measured[name] = (usual, lines_read)
+            progress.update()
+    with atomic_path(output / PROFILES_FILE) as temporary, temporary.open("wb") as file:
+        np.save(file, profiles)
+    write_usual(output / FAMILIARITY_FILE, settle_spreads(measured))
+
+
+def model_classes(directory: Path) -> list[str]:
+    """Return the classes of a trained model in the order of its labels."""
+    labels = read_fasttext_file(directory / MODEL_FILE).labels
+    return [label.removeprefix(LABEL_PREFIX) for label in labels]
+
+
+def place_model(model_file: Path, output: Path, factor: float, temperature: float) -> None:
+    """Put a model file, its class vectors times `factor`, and its int8 form into a directory."""
+    scale_output(model_file, output / MODEL_FILE, factor)
+    if can_compile(read_fasttext_file(output / MODEL_FILE)):
+        write_weights(output / MODEL_FILE, output)
+    write_kind(output, Kind(temperature=temperature))
+
+
+def open_unchecked(directory: Path) -> LanguageIdentifier:
+    """Open a directory that is being written, without thresholds and checksums."""
+    write_thresholds(directory / THRESHOLDS_FILE, {})
+    write_checksums(directory, [])
+    identifier = LanguageIdentifier.load(directory)
+    (directory / "checksums.json").unlink()
+    return identifier
+
+
+def calibrate_directory(
+    directory: Path, held_out: Mapping[str, Sequence[str]], config: CalibrationConfig
+) -> tuple[Held, dict[str, Any], float]:
+    """Choose temperature and thresholds on held-out lines and write them into a directory.
+
+    Returns:
+        The held-out lines' probabilities before, the `calibration` and `threshold_curve` of the
+        report, and the temperature.
+    """
+    held = ask(open_unchecked(directory), held_out)
+    temperature = choose_temperature(held)
+    tempered = temper(held.probabilities, temperature)
+    before = measure_reliability(held, held.probabilities)
+    after = measure_reliability(held, tempered)
+    write_thresholds(directory / THRESHOLDS_FILE, choose_thresholds(held, tempered, config))
+    report = {
+        "calibration": {
+            "temperature": temperature,
+            "before": _reliability(before),
+            "after": _reliability(after),
+        },
+        "threshold_curve": trace_thresholds(held, tempered),
+    }
+    return held, report, temperature
+
+
+def _reliability(one: Reliability) -> dict[str, Any]:
+    return {"ece": one.ece, "bins": list(one.bins)}
+
+
+def seal(directory: Path) -> tuple[Path, ...]:
+    """Write the checksums, last of all; return the files of the model."""
+    names = [
+        name
+        for name in (
+            MODEL_FILE, QUANTIZED_FILE, *WEIGHT_FILES, PROFILES_FILE, THRESHOLDS_FILE,
+            LANGUAGES_FILE, FAMILIARITY_FILE, KIND_FILE,
+        )
+        if (directory / name).is_file()
+    ]  # fmt: skip
+    write_checksums(directory, names)
+    return tuple(directory / name for name in [*names, "checksums.json"])
+
+
+def quantize(
+    workspace: Path, output: Path, held_out: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
+    """Write `model.ftz` and compare it with `model.bin` on held-out lines."""
+    quantize_in_subprocess(workspace, output / MODEL_FILE, workspace / QUANTIZED_FILE)
+    with atomic_path(output / QUANTIZED_FILE) as temporary:
+        shutil.move(workspace / QUANTIZED_FILE, temporary)
+    sample = {name: lines[:_QUANTIZED_SAMPLE] for name, lines in held_out.items() if lines}
+    whole, small = (_macro_f1(output / name, sample) for name in (MODEL_FILE, QUANTIZED_FILE))
+    return {
+        "bytes": (output / QUANTIZED_FILE).stat().st_size,
+        "f1": small,
+        "f1_loss": whole - small,
+    }
+
+
+def _macro_f1(model_file: Path, lines: Mapping[str, Sequence[str]]) -> float:
+    from lid.model import FastTextModel
+
+    model = FastTextModel(model_file)
+    classes = [label.removeprefix(LABEL_PREFIX) for label in model.labels]
+    engine = FastTextEngine(model, [known_script(name) for name in classes], None, prepare)
+    answers: dict[tuple[str, str], int] = {}
+    for name, own in lines.items():
+        for label in engine.identify(own).labels[:, 0].tolist():
+            pair = (name, classes[label] if label >= 0 else "und")
+            answers[pair] = answers.get(pair, 0) + 1
+    scores = score_languages(answers, sorted(lines))
+    return sum(float(one["f1"]) for one in scores.values()) / max(len(scores), 1)
+
+
+def write_report(
+    output: Path,
+    held: Held,
+    parts: Mapping[str, Any],
+    languages: Sequence[Mapping[str, Any]],
+    counts: Mapping[str, int],
+) -> None:
+    """Write the page about a training."""
+    confusions = count_confusions(held)
+    listed = [
+        {"language": language, "answer": answer, "count": count}
+        for (language, answer), count in confusions.most_common(40)
+    ]
+    summary = {
+        "languages": languages,
+        "confusions": listed,
+        "groups": _group_matrices(held),
+        "counts": counts,
+        **parts,
+    }
+    write_text(output / REPORT_FILE, training_page(summary))
+
+
+def class_f1(held: Held) -> dict[str, float]:
+    """Return the F1 of each class on the held-out lines, thresholds off."""
+    best = held.probabilities.argmax(axis=1) if len(held.truth) else held.truth
+    answers: dict[tuple[str, str], int] = {}
+    for true, answer in zip(held.truth.tolist(), best.tolist(), strict=True):
+        pair = (held.classes[true], held.classes[answer])
+        answers[pair] = answers.get(pair, 0) + 1
+    return {
+        name: float(scores["f1"])
+        for name, scores in score_languages(answers, list(held.classes)).items()
+    }
+
+
+def language_rows(
+    held: Held,
+    training: Mapping[str, Sequence[str]],
+    drawn: Mapping[str, int],
+    held_out: Mapping[str, Sequence[str]],
+    thresholds: Mapping[str, Any],
+) -> list[dict[str, Any]]:
+    """Return a row for each class: its lines, how well it is told, its threshold."""
+    f1, recall = class_f1(held), recall_by_class(held)
+    return [
+        {
+            "language": name,
+            "lines": len(lines),
+            "drawn": drawn[name],
+            "validation": len(held_out[name]),
+            "recall": recall[name],
+            "f1": f1[name],
+            "threshold": thresholds[name].score,
+        }
+        for name, lines in training.items()
+    ]
+
+
+def _group_matrices(held: Held) -> list[dict[str, Any]]:
+    best = held.probabilities.argmax(axis=1) if len(held.truth) else held.truth
+    numbers = {name: number for number, name in enumerate(held.classes)}
+    groups = []
+    for group in default_groups():
+        members = [code for code in group_codes(group) if code in numbers]
+        if len(members) > 1:
+            matrix = [
+                [
+                    int(((held.truth == numbers[true]) & (best == numbers[answer])).sum())
+                    for answer in members
+                ]
+                for true in members
+            ]
+            groups.append({"name": ", ".join(members), "languages": members, "matrix": matrix})
+    return groups

@@ -1,0 +1,246 @@
+"""The trained identifier: a model directory, its thresholds, and answers to lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corpus.languages import NO_LANGUAGE, UNKNOWN_LANGUAGE, is_language
+from corpus.protocols import Prediction
+from corpus.text import normalize
+from lid.directory import (
+    FAMILIARITY_FILE,
+    MODEL_FILE,
+    THRESHOLDS_FILE,
+    Threshold,
+    check_directory,
+    read_kind,
+    read_thresholds,
+)
+from lid.engines import Engine, FastTextEngine, compiled_engine, known_script
+from lid.familiarity import UNUSED, Usual, familiarity, read_usual
+from lid.fasttext_file import LABEL_PREFIX, read_fasttext_file
+from lid.kernel import EMPTY, NO_LETTERS, is_compiled
+from lid.text import MAX_CHARACTERS, prepare
+from lid.weights import PROFILES_FILE, WEIGHT_FILES
+
+BATCH_LINES = 1_000
+"""Lines answered at a time."""
+
+
+class Ranked(NamedTuple):
+    """A class for a line: its probability, and how familiar the line is to it."""
+
+    language: str
+    score: float
+    familiarity: float
+    """Standard deviations from a usual line of the language; see `lid.familiarity`."""
+
+
+class _Batch(NamedTuple):
+    """Answers to N lines as arrays; labels are -1 where there is no answer."""
+
+    labels: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    familiarity: NDArray[np.float64]
+    states: NDArray[np.int32]
+
+
+class LanguageIdentifier:
+    """Names the language of lines. Reading from several threads is safe."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        classes: Sequence[str],
+        thresholds: Mapping[str, Threshold],
+        usual: Mapping[str, Usual],
+    ) -> None:
+        """Put the parts together; see `load`.
+
+        Args:
+            engine: Answers with class numbers.
+            classes: The answer of each class number.
+            thresholds: What each class's answers need.
+            usual: What is usual for each class that has a profile.
+        """
+        self._engine = engine
+        self._classes = list(classes)
+        self._thresholds = dict(thresholds)
+        self._usual = np.array([_numbers(usual.get(name, UNUSED)) for name in self._classes])
+        self._has_profile = np.array([name in usual for name in self._classes])
+        wanted = [self._thresholds.get(name, Threshold()) for name in self._classes]
+        self._least_score = np.array([one.score for one in wanted])
+        self._least_familiarity = np.array([one.familiarity for one in wanted])
+
+    @classmethod
+    def load(cls, path: Path) -> LanguageIdentifier:
+        """Load a model directory written by `tongues lid train` or `tongues lid import`.
+
+        The compiled pass maps its arrays into memory, so that processes on one machine share
+        them; without it fastText reads the whole model into each.
+
+        Raises:
+            UserError: If `path` is not such a directory.
+            DataError: If a file in it is damaged.
+        """
+        compiled = is_compiled() and all((path / name).is_file() for name in WEIGHT_FILES)
+        check_directory(path, unread=(MODEL_FILE,) if compiled else WEIGHT_FILES)
+        kind = read_kind(path)
+        labels = read_fasttext_file(path / MODEL_FILE).labels
+        classes = [kind.answers.get(label, label.removeprefix(LABEL_PREFIX)) for label in labels]
+        engine = _compiled(path) if compiled else _plain(path, classes, kind.is_prepared)
+        has_profiles = (path / FAMILIARITY_FILE).is_file()
+        return cls(
+            engine,
+            classes,
+            read_thresholds(path / THRESHOLDS_FILE),
+            read_usual(path / FAMILIARITY_FILE) if has_profiles else {},
+        )
+
+    @property
+    def languages(self) -> list[str]:
+        """The languages this model knows, sorted; its special classes are left out."""
+        return sorted({name for name in self._classes if is_language(name)})
+
+    @property
+    def classes(self) -> list[str]:
+        """The answer of each class number; of an imported model several may be the same."""
+        return list(self._classes)
+
+    def identify(self, lines: Sequence[str]) -> list[Prediction]:
+        """Return one answer per line, in order; `und` where the line does not fit its language.
+
+        Any line gets an answer: an empty one is `und` with score 0, one without letters `zxx`.
+        """
+        answers: list[Prediction] = []
+        for batch in self._batches(lines, 1):
+            best = batch.labels[:, 0]
+            known = self._accepts(best, batch.scores[:, 0], batch.familiarity)
+            names = [
+                self._classes[label] if is_known else UNKNOWN_LANGUAGE
+                for label, is_known in zip(best.tolist(), known.tolist(), strict=True)
+            ]
+            for row in np.flatnonzero(batch.states <= EMPTY).tolist():
+                names[row] = _stateless(int(batch.states[row])).language
+            answers += map(Prediction, names, _rounded(batch).tolist())
+        return answers
+
+    def settle(self, best: Ranked) -> Prediction:
+        """Turn a best class into an answer: `und` where the line does not fit it."""
+        need = self._thresholds.get(best.language, Threshold())
+        if best.score < need.score or best.familiarity < need.familiarity:
+            return Prediction(UNKNOWN_LANGUAGE, best.score)
+        return Prediction(best.language, best.score)
+
+    def rank(self, lines: Sequence[str]) -> list[Ranked]:
+        """Return the best class per line whose script occurs in the line, without thresholds."""
+        return [best[0] for best in self.rank_top(lines, 1)]
+
+    def rank_top(self, lines: Sequence[str], top: int) -> list[list[Ranked]]:
+        """Return up to `top` classes per line, best first, without thresholds.
+
+        Familiarity is looked up for the best class only; the others' is that of the best.
+        """
+        answers: list[list[Ranked]] = []
+        for batch in self._batches(lines, min(top, len(self._classes))):
+            for labels, scores, familiar, state in zip(
+                batch.labels.tolist(),
+                batch.scores.tolist(),
+                batch.familiarity.tolist(),
+                batch.states.tolist(),
+                strict=True,
+            ):
+                ranked = [
+                    Ranked(self._classes[label], score, familiar)
+                    for label, score in zip(labels, scores, strict=True)
+                    if label >= 0
+                ]
+                answers.append(ranked if ranked and state > EMPTY else [_stateless(state)])
+        return answers
+
+    def probabilities(self, lines: Sequence[str]) -> NDArray[np.float32]:
+        """Return the probability of each class number for each line, [N, C].
+
+        Classes whose script does not occur in a line have 0, as all have for a line without
+        letters.
+        """
+        whole = np.zeros((len(lines), len(self._classes)), np.float32)
+        start = 0
+        for batch in self._batches(lines, len(self._classes)):
+            rows, ranks = np.nonzero(batch.labels >= 0)
+            whole[start + rows, batch.labels[rows, ranks]] = batch.scores[rows, ranks]
+            start += len(batch.labels)
+        return whole
+
+    def _batches(self, lines: Sequence[str], top: int) -> list[_Batch]:
+        return [
+            self._ask(lines[start : start + BATCH_LINES], top)
+            for start in range(0, len(lines), BATCH_LINES)
+        ]
+
+    def _ask(self, lines: Sequence[str], top: int) -> _Batch:
+        labels, scores, counts = self._engine.identify(lines, top)
+        best = labels[:, 0]
+        familiar = familiarity(counts, self._usual[best], scores[:, 0])
+        familiar[~self._has_profile[best] | (best < 0)] = 0.0
+        return _Batch(labels, scores, familiar, counts[:, 4])
+
+    def _accepts(
+        self,
+        best: NDArray[np.int32],
+        scores: NDArray[np.float32],
+        familiar: NDArray[np.float64],
+    ) -> NDArray[np.bool_]:
+        accepted = (
+            (best >= 0)
+            & (scores >= self._least_score[best])
+            & (familiar >= self._least_familiarity[best])
+        )
+        return np.asarray(accepted)
+
+
+def _numbers(usual: Usual) -> list[float]:
+    return [
+        usual.grams_mean, usual.grams_sd, usual.words_mean, usual.words_sd, usual.characters,
+    ]  # fmt: skip
+
+
+def _rounded(batch: _Batch) -> NDArray[np.float32]:
+    scores = batch.scores[:, 0].copy()
+    scores[batch.states == NO_LETTERS] = 1.0
+    return scores
+
+
+def _stateless(state: int) -> Ranked:
+    """Return the answer to a line with nothing to ask about."""
+    if state == NO_LETTERS:
+        return Ranked(NO_LANGUAGE, 1.0, 0.0)
+    return Ranked(UNKNOWN_LANGUAGE, 0.0, 0.0)
+
+
+def _compiled(path: Path) -> Engine:
+    head = read_fasttext_file(path / MODEL_FILE)
+    return compiled_engine(path, head.labels, head.min_ngram, head.max_ngram)
+
+
+def _plain(path: Path, classes: Sequence[str], is_prepared: bool) -> Engine:
+    from lid.model import FastTextModel
+
+    profiles = path / PROFILES_FILE
+    return FastTextEngine(
+        FastTextModel(path / MODEL_FILE),
+        [known_script(name) for name in classes],
+        np.load(profiles, mmap_mode="r") if profiles.is_file() else None,
+        prepare if is_prepared else _as_one_line,
+    )
+
+
+def _as_one_line(line: str) -> str:
+    """Prepare a line for a model trained elsewhere: its letters as they are."""
+    text = line[:MAX_CHARACTERS].encode("utf-8", "replace").decode("utf-8")
+    return normalize(text)

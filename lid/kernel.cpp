@@ -1,0 +1,443 @@
+// One pass per line: decode, normalize (as lid/text.py), hash n-grams (as fastText), gather int8
+// rows, multiply with the classes, look the n-grams up in the answer's profile.
+//
+// Nothing here knows Unicode: the tables come from lid/unicode.py, so this pass and the Python one
+// see the same text. Nothing here allocates shared state: calls from several threads are safe.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__linux__)
+// The right instructions are chosen when the library is loaded, so a build moves between machines.
+#define VECTORIZED __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define VECTORIZED
+#endif
+
+namespace {
+
+enum Flag : uint32_t {
+  kSpace = 1, kWord = 2, kDigit = 4, kLetter = 8, kMark = 16, kUnspaced = 32, kNever = 64,
+  kMaybe = 128,
+};
+constexpr int kClassShift = 8;    // canonical combining class, 8 bits
+constexpr int kScriptShift = 16;  // number of the script, 0 for none, 6 bits
+
+constexpr uint32_t kHangulS = 0xAC00, kHangulL = 0x1100, kHangulV = 0x1161, kHangulT = 0x11A7;
+constexpr uint32_t kHangulLs = 19, kHangulVs = 21, kHangulTs = 28;
+constexpr uint32_t kDottedI = 0x130, kSigma = 0x3C3, kFinalSigma = 0x3C2, kDot = 0x307;
+
+constexpr uint64_t kMultiply = 0x9E3779B97F4A7C15ull, kMix = 0xD6E8FEB86659FD93ull;
+constexpr uint64_t kWordSeed = 0xA24BAED4963EE407ull;
+constexpr int kProfileGram = 5;
+constexpr uint32_t kSeparator = '|';
+
+struct Tables {
+  const uint32_t* flags;         // [code points]
+  const uint32_t* lower;         // [code points]
+  const uint32_t* decomposed;    // all full canonical decompositions, one after the other
+  const uint32_t* decomposed_at; // [code points + 1]
+  const uint64_t* pairs;         // sorted first << 21 | second
+  const uint32_t* composed;      // what each pair composes to
+  uint64_t pair_count;
+  uint64_t code_points;
+};
+
+struct Model {
+  const Tables* tables;
+  const int8_t* rows;       // [buckets, dim]
+  const float* row_scale;   // [buckets]
+  const float* output;      // [classes, dim]
+  const uint64_t* scripts;  // [classes], bit s: may be written in script s; 0: in any
+  const uint8_t* profiles;  // [classes, 2^profile_bits / 8], or null
+  int64_t buckets, dim, classes, min_ngram, max_ngram, profile_bits, max_characters;
+};
+
+struct Text {
+  std::vector<uint32_t> points;
+  std::vector<uint32_t> spare;
+  uint64_t scripts = 0;
+  bool has_letters = false;
+};
+
+struct Workspace {
+  Text text;
+  std::vector<uint8_t> bytes;
+  std::vector<uint32_t> starts;
+  std::vector<uint32_t> indices;
+  std::vector<float> logits;
+};
+
+uint32_t flags_of(const Tables& t, uint32_t c) { return c < t.code_points ? t.flags[c] : 0; }
+
+// UTF-8 that Python has written, so it is valid; at most `most` code points.
+void decode(const uint8_t* p, const uint8_t* end, int64_t most, std::vector<uint32_t>& out) {
+  out.clear();
+  while (p < end && static_cast<int64_t>(out.size()) < most) {
+    uint32_t c = *p++;
+    int more = c < 0x80 ? 0 : c < 0xE0 ? 1 : c < 0xF0 ? 2 : 3;
+    if (more) c &= 0x3Fu >> more;
+    for (; more && p < end; --more) c = c << 6 | (*p++ & 0x3Fu);
+    out.push_back(c);
+  }
+}
+
+void encode(uint32_t c, std::vector<uint8_t>& out) {
+  if (c < 0x80) {
+    out.push_back(static_cast<uint8_t>(c));
+  } else if (c < 0x800) {
+    out.push_back(static_cast<uint8_t>(0xC0 | c >> 6));
+    out.push_back(static_cast<uint8_t>(0x80 | (c & 0x3F)));
+  } else if (c < 0x10000) {
+    out.push_back(static_cast<uint8_t>(0xE0 | c >> 12));
+    out.push_back(static_cast<uint8_t>(0x80 | (c >> 6 & 0x3F)));
+    out.push_back(static_cast<uint8_t>(0x80 | (c & 0x3F)));
+  } else {
+    out.push_back(static_cast<uint8_t>(0xF0 | c >> 18));
+    out.push_back(static_cast<uint8_t>(0x80 | (c >> 12 & 0x3F)));
+    out.push_back(static_cast<uint8_t>(0x80 | (c >> 6 & 0x3F)));
+    out.push_back(static_cast<uint8_t>(0x80 | (c & 0x3F)));
+  }
+}
+
+uint32_t combining_class(const Tables& t, uint32_t c) {
+  return flags_of(t, c) >> kClassShift & 0xFF;
+}
+
+// Quick check of Unicode Standard Annex 15, section 9.
+bool is_composed(const Tables& t, const std::vector<uint32_t>& points) {
+  uint32_t last = 0;
+  for (uint32_t c : points) {
+    if (c < 0x300) {
+      last = 0;
+      continue;
+    }
+    uint32_t flags = flags_of(t, c);
+    uint32_t own = flags >> kClassShift & 0xFF;
+    if ((flags & (kNever | kMaybe)) || (own && last > own)) return false;
+    last = own;
+  }
+  return true;
+}
+
+uint32_t compose_pair(const Tables& t, uint32_t a, uint32_t b) {
+  if (a - kHangulL < kHangulLs && b - kHangulV < kHangulVs)
+    return kHangulS + ((a - kHangulL) * kHangulVs + (b - kHangulV)) * kHangulTs;
+  if (a - kHangulS < kHangulLs * kHangulVs * kHangulTs && (a - kHangulS) % kHangulTs == 0 &&
+      b > kHangulT && b < kHangulT + kHangulTs)
+    return a + (b - kHangulT);
+  uint64_t key = static_cast<uint64_t>(a) << 21 | b;
+  const uint64_t* end = t.pairs + t.pair_count;
+  const uint64_t* found = std::lower_bound(t.pairs, end, key);
+  return found != end && *found == key ? t.composed[found - t.pairs] : 0;
+}
+
+// Normalization form C: decompose, order marks, compose (annex 15, section 1.3).
+void compose(const Tables& t, std::vector<uint32_t>& points, std::vector<uint32_t>& spare) {
+  spare.clear();
+  for (uint32_t c : points) {
+    if (c >= t.code_points) {
+      spare.push_back(c);
+      continue;
+    }
+    uint32_t from = t.decomposed_at[c], to = t.decomposed_at[c + 1];
+    if (from == to) spare.push_back(c);
+    for (; from < to; ++from) spare.push_back(t.decomposed[from]);
+  }
+  for (size_t i = 1; i < spare.size(); ++i) {
+    uint32_t c = spare[i], own = combining_class(t, c);
+    size_t j = i;
+    for (; own && j > 0 && combining_class(t, spare[j - 1]) > own; --j) spare[j] = spare[j - 1];
+    spare[j] = c;
+  }
+  points.clear();
+  int64_t starter = -1;
+  uint32_t last = 0;
+  for (uint32_t c : spare) {
+    uint32_t own = combining_class(t, c);
+    bool adjacent = starter >= 0 && static_cast<int64_t>(points.size()) == starter + 1;
+    if (starter >= 0 && (adjacent || (last < own && last != 0))) {
+      uint32_t both = compose_pair(t, points[starter], c);
+      if (both) {
+        points[starter] = both;
+        continue;
+      }
+    }
+    if (own == 0) starter = static_cast<int64_t>(points.size());
+    last = own;
+    points.push_back(c);
+  }
+}
+
+// What lid/text.py calls `prepare`, step for step.
+void prepare(const Tables& t, const uint8_t* from, const uint8_t* to, int64_t most, Text& text) {
+  std::vector<uint32_t>&points = text.points, &spare = text.spare;
+  decode(from, to, most, points);
+  if (!is_composed(t, points)) compose(t, points, spare);
+  spare.clear();
+  bool space = false;
+  uint32_t last = 0;
+  bool in_number = false;
+  for (uint32_t c : points) {
+    uint32_t flags = flags_of(t, c);
+    if (flags & kSpace) {
+      space = true;
+      continue;
+    }
+    if (space && !spare.empty()) {
+      spare.push_back(' ');
+      last = ' ';
+      in_number = false;
+    }
+    space = false;
+    if (flags & kDigit) {
+      if (!in_number) spare.push_back('0');
+      in_number = true;
+      last = '0';
+      continue;
+    }
+    in_number = false;
+    if (c == kDottedI) {
+      spare.push_back('i');
+      last = kDot;
+      spare.push_back(kDot);
+      continue;
+    }
+    uint32_t low = c < t.code_points ? t.lower[c] : c;
+    if (low == kFinalSigma) low = kSigma;
+    if (low == last && !(flags_of(t, low) & kWord)) continue;
+    spare.push_back(low);
+    last = low;
+  }
+  points.clear();
+  text.scripts = 0;
+  text.has_letters = false;
+  auto push = [&](uint32_t c) {
+    if (c != ' ' || (!points.empty() && points.back() != ' ')) points.push_back(c);
+  };
+  int pieces = 0;
+  for (size_t i = 0; i < spare.size(); ++i) {
+    uint32_t c = spare[i], flags = flags_of(t, c);
+    if (flags & kUnspaced) {
+      ++pieces;
+      push(c);
+      while (i + 1 < spare.size() && (flags_of(t, spare[i + 1]) & kMark)) push(spare[++i]);
+      if (pieces == 4) {
+        if (i + 1 < spare.size()) push(' ');
+        pieces = 0;
+      }
+      continue;
+    }
+    pieces = 0;
+    if (c == '_' && i + 1 < spare.size() && spare[i + 1] == '_') {
+      push('_');
+      push(' ');
+      ++i;
+    } else if (c == '<' && i + 3 < spare.size() && spare[i + 1] == '/' && spare[i + 2] == 's' &&
+               spare[i + 3] == '>') {
+      push(' ');
+      i += 3;
+    } else {
+      push(c);
+    }
+  }
+  while (!points.empty() && points.back() == ' ') points.pop_back();
+  for (uint32_t c : points) {
+    uint32_t flags = flags_of(t, c);
+    text.has_letters |= (flags & kLetter) != 0;
+    uint32_t script = flags >> kScriptShift & 0x3F;
+    if (script) text.scripts |= 1ull << script;
+  }
+}
+
+// fastText's Dictionary::computeSubwords over each word in `<` and `>`: FNV-1a of the bytes, which
+// it reads as signed.
+void hash_ngrams(const Model& m, Workspace& w) {
+  const std::vector<uint32_t>& points = w.text.points;
+  const uint64_t magic = ~0ull / static_cast<uint64_t>(m.buckets) + 1;  // Lemire's fast remainder
+  const uint64_t buckets = static_cast<uint64_t>(m.buckets);
+  w.indices.clear();
+  size_t i = 0;
+  while (i < points.size()) {
+    w.bytes.clear();
+    w.starts.clear();
+    w.starts.push_back(0);
+    w.bytes.push_back('<');
+    for (; i < points.size() && points[i] != ' '; ++i) {
+      w.starts.push_back(static_cast<uint32_t>(w.bytes.size()));
+      encode(points[i], w.bytes);
+    }
+    ++i;
+    w.starts.push_back(static_cast<uint32_t>(w.bytes.size()));
+    w.bytes.push_back('>');
+    w.starts.push_back(static_cast<uint32_t>(w.bytes.size()));
+    const int64_t characters = static_cast<int64_t>(w.starts.size()) - 1;
+    for (int64_t first = 0; first < characters; ++first) {
+      uint32_t hash = 2166136261u;
+      const int64_t longest = std::min(m.max_ngram, characters - first);
+      for (int64_t n = 1; n <= longest; ++n) {
+        for (uint32_t b = w.starts[first + n - 1]; b < w.starts[first + n]; ++b)
+          hash = (hash ^ static_cast<uint32_t>(static_cast<int8_t>(w.bytes[b]))) * 16777619u;
+        if (n < m.min_ngram) continue;
+        if (n == 1 && (first == 0 || first + n == characters)) continue;
+        uint64_t low = magic * hash;
+        w.indices.push_back(
+            static_cast<uint32_t>((static_cast<unsigned __int128>(low) * buckets) >> 64));
+      }
+    }
+  }
+}
+
+constexpr int64_t kAhead = 24;  // rows asked for before they are needed: the table is in memory
+
+VECTORIZED void sum_rows_64(const int8_t* rows, const float* scale, const uint32_t* indices,
+                            int64_t count, float* sum) {
+  float total[64] = {0};
+  for (int64_t i = 0; i < count; ++i) {
+    if (i + kAhead < count) {
+      __builtin_prefetch(rows + static_cast<int64_t>(indices[i + kAhead]) * 64);
+      __builtin_prefetch(scale + indices[i + kAhead]);
+    }
+    const int8_t* row = rows + static_cast<int64_t>(indices[i]) * 64;
+    const float s = scale[indices[i]];
+    for (int d = 0; d < 64; ++d) total[d] += s * static_cast<float>(row[d]);
+  }
+  std::memcpy(sum, total, sizeof(total));
+}
+
+VECTORIZED void sum_rows(const int8_t* rows, const float* scale, const uint32_t* indices,
+                         int64_t count, int64_t dim, float* sum) {
+  std::fill(sum, sum + dim, 0.0f);
+  for (int64_t i = 0; i < count; ++i) {
+    const int8_t* row = rows + static_cast<int64_t>(indices[i]) * dim;
+    const float s = scale[indices[i]];
+    for (int64_t d = 0; d < dim; ++d) sum[d] += s * static_cast<float>(row[d]);
+  }
+}
+
+VECTORIZED void multiply(const float* output, const float* hidden, int64_t classes, int64_t dim,
+                         float* logits) {
+  for (int64_t c = 0; c < classes; ++c) {
+    const float* row = output + c * dim;
+    float parts[16] = {0};
+    int64_t d = 0;
+    for (; d + 16 <= dim; d += 16)
+      for (int lane = 0; lane < 16; ++lane) parts[lane] += row[d + lane] * hidden[d + lane];
+    float total = 0;
+    for (float part : parts) total += part;
+    for (; d < dim; ++d) total += row[d] * hidden[d];
+    logits[c] = total;
+  }
+}
+
+uint64_t profile_bit(const Model& m, uint64_t hash) {
+  hash ^= hash >> 32;
+  hash *= kMix;
+  return hash >> (64 - m.profile_bits);
+}
+
+// How many 5-grams and words of the text the profile of a class has: see lid/familiarity.py.
+void look_up(const Model& m, const std::vector<uint32_t>& points, int64_t best, int32_t* counts) {
+  const uint8_t* profile = m.profiles + (best << (m.profile_bits - 3));
+  auto knows = [&](uint64_t hash) {
+    uint64_t bit = profile_bit(m, hash);
+    return static_cast<int32_t>(profile[bit >> 3] >> (bit & 7) & 1);
+  };
+  const int64_t size = static_cast<int64_t>(points.size());
+  // The text between separators, and a separator for each space.
+  auto at = [&](int64_t i) -> uint64_t {
+    return i < 0 || i >= size || points[i] == ' ' ? kSeparator : points[i];
+  };
+  for (int64_t i = -1; i + kProfileGram <= size + 1; ++i) {
+    uint64_t hash = 0;
+    for (int j = 0; j < kProfileGram; ++j) hash = hash * kMultiply + at(i + j);
+    counts[0] += knows(hash);
+    ++counts[1];
+  }
+  for (int64_t i = 0; i < size; ++i) {
+    uint64_t hash = kWordSeed, power = 1;
+    for (; i < size && points[i] != ' '; ++i, power *= kMultiply) hash += points[i] * power;
+    counts[2] += knows(hash);
+    ++counts[3];
+  }
+}
+
+void identify_line(const Model& m, const uint8_t* from, const uint8_t* to, int64_t top,
+                   int32_t* labels, float* scores, int32_t* counts, Workspace& w) {
+  std::fill(labels, labels + top, -1);
+  std::fill(scores, scores + top, 0.0f);
+  std::fill(counts, counts + 5, 0);
+  prepare(*m.tables, from, to, m.max_characters, w.text);
+  counts[4] = static_cast<int32_t>(w.text.points.size());
+  if (w.text.points.empty()) return;
+  if (!w.text.has_letters) {
+    counts[4] = -1;
+    return;
+  }
+  hash_ngrams(m, w);
+  w.logits.resize(static_cast<size_t>(m.classes + m.dim));
+  float* logits = w.logits.data();
+  float* hidden = logits + m.classes;
+  const int64_t count = static_cast<int64_t>(w.indices.size());
+  if (m.dim == 64)
+    sum_rows_64(m.rows, m.row_scale, w.indices.data(), count, hidden);
+  else
+    sum_rows(m.rows, m.row_scale, w.indices.data(), count, m.dim, hidden);
+  for (int64_t d = 0; d < m.dim; ++d) hidden[d] /= static_cast<float>(std::max<int64_t>(count, 1));
+  multiply(m.output, hidden, m.classes, m.dim, logits);
+  const float highest = *std::max_element(logits, logits + m.classes);
+  float whole = 0;
+  for (int64_t c = 0; c < m.classes; ++c) whole += logits[c] = std::exp(logits[c] - highest);
+  for (int64_t rank = 0; rank < top; ++rank) {
+    int64_t best = -1;
+    for (int64_t c = 0; c < m.classes; ++c) {
+      if (logits[c] < 0 || (m.scripts[c] && !(m.scripts[c] & w.text.scripts))) continue;
+      if (best < 0 || logits[c] > logits[best]) best = c;
+    }
+    if (best < 0) break;
+    labels[rank] = static_cast<int32_t>(best);
+    scores[rank] = logits[best] / whole;
+    logits[best] = -1;
+  }
+  if (m.profiles && labels[0] >= 0) look_up(m, w.text.points, labels[0], counts);
+}
+
+}  // namespace
+
+extern "C" {
+
+// Texts are [offsets[i], offsets[i + 1]) of `text`. Per line: `top` labels (-1: none) and scores;
+// counts: 5-grams known, 5-grams, words known, words, characters (0: empty, -1: no letters).
+void tongues_identify(const Model* model, const uint8_t* text, const int64_t* offsets,
+                      int64_t lines, int64_t top, int32_t* labels, float* scores,
+                      int32_t* counts) {
+  Workspace workspace;
+  for (int64_t i = 0; i < lines; ++i)
+    identify_line(*model, text + offsets[i], text + offsets[i + 1], top, labels + i * top,
+                  scores + i * top, counts + i * 5, workspace);
+}
+
+// Writes the prepared lines one after the other; `out` has room for `room` bytes. Returns how many
+// lines fitted; out_offsets[0] is 0.
+int64_t tongues_prepare(const Tables* tables, const uint8_t* text, const int64_t* offsets,
+                        int64_t lines, int64_t most, uint8_t* out, int64_t room,
+                        int64_t* out_offsets) {
+  Text prepared;
+  std::vector<uint8_t> bytes;
+  int64_t at = 0;
+  for (int64_t i = 0; i < lines; ++i) {
+    prepare(*tables, text + offsets[i], text + offsets[i + 1], most, prepared);
+    bytes.clear();
+    for (uint32_t c : prepared.points) encode(c, bytes);
+    if (at + static_cast<int64_t>(bytes.size()) > room) return i;
+    std::copy(bytes.begin(), bytes.end(), out + at);
+    at += static_cast<int64_t>(bytes.size());
+    out_offsets[i + 1] = at;
+  }
+  return lines;
+}
+
+}
