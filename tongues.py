@@ -26,7 +26,7 @@ EXIT_INTERRUPTED = 130
 
 GROUPS = {
     "data": ("corpus.cli", "Built-in constructed languages and test data."),
-    "lid": ("lid.cli", "Language identification: train, identify, measure."),
+    "lid": ("lid.cli", "Language identification: train, calibrate, import, identify, measure."),
     "mining": ("mining.cli", "Crawl shards to filtered bitext."),
     "nmt": ("nmt.cli", "Vocabulary, Mixture-of-Experts training, translation."),
     "eval": ("eval.cli", "spBLEU, chrF++, baselines, reports."),

@@ -25,6 +25,8 @@ BINS = 15
 _LOWEST_TEMPERATURE, _HIGHEST_TEMPERATURE = 0.2, 5.0
 _SEARCH_STEPS = 40
 _TINY = 1e-12
+_FEW_LINES = 50
+"""Classes with fewer held-out lines count less, lest one line speak for a whole language."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Held:
     """Class number of each line, [N]."""
 
     weights: NDArray[np.float64]
-    """Weight of each line: every language counts the same, [N]."""
+    """Weight of each line: every language with enough lines counts the same, [N]."""
 
     classes: Sequence[str]
 
@@ -51,7 +53,7 @@ def ask(identifier: LanguageIdentifier, lines: Mapping[str, Sequence[str]]) -> H
         if own and name in numbers:
             parts.append(identifier.probabilities(own))
             truth += [numbers[name]] * len(own)
-            weights += [1 / len(own)] * len(own)
+            weights += [1 / max(len(own), _FEW_LINES)] * len(own)
     shape = (0, len(numbers))
     return Held(
         np.concatenate(parts) if parts else np.zeros(shape, np.float32),
@@ -142,7 +144,7 @@ def choose_thresholds(
 
     Precision counts every true class the same, however many lines it has here. Scores are held
     between min_threshold and max_threshold; a class that never reaches the target needs
-    max_threshold, one without answers min_threshold.
+    max_threshold, one that reaches it with all its answers, or has none, min_threshold.
     """
     best = probabilities.argmax(axis=1) if len(held.truth) else held.truth
     confidence = probabilities[np.arange(len(best)), best]
@@ -155,7 +157,11 @@ def choose_thresholds(
             weights = held.weights[order]
             precision = np.cumsum(weights * (held.truth[order] == number)) / np.cumsum(weights)
             reached = np.flatnonzero(precision >= config.target_precision)
-            score = float(confidence[order[reached[-1]]]) if len(reached) else 1.0
+            last = int(reached[-1]) if len(reached) else -1
+            if last < 0:
+                score = 1.0
+            elif last < len(order) - 1:
+                score = float(confidence[order[last]])
         least = float("-inf") if name in SPECIAL_CLASSES else config.min_familiarity
         thresholds[name] = Threshold(
             min(max(score, config.min_threshold), config.max_threshold), least

@@ -12,8 +12,7 @@ import click
 
 from corpus.command import PATH, config_options, print_counts, print_json
 from corpus.console import format_table
-from corpus.files import stdin_lines
-from lid.config import MeasureConfig, TrainConfig
+from lid.config import CalibrationConfig, MeasureConfig, TrainConfig
 
 if TYPE_CHECKING:
     from typing import Any
@@ -23,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 @click.group()
 def group() -> None:
-    """Language identification: train, identify, measure."""
+    """Language identification: train, calibrate, import, identify, measure."""
 
 
 @group.command()
@@ -40,23 +39,66 @@ def train(data: Path, output: Path, config: TrainConfig) -> None:
 
 @group.command()
 @click.option("--model", type=PATH, required=True, help="Model directory.")
-def identify(model: Path) -> None:
+@click.option(
+    "--top",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Classes written per line, as further pairs.",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Processes that share the model's memory.",
+)
+def identify(model: Path, top: int, processes: int) -> None:
     """Write `language<TAB>score` for each line of standard input."""
-    from lid.identifier import LanguageIdentifier
-    from lid.identify import identify_stream
+    from lid.identify import identify_blocks
 
-    identifier = LanguageIdentifier.load(model)
-    lines = stdin_lines()
     counts: Counter[str] = Counter()
-    for prediction in identify_stream(lines, identifier, counts):
-        sys.stdout.write(f"{prediction.language}\t{prediction.score:.4f}\n")
-    sys.stdout.flush()
-    if lines.invalid_lines:
+    invalid_lines = 0
+    output = sys.stdout.buffer
+    for block in identify_blocks(sys.stdin.buffer, model, top, processes):
+        output.write(block.text)
+        output.flush()
+        counts += block.counts
+        invalid_lines += block.invalid_lines
+    if invalid_lines:
         logger.warning(
             "%d of %d lines were not valid UTF-8; their broken bytes were read as U+FFFD",
-            lines.invalid_lines,
+            invalid_lines,
             counts.total(),
         )
+
+
+@group.command()
+@click.option("--model", type=PATH, required=True, help="Model directory.")
+@click.option("--data", type=PATH, required=True, help="Directory of <language>.txt[.gz|.zst].")
+@click.option("--output", type=PATH, required=True, help="Model directory to write.")
+@config_options(CalibrationConfig)
+def calibrate(model: Path, data: Path, output: Path, config: CalibrationConfig) -> None:
+    """Copy a model with temperature and thresholds chosen anew on labelled text."""
+    from lid.recalibrate import recalibrate
+
+    summary = recalibrate(model, data, output, config)
+    print_counts("lines", dict(summary.counts))
+
+
+@group.command(name="import")
+@click.option("--model", "model_file", type=PATH, required=True, help="fastText file (.bin, .ftz).")
+@click.option("--output", type=PATH, required=True, help="Model directory to write.")
+@click.option("--sha256", default="", help="Checksum the file must have.")
+def import_command(model_file: Path, output: Path, sha256: str) -> None:
+    """Make a model directory of an existing fastText model: lid.176, NLLB, OpenLID, GlotLID."""
+    from lid.foreign import import_model
+
+    imported = import_model(model_file, output, sha256)
+    click.echo(
+        f"{imported.name}: {len(imported.languages)} FLORES-200 languages from"
+        f" {imported.labels:,} labels, {imported.unknown:,} labels answered as `und`"
+    )
 
 
 @group.command()

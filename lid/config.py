@@ -51,7 +51,7 @@ class TrainConfig:
     seed: int = 1
     """Seed of the sampling, the crops and the generated noise."""
 
-    sampled_lines: int = 1_200_000
+    sampled_lines: int = 1_700_000
     """Lines drawn for one epoch, all languages together."""
 
     sampling_temperature: float = 3.0
@@ -73,19 +73,19 @@ class TrainConfig:
     """Share of the drawn lines whose diacritics are removed where people leave them out (Latin,
     Cyrillic, Greek, Arabic, Hebrew); without it such text lost .02 of macro-F1."""
 
-    crop_share: float = 0.3
+    crop_share: float = 0.4
     """Share of the drawn lines cut to a few words, so that short inputs work."""
 
-    max_crop_words: int = 6
+    max_crop_words: int = 8
     """Longest crop, in words (or four-character pieces where text has no spaces)."""
 
     noise: bool = True
     """Add the class `zxx`: generated mojibake, code, digits and markup."""
 
-    validation_share: float = 0.05
+    validation_share: float = 0.03
     """Share of each language's lines held out for thresholds and the list of confusions."""
 
-    max_validation_lines: int = 500
+    max_validation_lines: int = 300
     """Most lines a language holds out."""
 
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
@@ -121,7 +121,7 @@ class TrainConfig:
     learning_rate: float = 0.8
     """Initial learning rate, falling linearly to zero (NLLB)."""
 
-    epochs: int = 3
+    epochs: int = 4
     """Passes over the drawn lines (NLLB: 2)."""
 
     reproducible: bool = True

@@ -45,7 +45,14 @@ from lid.report_page import training_page
 from lid.scores import score_languages
 from lid.subprocess_trainer import quantize_in_subprocess
 from lid.text import prepare
-from lid.weights import PROFILES_FILE, WEIGHT_FILES, can_compile, scale_output, write_weights
+from lid.weights import (
+    PROFILES_FILE,
+    WEIGHT_FILES,
+    can_compile,
+    can_temper,
+    scale_output,
+    write_weights,
+)
 
 REPORT_FILE = "report.html"
 _QUANTIZED_SAMPLE = 60
@@ -104,7 +111,7 @@ def calibrate_directory(
         report, and the temperature.
     """
     held = ask(open_unchecked(directory), held_out)
-    temperature = choose_temperature(held)
+    temperature = choose_temperature(held) if can_temper(directory / MODEL_FILE) else 1.0
     tempered = temper(held.probabilities, temperature)
     before = measure_reliability(held, held.probabilities)
     after = measure_reliability(held, tempered)

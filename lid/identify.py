@@ -1,19 +1,45 @@
-"""Identification of a stream of lines, in order, a batch at a time."""
+r"""Identification of a stream of lines, in order, block by block, in one process or several.
+
+Blocks go to the workers as bytes and come back as bytes, so that decoding, answering and writing
+are all done in parallel, and the models' arrays are pages that all workers share.
+"""
 
 from __future__ import annotations
 
+import io
 import itertools
-from collections import Counter
+import multiprocessing
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
-from corpus.protocols import LanguageIdentifier, Prediction
+from corpus.files import Lines
+from corpus.languages import UNKNOWN_LANGUAGE
+from corpus.protocols import LanguageIdentifier as AnyIdentifier
+from corpus.protocols import Prediction
+from lid.identifier import BATCH_LINES, LanguageIdentifier
+from lid.text import MAX_CHARACTERS
 
-BATCH_LINES = 1_000
-"""Lines read before the first answer is written."""
+BLOCK_BYTES = 1 << 18
+"""Bytes read at a time: what is there is answered, nothing waits for a full block."""
+
+_LONGEST_LINE = 1 << 20
+_KEPT_OF_LINE = 4 * MAX_CHARACTERS
+_IN_FLIGHT = 3
+
+
+class Block(NamedTuple):
+    """Answers to some lines."""
+
+    text: bytes
+    counts: Counter[str]
+    invalid_lines: int
 
 
 def identify_stream(
-    lines: Iterable[str], identifier: LanguageIdentifier, counts: Counter[str]
+    lines: Iterable[str], identifier: AnyIdentifier, counts: Counter[str]
 ) -> Iterator[Prediction]:
     """Yield one prediction per line, in order; count the answers in `counts`."""
     stream = iter(lines)
@@ -21,3 +47,99 @@ def identify_stream(
         for prediction in identifier.identify(batch):
             counts[prediction.language] += 1
             yield prediction
+
+
+def identify_blocks(stream: BinaryIO, model: Path, top: int, processes: int) -> Iterator[Block]:
+    """Yield the answers to a byte stream's lines, in order.
+
+    Args:
+        stream: Lines that end at a newline; the last one may lack it.
+        model: Model directory.
+        top: Classes written per line; see `answer_block`.
+        processes: Workers; 1 works in this process.
+    """
+    identifier = LanguageIdentifier.load(model)
+    if processes == 1:
+        for block in read_blocks(stream):
+            yield answer_block(block, identifier, top)
+        return
+    # Forked, so that the arrays loaded here are the workers' arrays too.
+    context = multiprocessing.get_context("fork")
+    global _shared
+    _shared = identifier
+    waiting: deque[Future[Block]] = deque()
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        try:
+            for block in read_blocks(stream):
+                waiting.append(pool.submit(_answer_shared, block, top))
+                while len(waiting) > _IN_FLIGHT * processes or (waiting and waiting[0].done()):
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+_shared: LanguageIdentifier | None = None
+
+
+def _answer_shared(block: bytes, top: int) -> Block:
+    assert _shared is not None
+    return answer_block(block, _shared, top)
+
+
+def read_blocks(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield whole lines as they come; of an endless line its beginning, once it ends."""
+    read = getattr(stream, "read1", stream.read)
+    pending = b""
+    is_skipping = False
+    while chunk := read(BLOCK_BYTES):
+        if is_skipping:
+            end = chunk.find(b"\n")
+            if end < 0:
+                continue
+            chunk = chunk[end:]
+            is_skipping = False
+        pending += chunk
+        cut = pending.rfind(b"\n") + 1
+        if cut:
+            yield pending[:cut]
+            pending = pending[cut:]
+        if len(pending) > _LONGEST_LINE:
+            pending = _first_characters(pending)
+            is_skipping = True
+    if pending:
+        yield pending
+
+
+def _first_characters(line: bytes) -> bytes:
+    """Return the bytes of a line that are looked at, not cut inside a character."""
+    kept = line[:_KEPT_OF_LINE]
+    end = len(kept)
+    while end > len(kept) - 4 and kept[end - 1] & 0xC0 == 0x80:
+        end -= 1
+    return kept[: end - 1] if kept[end - 1] >= 0xC0 else kept
+
+
+def answer_block(block: bytes, identifier: LanguageIdentifier, top: int) -> Block:
+    r"""Answer the lines of a block.
+
+    With `top` 1 a line is `language\tscore`. With more, the answer is followed by the classes that
+    come next, or where the answer is `und`, by the best ones, `top` pairs in all.
+    """
+    lines = Lines(io.BytesIO(block))
+    texts = list(lines)
+    counts: Counter[str] = Counter()
+    rows: list[str] = []
+    if top == 1:
+        for language, score in identifier.identify(texts):
+            counts[language] += 1
+            rows.append(f"{language}\t{score:.4f}\n")
+    else:
+        for ranked in identifier.rank_top(texts, top):
+            answer = identifier.settle(ranked[0])
+            counts[answer.language] += 1
+            rest = ranked if answer.language == UNKNOWN_LANGUAGE else ranked[1:]
+            pairs = [answer, *(Prediction(one.language, one.score) for one in rest)][:top]
+            rows.append("\t".join(f"{name}\t{score:.4f}" for name, score in pairs) + "\n")
+    return Block("".join(rows).encode("utf-8"), counts, lines.invalid_lines)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -184,9 +185,7 @@ def prepare_lines(lines: Sequence[str]) -> list[str]:
     assert done == len(lines)
     data = out.raw
     bounds = out_offsets.tolist()
-    return [
-        data[start:stop].decode("utf-8") for start, stop in zip(bounds, bounds[1:], strict=False)
-    ]
+    return [data[start:stop].decode("utf-8") for start, stop in itertools.pairwise(bounds)]
 
 
 def join_lines(lines: Sequence[str]) -> tuple[bytes, NDArray[np.int64]]:

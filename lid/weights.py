@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from corpus.files import atomic_path
 from corpus.languages import Language
@@ -19,12 +21,19 @@ PROFILES_FILE = "profiles.npy"
 WEIGHT_FILES = (ROWS_FILE, SCALES_FILE, OUTPUT_FILE)
 _BLOCK_ROWS = 1 << 16
 _LARGEST = 127
+_SOFTMAX = 3
 
 
 def can_compile(head: FastTextFile) -> bool:
     """Whether the compiled pass can do what this model does: n-grams only, plain softmax."""
-    softmax = 3
-    return head.words == 0 and not head.is_quantized and head.loss == softmax and head.min_ngram > 0
+    is_plain = head.loss == _SOFTMAX and not head.is_quantized
+    return is_plain and head.words == 0 and head.min_ngram > 0
+
+
+def can_temper(model_file: Path) -> bool:
+    """Whether a temperature can be put into the class vectors: plain softmax, not quantized."""
+    head = read_fasttext_file(model_file)
+    return head.loss == _SOFTMAX and head.output_at > 0
 
 
 def write_weights(model_file: Path, directory: Path) -> None:
@@ -33,9 +42,7 @@ def write_weights(model_file: Path, directory: Path) -> None:
     matrix = head.input_matrix()
     scales = np.zeros(len(matrix), np.float32)
     with atomic_path(directory / ROWS_FILE) as temporary:
-        rows = np.lib.format.open_memmap(
-            temporary, "w+", np.int8, (head.input_rows, head.dim)
-        )
+        rows = np.lib.format.open_memmap(temporary, "w+", np.int8, (head.input_rows, head.dim))
         for start in range(0, len(matrix), _BLOCK_ROWS):
             block = matrix[start : start + _BLOCK_ROWS]
             largest = np.abs(block).max(axis=1)
@@ -44,8 +51,8 @@ def write_weights(model_file: Path, directory: Path) -> None:
             rows[start : start + _BLOCK_ROWS] = np.rint(block / divisor)
         rows.flush()
         del rows
-    _save(directory / SCALES_FILE, scales)
-    _save(directory / OUTPUT_FILE, head.output_matrix())
+    save_array(directory / SCALES_FILE, scales)
+    save_array(directory / OUTPUT_FILE, head.output_matrix())
 
 
 def read_weights(directory: Path, labels: Sequence[str], min_ngram: int, max_ngram: int) -> Weights:
@@ -74,11 +81,14 @@ def scale_output(model_file: Path, scaled_file: Path, factor: float) -> None:
     head = read_fasttext_file(model_file)
     with atomic_path(scaled_file) as temporary:
         shutil.copyfile(model_file, temporary)
+        if factor == 1.0:
+            return
         with temporary.open("r+b") as file:
             file.seek(head.output_at)
             file.write((head.output_matrix() * np.float32(factor)).tobytes())
 
 
-def _save(path: Path, array: np.ndarray) -> None:
+def save_array(path: Path, array: NDArray[Any]) -> None:
+    """Write an array, whole or not at all."""
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.save(file, array)
