@@ -95,8 +95,9 @@ def main(arguments: list[str] | None = None) -> int:
         return error.exit_code
     except ModuleNotFoundError as error:
         return _report_missing_package(error, sys.argv[1:] if arguments is None else arguments)
-    except BrokenPipeError:
-        # The reader of our output left, as `head` does; say nothing more to it.
+    except (BrokenPipeError, SystemExit):
+        # The reader of our output left, as `head` does (click exits for it); say nothing more to
+        # it.
         sys.stdout = Path("/dev/null").open("w")  # noqa: SIM115
         return 0
     except OSError as error:

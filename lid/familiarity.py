@@ -31,6 +31,9 @@ CONFIDENCE_WEIGHT = 0.15
 
 _LOWEST, _HIGHEST = -12.0, 4.0
 _PRIOR_LINES = 20
+_LEAST_SPREAD = 0.05
+"""Spread of shares below which training text is too uniform to judge other text by."""
+
 _SEPARATOR = ord("|")
 _SPACE = ord(" ")
 _MULTIPLY, _MIX = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)
@@ -153,7 +156,7 @@ def settle_spreads(measured: Mapping[str, tuple[Usual, int]]) -> dict[str, Usual
 
     def drawn(own: float, number: int, mean: float) -> float:
         variance = (number * own**2 + _PRIOR_LINES * mean) / (number + _PRIOR_LINES)
-        return max(float(np.sqrt(variance)), 0.01)
+        return max(float(np.sqrt(variance)), _LEAST_SPREAD)
 
     return {
         name: Usual(

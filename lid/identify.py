@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from corpus.files import Lines
-from corpus.languages import UNKNOWN_LANGUAGE
 from corpus.protocols import LanguageIdentifier as AnyIdentifier
 from corpus.protocols import Prediction
 from lid.identifier import BATCH_LINES, LanguageIdentifier
@@ -139,7 +138,11 @@ def answer_block(block: bytes, identifier: LanguageIdentifier, top: int) -> Bloc
         for ranked in identifier.rank_top(texts, top):
             answer = identifier.settle(ranked[0])
             counts[answer.language] += 1
-            rest = ranked if answer.language == UNKNOWN_LANGUAGE else ranked[1:]
-            pairs = [answer, *(Prediction(one.language, one.score) for one in rest)][:top]
+            rest = [
+                Prediction(one.language, one.score)
+                for one in ranked
+                if one.language != answer.language
+            ]
+            pairs = [answer, *rest][:top]
             rows.append("\t".join(f"{name}\t{score:.4f}" for name, score in pairs) + "\n")
     return Block("".join(rows).encode("utf-8"), counts, lines.invalid_lines)

@@ -1,5 +1,6 @@
 """Preparation, duplicates, splitting, sampling and noise."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,10 @@ from lid.data import (
     read_labelled,
     sample_sizes,
     split_validation,
+    strip_diacritics,
 )
 from lid.noise import generate_noise
-from lid.text import has_letters, has_script, prepare
+from lid.text import has_letters, has_script, prepare, without_diacritics
 
 
 @given(st.text())
@@ -123,9 +125,32 @@ def test_sizes_follow_the_temperature() -> None:
 
 
 def test_every_line_is_drawn_before_any_is_drawn_twice() -> None:
-    drawn = draw(["a", "b", "c"], 7, np.random.default_rng(1))
-    assert sorted(drawn[:3]) == ["a", "b", "c"]
-    assert len(drawn) == 7
+    drawn = Counter(draw(["a", "b", "c"], 7, np.random.default_rng(1)))
+    assert sorted(drawn.values()) == [2, 2, 3]
+
+
+@given(
+    lengths=st.lists(st.integers(1, 300), min_size=1, max_size=20),
+    number=st.integers(1, 200),
+    exponent=st.sampled_from([0.0, 0.5, 1.0, 2.0]),
+)
+def test_draw_gives_each_line_its_share_up_to_rounding(
+    lengths: list[int], number: int, exponent: float
+) -> None:
+    lines = [f"{i}".ljust(length, "x") for i, length in enumerate(lengths)]
+    drawn = draw(lines, number, np.random.default_rng(1), exponent, counted_characters=150)
+    assert len(drawn) == number
+    weights = [min(len(line), 150) ** exponent for line in lines]
+    counts = Counter(drawn)
+    for line, weight in zip(lines, weights, strict=True):
+        assert abs(counts[line] - number * weight / sum(weights)) < 1 + 1e-6
+
+
+def test_diacritics_go_where_people_leave_them_out() -> None:
+    text = "čeština việt ёлка μάθημα שָׁלוֹם हिन्दी ไทยที่"
+    assert without_diacritics(text) == "cestina viet елка μαθημα שלום हिन्दी ไทยที่"
+    assert strip_diacritics(["č"] * 4, 1.0, np.random.default_rng(1)) == ["c"] * 4
+    assert strip_diacritics(["č"] * 4, 0.0, np.random.default_rng(1)) == ["č"] * 4
 
 
 def test_crops_are_pieces_of_their_lines() -> None:

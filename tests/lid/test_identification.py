@@ -18,48 +18,12 @@ from corpus.errors import DataError, UserError
 from corpus.files import digest_file, write_lines
 from lid.cli import group
 from lid.config import TrainConfig
+from lid.directory import Threshold, read_thresholds, write_thresholds
+from lid.finish import seal
+from lid.identifier import LanguageIdentifier
 from lid.identify import identify_stream
-from lid.identifier import LanguageIdentifier, read_thresholds
 from lid.train import train
-
-WORDS = {
-    "eng_Latn": "the water of river house people small green under night walked they with and",
-    "fra_Latn": "les eau du rivière maison gens petite verte sous nuit marchaient ils avec et",
-    "rus_Cyrl": "вода реки дом люди маленький зелёный под ночь шли они вместе и на берегу",
-    "arb_Arab": "ماء النهر بيت الناس صغير أخضر تحت الليل مشوا هم مع و على الشاطئ",
-    "hin_Deva": "पानी नदी घर लोग छोटा हरा नीचे रात चले वे साथ और किनारे पर",
-    "tha_Thai": "น้ำ แม่น้ำ บ้าน ผู้คน เล็ก สีเขียว ใต้ กลางคืน เดิน พวกเขา กับ และ",
-}
-QUICK = TrainConfig(buckets_per_class=2_000, dim=16, max_repeats=3)
-
-
-def make_sentences(language: str, count: int, start: int = 0) -> list[str]:
-    """Return sentences that are all different, by counting through the words."""
-    words = WORDS[language].split()
-    space = "" if language == "tha_Thai" else " "
-    sentences = []
-    for number in range(start, start + count):
-        picked = [words[(number // len(words) ** i + 3 * i) % len(words)] for i in range(7)]
-        sentences.append(space.join(picked))
-    return sentences
-
-
-def write_data(directory: Path, count: int = 150) -> Path:
-    for language in WORDS:
-        write_lines(directory / f"{language}.txt", make_sentences(language, count))
-    return directory
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("lid")
-    train(write_data(directory / "data"), directory / "model", QUICK)
-    return directory / "model"
-
-
-@pytest.fixture(scope="module")
-def identifier(model: Path) -> LanguageIdentifier:
-    return LanguageIdentifier.load(model)
+from tests.lid.conftest import QUICK, WORDS, make_sentences, write_data
 
 
 def test_unseen_sentences_get_their_language(identifier: LanguageIdentifier) -> None:
@@ -145,15 +109,22 @@ def test_language_whose_script_is_absent_is_never_answered(
     assert {answer.language for answer in identifier.rank(lines)} <= {"und", "zxx"}
 
 
-def test_answer_below_its_threshold_is_unknown(model: Path) -> None:
+def test_answer_below_its_threshold_is_unknown(model: Path, tmp_path: Path) -> None:
     loaded = LanguageIdentifier.load(model)
     line = make_sentences("eng_Latn", 1)
     best = loaded.rank(line)[0]
-    strict = LanguageIdentifier(
-        loaded._binding, dict.fromkeys(WORDS, min(best.score + 1e-6, 1.1)) | {"eng_Latn": 1.1}
-    )
-    assert strict.identify(line) == [("und", best.score)]
-    assert loaded.identify(line) == [best]
+    assert loaded.identify(line) == [(best.language, best.score)]
+    for threshold in (Threshold(score=1.01), Threshold(familiarity=best.familiarity + 0.01)):
+        copy = tmp_path / f"{threshold.score}"
+        shutil.copytree(model, copy)
+        write_thresholds(
+            copy / "thresholds.tsv",
+            read_thresholds(copy / "thresholds.tsv") | {"eng_Latn": threshold},
+        )
+        seal(copy)
+        strict = LanguageIdentifier.load(copy)
+        assert strict.identify(line) == [("und", best.score)]
+        assert strict.settle(strict.rank(line)[0]) == ("und", best.score)
 
 
 def test_stream_keeps_order_and_counts(identifier: LanguageIdentifier) -> None:
@@ -205,9 +176,14 @@ def test_cut_model_file_is_an_error_and_not_a_crash(model: Path, tmp_path: Path)
     (copy / "model.bin").write_bytes(whole[:-100])
     with pytest.raises(DataError, match=r"model\.bin is damaged: it has"):
         LanguageIdentifier.load(copy)
-    (copy / "model.bin").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    with pytest.raises(DataError, match="checksum"):
-        LanguageIdentifier.load(copy)
+    (copy / "model.bin").write_bytes(whole)
+    for name in ("rows.npy", "thresholds.tsv"):
+        before = (copy / name).read_bytes()
+        (copy / name).write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+        with pytest.raises(DataError, match="checksum"):
+            LanguageIdentifier.load(copy)
+        (copy / name).write_bytes(before)
+    LanguageIdentifier.load(copy)
 
 
 def test_missing_thresholds_are_named(model: Path, tmp_path: Path) -> None:
@@ -220,7 +196,9 @@ def test_missing_thresholds_are_named(model: Path, tmp_path: Path) -> None:
 def test_thresholds_lie_between_the_limits(model: Path) -> None:
     thresholds = read_thresholds(model / "thresholds.tsv")
     assert set(thresholds) == {*WORDS, "zxx"}
-    assert all(0.5 <= threshold <= 0.9 for threshold in thresholds.values())
+    assert all(0.3 <= threshold.score <= 0.7 for threshold in thresholds.values())
+    assert thresholds["zxx"].familiarity == float("-inf")
+    assert thresholds["eng_Latn"].familiarity == -2.1
 
 
 def test_unsafe_thread_number_is_refused_with_its_reason() -> None:

@@ -1,0 +1,129 @@
+"""Temperature, thresholds, and the copy of a model that `tongues lid calibrate` writes."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from corpus.errors import UserError
+from corpus.files import digest_file, write_lines
+from lid.calibrate import (
+    Held,
+    choose_temperature,
+    choose_thresholds,
+    measure_reliability,
+    temper,
+    trace_thresholds,
+)
+from lid.cli import group
+from lid.config import CalibrationConfig
+from lid.identifier import LanguageIdentifier
+from lid.recalibrate import recalibrate
+from tests.lid.conftest import WORDS, make_sentences
+
+
+def make_held(logits: np.ndarray, truth: list[int]) -> Held:
+    whole = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities = (whole / whole.sum(axis=1, keepdims=True)).astype(np.float32)
+    weights = np.full(len(truth), 1 / len(truth))
+    classes = ["eng_Latn", "fra_Latn", "rus_Cyrl"][: logits.shape[1]]
+    return Held(probabilities, np.array(truth), weights, classes)
+
+
+def test_tempered_probabilities_are_those_of_divided_logits() -> None:
+    logits = np.array([[2.0, 0.0, -1.0]])
+    expected = np.exp(logits / 2) / np.exp(logits / 2).sum()
+    assert temper(make_held(logits, [0]).probabilities, 2.0) == pytest.approx(expected, abs=1e-6)
+
+
+def test_temperature_undoes_overconfidence() -> None:
+    # Answers drawn from the probabilities of the logits; a model that trebles them is three times
+    # too sure.
+    generator = np.random.default_rng(1)
+    logits = generator.normal(size=(4_000, 3)) * 2
+    honest = make_held(logits, [0] * len(logits)).probabilities.astype(float)
+    truth = [int(generator.choice(3, p=row / row.sum())) for row in honest]
+    held = make_held(3 * logits, truth)
+    temperature = choose_temperature(held)
+    assert temperature == pytest.approx(3.0, rel=0.1)
+    before = measure_reliability(held, held.probabilities).ece
+    after = measure_reliability(held, temper(held.probabilities, temperature)).ece
+    assert before > 0.1
+    assert after < 0.03
+
+
+def test_calibration_error_matches_a_hand_calculation() -> None:
+    # Two bins: four answers with .9 of which three are right, one with .6 that is wrong.
+    held = make_held(np.log(np.array([[0.9, 0.1]] * 4 + [[0.6, 0.4]])), [0, 0, 0, 1, 1])
+    reliability = measure_reliability(held, held.probabilities)
+    assert reliability.ece == pytest.approx(0.8 * 0.15 + 0.2 * 0.6, abs=1e-6)
+    assert [one["n"] for one in reliability.bins] == [1, 4]
+
+
+def test_threshold_is_the_lowest_that_keeps_the_target_precision() -> None:
+    # Answers `eng_Latn` by score: right, right, wrong, right, wrong: precision 1, 1, 2/3, 3/4, 3/5.
+    scores = [0.95, 0.9, 0.8, 0.7, 0.6]
+    held = make_held(np.log(np.array([[s, 1 - s] for s in scores])), [0, 0, 1, 0, 1])
+    for target, expected in ((0.9, 0.9), (0.75, 0.7), (0.5, 0.1)):
+        config = CalibrationConfig(target_precision=target, min_threshold=0.1, max_threshold=0.99)
+        thresholds = choose_thresholds(held, held.probabilities, config)
+        assert thresholds["eng_Latn"].score == pytest.approx(expected, abs=1e-6)
+    assert thresholds["fra_Latn"].score == 0.1
+    assert thresholds["eng_Latn"].familiarity == CalibrationConfig().min_familiarity
+
+
+def test_class_that_never_reaches_the_target_needs_the_highest_threshold() -> None:
+    held = make_held(np.log(np.array([[0.9, 0.1], [0.8, 0.2]])), [1, 1])
+    thresholds = choose_thresholds(held, held.probabilities, CalibrationConfig())
+    assert thresholds["eng_Latn"].score == CalibrationConfig().max_threshold
+
+
+def test_threshold_curve_keeps_less_and_starts_with_everything() -> None:
+    logits = np.random.default_rng(1).normal(size=(200, 3))
+    held = make_held(logits, [0] * 200)
+    curve = trace_thresholds(held, held.probabilities)
+    kept = [point["kept"] for point in curve]
+    assert kept[0] == pytest.approx(1.0)
+    assert kept == sorted(kept, reverse=True)
+
+
+def test_recalibrated_copy_has_tempered_scores_in_both_engines(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for language in WORDS:
+        write_lines(tmp_path / "data" / f"{language}.txt", make_sentences(language, 40, 50_000))
+    before = {path.name: digest_file(path) for path in model.iterdir() if path.is_file()}
+    recalibrate(model, tmp_path / "data", tmp_path / "copy", CalibrationConfig(min_threshold=0.4))
+    after = {path.name: digest_file(path) for path in model.iterdir() if path.is_file()}
+    assert before == after
+    old, new = LanguageIdentifier.load(model), LanguageIdentifier.load(tmp_path / "copy")
+    kind = json.loads((tmp_path / "copy" / "model.json").read_text())
+    was = json.loads((model / "model.json").read_text())
+    temperature = kind["temperature"] / was["temperature"]
+    lines = [line[:8] for line in make_sentences("fra_Latn", 20, 60_000)]
+    expected = temper(old.probabilities(lines), temperature)
+    assert new.probabilities(lines) == pytest.approx(expected, abs=2e-3)
+    monkeypatch.setattr("lid.identifier.is_compiled", lambda: False)
+    plain = LanguageIdentifier.load(tmp_path / "copy")
+    # Classes whose script is absent are left out of the answer, not of the probabilities' sum.
+    assert plain.rank(lines)[0].score == pytest.approx(new.rank(lines)[0].score, abs=1e-2)
+    assert not math.isclose(temperature, 1.0)
+
+
+def test_calibration_into_the_model_itself_or_without_its_languages_is_refused(
+    model: Path, tmp_path: Path
+) -> None:
+    for language in ("kor_Hang", "ell_Grek"):
+        write_lines(tmp_path / "data" / f"{language}.txt", ["강물과 사람들"])
+    with pytest.raises(UserError, match="is the model itself"):
+        recalibrate(model, tmp_path / "data", model, CalibrationConfig())
+    result = CliRunner().invoke(
+        group,
+        ["calibrate", "--model", str(model), "--data", str(tmp_path / "data"),
+         "--output", str(tmp_path / "copy")],
+    )  # fmt: skip
+    assert result.exit_code != 0
+    assert not (tmp_path / "copy" / "checksums.json").exists()

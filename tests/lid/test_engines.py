@@ -1,0 +1,229 @@
+"""The compiled pass against its twins in Python, NumPy and fastText; files others wrote."""
+
+import os
+import shutil
+import subprocess
+import sys
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import lid.identifier as identifier_module
+from corpus.errors import DataError, UserError
+from corpus.native import load_library
+from lid.directory import CHECKSUMS_FILE
+from lid.familiarity import build_profile, count_familiar, familiarity, hash_lines
+from lid.fasttext_file import read_fasttext_file
+from lid.foreign import import_model
+from lid.identifier import LanguageIdentifier
+from lid.kernel import is_compiled, prepare_lines
+from lid.model import FastTextModel
+from lid.text import prepare
+from lid.weights import can_compile
+from tests.lid.conftest import UNKNOWN, WORDS, make_sentences
+
+needs_compiler = pytest.mark.skipif(not is_compiled(), reason="the compiled pass was not built")
+
+# Characters on which normalization, lower case, folding and cutting turn.
+TURNING = (
+    "".join(
+        map(chr, [*range(0x300, 0x315), 0x130, 0x3A3, 0x3C2, 0xE01, 0xE34, 0xE48, 0x1100, 0x1161])
+    )
+    + "각\u11a8\u09be\u09c7_</s>..00\u0661一ကိ\u1037\u102e\x12\u200b\ufb1d\u1f71\u212b aBÇ"
+)
+
+
+@pytest.fixture(scope="module")
+def plain(model: Path) -> LanguageIdentifier:
+    """The same model asked through fastText."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(identifier_module, "is_compiled", lambda: False)
+        return LanguageIdentifier.load(model)
+
+
+@needs_compiler
+@given(st.lists(st.text() | st.text(TURNING, max_size=30), max_size=8))
+@settings(max_examples=400, deadline=None)
+def test_compiled_preparation_is_the_same_as_in_python(lines: list[str]) -> None:
+    assert prepare_lines(lines) == [prepare(line) for line in lines]
+
+
+@needs_compiler
+def test_compiled_preparation_knows_every_character() -> None:
+    assigned = [chr(c) for c in range(0x32400) if unicodedata.category(chr(c)) not in ("Cn", "Cs")]
+    for form in ("NFC", "NFD"):
+        lines = [f"a{unicodedata.normalize(form, c)}{c}b" for c in assigned]
+        assert prepare_lines(lines) == [prepare(line) for line in lines]
+
+
+@needs_compiler
+def test_compiled_pass_and_fasttext_give_the_same_answers(
+    identifier: LanguageIdentifier, plain: LanguageIdentifier
+) -> None:
+    lines = [line for code in (*WORDS, *UNKNOWN) for line in make_sentences(code, 60, 4_000)]
+    lines += [line[:9] for line in lines] + ["", "123", "\x00", "ΣΑΣ", "강물", "x"]
+    ours, theirs = identifier.rank(lines), plain.rank(lines)
+    assert [one.language for one in ours] == [one.language for one in theirs]
+    assert [one.score for one in ours] == pytest.approx([one.score for one in theirs], abs=0.01)
+    familiar = [one.familiarity for one in ours]
+    assert familiar == pytest.approx([one.familiarity for one in theirs], abs=0.05)
+    top, other_top = identifier.rank_top(lines[:40], 3), plain.rank_top(lines[:40], 3)
+    assert [[r.language for r in row] for row in top] == [
+        [r.language for r in row] for row in other_top
+    ]
+
+
+def test_switch_turns_the_compiled_pass_off(model: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from lid.identifier import LanguageIdentifier;"
+        f" i = LanguageIdentifier.load(Path({str(model)!r}));"
+        " print(type(i._engine).__name__, i.identify(['the water of the river'])[0].language)"
+    )
+    environment = {**os.environ, "TONGUES_NATIVE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True,
+        cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert done.stdout.split() == ["FastTextEngine", "eng_Latn"]
+
+
+def test_library_that_is_not_there_is_none() -> None:
+    assert load_library("lid", "_nothing") is None
+
+
+def test_hashes_of_grams_and_words_match_a_plain_loop() -> None:
+    lines = ["ab cd", "e", "", "नदी घर"]
+    bits = 16
+    mask = (1 << 64) - 1
+
+    def bit(value: int) -> int:
+        return (value ^ value >> 32) * 0xD6E8FEB86659FD93 % (1 << 64) >> 64 - bits
+
+    grams, words = [], []
+    for row, line in enumerate(lines):
+        padded = f"|{line}|".replace(" ", "|")
+        for start in range(len(padded) - 4):
+            value = 0
+            for character in padded[start : start + 5]:
+                value = value * 0x9E3779B97F4A7C15 + ord(character) & mask
+            grams.append((row, bit(value)))
+        for word in line.split():
+            value = 0xA24BAED4963EE407
+            for place, character in enumerate(word):
+                value = value + ord(character) * pow(0x9E3779B97F4A7C15, place, 1 << 64) & mask
+            words.append((row, bit(value)))
+    gram_bits, gram_lines, word_bits, word_lines = hash_lines(lines, bits)
+    assert list(zip(gram_lines.tolist(), gram_bits.tolist(), strict=True)) == grams
+    assert list(zip(word_lines.tolist(), word_bits.tolist(), strict=True)) == words
+
+
+def test_profile_knows_its_own_lines_and_leaves_each_out_of_what_is_usual() -> None:
+    lines = make_sentences("eng_Latn", 50)
+    profile, usual, number = build_profile([*lines, "quixotic zebras"], 16)
+    own = count_familiar([*lines, "quixotic zebras"], [0] * 51, profile[None])
+    assert number == 51
+    assert (own[:, 0] == own[:, 1]).all()
+    assert (own[:, 2] == own[:, 3]).all()
+    # All words of the 50 sentences are shared, none of the last one's two is.
+    assert usual.words_mean == pytest.approx(50 / 51, abs=0.002)
+    strange = count_familiar(make_sentences("deu_Latn", 5), [0] * 5, profile[None])
+    assert (strange[:, 2] < strange[:, 3] / 2).all()
+
+
+def test_familiarity_matches_a_hand_calculation() -> None:
+    # z of 5-grams (.5 - .9) / .1 = -4, of words (.75 - .8) / .2 = -.25; even odds add nothing.
+    counts = np.array([[5, 10, 3, 4, 100]], np.int32)
+    usual = np.array([[0.9, 0.1, 0.8, 0.2, 80.0]])
+    found = familiarity(counts, usual, np.array([0.5], np.float32))
+    assert found == pytest.approx([-2.125])
+    # A line a quarter as long as usual: distances count half.
+    counts[0, 4] = 20
+    found = familiarity(counts, usual, np.array([0.5], np.float32))
+    assert found == pytest.approx([-1.0625])
+
+
+def test_lines_in_unknown_languages_are_seldom_given_a_known_one(
+    identifier: LanguageIdentifier, plain: LanguageIdentifier
+) -> None:
+    for one in (identifier, plain):
+        for language in UNKNOWN:
+            answers = one.identify(make_sentences(language, 50))
+            accepted = [answer.language for answer in answers if answer.language in WORDS]
+            assert len(accepted) <= 5, (language, accepted)
+
+
+def test_int8_form_is_written_for_models_of_n_grams_only(model: Path) -> None:
+    head = read_fasttext_file(model / "model.bin")
+    assert can_compile(head)
+    assert (head.words, head.dim, head.min_ngram, head.max_ngram) == (0, 16, 2, 4)
+    assert sorted(head.labels) == sorted(f"__label__{name}" for name in (*WORDS, "zxx"))
+    assert not can_compile(read_fasttext_file(model / "model.ftz"))
+
+
+@pytest.mark.parametrize("name", ["model.bin", "model.ftz"])
+def test_file_cut_anywhere_is_an_error_and_never_reaches_fasttext(
+    model: Path, tmp_path: Path, name: str
+) -> None:
+    whole = (model / name).read_bytes()
+    cut = tmp_path / name
+    for size in [*range(0, 400, 7), len(whole) // 3, len(whole) // 2, len(whole) - 1]:
+        cut.write_bytes(whole[:size])
+        with pytest.raises(DataError):
+            FastTextModel(cut)
+    cut.write_bytes(whole + b"\0")
+    with pytest.raises(DataError, match="whole file of its kind"):
+        FastTextModel(cut)
+    cut.write_bytes(b"PK\x03\x04" + bytes(1000))
+    with pytest.raises(DataError, match="not a fastText model"):
+        FastTextModel(cut)
+
+
+def relabel(model: Path, path: Path, labels: dict[str, str]) -> Path:
+    """Write a model file with other labels; its dictionary holds them as plain strings."""
+    data = (model / "model.bin").read_bytes()
+    for old, new in labels.items():
+        before = f"__label__{old}\0".encode()
+        assert data.count(before) == 1
+        data = data.replace(before, f"__label__{new}\0".encode())
+    path.write_bytes(data)
+    return path
+
+
+def test_model_with_wikipedia_labels_answers_with_flores_codes(model: Path, tmp_path: Path) -> None:
+    labels = {
+        "eng_Latn": "en", "fra_Latn": "fr", "rus_Cyrl": "ru", "arb_Arab": "ar", "hin_Deva": "hi",
+        "tha_Thai": "vo",
+    }  # fmt: skip
+    file = relabel(model, tmp_path / "lid.bin", labels)
+    imported = import_model(file, tmp_path / "imported")
+    assert imported.languages == ["arb_Arab", "eng_Latn", "fra_Latn", "hin_Deva", "rus_Cyrl"]
+    assert (imported.labels, imported.unknown) == (7, 1)
+    loaded = LanguageIdentifier.load(tmp_path / "imported")
+    assert loaded.languages == imported.languages
+    for language in ("eng_Latn", "rus_Cyrl", "arb_Arab"):
+        answers = loaded.identify(make_sentences(language, 10, 700))
+        assert sum(answer.language == language for answer in answers) >= 9
+    # Volapük is no language of FLORES-200.
+    thai = loaded.identify(make_sentences("tha_Thai", 10, 700))
+    assert {answer.language for answer in thai} == {"und"}
+
+
+def test_import_refuses_another_checksum_a_broken_file_and_a_full_directory(
+    model: Path, tmp_path: Path
+) -> None:
+    file = shutil.copy(model / "model.bin", tmp_path / "x.bin")
+    with pytest.raises(DataError, match="has the SHA-256"):
+        import_model(Path(file), tmp_path / "a", "00ff")
+    assert not (tmp_path / "a").exists()
+    Path(file).write_bytes((model / "model.bin").read_bytes()[:-9])
+    with pytest.raises(DataError, match="cut off or damaged"):
+        import_model(Path(file), tmp_path / "a")
+    with pytest.raises(UserError, match="holds a model already"):
+        import_model(model / "model.bin", model)
+    with pytest.raises(UserError, match="not a file"):
+        import_model(tmp_path / "nothing.bin", tmp_path / "a")
+    assert not (tmp_path / "a" / CHECKSUMS_FILE).exists()
