@@ -200,14 +200,14 @@ def write_report(
 
 
 def class_f1(held: Held) -> dict[str, float]:
-    """Return the F1 of each class on the held-out lines, thresholds off."""
+    """Return the F1 of each class on the held-out lines, thresholds off; nan without lines."""
     best = held.probabilities.argmax(axis=1) if len(held.truth) else held.truth
     answers: dict[tuple[str, str], int] = {}
     for true, answer in zip(held.truth.tolist(), best.tolist(), strict=True):
         pair = (held.classes[true], held.classes[answer])
         answers[pair] = answers.get(pair, 0) + 1
     return {
-        name: float(scores["f1"])
+        name: float(scores["f1"]) if scores["n"] else float("nan")
         for name, scores in score_languages(answers, list(held.classes)).items()
     }
 
