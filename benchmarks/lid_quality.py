@@ -23,7 +23,7 @@ import numpy as np
 from corpus.files import read_lines
 from corpus.text import UNSPACED_SCRIPTS
 from lid.calibrate import ask, measure_reliability
-from lid.config import default_groups
+from lid.config import CONFUSABLE_GROUPS
 from lid.foreign import map_labels
 from lid.identifier import LanguageIdentifier
 from lid.noise import generate_noise
@@ -97,7 +97,7 @@ def macro(identifier: LanguageIdentifier, lines: Lines) -> tuple[float, float, f
     for language, own in lines.items():
         answers.update((language, best.language) for best in identifier.rank(own))
     scores = score_languages(answers, list(lines))
-    merged = merge_groups(answers, list(lines), default_groups())
+    merged = merge_groups(answers, list(lines), CONFUSABLE_GROUPS)
     return (
         float(np.mean([one["f1"] for one in scores.values()])),
         float(np.mean([one["fpr"] for one in scores.values()])),

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lid.config import CalibrationConfig
+from lid.config import CalibrationConfig, group_codes
 from lid.directory import SPECIAL_CLASSES, Threshold
 from lid.identifier import LanguageIdentifier
 
@@ -142,12 +142,15 @@ def choose_thresholds(
 ) -> dict[str, Threshold]:
     """Choose for each class the lowest score from which its answers reach the target precision.
 
-    Precision counts every true class the same, however many lines it has here. Scores are held
+    Precision counts every true class the same, however many lines it has here, and an answer from
+    the line's own group as right. Scores are held
     between min_threshold and max_threshold; a class that never reaches the target needs
     max_threshold, one that reaches it with all its answers, or has none, min_threshold.
     """
     best = probabilities.argmax(axis=1) if len(held.truth) else held.truth
     confidence = probabilities[np.arange(len(best)), best]
+    names = {code: group for group in config.groups for code in group_codes(group)}
+    group_of = np.array([names.get(name, name) for name in held.classes])
     thresholds = {}
     for number, name in enumerate(held.classes):
         mine = np.flatnonzero(best == number)
@@ -155,7 +158,9 @@ def choose_thresholds(
         score = config.min_threshold
         if len(order):
             weights = held.weights[order]
-            precision = np.cumsum(weights * (held.truth[order] == number)) / np.cumsum(weights)
+            precision = np.cumsum(
+                weights * (group_of[held.truth[order]] == group_of[number])
+            ) / np.cumsum(weights)
             reached = np.flatnonzero(precision >= config.target_precision)
             last = int(reached[-1]) if len(reached) else -1
             if last < 0:

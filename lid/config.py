@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from corpus.errors import UserError
@@ -12,6 +13,20 @@ SAFE_THREADS = 11
 with fewer threads part of the matrix keeps whatever was in memory."""
 
 
+CONFUSABLE_GROUPS: tuple[str, ...] = (
+    "arb_Arab,apc_Arab,ajp_Arab,acm_Arab,ary_Arab,arz_Arab,aeb_Arab,acq_Arab,ars_Arab",
+    "bos_Latn,hrv_Latn",
+    "nob_Latn,nno_Latn,dan_Latn",
+    "dyu_Latn,bam_Latn",
+    "aka_Latn,twi_Latn",
+    "pes_Arab,prs_Arab",
+    "zho_Hans,zho_Hant,yue_Hant",
+    "zsm_Latn,ind_Latn",
+    "kmb_Latn,umb_Latn",
+)
+"""Languages that share most of their words, each group as codes with commas between."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CalibrationConfig:
     """What an answer needs, so that it is given and not `und`."""
@@ -19,6 +34,10 @@ class CalibrationConfig:
     target_precision: float = 0.9
     """Each class's threshold is the lowest from which this share of its answers is right, every
     true class counting the same."""
+
+    groups: tuple[str, ...] = CONFUSABLE_GROUPS
+    """Languages hard to tell apart: an answer from the line's own group counts as right here, since
+    no threshold tells sisters apart. Their confusions are shown in the training report."""
 
     min_threshold: float = 0.3
     """Lowest score a threshold may be; below it the answer is `und`."""
@@ -38,6 +57,7 @@ class CalibrationConfig:
                 f"min_threshold ({self.min_threshold}) and max_threshold"
                 f" ({self.max_threshold}) must be in order and between 0 and 1."
             )
+        check_groups(self.groups)
         if not 0 <= self.target_precision <= 1:
             raise UserError(
                 f"target_precision is {self.target_precision}; it is a share, between 0 and 1."
@@ -169,17 +189,7 @@ class MeasureConfig:
     confusions: int = 20
     """How many of the most frequent confusions are listed."""
 
-    groups: tuple[str, ...] = (
-        "arb_Arab,apc_Arab,ajp_Arab,acm_Arab,ary_Arab,arz_Arab,aeb_Arab,acq_Arab,ars_Arab",
-        "bos_Latn,hrv_Latn",
-        "nob_Latn,nno_Latn,dan_Latn",
-        "dyu_Latn,bam_Latn",
-        "aka_Latn,twi_Latn",
-        "pes_Arab,prs_Arab",
-        "zho_Hans,zho_Hant,yue_Hant",
-        "zsm_Latn,ind_Latn",
-        "kmb_Latn,umb_Latn",
-    )
+    groups: tuple[str, ...] = CONFUSABLE_GROUPS
     """Languages that are hard to tell apart, each group as codes with commas between; the merged
     scores count an answer from the line's own group as right."""
 
@@ -195,23 +205,23 @@ class MeasureConfig:
             raise UserError(f"confusions is {self.confusions}; it must be 0 or more.")
         if self.trials < 1:
             raise UserError(f"trials is {self.trials}; it must be at least 1.")
-        seen: set[str] = set()
-        for group in self.groups:
-            codes = group_codes(group)
-            if len(codes) < 2:
-                raise UserError(f"the group `{group}` has fewer than two languages.")
-            for code in codes:
-                check_language(code)
-                if code in seen:
-                    raise UserError(f"`{code}` stands twice in groups; a language has one group.")
-                seen.add(code)
+        check_groups(self.groups)
+
+
+def check_groups(groups: Sequence[str]) -> None:
+    """Refuse groups that are none, that hold no languages or that overlap."""
+    seen: set[str] = set()
+    for group in groups:
+        codes = group_codes(group)
+        if len(codes) < 2:
+            raise UserError(f"the group `{group}` has fewer than two languages.")
+        for code in codes:
+            check_language(code)
+            if code in seen:
+                raise UserError(f"`{code}` stands twice in groups; a language has one group.")
+            seen.add(code)
 
 
 def group_codes(group: str) -> list[str]:
     """Return the codes of a group written as `aka_Latn,twi_Latn`."""
     return [code.strip() for code in group.split(",") if code.strip()]
-
-
-def default_groups() -> tuple[str, ...]:
-    """Return the groups of languages that are hard to tell apart."""
-    return MeasureConfig().groups

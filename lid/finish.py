@@ -23,7 +23,7 @@ from lid.calibrate import (
     temper,
     trace_thresholds,
 )
-from lid.config import CalibrationConfig, TrainConfig, default_groups, group_codes
+from lid.config import CalibrationConfig, TrainConfig, group_codes
 from lid.directory import (
     FAMILIARITY_FILE,
     KIND_FILE,
@@ -182,6 +182,7 @@ def write_report(
     parts: Mapping[str, Any],
     languages: Sequence[Mapping[str, Any]],
     counts: Mapping[str, int],
+    groups: Sequence[str],
 ) -> None:
     """Write the page about a training."""
     confusions = count_confusions(held)
@@ -192,7 +193,7 @@ def write_report(
     summary = {
         "languages": languages,
         "confusions": listed,
-        "groups": _group_matrices(held),
+        "groups": _group_matrices(held, groups),
         "counts": counts,
         **parts,
     }
@@ -235,11 +236,11 @@ def language_rows(
     ]
 
 
-def _group_matrices(held: Held) -> list[dict[str, Any]]:
+def _group_matrices(held: Held, groups: Sequence[str]) -> list[dict[str, Any]]:
     best = held.probabilities.argmax(axis=1) if len(held.truth) else held.truth
     numbers = {name: number for number, name in enumerate(held.classes)}
-    groups = []
-    for group in default_groups():
+    matrices = []
+    for group in groups:
         members = [code for code in group_codes(group) if code in numbers]
         if len(members) > 1:
             matrix = [
@@ -249,5 +250,5 @@ def _group_matrices(held: Held) -> list[dict[str, Any]]:
                 ]
                 for true in members
             ]
-            groups.append({"name": ", ".join(members), "languages": members, "matrix": matrix})
-    return groups
+            matrices.append({"name": ", ".join(members), "languages": members, "matrix": matrix})
+    return matrices

@@ -1,7 +1,7 @@
 """Generated noise, the class `zxx`: what crawls hold besides language.
 
 Mojibake is made from the training lines themselves, by the wrong decodings seen in crawls; the
-rest (code, markup, numbers, addresses, random letters) is put together from small parts.
+rest (code, markup, numbers, addresses, lists, random letters) is put together from small parts.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ def generate_noise(lines: Sequence[str], number: int, seed: int) -> list[str]:
         _address,
         _random_letters,
         _encoded,
+        _list,
     )
     made: list[str] = []
     while len(made) < number:
@@ -152,6 +153,23 @@ def _address(chance: random.Random) -> str:
             f"{path}.jpg {chance.randrange(4000)}x{chance.randrange(4000)}",
         )
     )
+
+
+def _list(chance: random.Random) -> str:
+    """Make a list of names and sizes, as of files or menu entries."""
+    mark = chance.choice(("•", "-", "*", "»", "|", "·", "#", ">"))
+    entries = []
+    for number in range(1, chance.randint(3, 8)):
+        entry = chance.choice(
+            (
+                _name(chance),
+                f"{_name(chance)}.{chance.choice(_TAGS)}",
+                f"{number}. {_name(chance)} ({chance.randrange(999)})",
+                f"{_name(chance)}: {chance.randrange(99)}{chance.choice(_UNITS)}",
+            )
+        )
+        entries.append(entry)
+    return f" {mark} ".join(entries) if chance.random() < 0.7 else ", ".join(entries)
 
 
 def _random_letters(chance: random.Random) -> str:

@@ -123,7 +123,7 @@ def _finish(
     ]
     write_lines(output / LANGUAGES_FILE, [header, *lines])
     parts["quantized"] = quantize(workspace, output, validation) if config.quantize else None
-    write_report(output, held, parts, rows, counts)
+    write_report(output, held, parts, rows, counts, config.calibration.groups)
 
 
 def _make_workspace(output: Path) -> Path:

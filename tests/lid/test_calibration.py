@@ -75,6 +75,14 @@ def test_threshold_is_the_lowest_that_keeps_the_target_precision() -> None:
     assert thresholds["eng_Latn"].familiarity == CalibrationConfig().min_familiarity
 
 
+def test_sister_counts_as_right_where_thresholds_are_chosen() -> None:
+    held = make_held(np.log(np.array([[0.9, 0.1], [0.8, 0.2]])), [1, 1])
+    config = CalibrationConfig(groups=("eng_Latn,fra_Latn",))
+    assert choose_thresholds(held, held.probabilities, config)["eng_Latn"].score == 0.3
+    with pytest.raises(UserError, match="stands twice"):
+        CalibrationConfig(groups=("eng_Latn,fra_Latn", "fra_Latn,deu_Latn"))
+
+
 def test_class_that_never_reaches_the_target_needs_the_highest_threshold() -> None:
     held = make_held(np.log(np.array([[0.9, 0.1], [0.8, 0.2]])), [1, 1])
     thresholds = choose_thresholds(held, held.probabilities, CalibrationConfig())

@@ -207,6 +207,8 @@ def test_model_with_wikipedia_labels_answers_with_flores_codes(model: Path, tmp_
     for language in ("eng_Latn", "rus_Cyrl", "arb_Arab"):
         answers = loaded.identify(make_sentences(language, 10, 700))
         assert sum(answer.language == language for answer in answers) >= 9
+    hostile = ["", "\n", "a\nb", "\x00", "\ud800", "</s>", "__label__en", "x" * 100_000, "1 2"]
+    assert len(loaded.identify(hostile)) == len(hostile)
     # Volapük is no language of FLORES-200.
     thai = loaded.identify(make_sentences("tha_Thai", 10, 700))
     assert {answer.language for answer in thai} == {"und"}

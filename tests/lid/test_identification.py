@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,10 @@ def test_capitals_are_the_same_language(identifier: LanguageIdentifier) -> None:
 
 def test_two_trainings_give_the_same_bytes(model: Path, tmp_path: Path) -> None:
     train(write_data(tmp_path / "data"), tmp_path / "again", QUICK)
-    for name in ("model.bin", "thresholds.tsv", "languages.tsv", "checksums.json"):
+    for name in (
+        "model.bin", "model.ftz", "rows.npy", "profiles.npy", "thresholds.tsv", "familiarity.tsv",
+        "languages.tsv", "checksums.json", "report.html",
+    ):  # fmt: skip
         assert digest_file(tmp_path / "again" / name) == digest_file(model / name)
 
 
@@ -89,6 +93,25 @@ def test_hostile_lines_get_one_answer_each(identifier: LanguageIdentifier) -> No
     assert answers[9] == ("zxx", 1.0)
     assert all(0.0 <= answer.score <= 1.0 for answer in answers)
     assert answers[10].language == "eng_Latn"
+
+
+def test_many_threads_read_one_model(identifier: LanguageIdentifier) -> None:
+    parts = [make_sentences(code, 400, 20_000) for code in WORDS]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(identifier.identify, parts * 4))
+    assert together == [identifier.identify(part) for part in parts] * 4
+
+
+def test_other_languages_and_own_noise_can_be_classes(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data")
+    write_lines(data / "und.txt", make_sentences("deu_Latn", 150))
+    write_lines(data / "zxx.txt", [f"{i} {i * 7} kg x{i}z | y{i % 9}q" for i in range(150)])
+    train(data, tmp_path / "model", QUICK)
+    loaded = LanguageIdentifier.load(tmp_path / "model")
+    assert loaded.languages == sorted(WORDS)
+    ranked = loaded.rank([*make_sentences("deu_Latn", 20, 900), "77 539 kg x77z | y5q"])
+    assert [one.language for one in ranked] == ["und"] * 20 + ["zxx"]
+    assert {one.language for one in loaded.identify(make_sentences("deu_Latn", 20, 900))} == {"und"}
 
 
 @given(lines=st.lists(st.text(), max_size=20))
