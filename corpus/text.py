@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import re
 import unicodedata
 from collections import Counter
 
@@ -12,6 +13,7 @@ import regex
 SPACES = regex.compile(
     r"[\s\p{Cc}\p{Zs}\p{Zl}\p{Zp}\ufeff\u200b\u2060\u00ad\u200e\u200f\u202a-\u202e\u2066-\u2069]+"
 )
+_RUNS = re.compile(" +")
 _DIGITS = regex.compile(r"\p{Nd}+")
 _NOT_TEXT = regex.compile(r"[^\p{L}\p{M}\p{N}]+")
 _CLUSTER_SCRIPTS = {
@@ -43,7 +45,12 @@ def normalize(text: str) -> str:
 
     Idempotent. Letters, marks, digits, punctuation and joiners are kept as they are.
     """
-    spaced: str = SPACES.sub(" ", unicodedata.normalize("NFC", text))
+    composed = unicodedata.normalize("NFC", text)
+    # Of what SPACES matches only the plain space is printable; most text needs no slow search.
+    if composed.isprintable():
+        spaced = _RUNS.sub(" ", composed) if "  " in composed else composed
+    else:
+        spaced = SPACES.sub(" ", composed)
     return spaced.strip(" ")
 
 

@@ -28,6 +28,9 @@ UNSPACED = "[" + "".join(rf"\p{{Script={code}}}" for code in _UNSPACED_CODES) + 
 
 # Possessive, so that a mark is never split from its letter to make up the number.
 _UNSEGMENTED = regex.compile(rf"(?:{UNSPACED}\p{{M}}*+){{{PIECE_CHARACTERS}}}+(?=\S)")
+_MAY_BE_UNSPACED = re.compile("[\u0e00-\u109f\u1780-\u19ff\u2e80-\U0010ffff]")
+"""Ranges that hold all of UNSPACED and little else: a cheap look before the dear one."""
+
 _DIGITS = re.compile(r"\d+")
 _REPEATED_MARK = re.compile(r"([^\w\s])\1+")
 _LEFT_OUT = regex.compile(
@@ -50,7 +53,7 @@ def prepare(line: str) -> str:
     text = normalize(text).lower().replace("ς", "σ")
     text = _DIGITS.sub("0", text)
     text = _REPEATED_MARK.sub(r"\1", text)
-    if not text.isascii():
+    if _MAY_BE_UNSPACED.search(text):
         text = _UNSEGMENTED.sub(r"\g<0> ", text)
     # `__label__x` would be read as a label and `</s>` as the end of the line.
     text = text.replace("__", "_ ").replace("</s>", " ")

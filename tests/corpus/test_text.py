@@ -1,10 +1,12 @@
 """One normalizer, one key, scripts of five families of writing."""
 
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.text import normalize, script_share, scripts_of, sentence_hash, sentence_key
+from corpus.text import SPACES, normalize, script_share, scripts_of, sentence_hash, sentence_key
 
 
 @given(st.text())
@@ -54,3 +56,16 @@ def test_share_of_a_script(text: str, script: str, share: float) -> None:
 
 def test_scripts_are_counted_by_character() -> None:
     assert scripts_of("aб1, ब") == {"Latn": 1, "Cyrl": 1, "Deva": 1}
+
+
+def test_quick_way_through_printable_text_misses_no_space() -> None:
+    for point in range(0x110000):
+        character = chr(point)
+        if character.isprintable() and character != " ":
+            assert not SPACES.match(character), hex(point)
+
+
+@given(st.text() | st.text(" \u00a0\u200b\tab\u200d", max_size=20))
+def test_normalized_text_has_single_plain_spaces(text: str) -> None:
+    expected = SPACES.sub(" ", unicodedata.normalize("NFC", text)).strip(" ")
+    assert normalize(text) == expected

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +21,14 @@ from lid.data import (
     strip_diacritics,
 )
 from lid.noise import generate_noise
-from lid.text import has_letters, has_script, prepare, without_diacritics
+from lid.text import (
+    _MAY_BE_UNSPACED,
+    UNSPACED,
+    has_letters,
+    has_script,
+    prepare,
+    without_diacritics,
+)
 
 
 @given(st.text())
@@ -41,6 +49,13 @@ def test_text_without_spaces_is_cut_into_pieces_of_four() -> None:
 def test_marks_stay_with_their_letters_when_text_is_cut() -> None:
     # ที่ is one letter with two marks; pieces count letters.
     assert prepare("ที่ที่ที่ที่ที่") == "ที่ที่ที่ที่ ที่"
+
+
+def test_every_character_of_a_script_without_spaces_is_looked_for() -> None:
+    assigned = "".join(map(chr, [*range(0xD800), *range(0xE000, 0x110000)]))
+    found = "".join(regex.findall(UNSPACED, assigned))
+    assert all(prepare(f"a{character * 5}") != f"a{character * 5}" for character in found[::97])
+    assert all(_MAY_BE_UNSPACED.match(character) for character in found)
 
 
 def test_spaced_scripts_are_not_cut() -> None:
