@@ -42,7 +42,8 @@ class FastTextEngine:
         """Wrap a model; `scripts` are those of its classes, None for a class of any script."""
         self._model = model
         self._scripts = scripts
-        self._profiles = profiles
+        # A plain view of the mapped file: indexing a memmap costs more than the lookup.
+        self._profiles = None if profiles is None else np.asarray(profiles)
         self._prepare = prepare
 
     def identify(self, lines: Sequence[str], top: int = 1) -> Answers:

@@ -82,7 +82,8 @@ def hash_lines(lines: Sequence[str], bits: int) -> tuple[Bits, Bits, Bits, Bits]
     with np.errstate(over="ignore"):
         grams = np.zeros(max(len(points) - GRAM + 1, 0), np.uint64)
         for offset in range(GRAM):
-            grams = grams * _MULTIPLY + points[offset : offset + len(grams)]
+            grams *= _MULTIPLY
+            grams += points[offset : offset + len(grams)]
         inside = line[: len(grams)] == line[GRAM - 1 :][: len(grams)]
         in_word = ~(is_edge | is_space)
         starts = np.flatnonzero(in_word & ~np.r_[False, in_word[:-1]])

@@ -68,6 +68,7 @@ struct Workspace {
   std::vector<uint8_t> bytes;
   std::vector<uint32_t> starts;
   std::vector<uint32_t> indices;
+  std::vector<uint32_t> padded;
   std::vector<float> logits;
 };
 
@@ -75,32 +76,39 @@ uint32_t flags_of(const Tables& t, uint32_t c) { return c < t.code_points ? t.fl
 
 // UTF-8 that Python has written, so it is valid; at most `most` code points.
 void decode(const uint8_t* p, const uint8_t* end, int64_t most, std::vector<uint32_t>& out) {
-  out.clear();
-  while (p < end && static_cast<int64_t>(out.size()) < most) {
+  out.resize(static_cast<size_t>(std::min<int64_t>(most, end - p)));
+  uint32_t* to = out.data();
+  uint32_t* const full = to + out.size();
+  while (p < end && to < full) {
     uint32_t c = *p++;
-    int more = c < 0x80 ? 0 : c < 0xE0 ? 1 : c < 0xF0 ? 2 : 3;
-    if (more) c &= 0x3Fu >> more;
-    for (; more && p < end; --more) c = c << 6 | (*p++ & 0x3Fu);
-    out.push_back(c);
+    if (c >= 0x80) {
+      int more = c < 0xE0 ? 1 : c < 0xF0 ? 2 : 3;
+      c &= 0x3Fu >> more;
+      for (; more && p < end; --more) c = c << 6 | (*p++ & 0x3Fu);
+    }
+    *to++ = c;
   }
+  out.resize(static_cast<size_t>(to - out.data()));
 }
 
-void encode(uint32_t c, std::vector<uint8_t>& out) {
+uint8_t* encode(uint32_t c, uint8_t* to) {
   if (c < 0x80) {
-    out.push_back(static_cast<uint8_t>(c));
-  } else if (c < 0x800) {
-    out.push_back(static_cast<uint8_t>(0xC0 | c >> 6));
-    out.push_back(static_cast<uint8_t>(0x80 | (c & 0x3F)));
-  } else if (c < 0x10000) {
-    out.push_back(static_cast<uint8_t>(0xE0 | c >> 12));
-    out.push_back(static_cast<uint8_t>(0x80 | (c >> 6 & 0x3F)));
-    out.push_back(static_cast<uint8_t>(0x80 | (c & 0x3F)));
-  } else {
-    out.push_back(static_cast<uint8_t>(0xF0 | c >> 18));
-    out.push_back(static_cast<uint8_t>(0x80 | (c >> 12 & 0x3F)));
-    out.push_back(static_cast<uint8_t>(0x80 | (c >> 6 & 0x3F)));
-    out.push_back(static_cast<uint8_t>(0x80 | (c & 0x3F)));
+    *to++ = static_cast<uint8_t>(c);
+    return to;
   }
+  if (c < 0x800) {
+    *to++ = static_cast<uint8_t>(0xC0 | c >> 6);
+  } else {
+    if (c < 0x10000) {
+      *to++ = static_cast<uint8_t>(0xE0 | c >> 12);
+    } else {
+      *to++ = static_cast<uint8_t>(0xF0 | c >> 18);
+      *to++ = static_cast<uint8_t>(0x80 | (c >> 12 & 0x3F));
+    }
+    *to++ = static_cast<uint8_t>(0x80 | (c >> 6 & 0x3F));
+  }
+  *to++ = static_cast<uint8_t>(0x80 | (c & 0x3F));
+  return to;
 }
 
 uint32_t combining_class(const Tables& t, uint32_t c) {
@@ -174,83 +182,97 @@ void compose(const Tables& t, std::vector<uint32_t>& points, std::vector<uint32_
 
 // What lid/text.py calls `prepare`, step for step.
 void prepare(const Tables& t, const uint8_t* from, const uint8_t* to, int64_t most, Text& text) {
-  std::vector<uint32_t>&points = text.points, &spare = text.spare;
+  std::vector<uint32_t>& points = text.points;
+  std::vector<uint32_t>& spare = text.spare;
   decode(from, to, most, points);
   if (!is_composed(t, points)) compose(t, points, spare);
-  spare.clear();
+  // No character becomes more than two here, and no piece is shorter than its space.
+  spare.resize(2 * points.size() + 1);
+  uint32_t* to_spare = spare.data();
   bool space = false;
   uint32_t last = 0;
   bool in_number = false;
   for (uint32_t c : points) {
-    uint32_t flags = flags_of(t, c);
+    const uint32_t flags = flags_of(t, c);
     if (flags & kSpace) {
       space = true;
       continue;
     }
-    if (space && !spare.empty()) {
-      spare.push_back(' ');
+    if (space && to_spare != spare.data()) {
+      *to_spare++ = ' ';
       last = ' ';
       in_number = false;
     }
     space = false;
     if (flags & kDigit) {
-      if (!in_number) spare.push_back('0');
+      if (!in_number) *to_spare++ = '0';
       in_number = true;
       last = '0';
       continue;
     }
     in_number = false;
     if (c == kDottedI) {
-      spare.push_back('i');
-      last = kDot;
-      spare.push_back(kDot);
+      *to_spare++ = 'i';
+      *to_spare++ = last = kDot;
       continue;
     }
     uint32_t low = c < t.code_points ? t.lower[c] : c;
     if (low == kFinalSigma) low = kSigma;
     if (low == last && !(flags_of(t, low) & kWord)) continue;
-    spare.push_back(low);
-    last = low;
+    *to_spare++ = last = low;
   }
-  points.clear();
-  text.scripts = 0;
-  text.has_letters = false;
-  auto push = [&](uint32_t c) {
-    if (c != ' ' || (!points.empty() && points.back() != ' ')) points.push_back(c);
+  const uint32_t* const end = to_spare;
+  points.resize(2 * static_cast<size_t>(end - spare.data()) + 1);
+  uint32_t* const begin = points.data();
+  uint32_t* out = begin;
+  uint64_t scripts = 0;
+  uint32_t seen = 0;
+  auto push_space = [&] {
+    if (out != begin && out[-1] != ' ') *out++ = ' ';
+  };
+  auto push = [&](uint32_t c, uint32_t flags) {
+    seen |= flags;
+    scripts |= 1ull << (flags >> kScriptShift & 0x3F);
+    *out++ = c;
   };
   int pieces = 0;
-  for (size_t i = 0; i < spare.size(); ++i) {
-    uint32_t c = spare[i], flags = flags_of(t, c);
+  for (const uint32_t* at = spare.data(); at < end; ++at) {
+    const uint32_t c = *at;
+    if (c == ' ') {
+      pieces = 0;
+      push_space();
+      continue;
+    }
+    const uint32_t flags = flags_of(t, c);
     if (flags & kUnspaced) {
       ++pieces;
-      push(c);
-      while (i + 1 < spare.size() && (flags_of(t, spare[i + 1]) & kMark)) push(spare[++i]);
+      push(c, flags);
+      while (at + 1 < end && (flags_of(t, at[1]) & kMark)) {
+        ++at;
+        push(*at, flags_of(t, *at));
+      }
       if (pieces == 4) {
-        if (i + 1 < spare.size()) push(' ');
+        if (at + 1 < end) push_space();
         pieces = 0;
       }
       continue;
     }
     pieces = 0;
-    if (c == '_' && i + 1 < spare.size() && spare[i + 1] == '_') {
-      push('_');
-      push(' ');
-      ++i;
-    } else if (c == '<' && i + 3 < spare.size() && spare[i + 1] == '/' && spare[i + 2] == 's' &&
-               spare[i + 3] == '>') {
-      push(' ');
-      i += 3;
+    if (c == '_' && at + 1 < end && at[1] == '_') {
+      push('_', flags);
+      push_space();
+      ++at;
+    } else if (c == '<' && end - at > 3 && at[1] == '/' && at[2] == 's' && at[3] == '>') {
+      push_space();
+      at += 3;
     } else {
-      push(c);
+      push(c, flags);
     }
   }
-  while (!points.empty() && points.back() == ' ') points.pop_back();
-  for (uint32_t c : points) {
-    uint32_t flags = flags_of(t, c);
-    text.has_letters |= (flags & kLetter) != 0;
-    uint32_t script = flags >> kScriptShift & 0x3F;
-    if (script) text.scripts |= 1ull << script;
-  }
+  while (out != begin && out[-1] == ' ') --out;
+  points.resize(static_cast<size_t>(out - begin));
+  text.has_letters = (seen & kLetter) != 0;
+  text.scripts = scripts & ~1ull;  // bit 0: of no script
 }
 
 // fastText's Dictionary::computeSubwords over each word in `<` and `>`: FNV-1a of the bytes, which
@@ -259,36 +281,42 @@ void hash_ngrams(const Model& m, Workspace& w) {
   const std::vector<uint32_t>& points = w.text.points;
   const uint64_t magic = ~0ull / static_cast<uint64_t>(m.buckets) + 1;  // Lemire's fast remainder
   const uint64_t buckets = static_cast<uint64_t>(m.buckets);
-  w.indices.clear();
+  // Every character, and two more for each word, may begin an n-gram of every length.
+  w.indices.resize((3 * points.size() + 2) * static_cast<size_t>(m.max_ngram));
+  w.bytes.resize(4 * points.size() + 2);
+  w.starts.resize(points.size() + 3);
+  uint32_t* out = w.indices.data();
+  uint8_t* const bytes = w.bytes.data();
+  uint32_t* const starts = w.starts.data();
   size_t i = 0;
   while (i < points.size()) {
-    w.bytes.clear();
-    w.starts.clear();
-    w.starts.push_back(0);
-    w.bytes.push_back('<');
+    uint8_t* byte = bytes;
+    int64_t characters = 0;
+    starts[characters++] = 0;
+    *byte++ = '<';
     for (; i < points.size() && points[i] != ' '; ++i) {
-      w.starts.push_back(static_cast<uint32_t>(w.bytes.size()));
-      encode(points[i], w.bytes);
+      starts[characters++] = static_cast<uint32_t>(byte - bytes);
+      byte = encode(points[i], byte);
     }
     ++i;
-    w.starts.push_back(static_cast<uint32_t>(w.bytes.size()));
-    w.bytes.push_back('>');
-    w.starts.push_back(static_cast<uint32_t>(w.bytes.size()));
-    const int64_t characters = static_cast<int64_t>(w.starts.size()) - 1;
+    starts[characters++] = static_cast<uint32_t>(byte - bytes);
+    *byte++ = '>';
+    starts[characters] = static_cast<uint32_t>(byte - bytes);
     for (int64_t first = 0; first < characters; ++first) {
       uint32_t hash = 2166136261u;
+      const uint8_t* at = bytes + starts[first];
       const int64_t longest = std::min(m.max_ngram, characters - first);
       for (int64_t n = 1; n <= longest; ++n) {
-        for (uint32_t b = w.starts[first + n - 1]; b < w.starts[first + n]; ++b)
-          hash = (hash ^ static_cast<uint32_t>(static_cast<int8_t>(w.bytes[b]))) * 16777619u;
+        for (const uint8_t* const end = bytes + starts[first + n]; at < end; ++at)
+          hash = (hash ^ static_cast<uint32_t>(static_cast<int8_t>(*at))) * 16777619u;
         if (n < m.min_ngram) continue;
         if (n == 1 && (first == 0 || first + n == characters)) continue;
-        uint64_t low = magic * hash;
-        w.indices.push_back(
-            static_cast<uint32_t>((static_cast<unsigned __int128>(low) * buckets) >> 64));
+        const uint64_t low = magic * hash;
+        *out++ = static_cast<uint32_t>((static_cast<unsigned __int128>(low) * buckets) >> 64);
       }
     }
   }
+  w.indices.resize(static_cast<size_t>(out - w.indices.data()));
 }
 
 constexpr int64_t kAhead = 24;  // rows asked for before they are needed: the table is in memory
@@ -339,30 +367,41 @@ uint64_t profile_bit(const Model& m, uint64_t hash) {
   return hash >> (64 - m.profile_bits);
 }
 
-// How many 5-grams and words of the text the profile of a class has: see lid/familiarity.py.
-void look_up(const Model& m, const std::vector<uint32_t>& points, int64_t best, int32_t* counts) {
+// How many 5-grams and words of the text the profile of a class has: see lid/familiarity.py. All
+// places are found and asked for before the first is read: profiles of many classes miss the cache.
+void look_up(const Model& m, int64_t best, int32_t* counts, Workspace& w) {
   const uint8_t* profile = m.profiles + (best << (m.profile_bits - 3));
-  auto knows = [&](uint64_t hash) {
-    uint64_t bit = profile_bit(m, hash);
-    return static_cast<int32_t>(profile[bit >> 3] >> (bit & 7) & 1);
-  };
+  const std::vector<uint32_t>& points = w.text.points;
   const int64_t size = static_cast<int64_t>(points.size());
-  // The text between separators, and a separator for each space.
-  auto at = [&](int64_t i) -> uint64_t {
-    return i < 0 || i >= size || points[i] == ' ' ? kSeparator : points[i];
+  w.padded.assign(static_cast<size_t>(size + 2), kSeparator);
+  for (int64_t i = 0; i < size; ++i)
+    if (points[i] != ' ') w.padded[i + 1] = points[i];
+  w.indices.resize(2 * static_cast<size_t>(size) + 2);
+  uint32_t* out = w.indices.data();
+  auto ask = [&](uint64_t hash) {
+    const uint64_t bit = profile_bit(m, hash);
+    __builtin_prefetch(profile + (bit >> 3));
+    *out++ = static_cast<uint32_t>(bit);
   };
-  for (int64_t i = -1; i + kProfileGram <= size + 1; ++i) {
+  const uint32_t* text = w.padded.data();
+  for (int64_t i = 0; i + kProfileGram <= size + 2; ++i) {
     uint64_t hash = 0;
-    for (int j = 0; j < kProfileGram; ++j) hash = hash * kMultiply + at(i + j);
-    counts[0] += knows(hash);
-    ++counts[1];
+    for (int j = 0; j < kProfileGram; ++j) hash = hash * kMultiply + text[i + j];
+    ask(hash);
   }
+  const uint32_t* const grams = out;
   for (int64_t i = 0; i < size; ++i) {
     uint64_t hash = kWordSeed, power = 1;
     for (; i < size && points[i] != ' '; ++i, power *= kMultiply) hash += points[i] * power;
-    counts[2] += knows(hash);
-    ++counts[3];
+    ask(hash);
   }
+  int32_t known[2] = {0, 0};
+  for (const uint32_t* bit = w.indices.data(); bit < out; ++bit)
+    known[bit >= grams] += profile[*bit >> 3] >> (*bit & 7) & 1;
+  counts[0] = known[0];
+  counts[1] = static_cast<int32_t>(grams - w.indices.data());
+  counts[2] = known[1];
+  counts[3] = static_cast<int32_t>(out - grams);
 }
 
 void identify_line(const Model& m, const uint8_t* from, const uint8_t* to, int64_t top,
@@ -402,7 +441,7 @@ void identify_line(const Model& m, const uint8_t* from, const uint8_t* to, int64
     scores[rank] = logits[best] / whole;
     logits[best] = -1;
   }
-  if (m.profiles && labels[0] >= 0) look_up(m, w.text.points, labels[0], counts);
+  if (m.profiles && labels[0] >= 0) look_up(m, labels[0], counts, w);
 }
 
 }  // namespace
@@ -430,11 +469,13 @@ int64_t tongues_prepare(const Tables* tables, const uint8_t* text, const int64_t
   int64_t at = 0;
   for (int64_t i = 0; i < lines; ++i) {
     prepare(*tables, text + offsets[i], text + offsets[i + 1], most, prepared);
-    bytes.clear();
-    for (uint32_t c : prepared.points) encode(c, bytes);
-    if (at + static_cast<int64_t>(bytes.size()) > room) return i;
-    std::copy(bytes.begin(), bytes.end(), out + at);
-    at += static_cast<int64_t>(bytes.size());
+    bytes.resize(4 * prepared.points.size());
+    uint8_t* end = bytes.data();
+    for (uint32_t c : prepared.points) end = encode(c, end);
+    const int64_t size = end - bytes.data();
+    if (at + size > room) return i;
+    std::copy(bytes.data(), end, out + at);
+    at += size;
     out_offsets[i + 1] = at;
   }
   return lines;
