@@ -133,7 +133,7 @@ def calibration(identifiers: Mapping[str, LanguageIdentifier], lines: Lines) -> 
     print("\n| expected calibration error on FLORES | |\n|---|---|")
     for name, identifier in identifiers.items():
         held = ask(identifier, lines)
-        print(f"| {name} | {measure_reliability(held, held.probabilities).ece:.4f} |", flush=True)
+        print(f"| {name} | {measure_reliability(held).ece:.4f} |", flush=True)
 
 
 def open_set(lid: Path, work: Path, counts: Mapping[str, int], flores: Lines, fold: int) -> None:

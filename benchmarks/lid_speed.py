@@ -51,10 +51,10 @@ def main() -> None:
         "loop over predict, dim 256": (len(few), lambda: loop(baseline, prepared)),
         "identify(lines), one process": (len(lines), lambda: identifier.identify(lines)),
         "tongues lid identify, one process": (
-            len(lines) * 16, lambda: stream(block * 16, arguments.model, 1)
+            len(lines) * 24, lambda: stream(block * 24, arguments.model, 1)
         ),
         "tongues lid identify, two processes": (
-            len(lines) * 16, lambda: stream(block * 16, arguments.model, 2)
+            len(lines) * 24, lambda: stream(block * 24, arguments.model, 2)
         ),
         "preparation alone": (len(lines), lambda: prepare_lines(lines)),
         "decoding and encoding alone": (

@@ -47,35 +47,48 @@ class Held:
 
 def ask(identifier: LanguageIdentifier, lines: Mapping[str, Sequence[str]]) -> Held:
     """Ask a model for the probabilities of labelled lines; empty classes are left out."""
-    numbers = {name: number for number, name in enumerate(identifier.classes)}
+    classes = list(dict.fromkeys(identifier.classes))
+    numbers = {name: number for number, name in enumerate(classes)}
+    # Several labels of an imported model may have one answer: their probabilities add up.
+    gather = np.zeros((len(identifier.classes), len(classes)), np.float32)
+    for row, name in enumerate(identifier.classes):
+        gather[row, numbers[name]] = 1
     parts, truth, weights = [], [], []
     for name, own in lines.items():
         if own and name in numbers:
-            parts.append(identifier.probabilities(own))
+            parts.append(identifier.probabilities(own) @ gather)
             truth += [numbers[name]] * len(own)
             weights += [1 / max(len(own), _FEW_LINES)] * len(own)
-    shape = (0, len(numbers))
     return Held(
-        np.concatenate(parts) if parts else np.zeros(shape, np.float32),
+        np.concatenate(parts) if parts else np.zeros((0, len(classes)), np.float32),
         np.array(truth, np.int64),
         np.array(weights) / max(sum(weights), _TINY),
-        identifier.classes,
+        classes,
     )
 
 
 def temper(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
     """Return probabilities whose logits are divided by a temperature, [N, C]."""
-    logits = np.log(np.maximum(probabilities, _TINY, dtype=np.float64)) / temperature
+    logits = _logits(probabilities) / temperature
     logits -= logits.max(axis=1, keepdims=True)
     whole = np.exp(logits)
     return np.asarray(whole / whole.sum(axis=1, keepdims=True))
+
+
+def _logits(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return logarithms; -inf for classes that were left out because of their script."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(probabilities.astype(np.float64)))
 
 
 def choose_temperature(held: Held) -> float:
     """Return the temperature with the least negative log-likelihood, in [0.2, 5]."""
     if not len(held.truth):
         return 1.0
-    logits = np.log(np.maximum(held.probabilities, _TINY, dtype=np.float64))
+    logits = _logits(held.probabilities)
+    logits[np.arange(len(logits)), held.truth] = np.maximum(
+        logits[np.arange(len(logits)), held.truth], math.log(_TINY)
+    )
 
     def loss(log_temperature: float) -> float:
         scaled = logits / math.exp(log_temperature)
@@ -115,12 +128,12 @@ class Reliability:
     """`confidence`, `accuracy` and `n` of each bin with lines."""
 
 
-def measure_reliability(held: Held, probabilities: NDArray[np.floating]) -> Reliability:
+def measure_reliability(held: Held) -> Reliability:
     """Compare the probability of the best class with how often it is right."""
     if not len(held.truth):
         return Reliability(float("nan"), [])
-    best = probabilities.argmax(axis=1)
-    confidence = probabilities[np.arange(len(best)), best]
+    best = held.probabilities.argmax(axis=1)
+    confidence = held.probabilities[np.arange(len(best)), best]
     right = best == held.truth
     number = np.minimum((confidence * BINS).astype(int), BINS - 1)
     bins: list[Mapping[str, float]] = []
@@ -137,9 +150,7 @@ def measure_reliability(held: Held, probabilities: NDArray[np.floating]) -> Reli
     return Reliability(error, bins)
 
 
-def choose_thresholds(
-    held: Held, probabilities: NDArray[np.floating], config: CalibrationConfig
-) -> dict[str, Threshold]:
+def choose_thresholds(held: Held, config: CalibrationConfig) -> dict[str, Threshold]:
     """Choose for each class the lowest score from which its answers reach the target precision.
 
     Precision counts every true class the same, however many lines it has here, and an answer from
@@ -147,8 +158,8 @@ def choose_thresholds(
     between min_threshold and max_threshold; a class that never reaches the target needs
     max_threshold, one that reaches it with all its answers, or has none, min_threshold.
     """
-    best = probabilities.argmax(axis=1) if len(held.truth) else held.truth
-    confidence = probabilities[np.arange(len(best)), best]
+    best = held.probabilities.argmax(axis=1) if len(held.truth) else held.truth
+    confidence = held.probabilities[np.arange(len(best)), best]
     names = {code: group for group in config.groups for code in group_codes(group)}
     group_of = np.array([names.get(name, name) for name in held.classes])
     thresholds = {}
@@ -174,12 +185,12 @@ def choose_thresholds(
     return thresholds
 
 
-def trace_thresholds(held: Held, probabilities: NDArray[np.floating]) -> list[dict[str, float]]:
+def trace_thresholds(held: Held) -> list[dict[str, float]]:
     """Return for thresholds from 0 to .99 what is kept and how precise that is."""
     if not len(held.truth):
         return []
-    best = probabilities.argmax(axis=1)
-    confidence = probabilities[np.arange(len(best)), best]
+    best = held.probabilities.argmax(axis=1)
+    confidence = held.probabilities[np.arange(len(best)), best]
     right = best == held.truth
     curve = []
     for threshold in (*np.arange(0, 1, 0.05).round(2).tolist(), 0.99):

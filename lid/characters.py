@@ -24,7 +24,7 @@ SCRIPT_SHIFT = 16
 _PLANES = [
     range(0x0, 0xD800),
     range(0xE000, 0x20000),
-    range(0x20000, 0x32400),
+    range(0x20000, 0x40000),
     range(0xE0000, 0xE0200),
 ]
 """Where characters are assigned (Unicode 17): the rest is private or empty."""
@@ -50,10 +50,10 @@ def script_numbers() -> dict[str, int]:
 def script_bits(script: str) -> int:
     """Return the bits of the scripts that a language's script code stands for.
 
-    A script nobody knows has bit 63, which no text has.
+    0 for a script that the package does not know: it cannot be looked for.
     """
     numbers = script_numbers()
-    return sum(1 << numbers.get(part, 63) for part in script_parts(script))
+    return sum(1 << numbers[part] for part in script_parts(script) if part in numbers)
 
 
 @functools.cache

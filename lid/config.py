@@ -163,11 +163,16 @@ class TrainConfig:
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise UserError(f"{name} is {value}; it is a share, between 0 and 1.")
-        for name in ("sampled_lines", "max_repeats", "dim", "min_ngram", "epochs", "profile_lines"):
+        for name in (
+            "sampled_lines", "max_repeats", "dim", "min_ngram", "epochs", "profile_lines",
+            "max_crop_words", "counted_characters", "buckets_per_class", "max_buckets",
+        ):  # fmt: skip
             value = getattr(self, name)
             if value < 1:
                 raise UserError(f"{name} is {value}; it must be at least 1.")
-        for name in ("length_exponent", "word_min_count"):
+        if self.learning_rate <= 0:
+            raise UserError(f"learning_rate is {self.learning_rate}; it must be above 0.")
+        for name in ("length_exponent", "word_min_count", "max_validation_lines"):
             value = getattr(self, name)
             if value < 0:
                 raise UserError(f"{name} is {value}; it must be 0 or more.")

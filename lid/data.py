@@ -21,11 +21,11 @@ from lid.text import prepare, without_diacritics
 SUFFIXES = (".txt", ".txt.gz", ".txt.zst")
 
 
-def labelled_files(directory: Path) -> dict[str, Path]:
+def labelled_files(directory: Path, least: int = 2) -> dict[str, Path]:
     """Return the file of each class in `DIR/<language>.txt[.gz|.zst]`, sorted by class.
 
     Raises:
-        UserError: If there are fewer than two, or a name is no language code.
+        UserError: If there are fewer than `least`, or a name is no language code.
     """
     if not directory.is_dir():
         raise UserError(f"{directory} is not a directory of <language>.txt[.gz|.zst] files.")
@@ -40,10 +40,10 @@ def labelled_files(directory: Path) -> dict[str, Path]:
         if name in files:
             raise UserError(f"{path} and {files[name].name} are both of `{name}`; keep one.")
         files[name] = path
-    if len(files) < 2:
+    if len(files) < least:
         raise UserError(
-            f"{directory} has {len(files)} labelled file(s); an identifier needs at least two"
-            " languages, each in <language>.txt, <language>.txt.gz or <language>.txt.zst."
+            f"{directory} has {len(files)} labelled file(s); at least {least} are needed,"
+            " each in <language>.txt, <language>.txt.gz or <language>.txt.zst."
         )
     return files
 

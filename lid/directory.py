@@ -87,7 +87,7 @@ def write_thresholds(path: Path, thresholds: Mapping[str, Threshold]) -> None:
 
 
 def read_thresholds(path: Path) -> dict[str, Threshold]:
-    """Read `thresholds.tsv`; people may edit it (and then run `tongues lid calibrate`).
+    """Read `thresholds.tsv`.
 
     Raises:
         DataError: If a line is not a class with its numbers.
@@ -116,6 +116,16 @@ def write_checksums(directory: Path, names: Sequence[str]) -> None:
             for name in names
         },
     )
+
+
+def refuse_other_model(output: Path, job: str) -> None:
+    """Refuse to write over a model that another command made.
+
+    Raises:
+        UserError: If `output` holds a model without a receipt of `job`.
+    """
+    if (output / CHECKSUMS_FILE).is_file() and not list(output.glob(f"receipts/{job}/*.json")):
+        raise UserError(f"{output} holds another model. Choose another output, or delete it.")
 
 
 def check_directory(path: Path, unread: Sequence[str] = ()) -> None:

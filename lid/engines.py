@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from corpus.text import script_parts
+from corpus.text import script_parts, scripts_by_code
 from lid.familiarity import count_familiar
 from lid.kernel import EMPTY, NO_LETTERS, Answers, Kernel
 from lid.text import has_letters, has_script
@@ -115,6 +115,6 @@ def compiled_engine(
 
 
 def known_script(language: str) -> str | None:
-    """Return the script of a class that is a language; None for `und` and `zxx`."""
+    """Return the script of a class; None for `und`, `zxx` and scripts that cannot be looked for."""
     script = language.partition("_")[2]
-    return script if script and script_parts(script) else None
+    return script if script_parts(script) & scripts_by_code().keys() else None

@@ -87,11 +87,15 @@ def _read(path: Path, file: BinaryIO, size: int) -> FastTextFile:
     labels = _read_labels(path, file, entries)
     if len(labels) != label_count:
         raise DataError(f"{path} is damaged: {label_count} labels announced, {len(labels)} found.")
-    file.seek(max(pruned, 0) * 8, 1)
+    _skip(path, file, size, max(pruned, 0) * 8)
     is_quantized = bool(_unpack(file, "<?")[0])
     input_rows, input_at = _skip_matrix(path, file, size, dim, is_quantized)
     output_quantized = bool(_unpack(file, "<?")[0])
     output_rows, output_at = _skip_matrix(path, file, size, dim, is_quantized and output_quantized)
+    if input_rows < words + (buckets if pruned < 0 else pruned):
+        raise DataError(
+            f"{path} is damaged: {input_rows:,} vectors, {words:,} words and {buckets:,} buckets."
+        )
     if output_rows != label_count:
         raise DataError(f"{path} is damaged: {output_rows} label vectors for {label_count} labels.")
     if file.tell() != size:
@@ -133,26 +137,44 @@ def _skip_matrix(
     path: Path, file: BinaryIO, size: int, dim: int, is_quantized: bool
 ) -> tuple[int, int]:
     """Pass a matrix; return its rows and where its values begin."""
+    codes = parts = 0
     if is_quantized:
         has_norms, rows, columns, codes = _unpack(file, "<?qqi")
-        start = file.tell()
-        file.seek(codes, 1)
-        _skip_quantizer(file)
-        if has_norms:
-            file.seek(rows, 1)
-            _skip_quantizer(file)
     else:
+        has_norms = False
         rows, columns = _unpack(file, "<qq")
-        start = file.tell()
-        file.seek(rows * columns * 4, 1)
-    if columns != dim or rows < 0 or file.tell() > size:
+    if columns != dim or not 0 < rows <= size:
         raise DataError(
             f"{path} is cut off or damaged: a matrix of {rows:,} by {columns:,} does not fit into"
             f" its {size:,} bytes. Copy or download it again."
         )
+    start = file.tell()
+    if is_quantized:
+        _skip(path, file, size, codes)
+        parts = _skip_quantizer(path, file, size, dim)
+        if codes != rows * parts:
+            raise DataError(f"{path} is damaged: {codes:,} codes for {rows:,} rows.")
+        if has_norms:
+            _skip(path, file, size, rows)
+            _skip_quantizer(path, file, size, 1)
+    else:
+        _skip(path, file, size, rows * columns * 4)
     return rows, start
 
 
-def _skip_quantizer(file: BinaryIO) -> None:
-    dim, _, _, _ = _unpack(file, "<4i")
-    file.seek(dim * 256 * 4, 1)
+def _skip_quantizer(path: Path, file: BinaryIO, size: int, dim: int) -> int:
+    """Pass a product quantizer; return into how many parts it cuts a row."""
+    own_dim, parts, _, _ = _unpack(file, "<4i")
+    if own_dim != dim:
+        raise DataError(f"{path} is damaged: a quantizer of {own_dim:,} for {dim:,} dimensions.")
+    _skip(path, file, size, dim * 256 * 4)
+    return parts
+
+
+def _skip(path: Path, file: BinaryIO, size: int, length: int) -> None:
+    if not 0 <= length <= size - file.tell():
+        raise DataError(
+            f"{path} is cut off or damaged: a part of {length:,} bytes does not fit into its"
+            f" {size:,}. Copy or download it again."
+        )
+    file.seek(length, 1)

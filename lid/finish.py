@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,11 @@ from lid.calibrate import (
     count_confusions,
     measure_reliability,
     recall_by_class,
-    temper,
     trace_thresholds,
 )
 from lid.config import CalibrationConfig, TrainConfig, group_codes
 from lid.directory import (
+    CHECKSUMS_FILE,
     FAMILIARITY_FILE,
     KIND_FILE,
     LANGUAGES_FILE,
@@ -55,6 +55,10 @@ from lid.weights import (
 )
 
 REPORT_FILE = "report.html"
+MODEL_FILES = (
+    MODEL_FILE, QUANTIZED_FILE, *WEIGHT_FILES, PROFILES_FILE, THRESHOLDS_FILE, LANGUAGES_FILE,
+    FAMILIARITY_FILE, KIND_FILE,
+)  # fmt: skip
 _QUANTIZED_SAMPLE = 60
 """Held-out lines a class on which the quantized model is compared."""
 
@@ -84,9 +88,9 @@ def model_classes(directory: Path) -> list[str]:
     return [label.removeprefix(LABEL_PREFIX) for label in labels]
 
 
-def place_model(model_file: Path, output: Path, factor: float, temperature: float) -> None:
-    """Put a model file, its class vectors times `factor`, and its int8 form into a directory."""
-    scale_output(model_file, output / MODEL_FILE, factor)
+def place_model(model_file: Path, output: Path, temperature: float) -> None:
+    """Put a model file with a temperature, and its int8 form, into a directory."""
+    scale_output(model_file, output / MODEL_FILE, 1 / temperature)
     if can_compile(read_fasttext_file(output / MODEL_FILE)):
         write_weights(output / MODEL_FILE, output)
     write_kind(output, Kind(temperature=temperature))
@@ -95,52 +99,58 @@ def place_model(model_file: Path, output: Path, factor: float, temperature: floa
 def open_unchecked(directory: Path) -> LanguageIdentifier:
     """Open a directory that is being written, without thresholds and checksums."""
     write_thresholds(directory / THRESHOLDS_FILE, {})
-    write_checksums(directory, [])
-    identifier = LanguageIdentifier.load(directory)
-    (directory / "checksums.json").unlink()
-    return identifier
+    return LanguageIdentifier.load(directory, is_sealed=False)
 
 
 def calibrate_directory(
-    directory: Path, held_out: Mapping[str, Sequence[str]], config: CalibrationConfig
-) -> tuple[Held, dict[str, Any], float]:
+    directory: Path,
+    held_out: Mapping[str, Sequence[str]],
+    config: CalibrationConfig,
+    place: Callable[[float], None],
+) -> tuple[Held, dict[str, Any]]:
     """Choose temperature and thresholds on held-out lines and write them into a directory.
 
+    Args:
+        directory: Holds the model with its present temperature.
+        held_out: Lines by class that the model has not learned from.
+        config: What thresholds shall reach.
+        place: Called with the temperature; puts the model so tempered into the directory.
+
     Returns:
-        The held-out lines' probabilities before, the `calibration` and `threshold_curve` of the
-        report, and the temperature.
+        The held-out lines' probabilities afterwards, and the `calibration` and `threshold_curve`
+        of the report.
     """
     held = ask(open_unchecked(directory), held_out)
     temperature = choose_temperature(held) if can_temper(directory / MODEL_FILE) else 1.0
-    tempered = temper(held.probabilities, temperature)
-    before = measure_reliability(held, held.probabilities)
-    after = measure_reliability(held, tempered)
-    write_thresholds(directory / THRESHOLDS_FILE, choose_thresholds(held, tempered, config))
+    before = measure_reliability(held)
+    place(temperature)
+    held = ask(open_unchecked(directory), held_out)
+    after = measure_reliability(held)
+    write_thresholds(directory / THRESHOLDS_FILE, choose_thresholds(held, config))
     report = {
         "calibration": {
             "temperature": temperature,
             "before": _reliability(before),
             "after": _reliability(after),
         },
-        "threshold_curve": trace_thresholds(held, tempered),
+        "threshold_curve": trace_thresholds(held),
     }
-    return held, report, temperature
+    return held, report
 
 
 def _reliability(one: Reliability) -> dict[str, Any]:
     return {"ece": one.ece, "bins": list(one.bins)}
 
 
+def clear(directory: Path) -> None:
+    """Remove the files of a model, the checksums first: what is then written is all there is."""
+    for name in (CHECKSUMS_FILE, *MODEL_FILES):
+        (directory / name).unlink(missing_ok=True)
+
+
 def seal(directory: Path) -> tuple[Path, ...]:
     """Write the checksums, last of all; return the files of the model."""
-    names = [
-        name
-        for name in (
-            MODEL_FILE, QUANTIZED_FILE, *WEIGHT_FILES, PROFILES_FILE, THRESHOLDS_FILE,
-            LANGUAGES_FILE, FAMILIARITY_FILE, KIND_FILE,
-        )
-        if (directory / name).is_file()
-    ]  # fmt: skip
+    names = [name for name in MODEL_FILES if (directory / name).is_file()]
     write_checksums(directory, names)
     return tuple(directory / name for name in [*names, "checksums.json"])
 

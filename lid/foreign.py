@@ -23,7 +23,7 @@ from lid.directory import (
     write_thresholds,
 )
 from lid.fasttext_file import read_fasttext_file
-from lid.finish import seal
+from lid.finish import clear, seal
 from lid.labels import map_labels
 
 logger = logging.getLogger(__name__)
@@ -79,6 +79,7 @@ def import_model(model_file: Path, output: Path, sha256: str = "") -> Imported:
         logger.info("%s is no published model known here (SHA-256 %s)", model_file, digest)
     languages = sorted({answer for answer in answers.values() if is_language(answer)})
     make_directory(output)
+    clear(output)
     with atomic_path(output / MODEL_FILE) as temporary:
         shutil.copyfile(model_file, temporary)
     write_kind(output, Kind(False, answers, 1.0, f"{name}, SHA-256 {digest}"))

@@ -78,18 +78,23 @@ class LanguageIdentifier:
         self._least_familiarity = np.array([one.familiarity for one in wanted])
 
     @classmethod
-    def load(cls, path: Path) -> LanguageIdentifier:
+    def load(cls, path: Path, is_sealed: bool = True) -> LanguageIdentifier:
         """Load a model directory written by `tongues lid train` or `tongues lid import`.
 
         The compiled pass maps its arrays into memory, so that processes on one machine share
         them; without it fastText reads the whole model into each.
+
+        Args:
+            path: The model directory.
+            is_sealed: Whether it must be whole; only what writes one opens it before that.
 
         Raises:
             UserError: If `path` is not such a directory.
             DataError: If a file in it is damaged.
         """
         compiled = is_compiled() and all((path / name).is_file() for name in WEIGHT_FILES)
-        check_directory(path, unread=(MODEL_FILE,) if compiled else WEIGHT_FILES)
+        if is_sealed:
+            check_directory(path, unread=(MODEL_FILE,) if compiled else WEIGHT_FILES)
         kind = read_kind(path)
         labels = read_fasttext_file(path / MODEL_FILE).labels
         classes = [kind.answers.get(label, label.removeprefix(LABEL_PREFIX)) for label in labels]
@@ -147,7 +152,7 @@ class LanguageIdentifier:
         Familiarity is looked up for the best class only; the others' is that of the best.
         """
         answers: list[list[Ranked]] = []
-        for batch in self._batches(lines, min(top, len(self._classes))):
+        for batch in self._batches(lines, min(max(top, 1), len(self._classes))):
             for labels, scores, familiar, state in zip(
                 batch.labels.tolist(),
                 batch.scores.tolist(),

@@ -21,8 +21,9 @@ from corpus.protocols import Prediction
 from lid.identifier import BATCH_LINES, LanguageIdentifier
 from lid.text import MAX_CHARACTERS
 
-BLOCK_BYTES = 1 << 18
-"""Bytes read at a time: what is there is answered, nothing waits for a full block."""
+BLOCK_BYTES = 1 << 20
+"""Bytes read at a time. One process answers what is there and waits for no full block; with
+several, answers come out a few blocks later, or when the input ends."""
 
 _LONGEST_LINE = 1 << 20
 _KEPT_OF_LINE = 4 * MAX_CHARACTERS

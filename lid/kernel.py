@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from corpus.errors import DataError
 from corpus.native import load_library
 from lid.characters import character_tables
 from lid.text import MAX_CHARACTERS
@@ -117,6 +118,7 @@ class Kernel:
         """Point at the arrays of `weights`, which are kept alive."""
         self._library = _library()
         assert self._library is not None
+        _check(weights)
         self._weights = weights
         tables, _ = _tables()
         buckets, dim = weights.rows.shape
@@ -157,6 +159,30 @@ class Kernel:
         return answers
 
 
+def _check(weights: Weights) -> None:
+    """Refuse arrays that do not fit each other: the compiled pass would read beyond them."""
+    buckets, dim = weights.rows.shape
+    classes = len(weights.scripts)
+    wanted: list[tuple[str, NDArray[Any] | None, type[Any], tuple[int, ...]]] = [
+        ("rows", weights.rows, np.int8, (buckets, dim)),
+        ("row_scale", weights.row_scale, np.float32, (buckets,)),
+        ("output", weights.output, np.float32, (classes, dim)),
+        ("scripts", weights.scripts, np.uint64, (classes,)),
+    ]
+    if weights.profiles is not None:
+        size = weights.profiles.shape[1]
+        wanted.append(("profiles", weights.profiles, np.uint8, (classes, size)))
+        if size < 1 or size & (size - 1):
+            raise DataError(f"profiles of {size} bytes a class: not a power of two.")
+    for name, array, kind, shape in wanted:
+        assert array is not None
+        if array.shape != shape or array.dtype != kind or not array.flags.c_contiguous:
+            raise DataError(
+                f"the model's {name} are {array.dtype} {list(array.shape)}, not"
+                f" {np.dtype(kind)} {list(shape)}: its files do not belong together. Train it anew."
+            )
+
+
 def prepare_lines(lines: Sequence[str]) -> list[str]:
     """Prepare lines as `lid.text.prepare` does, compiled.
 
@@ -183,8 +209,8 @@ def prepare_lines(lines: Sequence[str]) -> list[str]:
         _pointer(out_offsets),
     )
     assert done == len(lines)
-    data = out.raw
     bounds = out_offsets.tolist()
+    data = ctypes.string_at(out, bounds[-1])
     return [data[start:stop].decode("utf-8") for start, stop in itertools.pairwise(bounds)]
 
 

@@ -6,13 +6,14 @@ import functools
 import logging
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from corpus.errors import UserError
-from corpus.files import atomic_path, make_directory
+from corpus.files import atomic_path, make_directory, read_lines
 from corpus.jobs import Outcome, Summary, Task, run_job
 from lid.config import CalibrationConfig
-from lid.data import labelled_files, prepare_all
+from lid.data import labelled_files
 from lid.directory import (
     CHECKSUMS_FILE,
     MODEL_FILE,
@@ -20,15 +21,17 @@ from lid.directory import (
     Kind,
     check_directory,
     read_kind,
+    refuse_other_model,
     write_kind,
 )
 from lid.fasttext_file import read_fasttext_file
-from lid.finish import calibrate_directory, seal
+from lid.finish import MODEL_FILES, calibrate_directory, clear, seal
+from lid.identifier import LanguageIdentifier
 from lid.weights import OUTPUT_FILE, save_array, scale_output
 
 logger = logging.getLogger(__name__)
 
-_MADE_ANEW = (CHECKSUMS_FILE, MODEL_FILE, OUTPUT_FILE, QUANTIZED_FILE, "config.yaml", "report.html")
+_MADE_ANEW = (MODEL_FILE, OUTPUT_FILE, QUANTIZED_FILE)
 
 
 def recalibrate(model: Path, data: Path, output: Path, config: CalibrationConfig) -> Summary:
@@ -43,7 +46,8 @@ def recalibrate(model: Path, data: Path, output: Path, config: CalibrationConfig
     if output.resolve() == model.resolve():
         raise UserError("the output is the model itself; give another directory.")
     check_directory(model)
-    files = labelled_files(data)
+    refuse_other_model(output, "calibrate")
+    files = labelled_files(data, least=1)
     sources = (model / CHECKSUMS_FILE, *files.values())
     task = Task(name="model", inputs=sources, arguments={"classes": sorted(files)})
     work = functools.partial(_calibrate, model=model, files=files, output=output, config=config)
@@ -53,27 +57,30 @@ def recalibrate(model: Path, data: Path, output: Path, config: CalibrationConfig
 def _calibrate(
     task: Task, *, model: Path, files: Mapping[str, Path], output: Path, config: CalibrationConfig
 ) -> Outcome:
-    from corpus.files import read_lines
-
     kind = read_kind(model)
     make_directory(output)
-    for path in sorted(model.iterdir()):
-        if path.is_file() and path.name not in _MADE_ANEW:
-            with atomic_path(output / path.name) as temporary:
-                shutil.copyfile(path, temporary)
-    _place(model, output, 1.0)
-    lines = {name: [t for t in prepare_all(read_lines(path)) if t] for name, path in files.items()}
-    held, report, temperature = calibrate_directory(output, lines, config)
-    if not len(held.truth):
-        raise UserError(f"none of {', '.join(sorted(files)[:5])}, … is a language of {model}.")
-    _place(model, output, 1 / temperature)
-    write_kind(
-        output, Kind(kind.is_prepared, kind.answers, kind.temperature * temperature, kind.source)
+    clear(output)
+    for name in MODEL_FILES:
+        if (model / name).is_file() and name not in _MADE_ANEW:
+            with atomic_path(output / name) as temporary:
+                shutil.copyfile(model / name, temporary)
+    _place(model, output, kind, 1.0)
+    # As they are: the identifier prepares them as it will in use.
+    lines = {name: [t for t in read_lines(path) if t.strip()] for name, path in files.items()}
+    known = set(LanguageIdentifier.load(output, is_sealed=False).classes)
+    strange = sorted(set(lines) - known)
+    if len(strange) == len(lines):
+        raise UserError(f"none of {', '.join(strange[:5])}, … is a language of {model}.")
+    if strange:
+        logger.warning("not known to %s and left out: %s", model, " ".join(strange))
+    lines = {name: own for name, own in lines.items() if name in known}
+    _, report = calibrate_directory(
+        output, lines, config, functools.partial(_place, model, output, kind)
     )
     calibration = report["calibration"]
     logger.info(
         "temperature %.3f, expected calibration error %.4f before and %.4f after",
-        temperature,
+        calibration["temperature"],
         calibration["before"]["ece"],
         calibration["after"]["ece"],
     )
@@ -83,7 +90,8 @@ def _calibrate(
     )
 
 
-def _place(model: Path, output: Path, factor: float) -> None:
-    scale_output(model / MODEL_FILE, output / MODEL_FILE, factor)
+def _place(model: Path, output: Path, kind: Kind, temperature: float) -> None:
+    scale_output(model / MODEL_FILE, output / MODEL_FILE, 1 / temperature)
+    write_kind(output, replace(kind, temperature=kind.temperature * temperature))
     if (model / OUTPUT_FILE).is_file():
         save_array(output / OUTPUT_FILE, read_fasttext_file(output / MODEL_FILE).output_matrix())

@@ -27,15 +27,16 @@ from lid.data import (
     strip_diacritics,
 )
 from lid.directory import (
-    CHECKSUMS_FILE,
     LANGUAGES_FILE,
     MODEL_FILE,
     THRESHOLDS_FILE,
     read_thresholds,
+    refuse_other_model,
 )
 from lid.finish import (
     REPORT_FILE,
     calibrate_directory,
+    clear,
     language_rows,
     place_model,
     quantize,
@@ -58,6 +59,7 @@ def train(data: Path, output: Path, config: TrainConfig) -> Summary:
         UserError: If `data` holds no labelled text, or `output` another model.
         JobError: If fastText failed.
     """
+    refuse_other_model(output, "train")
     files = labelled_files(data)
     task = Task(name="model", inputs=tuple(files.values()), arguments={"classes": sorted(files)})
     work = functools.partial(train_model, files=files, output=output, config=config)
@@ -87,7 +89,7 @@ def train_model(
         f"{sum(map(len, validation.values())):,}",
     )
     workspace = _make_workspace(output)
-    (output / CHECKSUMS_FILE).unlink(missing_ok=True)
+    clear(output)
     _write_training_file(workspace / "train.txt", training, sizes, config)
     fit_in_subprocess(workspace, len(training), config)
     counts = {**text.counts, "drawn": sum(sizes.values())}
@@ -107,10 +109,11 @@ def _finish(
 ) -> None:
     """Turn the trained model file into a model directory."""
     trained = workspace / MODEL_FILE
-    place_model(trained, output, 1.0, 1.0)
+    place_model(trained, output, 1.0)
     write_profiles(training, output, config)
-    held, parts, temperature = calibrate_directory(output, validation, config.calibration)
-    place_model(trained, output, 1 / temperature, temperature)
+    held, parts = calibrate_directory(
+        output, validation, config.calibration, functools.partial(place_model, trained, output)
+    )
     _log_confusions(count_confusions(held))
     rows = language_rows(
         held, training, sizes, validation, read_thresholds(output / THRESHOLDS_FILE)

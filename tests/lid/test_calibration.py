@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,8 +50,10 @@ def test_temperature_undoes_overconfidence() -> None:
     held = make_held(3 * logits, truth)
     temperature = choose_temperature(held)
     assert temperature == pytest.approx(3.0, rel=0.1)
-    before = measure_reliability(held, held.probabilities).ece
-    after = measure_reliability(held, temper(held.probabilities, temperature)).ece
+    before = measure_reliability(held).ece
+    after = measure_reliability(
+        replace(held, probabilities=temper(held.probabilities, temperature).astype(np.float32))
+    ).ece
     assert before > 0.1
     assert after < 0.03
 
@@ -58,7 +61,7 @@ def test_temperature_undoes_overconfidence() -> None:
 def test_calibration_error_matches_a_hand_calculation() -> None:
     # Two bins: four answers with .9 of which three are right, one with .6 that is wrong.
     held = make_held(np.log(np.array([[0.9, 0.1]] * 4 + [[0.6, 0.4]])), [0, 0, 0, 1, 1])
-    reliability = measure_reliability(held, held.probabilities)
+    reliability = measure_reliability(held)
     assert reliability.ece == pytest.approx(0.8 * 0.15 + 0.2 * 0.6, abs=1e-6)
     assert [one["n"] for one in reliability.bins] == [1, 4]
 
@@ -69,7 +72,7 @@ def test_threshold_is_the_lowest_that_keeps_the_target_precision() -> None:
     held = make_held(np.log(np.array([[s, 1 - s] for s in scores])), [0, 0, 1, 0, 1])
     for target, expected in ((0.9, 0.9), (0.75, 0.7), (0.5, 0.1)):
         config = CalibrationConfig(target_precision=target, min_threshold=0.1, max_threshold=0.99)
-        thresholds = choose_thresholds(held, held.probabilities, config)
+        thresholds = choose_thresholds(held, config)
         assert thresholds["eng_Latn"].score == pytest.approx(expected, abs=1e-6)
     assert thresholds["fra_Latn"].score == 0.1
     assert thresholds["eng_Latn"].familiarity == CalibrationConfig().min_familiarity
@@ -78,21 +81,21 @@ def test_threshold_is_the_lowest_that_keeps_the_target_precision() -> None:
 def test_sister_counts_as_right_where_thresholds_are_chosen() -> None:
     held = make_held(np.log(np.array([[0.9, 0.1], [0.8, 0.2]])), [1, 1])
     config = CalibrationConfig(groups=("eng_Latn,fra_Latn",))
-    assert choose_thresholds(held, held.probabilities, config)["eng_Latn"].score == 0.3
+    assert choose_thresholds(held, config)["eng_Latn"].score == 0.3
     with pytest.raises(UserError, match="stands twice"):
         CalibrationConfig(groups=("eng_Latn,fra_Latn", "fra_Latn,deu_Latn"))
 
 
 def test_class_that_never_reaches_the_target_needs_the_highest_threshold() -> None:
     held = make_held(np.log(np.array([[0.9, 0.1], [0.8, 0.2]])), [1, 1])
-    thresholds = choose_thresholds(held, held.probabilities, CalibrationConfig())
+    thresholds = choose_thresholds(held, CalibrationConfig())
     assert thresholds["eng_Latn"].score == CalibrationConfig().max_threshold
 
 
 def test_threshold_curve_keeps_less_and_starts_with_everything() -> None:
     logits = np.random.default_rng(1).normal(size=(200, 3))
     held = make_held(logits, [0] * 200)
-    curve = trace_thresholds(held, held.probabilities)
+    curve = trace_thresholds(held)
     kept = [point["kept"] for point in curve]
     assert kept[0] == pytest.approx(1.0)
     assert kept == sorted(kept, reverse=True)

@@ -111,7 +111,7 @@ def test_language_left_without_lines_is_named(tmp_path: Path) -> None:
 
 def test_unknown_code_and_lonely_file_are_refused(tmp_path: Path) -> None:
     write_lines(tmp_path / "eng_Latn.txt", ["water"])
-    with pytest.raises(UserError, match="at least two"):
+    with pytest.raises(UserError, match="at least 2 are needed"):
         labelled_files(tmp_path)
     write_lines(tmp_path / "english.txt", ["water"])
     with pytest.raises(UserError, match="english"):

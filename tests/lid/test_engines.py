@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import unicodedata
@@ -14,17 +15,22 @@ from hypothesis import strategies as st
 
 import lid.identifier as identifier_module
 from corpus.errors import DataError, UserError
+from corpus.files import write_lines
 from corpus.native import load_library
+from lid.config import CalibrationConfig
 from lid.directory import CHECKSUMS_FILE
 from lid.familiarity import build_profile, count_familiar, familiarity, hash_lines
 from lid.fasttext_file import read_fasttext_file
+from lid.finish import seal
 from lid.foreign import import_model
 from lid.identifier import LanguageIdentifier
 from lid.kernel import is_compiled, prepare_lines
 from lid.model import FastTextModel
+from lid.recalibrate import recalibrate
 from lid.text import prepare
+from lid.train import train
 from lid.weights import can_compile
-from tests.lid.conftest import UNKNOWN, WORDS, make_sentences
+from tests.lid.conftest import QUICK, UNKNOWN, WORDS, make_sentences
 
 needs_compiler = pytest.mark.skipif(not is_compiled(), reason="the compiled pass was not built")
 
@@ -54,7 +60,7 @@ def test_compiled_preparation_is_the_same_as_in_python(lines: list[str]) -> None
 
 @needs_compiler
 def test_compiled_preparation_knows_every_character() -> None:
-    assigned = [chr(c) for c in range(0x32400) if unicodedata.category(chr(c)) not in ("Cn", "Cs")]
+    assigned = [chr(c) for c in range(0x34000) if unicodedata.category(chr(c)) not in ("Cn", "Cs")]
     for form in ("NFC", "NFD"):
         lines = [f"a{unicodedata.normalize(form, c)}{c}b" for c in assigned]
         assert prepare_lines(lines) == [prepare(line) for line in lines]
@@ -229,3 +235,69 @@ def test_import_refuses_another_checksum_a_broken_file_and_a_full_directory(
     with pytest.raises(UserError, match="not a file"):
         import_model(tmp_path / "nothing.bin", tmp_path / "a")
     assert not (tmp_path / "a" / CHECKSUMS_FILE).exists()
+
+
+def test_file_whose_numbers_do_not_fit_is_an_error(model: Path, tmp_path: Path) -> None:
+    head = 8  # magic and version; then 12 integers, of which the ninth is the number of buckets
+    whole = (model / "model.bin").read_bytes()
+    rows_at = read_fasttext_file(model / "model.bin").input_at - 16
+    broken = tmp_path / "model.bin"
+    for at, layout, value in (
+        (head + 4 * 8, "<i", 200_000_000),
+        (rows_at, "<q", 2**62),
+        (rows_at, "<q", -5),
+        (rows_at + 8, "<q", 2**40),
+        (head + 12 * 4 + 8 + 8 + 4 + 8, "<q", 2**60),
+    ):
+        data = bytearray(whole)
+        struct.pack_into(layout, data, at, value)
+        broken.write_bytes(data)
+        with pytest.raises(DataError, match="damaged"):
+            read_fasttext_file(broken)
+
+
+def test_import_leaves_nothing_of_a_model_that_was_there_half(model: Path, tmp_path: Path) -> None:
+    half = tmp_path / "half"
+    shutil.copytree(model, half)
+    (half / CHECKSUMS_FILE).unlink()
+    file = relabel(model, tmp_path / "lid.bin", {"eng_Latn": "en"})
+    import_model(file, half)
+    assert not (half / "rows.npy").exists()
+    assert LanguageIdentifier.load(half).identify(make_sentences("eng_Latn", 1))
+
+
+@needs_compiler
+def test_arrays_of_another_model_are_refused(model: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(model, copy)
+    for name in ("output.npy", "row_scales.npy", "profiles.npy"):
+        whole = np.load(copy / name)
+        np.save(copy / name, whole[:-1])
+        seal(copy)
+        with pytest.raises(DataError, match="do not belong together"):
+            LanguageIdentifier.load(copy)
+        np.save(copy / name, whole)
+
+
+def test_model_of_another_command_is_not_written_over(model: Path, tmp_path: Path) -> None:
+    import_model(model / "model.bin", tmp_path / "imported")
+    with pytest.raises(UserError, match="holds another model"):
+        train(tmp_path, tmp_path / "imported", QUICK)
+    with pytest.raises(UserError, match="holds another model"):
+        recalibrate(model, tmp_path, tmp_path / "imported", CalibrationConfig())
+
+
+def test_language_in_a_script_nobody_knows_is_identified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ["".join(chr(0x13A0 + (i * k) % 80) + " " * (k % 4 == 0) for k in range(1, 30))
+             for i in range(1, 120)]  # fmt: skip
+    write_lines(tmp_path / "data" / "qaa_Cher.txt", lines)
+    write_lines(tmp_path / "data" / "qab_Abcd.txt", make_sentences("eng_Latn", 120))
+    train(tmp_path / "data", tmp_path / "model", QUICK)
+    compiled = LanguageIdentifier.load(tmp_path / "model")
+    monkeypatch.setattr(identifier_module, "is_compiled", lambda: False)
+    plain = LanguageIdentifier.load(tmp_path / "model")
+    for one in (compiled, plain):
+        found = one.rank([lines[5], make_sentences("eng_Latn", 1)[0]])
+        assert [best.language for best in found] == ["qaa_Cher", "qab_Abcd"]

@@ -224,6 +224,16 @@ def test_thresholds_lie_between_the_limits(model: Path) -> None:
     assert thresholds["eng_Latn"].familiarity == -1.75
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("max_crop_words", 0), ("buckets_per_class", 0), ("learning_rate", -1.0),
+     ("counted_characters", 0), ("max_validation_lines", -1), ("crop_share", 1.5)],
+)  # fmt: skip
+def test_value_that_would_train_garbage_is_refused(name: str, value: float) -> None:
+    with pytest.raises(UserError, match=name):
+        TrainConfig(**{name: value})  # type: ignore[arg-type]
+
+
 def test_unsafe_thread_number_is_refused_with_its_reason() -> None:
     with pytest.raises(UserError, match="uninitialized"):
         TrainConfig(threads=4, reproducible=False)
