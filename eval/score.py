@@ -152,7 +152,7 @@ def _check_files(
             for what in ("empty", "equal_to_source"):
                 if odd[what]:
                     words = what.replace("_", " ").replace("source", "the source")
-                    warnings.append(f"{path}: {odd[what]} of {odd['lines']} lines are {words}")
+                    warnings.append(f"{system}/{path.name}: {odd[what]} of {odd['lines']} lines are {words}")
     return warnings
 
 
