@@ -44,6 +44,16 @@ class Held:
 
     classes: Sequence[str]
 
+    @property
+    def best(self) -> NDArray[np.int64]:
+        """Number of the most probable class of each line, [N]."""
+        return np.asarray(self.probabilities.argmax(axis=1))
+
+    def count_answers(self) -> Counter[tuple[str, str]]:
+        """Count the lines by class and best class."""
+        pairs = zip(self.truth.tolist(), self.best.tolist(), strict=True)
+        return Counter((self.classes[true], self.classes[answer]) for true, answer in pairs)
+
 
 def ask(identifier: LanguageIdentifier, lines: Mapping[str, Sequence[str]]) -> Held:
     """Ask a model for the probabilities of labelled lines; empty classes are left out."""
@@ -132,7 +142,7 @@ def measure_reliability(held: Held) -> Reliability:
     """Compare the probability of the best class with how often it is right."""
     if not len(held.truth):
         return Reliability(float("nan"), [])
-    best = held.probabilities.argmax(axis=1)
+    best = held.best
     confidence = held.probabilities[np.arange(len(best)), best]
     right = best == held.truth
     number = np.minimum((confidence * BINS).astype(int), BINS - 1)
@@ -154,11 +164,11 @@ def choose_thresholds(held: Held, config: CalibrationConfig) -> dict[str, Thresh
     """Choose for each class the lowest score from which its answers reach the target precision.
 
     Precision counts every true class the same, however many lines it has here, and an answer from
-    the line's own group as right. Scores are held
-    between min_threshold and max_threshold; a class that never reaches the target needs
-    max_threshold, one that reaches it with all its answers, or has none, min_threshold.
+    the line's own group as right. Scores are held between min_threshold and max_threshold; a class
+    that never reaches the target needs max_threshold, one that reaches it with all its answers,
+    or has none, min_threshold.
     """
-    best = held.probabilities.argmax(axis=1) if len(held.truth) else held.truth
+    best = held.best
     confidence = held.probabilities[np.arange(len(best)), best]
     names = {code: group for group in config.groups for code in group_codes(group)}
     group_of = np.array([names.get(name, name) for name in held.classes])
@@ -189,7 +199,7 @@ def trace_thresholds(held: Held) -> list[dict[str, float]]:
     """Return for thresholds from 0 to .99 what is kept and how precise that is."""
     if not len(held.truth):
         return []
-    best = held.probabilities.argmax(axis=1)
+    best = held.best
     confidence = held.probabilities[np.arange(len(best)), best]
     right = best == held.truth
     curve = []
@@ -199,22 +209,3 @@ def trace_thresholds(held: Held) -> list[dict[str, float]]:
         precise = float(held.weights[kept & right].sum()) / share if share else 1.0
         curve.append({"threshold": threshold, "kept": share, "precision": precise})
     return curve
-
-
-def count_confusions(held: Held) -> Counter[tuple[str, str]]:
-    """Count how often a class was taken for another."""
-    best = held.probabilities.argmax(axis=1) if len(held.truth) else held.truth
-    pairs = zip(held.truth.tolist(), best.tolist(), strict=True)
-    return Counter(
-        (held.classes[true], held.classes[answer]) for true, answer in pairs if true != answer
-    )
-
-
-def recall_by_class(held: Held) -> dict[str, float]:
-    """Return the share of each class's lines whose best class is right; nan without lines."""
-    best = held.probabilities.argmax(axis=1) if len(held.truth) else held.truth
-    recall = {}
-    for number, name in enumerate(held.classes):
-        mine = held.truth == number
-        recall[name] = float((best[mine] == number).mean()) if mine.any() else float("nan")
-    return recall

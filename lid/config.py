@@ -47,9 +47,9 @@ class CalibrationConfig:
 
     min_familiarity: float = -1.75
     """Familiarity an answer needs, in standard deviations from a usual line of the language (see
-    `lid/familiarity.py`). With 30 languages held out it accepts one line of seven in unknown
-    languages and keeps 90 % of known ones right (docs/experiments.md); -2.6 accepts twice as many
-    and keeps 93 %."""
+    `lid/familiarity.py`). With 30 languages held out it accepts one line of five to seven in
+    unknown languages and keeps 90 % of known ones right (docs/experiments.md); -2.6 accepts twice
+    as many and keeps 93 %."""
 
     def __post_init__(self) -> None:
         """Refuse thresholds that are no probabilities."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from corpus.text import script_parts, scripts_by_code
 from lid.familiarity import count_familiar
-from lid.kernel import EMPTY, NO_LETTERS, Answers, Kernel
+from lid.kernel import EMPTY, NO_LETTERS, Answers
 from lid.text import has_letters, has_script
 
 if TYPE_CHECKING:
@@ -103,15 +102,6 @@ class FastTextEngine:
             return False
         script = self._scripts[label]
         return script is None or has_script(text, script)
-
-
-def compiled_engine(
-    directory: Path, labels: Sequence[str], min_ngram: int, max_ngram: int
-) -> Engine:
-    """Return the compiled pass over the int8 files in `directory`."""
-    from lid.weights import read_weights
-
-    return Kernel(read_weights(directory, labels, min_ngram, max_ngram))
 
 
 def known_script(language: str) -> str | None:

@@ -7,8 +7,8 @@ however near. What share is usual differs between languages (little text, long w
 measured on each language's training lines with the line itself left out, and a line is judged by
 its distance from that in standard deviations.
 
-The sets are bitmaps of 2^bits bits a class, addressed by a hash: one in six to ten lookups of an
-unknown n-gram says "known", for every language alike.
+The sets are bitmaps of 2^bits bits a class, addressed by a hash: one in five to fifteen lookups of
+an unknown n-gram says "known", for every language alike.
 """
 
 from __future__ import annotations

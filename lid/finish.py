@@ -17,9 +17,7 @@ from lid.calibrate import (
     ask,
     choose_temperature,
     choose_thresholds,
-    count_confusions,
     measure_reliability,
-    recall_by_class,
     trace_thresholds,
 )
 from lid.config import CalibrationConfig, TrainConfig, group_codes
@@ -50,6 +48,7 @@ from lid.weights import (
     WEIGHT_FILES,
     can_compile,
     can_temper,
+    save_array,
     scale_output,
     write_weights,
 )
@@ -59,6 +58,7 @@ MODEL_FILES = (
     MODEL_FILE, QUANTIZED_FILE, *WEIGHT_FILES, PROFILES_FILE, THRESHOLDS_FILE, LANGUAGES_FILE,
     FAMILIARITY_FILE, KIND_FILE,
 )  # fmt: skip
+_LISTED_CONFUSIONS = 40
 _QUANTIZED_SAMPLE = 60
 """Held-out lines a class on which the quantized model is compared."""
 
@@ -77,8 +77,7 @@ def write_profiles(
                 profiles[number], usual, lines_read = build_profile(lines, config.profile_bits)
                 measured[name] = (usual, lines_read)
             progress.update()
-    with atomic_path(output / PROFILES_FILE) as temporary, temporary.open("wb") as file:
-        np.save(file, profiles)
+    save_array(output / PROFILES_FILE, profiles)
     write_usual(output / FAMILIARITY_FILE, settle_spreads(measured))
 
 
@@ -152,7 +151,7 @@ def seal(directory: Path) -> tuple[Path, ...]:
     """Write the checksums, last of all; return the files of the model."""
     names = [name for name in MODEL_FILES if (directory / name).is_file()]
     write_checksums(directory, names)
-    return tuple(directory / name for name in [*names, "checksums.json"])
+    return tuple(directory / name for name in [*names, CHECKSUMS_FILE])
 
 
 def quantize(
@@ -195,11 +194,11 @@ def write_report(
     groups: Sequence[str],
 ) -> None:
     """Write the page about a training."""
-    confusions = count_confusions(held)
     listed = [
         {"language": language, "answer": answer, "count": count}
-        for (language, answer), count in confusions.most_common(40)
-    ]
+        for (language, answer), count in held.count_answers().most_common()
+        if language != answer
+    ][:_LISTED_CONFUSIONS]
     summary = {
         "languages": languages,
         "confusions": listed,
@@ -210,19 +209,6 @@ def write_report(
     write_text(output / REPORT_FILE, training_page(summary))
 
 
-def class_f1(held: Held) -> dict[str, float]:
-    """Return the F1 of each class on the held-out lines, thresholds off; nan without lines."""
-    best = held.probabilities.argmax(axis=1) if len(held.truth) else held.truth
-    answers: dict[tuple[str, str], int] = {}
-    for true, answer in zip(held.truth.tolist(), best.tolist(), strict=True):
-        pair = (held.classes[true], held.classes[answer])
-        answers[pair] = answers.get(pair, 0) + 1
-    return {
-        name: float(scores["f1"]) if scores["n"] else float("nan")
-        for name, scores in score_languages(answers, list(held.classes)).items()
-    }
-
-
 def language_rows(
     held: Held,
     training: Mapping[str, Sequence[str]],
@@ -230,16 +216,16 @@ def language_rows(
     held_out: Mapping[str, Sequence[str]],
     thresholds: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
-    """Return a row for each class: its lines, how well it is told, its threshold."""
-    f1, recall = class_f1(held), recall_by_class(held)
+    """Return a row for each class: its lines, scores (nan without lines) and threshold."""
+    scores = score_languages(held.count_answers(), held.classes)
     return [
         {
             "language": name,
             "lines": len(lines),
             "drawn": drawn[name],
             "validation": len(held_out[name]),
-            "recall": recall[name],
-            "f1": f1[name],
+            "recall": scores[name]["recall"] if scores[name]["n"] else float("nan"),
+            "f1": scores[name]["f1"] if scores[name]["n"] else float("nan"),
             "threshold": thresholds[name].score,
         }
         for name, lines in training.items()
@@ -247,18 +233,11 @@ def language_rows(
 
 
 def _group_matrices(held: Held, groups: Sequence[str]) -> list[dict[str, Any]]:
-    best = held.probabilities.argmax(axis=1) if len(held.truth) else held.truth
-    numbers = {name: number for number, name in enumerate(held.classes)}
+    answers = held.count_answers()
     matrices = []
     for group in groups:
-        members = [code for code in group_codes(group) if code in numbers]
+        members = [code for code in group_codes(group) if code in held.classes]
         if len(members) > 1:
-            matrix = [
-                [
-                    int(((held.truth == numbers[true]) & (best == numbers[answer])).sum())
-                    for answer in members
-                ]
-                for true in members
-            ]
+            matrix = [[answers[true, answer] for answer in members] for true in members]
             matrices.append({"name": ", ".join(members), "languages": members, "matrix": matrix})
     return matrices

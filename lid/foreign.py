@@ -36,8 +36,8 @@ PUBLISHED = {
     "01ec5bbf85975c52673c52b3d8585bc4cc0e4eb4636ad5591467bab56b118821": "OpenLID v3",
     "a818b6bd42a628ab47d3dfc1578c7ea615c45381f3494c42535e31e8c4cafc9e": "GlotLID v3",
 }
-"""SHA-256 of published model files, as other projects pin them (the publishers give none); the
-files themselves were not at hand to check them against."""
+"""SHA-256 of published model files, as other projects pin them; no publisher's own was found,
+and the files were not at hand to check them against."""
 
 DEFAULT_THRESHOLD = 0.5
 """Score an imported model's answers need, until `tongues lid calibrate` chooses better ones."""

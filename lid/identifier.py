@@ -21,12 +21,12 @@ from lid.directory import (
     read_kind,
     read_thresholds,
 )
-from lid.engines import Engine, FastTextEngine, compiled_engine, known_script
+from lid.engines import Engine, FastTextEngine, known_script
 from lid.familiarity import UNUSED, Usual, familiarity, read_usual
 from lid.fasttext_file import LABEL_PREFIX, read_fasttext_file
-from lid.kernel import EMPTY, NO_LETTERS, is_compiled
+from lid.kernel import EMPTY, NO_LETTERS, Kernel, is_compiled
 from lid.text import MAX_CHARACTERS, prepare
-from lid.weights import PROFILES_FILE, WEIGHT_FILES
+from lid.weights import PROFILES_FILE, WEIGHT_FILES, read_weights
 
 BATCH_LINES = 1_000
 """Lines answered at a time."""
@@ -132,7 +132,7 @@ class LanguageIdentifier:
             ]
             for row in np.flatnonzero(batch.states <= EMPTY).tolist():
                 names[row] = _stateless(int(batch.states[row])).language
-            answers += map(Prediction, names, _rounded(batch).tolist())
+            answers += map(Prediction, names, _answer_scores(batch).tolist())
         return answers
 
     def settle(self, best: Ranked) -> Prediction:
@@ -215,7 +215,7 @@ def _numbers(usual: Usual) -> list[float]:
     ]  # fmt: skip
 
 
-def _rounded(batch: _Batch) -> NDArray[np.float32]:
+def _answer_scores(batch: _Batch) -> NDArray[np.float32]:
     scores = batch.scores[:, 0].copy()
     scores[batch.states == NO_LETTERS] = 1.0
     return scores
@@ -230,7 +230,7 @@ def _stateless(state: int) -> Ranked:
 
 def _compiled(path: Path) -> Engine:
     head = read_fasttext_file(path / MODEL_FILE)
-    return compiled_engine(path, head.labels, head.min_ngram, head.max_ngram)
+    return Kernel(read_weights(path, head.labels, head.min_ngram, head.max_ngram))
 
 
 def _plain(path: Path, classes: Sequence[str], is_prepared: bool) -> Engine:

@@ -7,18 +7,16 @@ are all done in parallel, and the models' arrays are pages that all workers shar
 from __future__ import annotations
 
 import io
-import itertools
 import multiprocessing
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from corpus.files import Lines
-from corpus.protocols import LanguageIdentifier as AnyIdentifier
 from corpus.protocols import Prediction
-from lid.identifier import BATCH_LINES, LanguageIdentifier
+from lid.identifier import LanguageIdentifier
 from lid.text import MAX_CHARACTERS
 
 BLOCK_BYTES = 1 << 20
@@ -36,17 +34,6 @@ class Block(NamedTuple):
     text: bytes
     counts: Counter[str]
     invalid_lines: int
-
-
-def identify_stream(
-    lines: Iterable[str], identifier: AnyIdentifier, counts: Counter[str]
-) -> Iterator[Prediction]:
-    """Yield one prediction per line, in order; count the answers in `counts`."""
-    stream = iter(lines)
-    while batch := list(itertools.islice(stream, BATCH_LINES)):
-        for prediction in identifier.identify(batch):
-            counts[prediction.language] += 1
-            yield prediction
 
 
 def identify_blocks(stream: BinaryIO, model: Path, top: int, processes: int) -> Iterator[Block]:

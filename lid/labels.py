@@ -21,8 +21,8 @@ from importlib import resources
 
 from corpus.errors import DataError
 from corpus.languages import NO_LANGUAGE, UNKNOWN_LANGUAGE, known_languages
+from lid.fasttext_file import LABEL_PREFIX
 
-LABEL_PREFIX = "__label__"
 _MIN_MAPPED = 2
 _SHOWN = 5
 

@@ -15,7 +15,6 @@ import numpy as np
 from corpus.files import make_directory, write_lines
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import NO_LANGUAGE
-from lid.calibrate import count_confusions
 from lid.config import TrainConfig
 from lid.data import (
     crop,
@@ -114,7 +113,7 @@ def _finish(
     held, parts = calibrate_directory(
         output, validation, config.calibration, functools.partial(place_model, trained, output)
     )
-    _log_confusions(count_confusions(held))
+    _log_confusions(held.count_answers())
     rows = language_rows(
         held, training, sizes, validation, read_thresholds(output / THRESHOLDS_FILE)
     )
@@ -186,6 +185,7 @@ def _write_training_file(
     write_lines(path, (examples[i] for i in order))
 
 
-def _log_confusions(confusions: Counter[tuple[str, str]]) -> None:
-    for (language, answer), count in confusions.most_common(_LISTED_CONFUSIONS):
+def _log_confusions(answers: Counter[tuple[str, str]]) -> None:
+    wrong = Counter({pair: count for pair, count in answers.items() if pair[0] != pair[1]})
+    for (language, answer), count in wrong.most_common(_LISTED_CONFUSIONS):
         logger.info("validation: %s taken for %s, %d lines", language, answer, count)

@@ -22,7 +22,6 @@ from lid.config import TrainConfig
 from lid.directory import Threshold, read_thresholds, write_thresholds
 from lid.finish import seal
 from lid.identifier import LanguageIdentifier
-from lid.identify import identify_stream
 from lid.train import train
 from tests.lid.conftest import QUICK, WORDS, make_sentences, write_data
 
@@ -148,14 +147,6 @@ def test_answer_below_its_threshold_is_unknown(model: Path, tmp_path: Path) -> N
         strict = LanguageIdentifier.load(copy)
         assert strict.identify(line) == [("und", best.score)]
         assert strict.settle(strict.rank(line)[0]) == ("und", best.score)
-
-
-def test_stream_keeps_order_and_counts(identifier: LanguageIdentifier) -> None:
-    lines = [make_sentences(language, 1)[0] for language in WORDS] * 400
-    counts: Counter[str] = Counter()
-    streamed = list(identify_stream(iter(lines), identifier, counts))
-    assert streamed == identifier.identify(lines)
-    assert counts.total() == len(lines) == 2_400
 
 
 def test_identify_command_answers_every_line_of_broken_input(model: Path) -> None:
