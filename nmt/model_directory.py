@@ -12,6 +12,7 @@ from pathlib import Path
 
 import safetensors
 import safetensors.torch
+import torch
 
 from corpus.errors import DataError, UserError
 from corpus.files import atomic_path, digest_file, read_json, write_json
@@ -50,7 +51,7 @@ def save_model(
             shutil.copyfile(vocabulary / name, temporary)
     weights = directory / WEIGHTS_FILE
     with atomic_path(weights) as temporary:
-        safetensors.torch.save_model(model, str(temporary))
+        safetensors.torch.save_file(_distinct_weights(model), str(temporary))
     description = {
         "family": "tongues_moe",
         "config": dataclasses.asdict(config),
@@ -59,6 +60,20 @@ def save_model(
     }
     write_json(directory / DESCRIPTION_FILE, description)
     return (*outputs, weights, directory / DESCRIPTION_FILE)
+
+
+def _distinct_weights(model: Translator) -> dict[str, torch.Tensor]:
+    """Return the weights, shared ones once, under the first of their names.
+
+    `safetensors.torch.save_model` does so too, but lists the other names in a header whose order
+    changes from process to process, so that equal weights gave unequal files.
+    """
+    kept: dict[int, str] = {}
+    weights = {}
+    for name, tensor in model.state_dict().items():
+        if kept.setdefault(tensor.data_ptr(), name) == name:
+            weights[name] = tensor.contiguous()
+    return weights
 
 
 def load_model(directory: Path) -> TrainedModel:
