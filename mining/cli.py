@@ -6,14 +6,10 @@ import click
 
 from corpus.command import PATH, config_options, print_counts, print_json
 from corpus.console import format_table
-from mining.config import (
-    EmbedConfig,
-    FilterConfig,
-    MineConfig,
-    SentencesConfig,
-    TrainEncoderConfig,
-    XsimConfig,
-)
+from mining.bitext.config import FilterConfig
+from mining.encoders.config import EmbedConfig, TrainEncoderConfig, XsimConfig
+from mining.search.config import MineConfig
+from mining.sentences.config import SentencesConfig
 
 
 @click.group()
@@ -32,7 +28,7 @@ def sentences(
     config: SentencesConfig,
 ) -> None:  # fmt: skip
     """Read crawl SHARDS and write their sentences by language, each once."""
-    from mining.sentences import run_sentences
+    from mining.sentences.extract import run_sentences
 
     load = context.obj["load_identifier"]
     print_counts("sentences", run_sentences(shards, lid, output, config, load))
@@ -57,7 +53,7 @@ def train_encoder(bitext: tuple[Path, ...], output: Path, config: TrainEncoderCo
 @config_options(XsimConfig)
 def xsim(encoder: Path, flores: Path, split: str, as_json: bool, config: XsimConfig) -> None:
     """Measure the share of sentences that find another's translation."""
-    from mining.xsim import measure_xsim
+    from mining.encoders.xsim import measure_xsim
 
     measured = measure_xsim(encoder, flores, split, config)
     if as_json:
@@ -77,7 +73,7 @@ def embed(
     sentences: Path, encoder: Path, output: Path, languages: tuple[str, ...], config: EmbedConfig
 ) -> None:
     """Embed sentences, row by row."""
-    from mining.embed import run_embed
+    from mining.encoders.embed import run_embed
 
     summary = run_embed(sentences, encoder, output, config, languages)
     print_counts("embed", dict(summary.counts))
@@ -94,7 +90,7 @@ def mine(
     sentences: Path, embeddings: Path, source: str, target: str, output: Path, config: MineConfig
 ) -> None:
     """Find the sentences of two languages that are translations of each other."""
-    from mining.mine import run_mine
+    from mining.search.mine import run_mine
 
     summary = run_mine(sentences, embeddings, source, target, output, config)
     print_counts(f"mine {source}-{target}", dict(summary.counts))
@@ -112,7 +108,7 @@ def filter_bitext(
     bitext: Path, output: Path, evaluation_sets: tuple[Path, ...], config: FilterConfig
 ) -> None:
     """Keep the pairs that pass all filters; count the others by reason."""
-    from mining.filter import run_filter
+    from mining.bitext.filter import run_filter
 
     summary = run_filter(bitext, output, evaluation_sets, config)
     print_counts(f"filter {bitext.name}", dict(summary.counts))
@@ -125,7 +121,7 @@ def filter_bitext(
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def evaluate(bitext: Path, gold: Path, sentences: Path | None, as_json: bool) -> None:
     """Compare mined pairs with pairs known to be in the shards."""
-    from mining.evaluate import evaluate_mining
+    from mining.bitext.evaluate import evaluate_mining
 
     result = evaluate_mining(bitext, gold, sentences)
     if as_json:

@@ -16,7 +16,7 @@ MAX_LINES = 350
 HOMES = {
     "fairseq2": ("nmt/",),
     "torch": ("nmt/", "mining/encoders/"),
-    "faiss": ("mining/index.py",),
+    "faiss": ("mining/search/index.py",),
     "fasttext": ("lid/model.py", "lid/trainer.py"),
     "sacrebleu": ("eval/",),
 }

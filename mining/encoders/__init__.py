@@ -6,7 +6,7 @@ from typing import Protocol
 
 from corpus.errors import DataError, UserError
 from corpus.files import read_json
-from mining.margin import Float32
+from mining.search.margin import Float32
 
 DESCRIPTION_FILE = "encoder.json"
 

@@ -19,10 +19,10 @@ from torch.nn import functional as F  # noqa: N812  (its usual name)
 from corpus.config import load_config
 from corpus.errors import DataError
 from corpus.files import atomic_path, digest_file, read_json, write_json
-from mining.config import BagConfig
 from mining.encoders import DESCRIPTION_FILE
+from mining.encoders.config import BagConfig
 from mining.encoders.features import Bags, FeatureExtractor
-from mining.margin import Float32
+from mining.search.margin import Float32
 
 WEIGHTS_FILE = "weights.safetensors"
 SUBWORDS_FILE = "subwords.model"

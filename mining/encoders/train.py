@@ -16,7 +16,6 @@ from torch.nn import functional as F  # noqa: N812  (its usual name)
 from corpus.console import Progress
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import Direction
-from mining.config import BagConfig, TrainEncoderConfig
 from mining.encoders.bag import BagEncoder, BagModel, make_extractor, save_bag
 from mining.encoders.bitext import (
     Int64,
@@ -26,6 +25,7 @@ from mining.encoders.bitext import (
     split_validation,
     training_files,
 )
+from mining.encoders.config import BagConfig, TrainEncoderConfig
 from mining.encoders.features import Bags, prepare
 from mining.encoders.negatives import HardNegatives
 

@@ -8,13 +8,13 @@ import pytest
 
 from corpus.errors import DataError, UserError
 from corpus.records import SENTENCES_SCHEMA, write_table
-from mining.config import BagConfig, EmbedConfig, TrainEncoderConfig, XsimConfig
-from mining.embed import length_batches, run_embed
 from mining.encoders import load_encoder
 from mining.encoders.bitext import read_training_pairs, sampling_plan
+from mining.encoders.config import BagConfig, EmbedConfig, TrainEncoderConfig, XsimConfig
+from mining.encoders.embed import length_batches, run_embed
 from mining.encoders.features import Bags, FeatureExtractor
 from mining.encoders.train import contrastive_loss, run_train_encoder
-from mining.xsim import measure_xsim, xsim_error
+from mining.encoders.xsim import measure_xsim, xsim_error
 
 TINY = TrainEncoderConfig(
     bag=BagConfig(dimension=32, hidden=32, buckets=1 << 12, vocabulary_size=200),

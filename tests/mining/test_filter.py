@@ -6,8 +6,8 @@ import pytest
 from corpus.errors import UserError
 from corpus.records import BITEXT_SCHEMA, read_bitext, write_bitext
 from corpus.text import sentence_hash
-from mining.config import FilterConfig
-from mining.filter import mean_length_ratio, reject_reasons, run_filter, trigram_overlap
+from mining.bitext.config import FilterConfig
+from mining.bitext.filter import mean_length_ratio, reject_reasons, run_filter, trigram_overlap
 
 CONFIG = FilterConfig(min_score=1.05, max_score=1.8)
 GOOD = ("The house stands by the river.", "Дом стоит у самой реки.")

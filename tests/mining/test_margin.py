@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mining.config import Retrieval
-from mining.index import nearest_neighbors
-from mining.margin import (
+from mining.search.config import Retrieval
+from mining.search.index import nearest_neighbors
+from mining.search.margin import (
     Float32,
     Neighbors,
     distance_margin,

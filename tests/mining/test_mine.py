@@ -7,10 +7,10 @@ import pytest
 from corpus.errors import JobError, UserError
 from corpus.records import BITEXT_SCHEMA, SENTENCES_SCHEMA, read_bitext, read_table, write_table
 from corpus.text import sentence_hash
-from mining.config import MineConfig
-from mining.evaluate import evaluate_mining, score_pairs
-from mining.margin import Float32
-from mining.mine import run_mine
+from mining.bitext.evaluate import evaluate_mining, score_pairs
+from mining.search.config import MineConfig
+from mining.search.margin import Float32
+from mining.search.mine import run_mine
 
 SOURCE, TARGET = "qaa_Latn", "qac_Cyrl"
 

@@ -12,10 +12,10 @@ from corpus.flores import read_split, split_languages
 from corpus.protocols import Prediction
 from corpus.records import SENTENCES_SCHEMA, read_table, sentence_languages, sentence_shards
 from corpus.text import normalize, scripts_of
-from mining.clean import boilerplate_reason, repair
-from mining.config import SentenceFilterConfig, SentencesConfig
-from mining.filters import form_reason, language_reason
-from mining.sentences import run_sentences
+from mining.sentences.clean import boilerplate_reason, repair
+from mining.sentences.config import SentenceFilterConfig, SentencesConfig
+from mining.sentences.extract import run_sentences
+from mining.sentences.filters import form_reason, language_reason
 
 LANGUAGES = {"Latn": "eng_Latn", "Cyrl": "rus_Cyrl", "Deva": "hin_Deva", "Hani": "zho_Hans"}
 ONE_PROCESS = SentencesConfig(workers=1)

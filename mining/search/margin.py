@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mining.config import Margin, Retrieval
+from mining.search.config import Margin, Retrieval
 
 Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]

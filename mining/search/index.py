@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mining.margin import Float32, Neighbors
+from mining.search.margin import Float32, Neighbors
 
 
 def _choose_blas_kernel() -> None:

@@ -8,7 +8,7 @@ import regex
 from corpus.languages import NO_LANGUAGE, UNKNOWN_LANGUAGE
 from corpus.protocols import Prediction
 from corpus.text import script_share
-from mining.config import SentenceFilterConfig
+from mining.sentences.config import SentenceFilterConfig
 
 _LETTERS = regex.compile(r"[\p{L}\p{M}\u200c\u200d]")
 _DIGITS = regex.compile(r"\p{N}")

@@ -15,7 +15,7 @@ from corpus.flores import split_languages
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.records import read_bitext, write_bitext
 from corpus.text import sentence_hash, sentence_key
-from mining.config import FilterConfig
+from mining.bitext.config import FilterConfig
 
 logger = logging.getLogger(__name__)
 

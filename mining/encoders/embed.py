@@ -13,8 +13,8 @@ from corpus.errors import UserError
 from corpus.files import atomic_path
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.records import SENTENCES_SCHEMA, read_table, sentence_languages, sentence_shards
-from mining.config import EmbedConfig
 from mining.encoders import Encoder, encoder_files, load_encoder
+from mining.encoders.config import EmbedConfig
 
 logger = logging.getLogger(__name__)
 

@@ -20,9 +20,9 @@ from corpus.records import (
     sentence_shards,
     write_bitext,
 )
-from mining.config import MineConfig
-from mining.index import nearest_neighbors
-from mining.margin import Float32, Pairs, select_pairs
+from mining.search.config import MineConfig
+from mining.search.index import nearest_neighbors
+from mining.search.margin import Float32, Pairs, select_pairs
 
 logger = logging.getLogger(__name__)
 

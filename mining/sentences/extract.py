@@ -26,10 +26,10 @@ from corpus.languages import check_language
 from corpus.protocols import LanguageIdentifier, Prediction
 from corpus.records import SENTENCES_SCHEMA, read_table, write_table
 from corpus.text import normalize, sentence_hash
-from mining.clean import boilerplate_reason, repair
-from mining.config import SentencesConfig
-from mining.filters import form_reason, language_reason
-from mining.split import split_sentences
+from mining.sentences.clean import boilerplate_reason, repair
+from mining.sentences.config import SentencesConfig
+from mining.sentences.filters import form_reason, language_reason
+from mining.sentences.split import split_sentences
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""What is done with scored pairs: filtering, measuring."""

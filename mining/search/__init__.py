@@ -1,0 +1,1 @@
+"""Nearest neighbors and margins: from embeddings to scored pairs."""

@@ -1,0 +1,37 @@
+"""The settings of search and scoring."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from corpus.config import execution_only
+from mining.checks import check_positive
+
+Margin = Literal["ratio", "distance", "absolute"]
+Retrieval = Literal["max", "intersect", "forward", "backward"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MineConfig:
+    """How candidate pairs are found, scored and kept."""
+
+    neighbors: int = 4
+    """Neighbors per sentence and direction, k (LASER's value)."""
+
+    margin: Margin = "ratio"
+    """Cosine relative to the neighborhoods: `ratio`, `distance` (difference), or `absolute`."""
+
+    retrieval: Retrieval = "max"
+    """`max` is greedy one-to-one over both directions' best candidates."""
+
+    margin_threshold: float = 1.26
+    """Pairs that score below are dropped. Measured for `bag` encoders, ratio margin and k = 4;
+    it moves with each of them (NLLB has 1.06 for LASER3 and k = 16)."""
+
+    block_size: int = 4096
+    """Queries per search; bounds memory, never changes the result."""
+
+    threads: int = execution_only(1)
+    """CPU threads of the search."""
+
+    def __post_init__(self) -> None:
+        check_positive(neighbors=self.neighbors, block_size=self.block_size, threads=self.threads)

@@ -1,0 +1,1 @@
+"""Crawl shards to sentences per language."""
