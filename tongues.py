@@ -25,7 +25,7 @@ EXIT_USER_MISTAKE = 2
 EXIT_INTERRUPTED = 130
 
 GROUPS = {
-    "data": ("corpus.cli", "Built-in constructed languages and test data."),
+    "data": ("corpus.cli", "Constructed languages, test data, public data sets and models."),
     "lid": ("lid.cli", "Language identification: train, calibrate, import, identify, measure."),
     "mining": ("mining.cli", "Crawl shards to filtered bitext."),
     "nmt": ("nmt.cli", "Vocabulary, Mixture-of-Experts training, translation."),

@@ -4,14 +4,16 @@ from pathlib import Path
 
 import click
 
-from corpus.command import PATH, config_options, print_counts
+from corpus.command import PATH, config_options, print_counts, print_json
+from corpus.console import format_table
 from corpus.constructed.generate import ConstructedConfig
+from corpus.download import DownloadConfig
 from corpus.scatter import ScatterConfig
 
 
 @click.group()
 def group() -> None:
-    """Built-in constructed languages and test data."""
+    """Built-in constructed languages, real text in shards, public data sets and models."""
 
 
 @group.command()
@@ -38,3 +40,49 @@ def scatter_command(text: Path, other: Path, output: Path, config: ScatterConfig
     summary = scatter(text, other, output, config)
     print_counts("scattered", dict(summary.counts))
     click.echo(output)
+
+
+@group.command("fetch")
+@click.argument("names", nargs=-1, required=True)
+@click.option(
+    "--from", "source", default=None, metavar="URL_OR_PATH",
+    help="A copy of the file, or a directory or URL that holds it, instead of the publisher.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@config_options(DownloadConfig)
+def fetch_command(
+    names: tuple[str, ...], source: str | None, as_json: bool, config: DownloadConfig
+) -> None:
+    """Fetch NAMES (flores200, spm200, laser2 ...) into the cache directory, checked."""
+    from corpus.fetch import fetch_all
+
+    fetched = fetch_all(names, config, source)
+    if as_json:
+        print_json({one.name: str(one.path) for one in fetched})
+        return
+    for one in fetched:
+        if one.was_there:
+            click.echo(f"{one.name} is already there", err=True)
+        click.echo(one.path)
+
+
+@group.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def list_command(as_json: bool) -> None:
+    """List what `tongues data fetch` knows, and what the cache directory holds of it."""
+    from corpus.catalog import LASER3_PREFIX
+    from corpus.fetch import list_resources
+
+    entries = list_resources()
+    if as_json:
+        print_json({one.name: {**one._asdict(), "path": str(one.path)} for one in entries})
+        return
+    students = [one.name for one in entries if one.name.startswith(LASER3_PREFIX)]
+    rows = [
+        [one.name, one.about, one.size, "yes" if one.is_there else "no", one.license]
+        for one in entries
+        if one.is_there or one.name not in students
+    ]
+    click.echo(format_table(["name", "what", "bytes", "fetched", "license"], rows))
+    languages = " ".join(name.removeprefix(LASER3_PREFIX) for name in students)
+    click.echo(f"and {LASER3_PREFIX}<language>, LASER3 sentence encoders: {languages}")

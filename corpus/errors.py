@@ -1,4 +1,4 @@
-"""The three kinds of failure a person can do something about.
+"""The kinds of failure a person can do something about.
 
 Anything else that is raised is a bug or the environment and keeps its traceback.
 """
@@ -26,3 +26,9 @@ class JobError(TonguesError):
     """Some shards failed; the others are done and stay done."""
 
     exit_code = 3
+
+
+class FetchError(TonguesError):
+    """A download failed for a reason outside: no network, a server's refusal, no room."""
+
+    exit_code = 1

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 from pathlib import Path
 
 import sentencepiece
 
+from corpus.cache import cache_directory
+from corpus.catalog import SPM200
 from corpus.errors import DataError, UserError
 
-SPM200_SHA256 = "14bb8dfb35c0ffdea7bc01e56cea38b9e3d5efcdcb9c251d6b40538e1aab555a"
-"""Of the SPM-200 model in the published NLLB tokenizer (4,852,054 bytes)."""
-
-SPM200_NAME = "flores200_sacrebleu_tokenizer_spm.model"
+SPM200_SHA256 = SPM200.sha256
+SPM200_NAME = SPM200.file_name
 _SHORT_HASH = 12
 
 
@@ -68,10 +67,10 @@ def find_spm(given: Path | None) -> Path:
     path = cache_directory() / SPM200_NAME
     if not path.is_file():
         raise UserError(
-            f"spBLEU needs a SentencePiece model, and SPM-200 is not at {path}. Put the published"
-            " flores200_sacrebleu_tokenizer_spm.model there, or give another model with"
-            " --config spm=FILE (its scores are signed with its own hash, not as flores200), or"
-            " leave spbleu out of --metrics."
+            f"spBLEU needs a SentencePiece model, and SPM-200 is not at {path}. Run `tongues data"
+            " fetch spm200`, or put the published file there, or give another model with --config"
+            " spm=FILE (its scores are signed with its own hash, not as flores200), or leave spbleu"
+            " out of --metrics."
         )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != SPM200_SHA256:
@@ -80,9 +79,3 @@ def find_spm(given: Path | None) -> Path:
             f" {SPM200_SHA256}. It may be cut off; replace it, or give it with --config spm=FILE."
         )
     return path
-
-
-def cache_directory() -> Path:
-    """Return where downloaded models lie: `$TONGUES_CACHE`, else `~/.cache/tongues`."""
-    given = os.environ.get("TONGUES_CACHE")
-    return Path(given) if given else Path.home() / ".cache" / "tongues"
