@@ -80,19 +80,33 @@ def embed(
 
 
 @group.command()
+@click.option("--bitext", type=PATH, multiple=True, required=True, help="Pairs; may be repeated.")
+@click.option("--encoder", type=PATH, required=True, help="Encoder directory.")
+@click.option("--output", type=PATH, required=True, help="Directory of the embedded pairs.")
+@config_options(EmbedConfig)
+def embed_known(bitext: tuple[Path, ...], encoder: Path, output: Path, config: EmbedConfig) -> None:
+    """Embed pairs known to be translations, for `mine --known` to calibrate with."""
+    from mining.search.known import run_embed_known
+
+    print_counts("embed-known", dict(run_embed_known(bitext, encoder, output, config).counts))
+
+
+@group.command()
 @click.option("--sentences", type=PATH, required=True, help="Directory of `mining sentences`.")
 @click.option("--embeddings", type=PATH, required=True, help="Directory of `mining embed`.")
 @click.option("--source", required=True, help="Source language.")
 @click.option("--target", required=True, help="Target language.")
 @click.option("--output", type=PATH, required=True, help="Bitext, .parquet or .tsv[.zst].")
+@click.option("--known", type=PATH, default=None, help="Directory of `embed-known`: calibrates.")
 @config_options(MineConfig)
 def mine(
-    sentences: Path, embeddings: Path, source: str, target: str, output: Path, config: MineConfig
-) -> None:
+    sentences: Path, embeddings: Path, source: str, target: str, output: Path, known: Path | None,
+    config: MineConfig,
+) -> None:  # fmt: skip
     """Find the sentences of two languages that are translations of each other."""
     from mining.search.mine import run_mine
 
-    summary = run_mine(sentences, embeddings, source, target, output, config)
+    summary = run_mine(sentences, embeddings, source, target, output, config, known)
     print_counts(f"mine {source}-{target}", dict(summary.counts))
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from corpus.config import execution_only
-from mining.checks import check_positive
+from mining.checks import check_positive, check_share
 
 Margin = Literal["ratio", "distance", "absolute"]
 Retrieval = Literal["max", "intersect", "forward", "backward"]
@@ -27,6 +27,13 @@ class MineConfig:
     """Pairs that score below are dropped. Measured for `bag` encoders, ratio margin and k = 4;
     it moves with each of them (NLLB has 1.06 for LASER3 and k = 16)."""
 
+    target_precision: float | None = None
+    """Instead of `margin_threshold`: the threshold is the lowest from which on this share of the
+    pairs is expected to be translations. It needs known pairs."""
+
+    planted_pairs: int = 2000
+    """Known pairs to use at most; half are planted whole, half with one side only."""
+
     block_size: int = 4096
     """Queries per search; bounds memory, never changes the result."""
 
@@ -34,4 +41,11 @@ class MineConfig:
     """CPU threads of the search."""
 
     def __post_init__(self) -> None:
-        check_positive(neighbors=self.neighbors, block_size=self.block_size, threads=self.threads)
+        check_positive(
+            neighbors=self.neighbors,
+            planted_pairs=self.planted_pairs,
+            block_size=self.block_size,
+            threads=self.threads,
+        )
+        if self.target_precision is not None:
+            check_share("target_precision", self.target_precision)

@@ -20,9 +20,10 @@ from corpus.records import (
     sentence_shards,
     write_bitext,
 )
+from mining.search.calibrated import calibration_file, mine_calibrated, write_calibration
 from mining.search.config import MineConfig
-from mining.search.index import nearest_neighbors
-from mining.search.margin import Float32, Pairs, select_pairs
+from mining.search.known import KnownFiles, known_files, load_known
+from mining.search.margin import Float32, Pairs
 
 logger = logging.getLogger(__name__)
 
@@ -41,13 +42,29 @@ def run_mine(
     target: str,
     output: Path,
     config: MineConfig,
+    known: Path | None = None,
 ) -> Summary:
-    """Mine one language pair into a bitext file.
+    """Mine one language pair into a bitext file, with a calibration file beside it.
+
+    Args:
+        sentences: Directory of `tongues mining sentences`.
+        embeddings: Directory of `tongues mining embed`.
+        source: Source language.
+        target: Target language.
+        output: The bitext; `<name>.calibration.json` goes beside it.
+        config: How pairs are found, scored and kept.
+        known: Directory of `tongues mining embed-known`; without it nothing is known of precision.
 
     Raises:
-        UserError: If a language has no sentences, or the languages are the same.
+        UserError: If a language has no sentences, the languages are the same, or there are no known
+            pairs where the config or the caller asks for them.
         JobError: If embeddings are missing or do not fit the sentences.
     """
+    if config.target_precision is not None and known is None:
+        raise UserError(
+            f"`target_precision` is {config.target_precision}, and a threshold for it is found with"
+            " known pairs: give them with --known (`tongues mining embed-known` makes them)"
+        )
     for language in (source, target):
         check_language(language)
     if source == target:
@@ -58,10 +75,14 @@ def run_mine(
         for language, paths in shards.items()
     }
     inputs = [path for paths in (*shards.values(), *vectors.values()) for path in paths]
+    planted = known_files(known, source, target) if known else None
+    if planted:
+        inputs += planted[:2]
     name = output.name.split(".")[0]
-    task = Task(name=name, inputs=tuple(inputs), arguments={"source": source, "target": target})
+    arguments = {"source": source, "target": target, "known": planted is not None}
+    task = Task(name=name, inputs=tuple(inputs), arguments=arguments)
     work = functools.partial(
-        _mine_pair, shards=shards, vectors=vectors, output=output, config=config
+        _mine_pair, shards=shards, vectors=vectors, known=planted, output=output, config=config
     )
     return run_job(
         name="mine",
@@ -78,6 +99,7 @@ def _mine_pair(
     *,
     shards: dict[str, list[Path]],
     vectors: dict[str, list[Path]],
+    known: KnownFiles | None,
     output: Path,
     config: MineConfig,
 ) -> Outcome:
@@ -87,8 +109,13 @@ def _mine_pair(
     )
     if not source.sentences.num_rows or not target.sentences.num_rows:
         raise DataError(f"{task.name}: one of the languages has no sentences left to pair")
-    pairs = mine_pairs(source.embeddings, target.embeddings, config)
-    is_kept = pairs.score >= config.margin_threshold
+    planted = None
+    if known is not None:
+        hashes = [side.sentences.column("hash").to_numpy() for side in (source, target)]
+        planted = load_known(known, hashes[0], hashes[1], config.planted_pairs)
+    mined = mine_calibrated(source.embeddings, target.embeddings, planted, config)
+    pairs, threshold = mined.pairs, mined.threshold
+    is_kept = pairs.score >= threshold
     kept = Pairs(pairs.source[is_kept], pairs.target[is_kept], pairs.score[is_kept])
     write_bitext(output, _as_bitext(source.sentences, target.sentences, kept))
     counts = {
@@ -97,8 +124,12 @@ def _mine_pair(
         "candidate_pairs": len(pairs.score),
         "rejected.below_threshold": int((~is_kept).sum()),
         "pairs": len(kept.score),
+        **(planted.counts if planted else {}),
     }
-    return Outcome(counts=counts, outputs=(output,))
+    facts = {"source": task.arguments["source"], "target": task.arguments["target"], **counts}
+    beside = calibration_file(output)
+    write_calibration(beside, mined, facts, config)
+    return Outcome(counts=counts, outputs=(output, beside))
 
 
 def load_language(shards: Sequence[Path], vectors: Sequence[Path]) -> EmbeddedSentences:
@@ -141,20 +172,7 @@ def load_language(shards: Sequence[Path], vectors: Sequence[Path]) -> EmbeddedSe
 
 def mine_pairs(source: Float32, target: Float32, config: MineConfig) -> Pairs:
     """Return the selected pairs of two sets of unit vectors, best first, below threshold too."""
-    if source.shape[1] != target.shape[1]:
-        raise DataError(
-            f"source embeddings have {source.shape[1]} columns and target embeddings"
-            f" {target.shape[1]}; embed both with one encoder"
-        )
-    search = functools.partial(
-        nearest_neighbors,
-        neighbors=config.neighbors,
-        block_size=config.block_size,
-        threads=config.threads,
-    )
-    forward = search(source, target)
-    backward = search(target, source)
-    return select_pairs(forward, backward, config.margin, config.retrieval)
+    return mine_calibrated(source, target, None, config).pairs
 
 
 def _as_bitext(source: pa.Table, target: pa.Table, pairs: Pairs) -> pa.Table:
