@@ -8,7 +8,7 @@ DEMO ?= demo
 REAL ?= real
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 UV_VERSION := 0.13.9
-EXTRAS := lid,mining,nmt,eval,dev
+EXTRAS := lid,mining,nmt,eval,ray,dev
 # An absolute path, so that recipes find `tongues` wherever they run.
 BIN := $(abspath $(VENV))/bin
 

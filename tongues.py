@@ -8,7 +8,11 @@ loader is handed in here.
 import errno
 import importlib
 import logging
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +28,9 @@ EXIT_BUG = 1
 EXIT_USER_MISTAKE = 2
 EXIT_INTERRUPTED = 130
 
+NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 GROUPS = {
     "data": ("corpus.cli", "Constructed languages, test data, public data sets and models."),
     "lid": ("lid.cli", "Language identification: train, calibrate, import, identify, measure."),
@@ -33,7 +40,8 @@ GROUPS = {
 }
 
 EXTRA_PACKAGES = {
-    "fairseq2", "faiss", "fasttext", "ftfy", "sacrebleu", "safetensors", "sentencepiece", "torch",
+    "fairseq2", "faiss", "fasttext", "ftfy", "ray", "sacrebleu", "safetensors", "sentencepiece",
+    "torch",
 }  # fmt: skip
 """Packages that the extras of the stages bring."""
 
@@ -80,6 +88,24 @@ def main(arguments: list[str] | None = None) -> int:
 
     0 done, 1 bug or environment, 2 the user's mistake, 3 some shards failed, 130 interrupted.
     """
+    with _terminations_as_interrupts():
+        return _run(arguments)
+
+
+@contextmanager
+def _terminations_as_interrupts() -> Iterator[None]:
+    """Let SIGTERM, which schedulers send before they kill, end a command as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
         result: Any = cli.main(arguments, prog_name="tongues", standalone_mode=False)
     except click.exceptions.Exit as stop:
@@ -91,7 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
         click.echo("interrupted; run the same command again to go on", err=True)
         return EXIT_INTERRUPTED
     except TonguesError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {error}" if error.exit_code else str(error), err=True)
         return error.exit_code
     except ModuleNotFoundError as error:
         return _report_missing_package(error, sys.argv[1:] if arguments is None else arguments)
@@ -101,7 +127,10 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout = Path("/dev/null").open("w")  # noqa: SIM115
         return 0
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno in NOT_ALLOWED:
+            click.echo(f"error: {error}. Mend its permissions, or choose another.", err=True)
+            return EXIT_USER_MISTAKE
+        if error.errno not in DISK_FULL:
             raise
         click.echo(
             f"error: the disk is full: {error}. Make room, then run the same command again;"
@@ -119,9 +148,10 @@ def _report_missing_package(error: ModuleNotFoundError, arguments: list[str]) ->
     stage = next((argument for argument in arguments if argument in GROUPS), None)
     if package not in EXTRA_PACKAGES or stage is None:
         raise error
+    extra = package if package == "ray" else stage
     click.echo(
         f"error: the package `{package}` is not installed; this stage needs"
-        f" `pip install 'tongues[{stage}]'`",
+        f" `pip install 'tongues[{extra}]'`",
         err=True,
     )
     return EXIT_BUG

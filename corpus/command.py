@@ -1,8 +1,9 @@
 """What the commands of all stages share: config options, results, exit codes."""
 
+import dataclasses
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ import click
 from corpus import jobs as jobs  # its import starts the clock of the first job
 from corpus.config import dump_config, load_config
 from corpus.console import format_table
+from corpus.executors import EXECUTORS, Executor, find_executor
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -52,12 +54,43 @@ def _print_config(config: Any) -> None:
     click.echo(dump_config(config), nl=False)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class JobOptions:
+    """What a person says of how a command over shards runs."""
+
+    executor: Executor
+    as_json: bool
+
+    def print_counts(self, title: str, counts: Mapping[str, int]) -> None:
+        """Print the counts of a job: a table for people, or one JSON object for machines."""
+        if self.as_json:
+            print_json(dict(counts))
+        else:
+            print_counts(title, counts)
+
+
+def job_options(function: F) -> F:
+    """Add `--executor` and `--json` to a command over shards; pass them as `job`."""
+
+    @click.option(
+        "--executor", type=click.Choice(EXECUTORS), default="local", show_default=True,
+        help="Where shards are worked on: processes here, a Ray cluster, ranks of a Slurm array.",
+    )  # fmt: skip
+    @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+    @functools.wraps(function)
+    def command(*args: Any, executor: str, as_json: bool, **kwargs: Any) -> Any:
+        job = JobOptions(executor=find_executor(executor), as_json=as_json)
+        return function(*args, job=job, **kwargs)
+
+    return command  # type: ignore[return-value]
+
+
 def print_json(value: Any) -> None:
     """Print one JSON object on standard output, for machines."""
     click.echo(json.dumps(value, ensure_ascii=False))
 
 
-def print_counts(title: str, counts: dict[str, int]) -> None:
+def print_counts(title: str, counts: Mapping[str, int]) -> None:
     """Print counts by reason as a table on standard error, for people."""
     rows = [[reason, count] for reason, count in counts.items()]
     click.echo(format_table([title, "count"], rows), err=True)

@@ -32,3 +32,9 @@ class FetchError(TonguesError):
     """A download failed for a reason outside: no network, a server's refusal, no room."""
 
     exit_code = 1
+
+
+class ShareDone(TonguesError):  # noqa: N818 - it ends the command well, with exit code 0
+    """This process did its share of a job; what follows waits for the shares of others."""
+
+    exit_code = 0

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import platform
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -28,7 +29,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     make_directory(path.parent)
     # The suffixes stay last, since writers choose compression by them.
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    # The name is this process's own, also among machines that share the file system.
+    temporary = path.with_name(f".tmp~{platform.node()}~{os.getpid()}~{path.name}")
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -36,6 +38,16 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files of `path` that killed processes left.
+
+    Only for who holds the lock of the work that writes `path`: another's would be taken from it.
+    """
+    for left in path.parent.glob(".tmp~*"):
+        if left.name.split("~", 3)[3] == path.name:
+            left.unlink(missing_ok=True)
 
 
 def make_directory(path: Path) -> None:

@@ -2,21 +2,18 @@
 
 Kill a job anywhere and run the same command again: finished shards are skipped, the others are
 done, and the outputs are the same bytes as those of an undisturbed run. A receipt that does not
-match the inputs or the config is an error naming both values, never a silent skip.
+match the inputs or the config is an error naming both values, never a silent skip. Whoever does a
+shard holds its lock, so that several runs may work on one output and share its shards.
 """
 
 import dataclasses
 import json
 import logging
-import multiprocessing
-import resource
 import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +21,15 @@ import yaml
 
 from corpus.config import dump_config, plain_config, without_execution
 from corpus.console import Progress, format_duration
-from corpus.errors import DataError, JobError, UserError
-from corpus.files import read_json, write_text
+from corpus.errors import DataError, JobError, ShareDone, UserError
+from corpus.executors import LOCAL, Executor
+from corpus.files import read_json, remove_leftovers, write_text
+from corpus.locks import hold_lock
 from corpus.receipts import describe_input, first_difference, is_done, write_receipt
+from corpus.tasks import Busy, Done, Failed, Outcome, Raised, Result, Task
+from corpus.usage import peak_memory_mb
+
+__all__ = ["RECEIPTS", "Outcome", "Summary", "Task", "run_job"]
 
 logger = logging.getLogger(__name__)
 
@@ -50,34 +53,8 @@ _clock = _Clock()
 
 RECEIPTS = "receipts"
 RUNS = "runs.jsonl"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Task:
-    """One shard of a job."""
-
-    name: str
-    """Names the receipt; may contain `/`, as in `fra_Latn/0007`."""
-
-    inputs: tuple[Path, ...]
-    """Files whose content the result depends on."""
-
-    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """What else it depends on: plain JSON values."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What one task did."""
-
-    counts: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    """Records in, records out and rejects by reason."""
-
-    outputs: tuple[Path, ...] = ()
-    """Files it wrote, each whole."""
-
-    problem: str = ""
-    """Damage in the input. What could be read is kept, and the shard is reported as failed."""
+_LOCK = ".lock"
+_POLL_SECONDS = 1.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,6 +76,7 @@ def run_job(
     config: Any = None,
     workers: int = 1,
     config_name: str = "config.yaml",
+    executor: Executor = LOCAL,
 ) -> Summary:
     """Run `work` over all tasks without a receipt; write a receipt for each that succeeds.
 
@@ -110,47 +88,42 @@ def run_job(
         config: The resolved config, a dataclass; written to `output/<config_name>`.
         workers: Processes. 1 runs in this process.
         config_name: Where several configs share a directory, the file of this one.
+        executor: Where the tasks run.
 
     Raises:
         UserError: If the directory holds results of another config or of other inputs.
         JobError: If shards failed; it lists them with the command to run again.
+        ShareDone: If this process did all it is to do, and others have theirs to do yet.
     """
     _check_names(tasks)
     config_values = without_execution(config, plain_config(config))
-    _settle_config(output / config_name, config, config_values)
-    receipts = output / RECEIPTS / name
-    todo = [
-        task
-        for task in tasks
-        if not is_done(
-            _receipt_path(receipts, task),
-            arguments=task.arguments,
-            inputs=task.inputs,
-            config=config_values,
-        )
-    ]
-    skipped = len(tasks) - len(todo)
+    _settle_config(output, config_name, config, config_values)
+    attempt = Attempt(work, output / RECEIPTS / name, config_values)
+    share = executor.share(tasks)
+    todo = [task for task in share if not attempt.is_done(task)]
+    skipped = len(share) - len(todo)
     if not todo:
-        logger.info("%s: nothing to do, %s already done in %s", name, _shards(len(tasks)), output)
+        logger.info("%s: nothing to do, %s already done in %s", name, _shards(len(share)), output)
     elif skipped:
-        logger.info("%s: %d of %s already done", name, skipped, _shards(len(tasks)))
-    failures = _run_all(name, todo, work, workers, receipts, config_values)
+        logger.info("%s: %d of %s already done", name, skipped, _shards(len(share)))
+    run = _run_all(name, todo, attempt, workers, executor)
     seconds = _clock.lap()
     summary = Summary(
-        counts=_sum_counts(receipts, tasks),
-        done=len(todo) - len(failures),
+        counts=_sum_counts(attempt, tasks),
+        done=len(todo) - len(run.failures),
         skipped=skipped,
         seconds=seconds,
     )
     if todo:
-        _log_run(output, name, summary, len(failures))
+        _log_run(output, name, summary, run)
         logger.info("%s: %s in %s", name, _shards(summary.done), format_duration(seconds))
-    if failures:
-        listed = "\n".join(f"  {task}: {reason}" for task, reason in sorted(failures.items()))
+    if run.failures:
+        listed = "\n".join(f"  {task}: {reason}" for task, reason in sorted(run.failures.items()))
         raise JobError(
-            f"{name}: {len(failures)} of {_shards(len(tasks))} failed:\n{listed}\n"
+            f"{name}: {len(run.failures)} of {_shards(len(share))} failed:\n{listed}\n"
             f"The others are done and stay done. When mended, run again: {_command()}"
         )
+    _check_shares(name, attempt, tasks, share)
     return summary
 
 
@@ -171,131 +144,163 @@ def _check_names(tasks: Sequence[Task]) -> None:
         )
 
 
-def _settle_config(path: Path, config: Any, values: Any) -> None:
+def _check_shares(
+    name: str, attempt: "Attempt", tasks: Sequence[Task], share: Sequence[Task]
+) -> None:
+    """Stop where the job has shards that another process is to do and has not done."""
+    mine = {task.name for task in share}
+    left = [task for task in tasks if task.name not in mine and not attempt.is_done(task)]
+    if left:
+        raise ShareDone(
+            f"{name}: this share is done, {_shards(len(share))}; {_shards(len(left))} of other"
+            f" shares are not, {left[0].name} among them. When all are, run the command again to"
+            " go on."
+        )
+
+
+def _settle_config(output: Path, config_name: str, config: Any, values: Any) -> None:
     """Write the config, or check that the one already there is the same."""
     if config is None:
         return
-    if path.exists():
-        there = yaml.safe_load(path.read_text(encoding="utf-8"))
-        there = without_execution(config, there)
-        here = json.loads(json.dumps(values))
-        if there != here:
-            raise UserError(
-                f"{path} is of another config: {first_difference(there, here)}. Choose another"
-                f" output, or delete {path.parent} to make it anew."
-            )
-    else:
-        write_text(path, dump_config(config))
+    path = output / config_name
+    if not path.exists():
+        with hold_lock(output / RECEIPTS / _LOCK, config_name, wait=True):
+            if not path.exists():  # nobody else wrote one while this process waited
+                write_text(path, dump_config(config))
+                return
+    there = without_execution(config, yaml.safe_load(path.read_text(encoding="utf-8")))
+    here = json.loads(json.dumps(values))
+    if there != here:
+        raise UserError(
+            f"{path} is of another config: {first_difference(there, here)}. Choose another"
+            f" output, or delete {path.parent} to make it anew."
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Attempt:
+    """Does a task and writes its receipt; picklable. The one place that catches all errors."""
+
+    work: Callable[[Task], Outcome]
+    receipts: Path
+    config: Any
+
+    def __call__(self, task: Task) -> Result:
+        """Do one task while holding its lock; a failure of its data is a result, as is a bug."""
+        try:
+            with hold_lock(self.receipts / _LOCK, task.name) as held:
+                return self._do(task) if held else Busy()
+        except DataError as error:
+            return Failed(str(error))
+        except Exception as error:
+            return Raised(error)
+
+    def _do(self, task: Task) -> Result:
+        if self.is_done(task):  # another process did it since the list was made
+            return Done()
+        started = time.monotonic()
+        inputs = [describe_input(file) for file in task.inputs]
+        outcome = self.work(task)
+        for output in outcome.outputs:
+            remove_leftovers(output)
+        write_receipt(
+            self.receipt(task),
+            task=task.name,
+            arguments=task.arguments,
+            inputs=inputs,
+            config=self.config,
+            counts=outcome.counts,
+            outputs=outcome.outputs,
+            problem=outcome.problem,
+            seconds=time.monotonic() - started,
+        )
+        return Done(outcome.problem, peak_memory_mb())
+
+    def receipt(self, task: Task) -> Path:
+        """Return where a task's receipt is, or will be."""
+        return self.receipts / f"{task.name}.json"
+
+    def is_done(self, task: Task) -> bool:
+        """Return whether a task has its receipt; see `receipts.is_done` for what is refused."""
+        return is_done(
+            self.receipt(task), arguments=task.arguments, inputs=task.inputs, config=self.config
+        )
+
+    def is_free(self, task: Task) -> bool:
+        """Return whether no other process is doing a task."""
+        with hold_lock(self.receipts / _LOCK, task.name) as held:
+            return held
+
+
+@dataclasses.dataclass
+class _Run:
+    """What came back of one run's tasks."""
+
+    failures: dict[str, str] = dataclasses.field(default_factory=dict)
+    peak_memory_mb: float = 0.0
 
 
 def _run_all(
-    name: str,
-    todo: Sequence[Task],
-    work: Callable[[Task], Outcome],
-    workers: int,
-    receipts: Path,
-    config_values: Any,
-) -> dict[str, str]:
-    """Run the tasks; return why each failed one failed."""
-    failures: dict[str, str] = {}
+    name: str, todo: Sequence[Task], attempt: Attempt, workers: int, executor: Executor
+) -> _Run:
+    """Run the tasks, those that others hold when they are free; return why each failed one did."""
+    run = _Run()
     with Progress(len(todo), name, "shards") as progress:
-        for task, result in _results(todo, work, workers):
-            if isinstance(result, _Failure):
-                failures[task.name] = result.reason
-            else:
-                write_receipt(
-                    _receipt_path(receipts, task),
-                    task=task.name,
-                    arguments=task.arguments,
-                    inputs=result.inputs,
-                    config=config_values,
-                    counts=result.outcome.counts,
-                    outputs=result.outcome.outputs,
-                    problem=result.outcome.problem,
-                    seconds=result.seconds,
-                )
-                if result.outcome.problem:
-                    failures[task.name] = result.outcome.problem
-            progress.update()
-    return failures
+        while todo:
+            busy: list[Task] = []
+            for task, result in executor.run(attempt, todo, workers):
+                match result:
+                    case Raised(error):
+                        raise error
+                    case Busy():
+                        busy.append(task)
+                        continue
+                    case Failed(reason):
+                        run.failures[task.name] = reason
+                    case Done(problem, peak_memory_mb):
+                        run.peak_memory_mb = max(run.peak_memory_mb, peak_memory_mb)
+                        if problem:
+                            run.failures[task.name] = problem
+                progress.update()
+            todo = busy
+            _wait_for_others(name, attempt, busy)
+    return run
 
 
-@dataclasses.dataclass(frozen=True)
-class _Success:
-    outcome: Outcome
-    seconds: float
-    inputs: list[dict[str, Any]]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Failure:
-    reason: str
-
-
-def _results(
-    todo: Sequence[Task], work: Callable[[Task], Outcome], workers: int
-) -> Iterator[tuple[Task, _Success | _Failure]]:
-    if workers <= 1 or len(todo) <= 1:
-        for task in todo:
-            yield task, _attempt(work, task)
+def _wait_for_others(name: str, attempt: Attempt, busy: Sequence[Task]) -> None:
+    """Wait until another process has let go of one of the tasks at least."""
+    if not busy:
         return
-    # Spawned, not forked: a forked child of a process with torch or BLAS threads can hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(todo)), mp_context=context) as pool:
-        pending = {pool.submit(_attempt, work, task): task for task in todo}
-        try:
-            while pending:
-                finished, _ = wait(pending, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    task = pending.pop(future)
-                    try:
-                        yield task, future.result()
-                    except BrokenProcessPool:
-                        yield task, _Failure("a worker process died (killed, or out of memory)")
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    logger.info(
+        "%s: another run is doing %s of this output (%s); waiting for it",
+        name, _shards(len(busy)), ", ".join(task.name for task in busy[:3]),
+    )  # fmt: skip
+    while not any(attempt.is_free(task) for task in busy):
+        time.sleep(_POLL_SECONDS)
 
 
-def _attempt(work: Callable[[Task], Outcome], task: Task) -> _Success | _Failure:
-    """Do one task; a failure of its data is a result, a bug is raised."""
-    started = time.monotonic()
-    try:
-        inputs = [describe_input(file) for file in task.inputs]
-        outcome = work(task)
-    except DataError as error:
-        return _Failure(str(error))
-    return _Success(outcome, time.monotonic() - started, inputs)
-
-
-def _receipt_path(receipts: Path, task: Task) -> Path:
-    return receipts / f"{task.name}.json"
-
-
-def _sum_counts(receipts: Path, tasks: Sequence[Task]) -> dict[str, int]:
+def _sum_counts(attempt: Attempt, tasks: Sequence[Task]) -> dict[str, int]:
     total: Counter[str] = Counter()
     for task in tasks:
-        path = _receipt_path(receipts, task)
+        path = attempt.receipt(task)
         if path.exists():
             total.update(read_json(path)["counts"])
     return dict(total)
 
 
-def _log_run(output: Path, name: str, summary: Summary, failed: int) -> None:
+def _log_run(output: Path, name: str, summary: Summary, run: _Run) -> None:
     """Append wall time and peak memory of this run, for the report."""
-    kilobytes = max(
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
-        resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss,
-    )
     record = {
         "name": name,
         "seconds": round(summary.seconds, 3),
-        "peak_memory_mb": round(kilobytes / 1024, 1),
+        "peak_memory_mb": round(max(run.peak_memory_mb, peak_memory_mb()), 1),
         "done": summary.done,
         "skipped": summary.skipped,
-        "failed": failed,
+        "failed": len(run.failures),
     }
-    path = output / RECEIPTS / RUNS
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
+    folder = output / RECEIPTS
+    with (
+        hold_lock(folder / _LOCK, RUNS, wait=True),
+        (folder / RUNS).open("a", encoding="utf-8") as file,
+    ):
         file.write(json.dumps(record) + "\n")

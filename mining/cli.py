@@ -4,7 +4,14 @@ from pathlib import Path
 
 import click
 
-from corpus.command import PATH, config_options, print_counts, print_json
+from corpus.command import (
+    PATH,
+    JobOptions,
+    config_options,
+    job_options,
+    print_counts,
+    print_json,
+)
 from corpus.console import format_table
 from mining.bitext.config import FilterConfig
 from mining.encoders.config import EmbedConfig, TrainEncoderConfig, XsimConfig
@@ -21,17 +28,19 @@ def group() -> None:
 @click.argument("shards", nargs=-1, required=True, type=PATH)
 @click.option("--lid", type=PATH, required=True, help="Model directory of `tongues lid train`.")
 @click.option("--output", type=PATH, required=True, help="Directory of the sentences.")
+@job_options
 @config_options(SentencesConfig)
 @click.pass_context
 def sentences(
     context: click.Context, shards: tuple[Path, ...], lid: Path, output: Path,
-    config: SentencesConfig,
+    config: SentencesConfig, job: JobOptions,
 ) -> None:  # fmt: skip
     """Read crawl SHARDS and write their sentences by language, each once."""
     from mining.sentences.extract import run_sentences
 
     load = context.obj["load_identifier"]
-    print_counts("sentences", run_sentences(shards, lid, output, config, load))
+    counts = run_sentences(shards, lid, output, config, load, job.executor)
+    job.print_counts("sentences", counts)
 
 
 @group.command()
@@ -68,15 +77,17 @@ def xsim(encoder: Path, flores: Path, split: str, as_json: bool, config: XsimCon
 @click.option("--encoder", type=PATH, required=True, help="Encoder directory.")
 @click.option("--output", type=PATH, required=True, help="Directory of the embeddings.")
 @click.option("--language", "languages", multiple=True, help="Only this one; may be repeated.")
+@job_options
 @config_options(EmbedConfig)
 def embed(
-    sentences: Path, encoder: Path, output: Path, languages: tuple[str, ...], config: EmbedConfig
-) -> None:
+    sentences: Path, encoder: Path, output: Path, languages: tuple[str, ...],
+    config: EmbedConfig, job: JobOptions,
+) -> None:  # fmt: skip
     """Embed sentences, row by row."""
     from mining.encoders.embed import run_embed
 
-    summary = run_embed(sentences, encoder, output, config, languages)
-    print_counts("embed", dict(summary.counts))
+    summary = run_embed(sentences, encoder, output, config, languages, job.executor)
+    job.print_counts("embed", summary.counts)
 
 
 @group.command()
@@ -98,16 +109,17 @@ def embed_known(bitext: tuple[Path, ...], encoder: Path, output: Path, config: E
 @click.option("--target", required=True, help="Target language.")
 @click.option("--output", type=PATH, required=True, help="Bitext, .parquet or .tsv[.zst].")
 @click.option("--known", type=PATH, default=None, help="Directory of `embed-known`: calibrates.")
+@job_options
 @config_options(MineConfig)
 def mine(
     sentences: Path, embeddings: Path, source: str, target: str, output: Path, known: Path | None,
-    config: MineConfig,
+    config: MineConfig, job: JobOptions,
 ) -> None:  # fmt: skip
     """Find the sentences of two languages that are translations of each other."""
     from mining.search.mine import run_mine
 
-    summary = run_mine(sentences, embeddings, source, target, output, config, known)
-    print_counts(f"mine {source}-{target}", dict(summary.counts))
+    summary = run_mine(sentences, embeddings, source, target, output, config, known, job.executor)
+    job.print_counts(f"mine {source}-{target}", summary.counts)
 
 
 @group.command("filter")

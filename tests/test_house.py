@@ -11,7 +11,7 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("corpus", "eval", "lid", "mining", "nmt")
-HEAVY = {"torch", "faiss", "fasttext", "fairseq2", "sacrebleu", "pyarrow", "numpy"}
+HEAVY = {"torch", "faiss", "fasttext", "fairseq2", "sacrebleu", "pyarrow", "numpy", "ray"}
 MAX_LINES = 350
 HOMES = {
     "fairseq2": ("nmt/",),
@@ -19,6 +19,7 @@ HOMES = {
     "faiss": ("mining/search/index.py",),
     "fasttext": ("lid/model.py", "lid/trainer.py"),
     "sacrebleu": ("eval/",),
+    "ray": ("corpus/executors/cluster.py",),
 }
 
 
@@ -134,7 +135,7 @@ def test_help_imports_no_heavy_package() -> None:
 
 @pytest.mark.parametrize("stage", ["data", "lid", "mining", "nmt", "eval"])
 def test_help_of_a_stage_imports_no_model_package(stage: str) -> None:
-    models = {"torch", "faiss", "fasttext", "fairseq2", "sacrebleu"}
+    models = {"torch", "faiss", "fasttext", "fairseq2", "sacrebleu", "ray"}
     code = (
         "import sys, tongues\n"
         f"assert tongues.main(['{stage}', '--help']) == 0\n"
@@ -153,7 +154,7 @@ def test_no_command_has_more_than_eight_options_of_its_own(stage: str) -> None:
     import click
 
     group = importlib.import_module({"data": "corpus.cli"}.get(stage, f"{stage}.cli")).group
-    shared = {"config_file", "overrides", "dump_config"}
+    shared = {"config_file", "overrides", "dump_config", "executor", "dry_run"}
     for name, command in group.commands.items():
         own = [p for p in command.params if isinstance(p, click.Option) and p.name not in shared]
         assert len(own) <= 8, name

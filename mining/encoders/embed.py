@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from corpus.errors import UserError
+from corpus.executors import LOCAL, Executor
 from corpus.files import atomic_path
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.records import SENTENCES_SCHEMA, read_table, sentence_languages, sentence_shards
@@ -20,7 +21,12 @@ logger = logging.getLogger(__name__)
 
 
 def run_embed(
-    sentences: Path, encoder: Path, output: Path, config: EmbedConfig, languages: Sequence[str] = ()
+    sentences: Path,
+    encoder: Path,
+    output: Path,
+    config: EmbedConfig,
+    languages: Sequence[str] = (),
+    executor: Executor = LOCAL,
 ) -> Summary:
     """Embed all sentence shards, or those of some languages, to `output/<language>/<shard>.npy`.
 
@@ -38,7 +44,13 @@ def run_embed(
         raise UserError(f"{sentences} holds no sentences; `tongues mining sentences` makes them")
     work = functools.partial(_embed_shard, encoder=encoder, output=output, config=config)
     return run_job(
-        name="embed", tasks=tasks, work=work, output=output, config=config, workers=config.workers
+        name="embed",
+        tasks=tasks,
+        work=work,
+        output=output,
+        config=config,
+        workers=config.workers,
+        executor=executor,
     )
 
 

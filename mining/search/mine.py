@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from corpus.errors import DataError, UserError
+from corpus.executors import LOCAL, Executor
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import check_language
 from corpus.records import (
@@ -43,6 +44,7 @@ def run_mine(
     output: Path,
     config: MineConfig,
     known: Path | None = None,
+    executor: Executor = LOCAL,
 ) -> Summary:
     """Mine one language pair into a bitext file, with a calibration file beside it.
 
@@ -54,6 +56,7 @@ def run_mine(
         output: The bitext; `<name>.calibration.json` goes beside it.
         config: How pairs are found, scored and kept.
         known: Directory of `tongues mining embed-known`; without it nothing is known of precision.
+        executor: Where it runs.
 
     Raises:
         UserError: If a language has no sentences, the languages are the same, or there are no known
@@ -91,6 +94,7 @@ def run_mine(
         output=output.parent,
         config=config,
         config_name=f"{name}.config.yaml",
+        executor=executor,
     )
 
 

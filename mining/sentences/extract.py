@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from corpus.documents import Documents, read_documents, shard_kind, shard_name
 from corpus.errors import JobError, UserError
+from corpus.executors import LOCAL, Executor
 from corpus.files import atomic_path
 from corpus.jobs import RECEIPTS, Outcome, Task, run_job
 from corpus.languages import check_language
@@ -61,6 +62,7 @@ def run_sentences(
     output: Path,
     config: SentencesConfig,
     load_identifier: Callable[[Path], LanguageIdentifier],
+    executor: Executor = LOCAL,
 ) -> dict[str, int]:
     """Write the sentences of crawl shards to `output/<language>/<shard>.parquet`.
 
@@ -93,6 +95,7 @@ def run_sentences(
             output=output,
             config=config,
             workers=config.workers,
+            executor=executor,
         )
         extracted, changed = summary.counts, summary.done > 0
     except JobError as error:
@@ -100,13 +103,15 @@ def run_sentences(
     if changed:
         # What the languages were merged from is new, so their receipts say nothing any more.
         shutil.rmtree(output / RECEIPTS / MERGE_JOB, ignore_errors=True)
-    merged = _merge(output, [task.name for task in tasks], config)
+    merged = _merge(output, [task.name for task in tasks], config, executor)
     if damaged is not None:
         raise damaged
     return _funnel(extracted, merged)
 
 
-def _merge(output: Path, shards: Sequence[str], config: SentencesConfig) -> dict[str, int]:
+def _merge(
+    output: Path, shards: Sequence[str], config: SentencesConfig, executor: Executor
+) -> dict[str, int]:
     parts: dict[str, list[Path]] = defaultdict(list)
     for shard in sorted(shards):
         for path in sorted((output / _WORK / shard).glob("*.parquet")):
@@ -118,6 +123,7 @@ def _merge(output: Path, shards: Sequence[str], config: SentencesConfig) -> dict
         work=functools.partial(_merge_language, output=output),
         output=output,
         workers=config.workers,
+        executor=executor,
     )
     return dict(summary.counts)
 

@@ -1,0 +1,62 @@
+"""Locks between processes, on one machine or on several that share a file system.
+
+POSIX record locks: the kernel frees them when their process ends, however it ends, and network file
+systems pass them on to the server. One file holds all locks of a job, as ranges of one byte.
+"""
+
+import errno
+import fcntl
+import hashlib
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from corpus.files import make_directory
+
+logger = logging.getLogger(__name__)
+
+_HELD_ELSEWHERE = (errno.EACCES, errno.EAGAIN)
+_NOT_SUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+@contextmanager
+def hold_lock(file: Path, name: str, *, wait: bool = False) -> Iterator[bool]:
+    """Hold the lock `name` of a lock file during the block; yield whether that succeeded.
+
+    Where the file system has no locks it is said once and the block runs without: two processes may
+    then do the same work, and as files appear whole, the later one replaces equal bytes.
+
+    Args:
+        file: The lock file; it is made and stays.
+        name: Of what is locked. A process does not lock itself out.
+        wait: Whether to wait for another process that holds it.
+    """
+    make_directory(file.parent)
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        yield _lock(descriptor, _offset(name), wait, file)
+    finally:
+        os.close(descriptor)  # frees the lock
+
+
+def _offset(name: str) -> int:
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 2  # within a signed 64-bit file offset
+
+
+def _lock(descriptor: int, offset: int, wait: bool, file: Path) -> bool:
+    operation = fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB
+    try:
+        fcntl.lockf(descriptor, operation, 1, offset)
+    except OSError as error:
+        if error.errno in _HELD_ELSEWHERE:
+            return False
+        if error.errno not in _NOT_SUPPORTED:
+            raise
+        logger.warning(
+            "%s: this file system has no locks (%s); do not run two jobs on this output at once",
+            file, error.strerror,
+        )  # fmt: skip
+    return True

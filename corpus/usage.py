@@ -1,0 +1,26 @@
+"""What this process has used of the machine."""
+
+import resource
+from pathlib import Path
+
+_STATUS = Path("/proc/self/status")
+_PEAK = "VmHWM:"
+
+
+def peak_memory_mb() -> float:
+    """Return the peak resident memory of this process in MB (2^20 bytes).
+
+    Linux says it of the program that runs now; `getrusage`, asked elsewhere, also counts what the
+    process was before it became this program.
+    """
+    if _STATUS.exists():
+        for line in _STATUS.read_text(encoding="ascii", errors="replace").split("\n"):
+            if line.startswith(_PEAK):
+                return float(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def cpu_seconds() -> float:
+    """Return the CPU time of this process and of its ended children, user and system, in s."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)

@@ -1,0 +1,353 @@
+"""Executors: dead workers, shared outputs, interrupts, ranks of an array."""
+
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from corpus.errors import DataError, JobError, ShareDone, UserError
+from corpus.executors import find_executor
+from corpus.executors.array import ArrayExecutor
+from corpus.files import atomic_path, read_lines, remove_leftovers, write_lines
+from corpus.jobs import Outcome, Summary, Task, run_job
+from corpus.locks import hold_lock
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def write_name(task: Task, output: Path) -> Outcome:
+    path = output / f"{task.name}.txt"
+    write_lines(path, [task.name])
+    return Outcome(counts={"lines": 1}, outputs=(path,))
+
+
+def die_on(task: Task, output: Path, name: str, deaths: int) -> Outcome:
+    """Kill this process when it does the task of that name, the first few times."""
+    before = output / f"{task.name}.deaths"
+    seen = len(read_lines(before)) if before.exists() else 0
+    if task.name == name and seen < deaths:
+        write_lines(before, ["dead"] * (seen + 1))
+        os.kill(os.getpid(), signal.SIGKILL)
+    return write_name(task, output)
+
+
+class OddError(Exception):
+    """Cannot be made from its message alone, so it does not survive pickling."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(f"{first} {second}")
+
+
+def stumble(task: Task, output: Path, error: Exception | None) -> Outcome:
+    if error is None:
+        raise OddError("one", "two")
+    raise error
+
+
+def tasks(count: int = 6) -> list[Task]:
+    return [Task(name=f"t{i}", inputs=()) for i in range(count)]
+
+
+def run(output: Path, work: Callable[[Task], Outcome], workers: int = 2, count: int = 6) -> Summary:
+    return run_job(name="job", tasks=tasks(count), work=work, output=output, workers=workers)
+
+
+def results(output: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(output.glob("*.txt"))}
+
+
+def test_a_task_that_kills_its_worker_twice_is_one_failed_shard(tmp_path: Path) -> None:
+    work = functools.partial(die_on, output=tmp_path, name="t2", deaths=2)
+    with pytest.raises(JobError, match=r"1 of 6 shards failed:\n  t2: .*killed.*2 times") as error:
+        run(tmp_path, work)
+    assert error.value.exit_code == 3
+    assert sorted(results(tmp_path)) == [f"t{i}.txt" for i in (0, 1, 3, 4, 5)]
+    assert run(tmp_path, work).done == 1
+
+
+def test_a_task_whose_worker_dies_once_is_tried_again(tmp_path: Path) -> None:
+    work = functools.partial(die_on, output=tmp_path, name="t2", deaths=1)
+    assert run(tmp_path, work).done == 6
+
+
+def test_workers_and_their_number_do_not_change_the_files(tmp_path: Path) -> None:
+    for workers in (1, 3):
+        output = tmp_path / str(workers)
+        run(output, functools.partial(write_name, output=output), workers)
+    assert results(tmp_path / "1") == results(tmp_path / "3")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("raised", "kind", "message"),
+    [
+        (UserError("your mistake"), UserError, "your mistake"),
+        (OSError(28, "No space left on device"), OSError, "No space left"),
+        (ValueError("a bug"), ValueError, "a bug"),
+    ],
+)
+def test_what_is_no_fault_of_the_data_ends_the_job(
+    tmp_path: Path, workers: int, raised: Exception, kind: type[Exception], message: str
+) -> None:
+    work = functools.partial(stumble, output=tmp_path, error=raised)
+    with pytest.raises(kind, match=message) as error:
+        run(tmp_path, work, workers)
+    assert workers == 1 or "in stumble" in "".join(error.value.__notes__)
+
+
+def test_an_error_that_cannot_travel_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="OddError: one two"):
+        run(tmp_path, functools.partial(stumble, output=tmp_path, error=None))
+
+
+def test_bad_data_of_all_shards_fails_them_all(tmp_path: Path) -> None:
+    work = functools.partial(stumble, output=tmp_path, error=DataError("torn"))
+    with pytest.raises(JobError, match="6 of 6 shards failed"):
+        run(tmp_path, work)
+
+
+def start(script: str, *arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+LOCKER = """
+import sys, time
+from pathlib import Path
+from corpus.locks import hold_lock
+with hold_lock(Path(sys.argv[1]), sys.argv[2]) as held:
+    print(held, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_lock_is_held_by_one_process_and_freed_by_its_death(tmp_path: Path) -> None:
+    file = tmp_path / "receipts" / ".lock"
+    process = start(LOCKER, file, "a")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "True\n"
+    with hold_lock(file, "a") as mine, hold_lock(file, "b") as other:
+        assert (mine, other) == (False, True)
+    process.kill()
+    process.wait()
+    with hold_lock(file, "a") as mine:
+        assert mine
+
+
+def test_a_shard_that_another_run_holds_is_waited_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    process = start(LOCKER, tmp_path / "receipts/job/.lock", "t1")
+    assert process.stdout is not None
+    process.stdout.readline()
+
+    def work(task: Task) -> Outcome:
+        process.kill()
+        process.wait()
+        return write_name(task, tmp_path)
+
+    with caplog.at_level("INFO", "corpus"):
+        assert run(tmp_path, work, workers=1).done == 6
+    assert len(results(tmp_path)) == 6
+
+
+RUNNER = """
+import sys, time, functools
+from pathlib import Path
+from corpus.console import set_up_logging
+from corpus.jobs import Outcome, Task, run_job
+from corpus.files import write_lines
+set_up_logging()
+def work(task):
+    with open(sys.argv[2], "a") as log:
+        log.write(task.name + "\\n")
+    time.sleep(0.02)
+    path = Path(sys.argv[1]) / f"{task.name}.txt"
+    write_lines(path, [task.name])
+    return Outcome(counts={"lines": 1}, outputs=(path,))
+tasks = [Task(name=f"t{i}", inputs=()) for i in range(30)]
+print(dict(run_job(name="job", tasks=tasks, work=work, output=Path(sys.argv[1])).counts))
+"""
+
+
+def test_two_runs_on_one_output_share_its_shards(tmp_path: Path) -> None:
+    output, log = tmp_path / "out", tmp_path / "log"
+    runs = [start(RUNNER, output, log) for _ in range(2)]
+    told = [process.communicate() for process in runs]
+    assert [process.returncode for process in runs] == [0, 0], told
+    assert [out for out, _ in told] == ["{'lines': 30}\n"] * 2
+    assert sorted(read_lines(log)) == sorted(f"t{i}" for i in range(30))
+    for line in read_lines(output / "receipts/runs.jsonl"):
+        json.loads(line)
+
+
+def test_two_runs_with_two_configs_agree_on_the_first(tmp_path: Path) -> None:
+    script = """
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from corpus.errors import UserError
+from corpus.jobs import Outcome, run_job, Task
+@dataclass(frozen=True)
+class Config:
+    value: str
+output, value = sys.argv[1:]
+try:
+    run_job(name="job", tasks=[], work=Outcome, output=Path(output), config=Config(value))
+except UserError as error:
+    sys.exit(2)
+"""
+    runs = [start(script, tmp_path / "out", value) for value in "abcd"]
+    for process in runs:
+        process.communicate()
+    assert sorted(process.returncode for process in runs) == [0, 2, 2, 2]
+
+
+SLOW_RUNNER = """
+import os, sys, time, functools
+from pathlib import Path
+from corpus.jobs import Outcome, Task, run_job
+sys.path.insert(0, sys.argv[2])
+import slow_work, tongues
+def job(*_, **__):
+    tasks = [Task(name=f"t{i}", inputs=()) for i in range(4)]
+    work = functools.partial(slow_work.work, output=Path(sys.argv[1]))
+    run_job(name="job", tasks=tasks, work=work, output=Path(sys.argv[1]), workers=2)
+if __name__ == "__main__":
+    tongues.cli.main = job
+    sys.exit(tongues.main([]))
+"""
+
+SLOW_WORK = """
+import os, time
+from corpus.files import atomic_path
+from corpus.jobs import Outcome
+def work(task, output):
+    (output / f"{task.name}.pid").write_text(str(os.getpid()))
+    with atomic_path(output / f"{task.name}.txt") as temporary:
+        temporary.write_text("half")
+        time.sleep(60)
+    return Outcome()
+"""
+
+
+@pytest.mark.parametrize(
+    ("sent", "code", "left"),
+    [(signal.SIGINT, 130, 0), (signal.SIGTERM, 130, 0), (signal.SIGKILL, -9, 2)],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_stopping_the_command_stops_its_workers(
+    tmp_path: Path, sent: signal.Signals, code: int, left: int
+) -> None:
+    (tmp_path / "slow_work.py").write_text(SLOW_WORK)
+    output = tmp_path / "out"
+    process = start(SLOW_RUNNER, output, tmp_path)
+    deadline = time.monotonic() + 60
+    while len(list(output.glob(".tmp~*"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    workers = [int(path.read_text()) for path in output.glob("*.pid")]
+    process.send_signal(sent)
+    _, told = process.communicate()
+    assert process.returncode == code, told
+    assert code != 130 or "run the same command again" in told
+    assert "Traceback" not in told
+    while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+    assert len(workers) == 2
+    assert len(list(output.glob(".tmp~*"))) == left
+
+
+def test_leftovers_of_one_file_are_removed_and_of_others_kept(tmp_path: Path) -> None:
+    with atomic_path(tmp_path / "b.txt") as mine, atomic_path(tmp_path / "a~b.txt") as other:
+        for path in (mine, other):
+            path.write_text("x")
+        remove_leftovers(tmp_path / "b.txt")
+        assert (mine.exists(), other.exists()) == (False, True)
+        mine.write_text("x")
+
+
+def test_leftovers_of_a_killed_task_go_when_it_is_done(tmp_path: Path) -> None:
+    left = tmp_path / ".tmp~elsewhere~1~t0.txt"
+    left.write_text("half")
+    run(tmp_path, functools.partial(write_name, output=tmp_path), workers=1)
+    assert not left.exists()
+
+
+def test_an_output_that_cannot_be_written_is_the_users_mistake(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be made"):
+        run(tmp_path / "file" / "out", functools.partial(write_name, output=tmp_path))
+    if Path("/sys/kernel").is_dir():  # not writable, even for root
+        with pytest.raises(UserError, match="Choose another output"):
+            run(Path("/sys/kernel"), functools.partial(write_name, output=tmp_path))
+
+
+def slurm(**variables: int) -> ArrayExecutor:
+    return ArrayExecutor.from_environment(
+        {f"SLURM_{key.upper()}": str(value) for key, value in variables.items()}
+    )
+
+
+def array(identifier: int, first: int, last: int, count: int, step: int = 1) -> ArrayExecutor:
+    return slurm(
+        array_task_id=identifier, array_task_min=first, array_task_max=last,
+        array_task_count=count, array_task_step=step,
+    )  # fmt: skip
+
+
+def test_ranks_are_those_of_the_array_and_of_the_step_within() -> None:
+    assert array(5, 0, 7, 8) == ArrayExecutor(5, 8)
+    assert array(9, 1, 9, 5, step=2) == ArrayExecutor(4, 5)
+    assert slurm(procid=2, step_num_tasks=4) == ArrayExecutor(2, 4)
+    # A batch script has no step: one process runs, whatever was asked for.
+    both = slurm(
+        array_task_id=1, array_task_min=0, array_task_max=2, array_task_count=3,
+        procid=3, step_num_tasks=4,
+    )  # fmt: skip
+    assert both == ArrayExecutor(7, 12)
+    assert slurm(array_task_id=0, array_task_max=0, procid=0, ntasks=9) == ArrayExecutor(0, 1)
+
+
+def test_an_array_with_holes_is_refused() -> None:
+    with pytest.raises(UserError, match="3 elements from 0 to 7"):
+        array(0, 0, 7, 3)
+
+
+def test_slurm_outside_of_slurm_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLURM_ARRAY_TASK_ID", raising=False)
+    with pytest.raises(UserError, match="neither SLURM_ARRAY_TASK_ID nor"):
+        find_executor("slurm")
+    with pytest.raises(UserError, match="no executor `cloud`; there are local, ray, slurm"):
+        find_executor("cloud")
+
+
+def test_ranks_do_all_tasks_once_and_the_last_goes_on(tmp_path: Path) -> None:
+    done: list[str] = []
+
+    def work(task: Task) -> Outcome:
+        done.append(task.name)
+        return write_name(task, tmp_path)
+
+    for rank in (2, 0, 1):
+        ranked = functools.partial(
+            run_job, name="job", tasks=tasks(7), work=work, output=tmp_path,
+            executor=ArrayExecutor(rank, 3),
+        )  # fmt: skip
+        if rank == 1:
+            assert ranked().counts == {"lines": 7}
+        else:
+            with pytest.raises(ShareDone, match="of other shares are not") as stop:
+                ranked()
+            assert stop.value.exit_code == 0
+    assert done == ["t2", "t5", "t0", "t3", "t6", "t1", "t4"]
+    assert run(tmp_path, work, count=7).skipped == 7
