@@ -1,9 +1,10 @@
-"""The metrics, computed by sacrebleu: corpus scores, signatures, statistics per segment."""
+"""The metrics: which statistics they read, how they score them, how their numbers are signed."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,12 +13,53 @@ import numpy as np
 from numpy.typing import NDArray
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
+from sacrebleu.metrics.ter import TER
 
 from corpus.errors import UserError
-from eval.spm import PieceTokenizer
+from eval.formulas import Float64, bleu_scores, chrf_scores, ter_scores
+from eval.measures import (
+    ChrfMeasure,
+    EditMeasure,
+    Measure,
+    PieceMeasure,
+    Statistics,
+    TokenMeasure,
+    piece_tokenizer,
+)
 
-METRICS = ("spbleu", "chrf++", "chrf", "bleu")
 CHRF_PLUS_PLUS_WORD_ORDER = 2
+_CHRF_COLUMNS, _CHRF_PLUS_PLUS_COLUMNS, _BLEU_COLUMNS, _TER_COLUMNS = 18, 24, 10, 2
+_SHORT_HASH = 12
+_DIGEST_BYTES = 16
+
+
+class Metric(NamedTuple):
+    """A score computed from a measure's statistics."""
+
+    columns: int
+    """How many of the measure's columns it reads, from the first."""
+
+    score: Callable[[NDArray[Any]], Float64]
+    """Scores of summed statistics, [..., columns] to [...]."""
+
+    score_sentences: Callable[[NDArray[Any]], Float64]
+    """Scores of single segments; BLEU leaves out orders that a sentence is too short for."""
+
+    higher_is_better: bool = True
+
+
+_KNOWN = {
+    "spbleu": Metric(
+        _BLEU_COLUMNS, bleu_scores, functools.partial(bleu_scores, effective_order=True)
+    ),
+    "chrf++": Metric(_CHRF_PLUS_PLUS_COLUMNS, chrf_scores, chrf_scores),
+    "chrf": Metric(_CHRF_COLUMNS, chrf_scores, chrf_scores),
+    "bleu": Metric(
+        _BLEU_COLUMNS, bleu_scores, functools.partial(bleu_scores, effective_order=True)
+    ),
+    "ter": Metric(_TER_COLUMNS, ter_scores, ter_scores, higher_is_better=False),
+}
+METRICS = tuple(_KNOWN)
 
 
 class MetricScore(NamedTuple):
@@ -50,65 +92,102 @@ def parse_metrics(text: str) -> list[str]:
     return names
 
 
+def find_metric(name: str) -> Metric:
+    """Return the metric of a name that `parse_metrics` gave."""
+    return _KNOWN[name]
+
+
+@functools.lru_cache(maxsize=8)
+def find_measure(metric: str, models: MetricModels) -> Measure:
+    """Return what a metric's statistics are counted with; metrics that share it get one object."""
+    if metric in ("chrf", "chrf++"):
+        return _chrf_measure()
+    if metric == "ter":
+        return EditMeasure()
+    if metric == "bleu":
+        if models.bleu_tokenizer not in BLEU.TOKENIZERS:
+            known = ", ".join(sorted(BLEU.TOKENIZERS))
+            raise UserError(
+                f"sacrebleu has no tokenizer `{models.bleu_tokenizer}`. Known: {known}."
+            )
+        return TokenMeasure(models.bleu_tokenizer)
+    if models.spm is None:
+        raise ValueError("spbleu needs a SentencePiece model")
+    return PieceMeasure(piece_tokenizer(models.spm))
+
+
+@functools.cache
+def _chrf_measure() -> ChrfMeasure:
+    return ChrfMeasure()
+
+
+def sign(metric: str, models: MetricModels, references_digest: str) -> str:
+    """Return sacrebleu's signature of a metric, then the hashes of SPM file and references."""
+    peer = build_peer(metric, models)
+    peer.num_refs = 1
+    parts = [str(peer.get_signature())]
+    if metric == "spbleu" and models.spm is not None:
+        parts.append(f"spm:{piece_tokenizer(models.spm).sha256[:_SHORT_HASH]}")
+    return "|".join([*parts, f"refs:{references_digest[:_SHORT_HASH]}"])
+
+
+def digest_lines(lines: Sequence[str]) -> str:
+    r"""Return the BLAKE2b-128 digest of lines, each ended by `\n`, in hex."""
+    data = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(data, digest_size=_DIGEST_BYTES).hexdigest()
+
+
+def build_peer(metric: str, models: MetricModels) -> Any:
+    """Return sacrebleu's own metric, for signatures and for checking against it.
+
+    sacrebleu knows its SentencePiece models by name only. With our tokenizer where its own would
+    be, everything after it is sacrebleu's code.
+    """
+    if metric == "chrf":
+        return CHRF()
+    if metric == "chrf++":
+        return CHRF(word_order=CHRF_PLUS_PLUS_WORD_ORDER)
+    if metric == "ter":
+        return TER()
+    if metric == "bleu":
+        return BLEU(tokenize=models.bleu_tokenizer, force=True)
+    if models.spm is None:
+        raise ValueError("spbleu needs a SentencePiece model")
+    peer = BLEU(tokenize="none", force=True)
+    peer.tokenizer = piece_tokenizer(models.spm)
+    peer.tokenizer_signature = peer.tokenizer.signature()
+    return peer
+
+
 class Scorer:
-    """One metric with the references of one target language, counted once."""
+    """One metric with the references of one target language."""
 
     def __init__(self, metric: str, references: Sequence[str], models: MetricModels) -> None:
-        """Count the references' n-grams; there must be at least one reference."""
-        self._metric = _build_metric(metric, references, models)
-        self._size = len(references)
+        """Keep the references; there must be at least one."""
+        self._metric = find_metric(metric)
+        self._measure = find_measure(metric, models)
+        self._references = list(references)
+        self._signature = sign(metric, models, digest_lines(references))
 
     def score(self, hypotheses: Sequence[str]) -> MetricScore:
-        """Return sacrebleu's corpus score; there is one hypothesis per reference.
+        """Return the corpus score; there is one hypothesis per reference.
 
         Raises:
             ValueError: If the numbers differ, where sacrebleu would cut the longer one.
         """
-        self._check(hypotheses)
-        value = float(self._metric.corpus_score(list(hypotheses), None).score)
-        return MetricScore(value, str(self._metric.get_signature()))
+        summed = self.statistics(hypotheses).sum(axis=0)
+        return MetricScore(self.score_statistics(summed), self._signature)
 
-    def statistics(self, hypotheses: Sequence[str]) -> NDArray[np.int64]:
+    def score_sentences(self, hypotheses: Sequence[str]) -> Float64:
+        """Return the score of each segment, [N]."""
+        return self._metric.score_sentences(self.statistics(hypotheses))
+
+    def statistics(self, hypotheses: Sequence[str]) -> Statistics:
         """Return sacrebleu's integer statistics of every segment, [N, S]."""
-        self._check(hypotheses)
-        rows = self._metric._extract_corpus_statistics(list(hypotheses), None)
-        return np.asarray(rows, dtype=np.int64)
+        counts = self._measure.count(self._references, [hypotheses])
+        expanded = self._measure.expand(counts.hypotheses[0], counts.references)
+        return expanded[:, : self._metric.columns]
 
-    def score_statistics(self, summed: NDArray[np.int64]) -> float:
+    def score_statistics(self, summed: NDArray[Any]) -> float:
         """Return the corpus score of summed statistics, [S]."""
-        return float(self._metric._compute_score_from_stats(summed.tolist()).score)
-
-    def _check(self, hypotheses: Sequence[str]) -> None:
-        if len(hypotheses) != self._size:
-            raise ValueError(f"{len(hypotheses)} hypotheses for {self._size} references")
-
-
-def _build_metric(metric: str, references: Sequence[str], models: MetricModels) -> Any:
-    if metric == "chrf":
-        return CHRF(references=[references])
-    if metric == "chrf++":
-        return CHRF(word_order=CHRF_PLUS_PLUS_WORD_ORDER, references=[references])
-    if metric == "bleu":
-        # `force` only silences the guess that text is tokenized; scores are the same.
-        return BLEU(tokenize=models.bleu_tokenizer, force=True, references=[references])
-    if models.spm is None:
-        raise ValueError("spbleu needs a SentencePiece model")
-    return _spbleu(references, _piece_tokenizer(models.spm))
-
-
-def _spbleu(references: Sequence[str], tokenizer: PieceTokenizer) -> BLEU:
-    """Return sacrebleu's BLEU with the tokenizer put where its own would be.
-
-    sacrebleu knows its SentencePiece models by name only; with the tokenizer in place everything
-    after it, the signature included, is sacrebleu's code.
-    """
-    metric = BLEU(tokenize="none", force=True)
-    metric.tokenizer = tokenizer
-    metric.tokenizer_signature = tokenizer.signature()
-    metric._ref_cache = metric._cache_references([references])
-    return metric
-
-
-@functools.lru_cache(maxsize=4)
-def _piece_tokenizer(path: Path) -> PieceTokenizer:
-    return PieceTokenizer(path)
+        return float(self._metric.score(np.asarray(summed)))

@@ -9,16 +9,24 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import sentencepiece
 
 from corpus.cache import cache_directory
 from corpus.catalog import SPM200
 from corpus.errors import DataError, UserError
+from eval.counts import Int64, Symbols, TokenIds
 
 SPM200_SHA256 = SPM200.sha256
 SPM200_NAME = SPM200.file_name
+SPM100_NAME = "sacrebleu_tokenizer_spm.model"
+"""Of FLORES-101. Its checksum is published nowhere, so it is signed by its content."""
+
+_NAMED = {"flores200": SPM200_NAME, "flores101": SPM100_NAME}
 _SHORT_HASH = 12
 
 
@@ -42,8 +50,17 @@ class PieceTokenizer:
         except (RuntimeError, OSError) as error:
             raise DataError(f"{path} is not a SentencePiece model: {error}") from None
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        self.sha256 = digest
         is_published = digest == SPM200_SHA256
         self._signature = "flores200" if is_published else f"spm-{digest[:_SHORT_HASH]}"
+        # Pieces that are several tokens, or none, once sacrebleu has split the line at spaces;
+        # and the unknown piece, which stands for many. Lines with such ids go by their text.
+        size = self._model.get_piece_size()
+        pieces = [self._model.id_to_piece(i) for i in range(size)]
+        odd = [i for i, piece in enumerate(pieces) if piece.split() != [piece]]
+        self._by_text = np.zeros(size, np.bool_)
+        self._by_text[[*odd, self._model.unk_id()]] = True
+        self._numbers = {piece: i for i, piece in enumerate(pieces) if not self._by_text[i]}
 
     def signature(self) -> str:
         """Return what sacrebleu's signature says after `tok:`."""
@@ -54,26 +71,59 @@ class PieceTokenizer:
         """Return the pieces of a line, joined by spaces."""
         return " ".join(self._model.encode(line, out_type=str))
 
+    def number(self, lines: Sequence[str]) -> TokenIds:
+        """Return the tokens of lines as sacrebleu has them, numbered; equal tokens, equal numbers.
+
+        A known piece has its id. Unknown ones are told apart by their text, as sacrebleu does, so
+        numbers beyond the vocabulary mean something to this object only.
+        """
+        rows = self._model.encode([line.rstrip() for line in lines], out_type=int, num_threads=1)
+        offsets, ids = _flatten(rows)
+        odd = self._by_text[ids]
+        if odd.any():
+            where = np.unique(np.searchsorted(offsets, np.flatnonzero(odd), side="right") - 1)
+            texts = [lines[row].rstrip() for row in where]
+            pieces = self._model.encode(texts, out_type=str, num_threads=1)
+            for row, own in zip(where, pieces, strict=True):
+                rows[row] = [
+                    self._numbers.setdefault(token, len(self._by_text) + len(self._numbers))
+                    for token in " ".join(own).split()
+                ]
+            offsets, ids = _flatten(rows)
+        return TokenIds(ids, offsets)
+
+
+def _flatten(rows: Sequence[Sequence[int]]) -> tuple[Int64, Symbols]:
+    offsets = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, rows), np.int64, len(rows)), out=offsets[1:])
+    return offsets, np.fromiter(chain.from_iterable(rows), np.uint32, int(offsets[-1]))
+
 
 def find_spm(given: Path | None) -> Path:
     """Return the model to use: the given one, or SPM-200 from the cache, its checksum verified.
+
+    `flores200` and `flores101` name the models of the cache, where no file has that name.
 
     Raises:
         UserError: If none is given and none is in the cache.
         DataError: If the one in the cache is not SPM-200.
     """
-    if given is not None:
+    name = "flores200" if given is None else str(given)
+    if given is not None and (name not in _NAMED or given.exists()):
         return given
-    path = cache_directory() / SPM200_NAME
+    path = cache_directory() / _NAMED[name]
     if not path.is_file():
+        which, resource = {"flores200": ("SPM-200", "spm200"), "flores101": ("SPM-100", "spm100")}[
+            name
+        ]
         raise UserError(
-            f"spBLEU needs a SentencePiece model, and SPM-200 is not at {path}. Run `tongues data"
-            " fetch spm200`, or put the published file there, or give another model with --config"
-            " spm=FILE (its scores are signed with its own hash, not as flores200), or leave spbleu"
-            " out of --metrics."
+            f"spBLEU needs a SentencePiece model, and {which} is not at {path}. Run `tongues data"
+            f" fetch {resource}`, or put the published file there, or give another model with"
+            " --config spm=FILE (its scores are signed with its own hash, not as flores200), or"
+            " leave spbleu out of --metrics."
         )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if digest != SPM200_SHA256:
+    if name == "flores200" and digest != SPM200_SHA256:
         raise DataError(
             f"{path} is not SPM-200: its sha256 is {digest}, the published file's is"
             f" {SPM200_SHA256}. It may be cut off; replace it, or give it with --config spm=FILE."

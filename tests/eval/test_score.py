@@ -1,5 +1,6 @@
 """Scores against sacrebleu itself, on real strings in five scripts."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -158,6 +159,7 @@ def test_signature_names_the_model_by_its_content(spm: Path, tmp_path: Path) -> 
     references = REFERENCES["eng_Latn"]
     signature = Scorer("spbleu", references, MetricModels(spm=spm)).score(references).signature
     assert "|tok:spm-" in signature
+    assert f"|spm:{hashlib.sha256(spm.read_bytes()).hexdigest()[:12]}|" in signature
     assert "flores200" not in signature
     copy = tmp_path / "flores200_sacrebleu_tokenizer_spm.model"
     copy.write_bytes(spm.read_bytes())
@@ -176,12 +178,14 @@ def test_summed_statistics_give_the_corpus_score(metric: str, spm: Path) -> None
     assert scorer.score_statistics(summed) == pytest.approx(scorer.score(hypotheses).value)
 
 
-def test_chrf_signature_is_sacrebleus() -> None:
+def test_signature_is_sacrebleus_and_names_the_references() -> None:
     references = REFERENCES["eng_Latn"]
     metric = CHRF(word_order=2)
     metric.corpus_score(references, [references])
     scored = Scorer("chrf++", references, MetricModels()).score(references)
-    assert scored.signature == str(metric.get_signature())
+    assert scored.signature.startswith(f"{metric.get_signature()}|refs:")
+    other = Scorer("chrf++", references[1:], MetricModels()).score(references[1:])
+    assert scored.signature.split("|refs:")[1] != other.signature.split("|refs:")[1]
 
 
 def test_spbleu_without_a_model_names_the_remedy(
@@ -208,8 +212,8 @@ def test_file_that_is_no_sentencepiece_model_is_named(tmp_path: Path) -> None:
 
 
 def test_unknown_metric_lists_the_known() -> None:
-    with pytest.raises(UserError, match=r"`ter`.*chrf\+\+"):
-        parse_metrics("spbleu,ter")
+    with pytest.raises(UserError, match=r"`meteor`.*chrf\+\+"):
+        parse_metrics("spbleu,meteor")
 
 
 def test_command_writes_every_direction_and_the_copy_baseline(
