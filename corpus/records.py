@@ -6,8 +6,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from corpus.bitext import BITEXT_SUFFIXES, BitextReader, bitext_writer, direction_of
 from corpus.errors import DataError, UserError
-from corpus.files import atomic_path, read_lines, write_lines
+from corpus.files import atomic_path
 from corpus.languages import Direction, is_language
 
 SENTENCES_SCHEMA = pa.schema(
@@ -31,8 +32,6 @@ BITEXT_SCHEMA = pa.schema(
     ]
 )
 """A sentence pair with its margin score and where both sides come from."""
-
-_BITEXT_SUFFIXES = (".parquet", ".tsv", ".tsv.gz", ".tsv.zst")
 
 
 def write_table(path: Path, table: pa.Table) -> None:
@@ -63,54 +62,16 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
 
 
 def read_bitext(path: Path) -> pa.Table:
-    """Read sentence pairs; the table has at least `source` and `target`.
-
-    Parquet; TSV (plain, `.gz`, `.zst`) with a header that names both; or TSV without a header,
-    whose first two columns are source and target.
-
-    Raises:
-        UserError: If the file does not exist.
-        DataError: If it is damaged or a line lacks a column; the message names the line.
-    """
-    if path.suffix == ".parquet":
-        return read_table(path, pa.schema([("source", pa.string()), ("target", pa.string())]))
-    rows = [line.split("\t") for line in read_lines(path)]
-    first = 0
-    columns = {"source": 0, "target": 1}
-    if rows and {"source", "target"} <= set(rows[0]):
-        columns = {name: i for i, name in enumerate(rows[0])}
-        first = 1
-    width = max(columns["source"], columns["target"]) + 1
-    for number, row in enumerate(rows[first:], first + 1):
-        if len(row) < width:
-            raise DataError(f"{path}:{number}: {len(row)} columns where a pair needs {width}")
-    table: dict[str, pa.Array] = {
-        name: pa.array([row[i] if i < len(row) else "" for row in rows[first:]], pa.string())
-        for name, i in columns.items()
-    }
-    if "score" in table:
-        try:
-            table["score"] = table["score"].cast(pa.float32())
-        except pa.ArrowInvalid as error:
-            raise DataError(f"{path}: column `score` holds what is not a number: {error}") from None
-    return pa.table(table)
+    """Read a whole bitext file; see `BitextReader`, which reads it batch by batch."""
+    reader = BitextReader(path)
+    tables = list(reader)
+    return pa.concat_tables(tables) if tables else reader.schema.empty_table()
 
 
 def write_bitext(path: Path, table: pa.Table) -> None:
     """Write sentence pairs as Parquet, or as TSV with a header, as the suffix says."""
-    if path.suffix == ".parquet":
-        write_table(path, table)
-        return
-    if not path.name.endswith((".tsv", ".tsv.gz", ".tsv.zst")):
-        raise UserError(f"{path}: bitext is written as .parquet, .tsv, .tsv.gz or .tsv.zst")
-    columns = [table.column(name).to_pylist() for name in table.column_names]
-    lines = ["\t".join(table.column_names)]
-    lines += ["\t".join(_tsv_cell(cell) for cell in row) for row in zip(*columns, strict=True)]
-    write_lines(path, lines)
-
-
-def _tsv_cell(value: object) -> str:
-    return "" if value is None else str(value).replace("\t", " ").replace("\n", " ")
+    with bitext_writer(path, table.schema) as write:
+        write(table)
 
 
 def bitext_files(directory: Path) -> dict[Direction, Path]:
@@ -123,7 +84,7 @@ def bitext_files(directory: Path) -> dict[Direction, Path]:
         raise UserError(f"bitext directory {directory} does not exist")
     found: dict[Direction, Path] = {}
     for path in sorted(directory.iterdir()):
-        direction = _direction_of(path)
+        direction = direction_of(path)
         if direction is None:
             continue
         if direction in found:
@@ -134,19 +95,9 @@ def bitext_files(directory: Path) -> dict[Direction, Path]:
     if not found:
         raise UserError(
             f"{directory} holds no bitext; files are named <source>-<target> and end in"
-            f" {', '.join(_BITEXT_SUFFIXES)}"
+            f" {', '.join(BITEXT_SUFFIXES)}"
         )
     return found
-
-
-def _direction_of(path: Path) -> Direction | None:
-    for suffix in _BITEXT_SUFFIXES:
-        stem = path.name.removesuffix(suffix)
-        if stem != path.name and stem.count("-") == 1:
-            source, target = stem.split("-")
-            if is_language(source) and is_language(target):
-                return Direction(source, target)
-    return None
 
 
 def labeled_text_files(directory: Path) -> dict[str, Path]:

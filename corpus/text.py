@@ -66,7 +66,12 @@ def sentence_key(text: str) -> str:
 
 def sentence_hash(text: str) -> int:
     """Return the 64-bit hash of a sentence's key, the same on every machine."""
-    digest = hashlib.blake2b(sentence_key(text).encode("utf-8", "replace"), digest_size=8)
+    return key_hash(sentence_key(text))
+
+
+def key_hash(key: str) -> int:
+    """Return the 64-bit hash of a sentence key, where it is at hand."""
+    digest = hashlib.blake2b(key.encode("utf-8", "replace"), digest_size=8)
     return int.from_bytes(digest.digest(), "little")
 
 

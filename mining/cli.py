@@ -123,21 +123,33 @@ def mine(
 
 
 @group.command("filter")
-@click.option("--bitext", type=PATH, required=True, help="Mined bitext.")
+@click.option("--bitext", type=PATH, required=True, help="Bitext, named <source>-<target>.")
 @click.option("--output", type=PATH, required=True, help="Bitext that is kept.")
 @click.option(
     "--evaluation-sets", type=PATH, multiple=True,
-    help="Test sets in the layout of FLORES-200 whose sentences must not stay; may be repeated.",
+    help="Sets whose sentences must not stay: layout of FLORES-200, or text; may be repeated.",
 )  # fmt: skip
+@click.option("--lid", type=PATH, default=None, help="Language identifier to ask of both sides.")
+@click.option("--toxicity", type=PATH, default=None, help="Directory of <language>.txt word lists.")
+@click.option("--rejects", type=PATH, default=None, help="Where the rejects go, with reasons.")
+@job_options
 @config_options(FilterConfig)
+@click.pass_context
 def filter_bitext(
-    bitext: Path, output: Path, evaluation_sets: tuple[Path, ...], config: FilterConfig
-) -> None:
+    context: click.Context, bitext: Path, output: Path, evaluation_sets: tuple[Path, ...],
+    lid: Path | None, toxicity: Path | None, rejects: Path | None, config: FilterConfig,
+    job: JobOptions,
+) -> None:  # fmt: skip
     """Keep the pairs that pass all filters; count the others by reason."""
-    from mining.bitext.filter import run_filter
+    from mining.bitext.filter import FilterInputs, run_filter
 
-    summary = run_filter(bitext, output, evaluation_sets, config)
-    print_counts(f"filter {bitext.name}", dict(summary.counts))
+    inputs = FilterInputs(evaluation_sets=evaluation_sets, lid=lid, toxicity=toxicity)
+    load = context.obj["load_identifier"]
+    summary = run_filter(
+        bitext, output, inputs, config,
+        rejects=rejects, load_identifier=load, executor=job.executor,
+    )  # fmt: skip
+    job.print_counts(f"filter {bitext.name}", summary.counts)
 
 
 @group.command()

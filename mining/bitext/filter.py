@@ -1,73 +1,108 @@
-"""Which mined pairs are kept; every reject has a reason."""
+"""Which mined pairs are kept; every reject has a reason. A stream, twice read."""
 
 import functools
 import logging
-import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from corpus.bitext import BITEXT_SUFFIXES, BitextReader, bitext_writer, direction_of
 from corpus.errors import DataError, UserError
-from corpus.files import read_lines
-from corpus.flores import split_languages
+from corpus.executors import LOCAL, Executor
 from corpus.jobs import Outcome, Summary, Task, run_job
-from corpus.records import read_bitext, write_bitext
-from corpus.text import sentence_hash, sentence_key
+from corpus.languages import Direction, parse_direction
+from corpus.protocols import LanguageIdentifier
+from corpus.toxicity import read_toxicity_list, toxicity_files
 from mining.bitext.config import FilterConfig
+from mining.bitext.evaluation_sets import EvaluationSentences, evaluation_files
+from mining.bitext.pairs import median_length_ratio
+from mining.bitext.rules import REASONS, SIDES, Knowledge, PairFilter
 
 logger = logging.getLogger(__name__)
 
-_SPLITS = ("dev", "devtest", "test")
-_TRIGRAM = 3
-REASONS = (
-    "score_too_low",
-    "score_too_high",
-    "evaluation_overlap",
-    "length_ratio",
-    "copy",
-    "duplicate_pair",
-)
 
+@dataclass(frozen=True, kw_only=True)
+class FilterInputs:
+    """What pairs are held against: files, each optional."""
 
-def evaluation_files(directories: Sequence[Path]) -> tuple[Path, ...]:
-    """Return all files of evaluation sets in the layout of FLORES.
+    evaluation_sets: tuple[Path, ...] = ()
+    lid: Path | None = None
+    """Model directory of the language identifier."""
 
-    Raises:
-        UserError: If a directory holds none, since a filter of nothing would pass unseen.
-    """
-    files: list[Path] = []
-    for directory in directories:
-        splits = [split for split in _SPLITS if (directory / split).is_dir()]
-        if not splits:
-            raise UserError(
-                f"{directory} holds no evaluation set: no folder {', '.join(_SPLITS)} with files"
-                " <language>.<split>"
-            )
-        for split in splits:
-            files += [
-                directory / split / f"{language}.{split}"
-                for language in split_languages(directory, split)
-            ]
-    return tuple(files)
+    toxicity: Path | None = None
+    """Directory of word lists by language."""
+
+    def files(self, direction: Direction | None) -> tuple[Path, ...]:
+        """Return all files that the result depends on.
+
+        Raises:
+            UserError: If one of the places holds none.
+        """
+        models: tuple[Path, ...] = ()
+        if self.lid is not None:
+            models = tuple(sorted(path for path in self.lid.glob("*") if path.is_file()))
+            if not models:
+                raise UserError(
+                    f"language identification model {self.lid} is not a directory with a model"
+                )
+        lists = self.toxicity_lists(direction).values()
+        return (*evaluation_files(self.evaluation_sets), *models, *lists)
+
+    def toxicity_lists(self, direction: Direction | None) -> dict[str, Path]:
+        """Return the lists of the two languages, those that there are."""
+        if self.toxicity is None:
+            return {}
+        lists = toxicity_files(self.toxicity)
+        return {language: lists[language] for language in direction or () if language in lists}
 
 
 def run_filter(
-    bitext: Path, output: Path, evaluation_sets: Sequence[Path], config: FilterConfig
+    bitext: Path,
+    output: Path,
+    inputs: FilterInputs,
+    config: FilterConfig,
+    *,
+    rejects: Path | None = None,
+    load_identifier: Callable[[Path], LanguageIdentifier] | None = None,
+    executor: Executor = LOCAL,
 ) -> Summary:
-    """Write the pairs of a bitext file that pass all filters.
+    """Write the pairs of a bitext file that pass all filters, with all their columns.
+
+    The file is read twice in bounded memory: for the median length ratio, and for the pairs. Of the
+    pairs kept, 24 bytes each are remembered, for duplicates and the limits per sentence.
+
+    Args:
+        bitext: Pairs, `.parquet` or `.tsv`, named by their direction unless the config has it.
+        output: Where those that are kept go.
+        inputs: Evaluation sets, language identifier, toxicity lists.
+        config: The thresholds.
+        rejects: Where the others go, with their `reason`; nowhere if not given.
+        load_identifier: Loads the identifier; needed with `inputs.lid`.
+        executor: Where it runs.
 
     Raises:
-        UserError: If the bitext or an evaluation set is missing, or output and input are one file.
+        UserError: If an input is missing, or two of the files are one.
     """
-    if not bitext.is_file():
-        raise UserError(f"bitext {bitext} does not exist")
-    if bitext.resolve() == output.resolve():
-        raise UserError(f"{output} is the input; choose another output")
+    _check_files(bitext, output, rejects)
+    direction = parse_direction(config.direction) if config.direction else direction_of(bitext)
     name = output.name.split(".")[0]
-    task = Task(name=name, inputs=(bitext, *evaluation_files(evaluation_sets)))
-    work = functools.partial(_filter_file, output=output, config=config)
+    task = Task(
+        name=name,
+        inputs=(bitext, *inputs.files(direction)),
+        arguments={"rejects": str(rejects)} if rejects is not None else {},
+    )
+    work = functools.partial(
+        _filter_file,
+        output=output,
+        rejects=rejects,
+        config=config,
+        know=functools.partial(_know, direction, inputs, load_identifier),
+    )
     return run_job(
         name="filter",
         tasks=[task],
@@ -75,87 +110,85 @@ def run_filter(
         output=output.parent,
         config=config,
         config_name=f"{name}.config.yaml",
+        executor=executor,
     )
 
 
-def _filter_file(task: Task, *, output: Path, config: FilterConfig) -> Outcome:
-    bitext, *evaluation = task.inputs
-    table = read_bitext(bitext)
-    counts: Counter[str] = Counter(pairs=table.num_rows)
-    reasons = reject_reasons(table, evaluation_hashes(evaluation), config)
-    for reason in REASONS:
-        counts[f"rejected.{reason}"] = 0
-    for reason in reasons:
-        counts["kept" if not reason else f"rejected.{reason}"] += 1
-    kept = table.filter(pa.array([not reason for reason in reasons], pa.bool_()))
-    write_bitext(output, kept)
-    return Outcome(counts=counts, outputs=(output,))
+def _check_files(bitext: Path, output: Path, rejects: Path | None) -> None:
+    if not bitext.is_file():
+        raise UserError(f"bitext {bitext} does not exist")
+    written = [output] if rejects is None else [output, rejects]
+    for path in written:
+        if not path.name.endswith(BITEXT_SUFFIXES):
+            raise UserError(f"{path}: bitext is written as {', '.join(BITEXT_SUFFIXES)}")
+        if path.resolve() == bitext.resolve():
+            raise UserError(f"{path} is the input; choose another output")
+    if rejects is not None and output.resolve() == rejects.resolve():
+        raise UserError(f"{output} is to hold both the pairs that are kept and the rejects")
 
 
-def evaluation_hashes(files: Sequence[Path]) -> frozenset[int]:
-    """Return the hashes of all sentences of evaluation files, those without letters aside."""
-    return frozenset(
-        sentence_hash(line) for path in files for line in read_lines(path) if sentence_key(line)
+def _know(
+    direction: Direction | None,
+    inputs: FilterInputs,
+    load_identifier: Callable[[Path], LanguageIdentifier] | None,
+    length_ratio: float,
+) -> Knowledge:
+    """Load what pairs are held against; picklable, so that a worker elsewhere can."""
+    evaluation = evaluation_files(inputs.evaluation_sets)
+    identifier = None
+    if inputs.lid is not None and load_identifier is not None:
+        identifier = load_identifier(inputs.lid)
+    toxicity = None
+    if inputs.toxicity is not None:
+        lists = inputs.toxicity_lists(direction)
+        toxicity = {language: read_toxicity_list(path) for language, path in lists.items()}
+    return Knowledge(
+        length_ratio=length_ratio,
+        direction=direction,
+        evaluation=EvaluationSentences.read(evaluation) if evaluation else None,
+        identifier=identifier,
+        toxicity=toxicity,
     )
 
 
-def reject_reasons(table: pa.Table, evaluation: frozenset[int], config: FilterConfig) -> list[str]:
-    """Return per pair why it is rejected; empty if it is kept. The first reason that holds counts.
-
-    Raises:
-        DataError: If a side of a pair is null.
-    """
-    sources, targets = (table.column(name).to_pylist() for name in ("source", "target"))
-    if None in sources or None in targets:
-        raise DataError("the bitext has pairs without a source or a target")
-    has_scores = "score" in table.column_names
-    scores = table.column("score").to_pylist() if has_scores else [None] * len(sources)
-    expected = mean_length_ratio(sources, targets)
-    seen: set[tuple[int, int]] = set()
-    reasons = []
-    for source, target, score in zip(sources, targets, scores, strict=True):
-        hashes = (sentence_hash(source), sentence_hash(target))
-        reason = ""
-        if score is not None and score < config.min_score:
-            reason = "score_too_low"
-        elif score is not None and score > config.max_score:
-            reason = "score_too_high"
-        elif not evaluation.isdisjoint(hashes):
-            reason = "evaluation_overlap"
-        elif not _fits(source, target, expected, config.max_length_ratio):
-            reason = "length_ratio"
-        elif trigram_overlap(source, target) > config.max_overlap:
-            reason = "copy"
-        elif hashes in seen:
-            reason = "duplicate_pair"
-        else:
-            seen.add(hashes)
-        reasons.append(reason)
-    return reasons
-
-
-def mean_length_ratio(sources: Sequence[str], targets: Sequence[str]) -> float:
-    """Return the characters of all targets by those of all sources.
-
-    A script of syllables writes a sentence in half the letters of an alphabet, so a pair's lengths
-    are compared with this ratio, not with 1.
-    """
-    total = sum(map(len, sources))
-    return sum(map(len, targets)) / total if total else 1.0
+def _filter_file(
+    task: Task,
+    *,
+    output: Path,
+    rejects: Path | None,
+    config: FilterConfig,
+    know: Callable[[float], Knowledge],
+) -> Outcome:
+    reader = BitextReader(task.inputs[0])
+    knowledge = know(median_length_ratio(_sound(reader, task.inputs[0])))
+    counts: Counter[str] = Counter({"pairs": 0, "kept": 0})
+    counts.update({f"rejected.{reason}": 0 for reason in REASONS})
+    pair_filter = PairFilter(knowledge, config)
+    with ExitStack() as stack:
+        keep = stack.enter_context(bitext_writer(output, reader.schema))
+        reject = None
+        if rejects is not None:
+            schema = reader.schema.append(pa.field("reason", pa.string()))
+            reject = stack.enter_context(bitext_writer(rejects, schema))
+        for table in reader:
+            reasons = pair_filter.reasons(table)
+            counts["pairs"] += table.num_rows
+            for reason, count in Counter(reasons).items():
+                counts[f"rejected.{reason}" if reason else "kept"] += count
+            is_kept = pa.array([not reason for reason in reasons], pa.bool_())
+            keep(table.filter(is_kept))
+            if reject is not None:
+                column = pa.array(reasons, pa.string())
+                reject(table.append_column("reason", column).filter(pc.invert(is_kept)))
+    for name in knowledge.unmeasured():
+        counts[f"unmeasured.{name}"] = counts["pairs"]
+        logger.warning("%s: no pair could be asked for %s", task.inputs[0], name)
+    outputs = (output,) if rejects is None else (output, rejects)
+    return Outcome(counts=counts, outputs=outputs)
 
 
-def _fits(source: str, target: str, expected: float, limit: float) -> bool:
-    if not source or not target:
-        return False
-    return abs(math.log(len(target) / len(source) / expected)) <= math.log(limit)
-
-
-def trigram_overlap(source: str, target: str) -> float:
-    """Return the share of the smaller side's character trigrams that the other side has too."""
-    left, right = (_trigrams(sentence_key(text)) for text in (source, target))
-    smaller = min(len(left), len(right))
-    return len(left & right) / smaller if smaller else float(left == right)
-
-
-def _trigrams(text: str) -> set[str]:
-    return {text[i : i + _TRIGRAM] for i in range(max(1, len(text) - _TRIGRAM + 1))}
+def _sound(tables: Iterable[pa.Table], path: Path) -> Iterator[pa.Table]:
+    for table in tables:
+        if any(table.column(name).null_count for name in SIDES):
+            raise DataError(f"{path} has pairs without a source or a target")
+        yield table

@@ -1,0 +1,230 @@
+"""Sentences of evaluation sets in mined pairs: the same sentence, or large parts of one.
+
+Sentences are compared by their key (no case, no punctuation, numbers as `0`), parts of them by
+character n-grams of the key without spaces, since words cannot be counted in every script. The
+n-grams of evaluation sentences are taken at a stride, all those of mined sentences are looked up,
+so that every common stretch of n + stride - 1 characters is found. Cutting, hashing and looking up
+are array operations over a batch.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from corpus.errors import UserError
+from corpus.files import read_lines
+from corpus.flores import split_languages
+from corpus.text import key_hash, sentence_key
+
+UInt64 = npt.NDArray[np.uint64]
+Int64 = npt.NDArray[np.int64]
+
+SAME, CONTAINED = "evaluation_overlap", "evaluation_containment"
+_SPLITS = ("dev", "devtest", "test")
+_TEXT_SUFFIXES = (".txt", ".txt.gz", ".txt.zst", ".tsv", ".tsv.gz", ".tsv.zst")
+_BASE = 0x9E3779B97F4A7C15 | 1
+_MIX = 0xBF58476D1CE4E5B9
+_WORD = (1 << 64) - 1
+_BITS_PER_GRAM = 16
+_BITS = np.left_shift(1, np.arange(8)).astype(np.uint8)
+_MAX_OWNERS = 64
+"""Evaluation sentences that an n-gram is attributed to; more share only names and phrases."""
+
+
+class _Grams(NamedTuple):
+    n: int
+    stride: int
+
+
+_ALPHABET_GRAMS = _Grams(24, 6)
+"""About five words of English, a fifth of a usual FLORES sentence."""
+_DENSE_GRAMS = _Grams(10, 2)
+"""The same for scripts that write a syllable or a word per character: Han, kana, Hangul."""
+_DENSE_RANGES = ((0x3040, 0x30FF), (0x3400, 0x9FFF), (0xAC00, 0xD7AF), (0x20000, 0x3FFFF))
+
+
+def evaluation_files(sets: Sequence[Path]) -> tuple[Path, ...]:
+    """Return all files of evaluation sets.
+
+    A set is a directory in the layout of FLORES-200, a directory of `.txt` or `.tsv` files, or one
+    file of text; compressed ones too.
+
+    Raises:
+        UserError: If one does not exist or holds nothing, since a filter of nothing would pass
+            unseen.
+    """
+    files: list[Path] = []
+    for path in sets:
+        if path.is_file():
+            files.append(path)
+            continue
+        splits = [split for split in _SPLITS if (path / split).is_dir()]
+        found = [
+            path / split / f"{language}.{split}"
+            for split in splits
+            for language in split_languages(path, split)
+        ]
+        if path.is_dir() and not splits:
+            found = sorted(file for file in path.iterdir() if file.name.endswith(_TEXT_SUFFIXES))
+        if not found:
+            raise UserError(
+                f"{path} holds no evaluation set: it is no file, has no folder {', '.join(_SPLITS)}"
+                " with files <language>.<split>, and no .txt or .tsv files"
+            )
+        files += found
+    return tuple(files)
+
+
+class EvaluationSentences:
+    """The sentences of evaluation sets, to be looked for in other text."""
+
+    def __init__(self, sentences: Sequence[str]) -> None:
+        keys = list(dict.fromkeys(key for key in map(sentence_key, sentences) if key))
+        self._hashes = np.array(sorted({key_hash(key) for key in keys}), np.uint64)
+        texts = _Texts.of(keys)
+        self._parts = [
+            _GramIndex(texts, grams, dense) for grams, dense in _kinds() if len(texts.lengths)
+        ]
+
+    @classmethod
+    def read(cls, files: Sequence[Path]) -> "EvaluationSentences":
+        """Read files of evaluation sets; in a TSV every cell is a sentence."""
+        return cls([cell for path in files for line in read_lines(path) for cell in _cells(line)])
+
+    def reasons(self, keys: Sequence[str], max_containment: float) -> list[str]:
+        """Return for each sentence key why it must not stay; empty if it may.
+
+        A key that is an evaluation sentence is the same. One is contained where
+        (m - 1) × stride + n characters, m being the n-grams in common with one evaluation sentence,
+        are more than `max_containment` of the shorter of the two. Sentences shorter than n are
+        compared as wholes only.
+        """
+        if not len(self._hashes):
+            return [""] * len(keys)
+        hashes = np.array([key_hash(key) for key in keys], np.uint64)
+        place = np.minimum(np.searchsorted(self._hashes, hashes), len(self._hashes) - 1)
+        is_same = self._hashes[place] == hashes
+        is_contained = np.zeros(len(keys), bool)
+        texts = _Texts.of(keys)
+        for part in self._parts:
+            is_contained[part.contained(texts, max_containment)] = True
+        return [
+            SAME if same else CONTAINED if contained else ""
+            for same, contained in zip(is_same.tolist(), is_contained.tolist(), strict=True)
+        ]
+
+
+def _cells(line: str) -> list[str]:
+    return line.split("\t") if "\t" in line else [line]
+
+
+def _kinds() -> tuple[tuple[_Grams, bool], ...]:
+    return ((_ALPHABET_GRAMS, False), (_DENSE_GRAMS, True))
+
+
+class _Texts(NamedTuple):
+    """Keys without spaces, end to end, as code points."""
+
+    codes: npt.NDArray[np.uint32]
+    starts: Int64
+    lengths: Int64
+    is_dense: npt.NDArray[np.bool_]
+    """Of each character."""
+
+    @classmethod
+    def of(cls, keys: Sequence[str]) -> "_Texts":
+        solid = [key.replace(" ", "") for key in keys]
+        lengths = np.array([len(text) for text in solid], np.int64)
+        codes = np.frombuffer("".join(solid).encode("utf-32-le", "replace"), np.uint32)
+        is_dense = np.zeros(len(codes), bool)
+        for first, last in _DENSE_RANGES:
+            is_dense |= (codes >= first) & (codes <= last)
+        return cls(codes, np.cumsum(lengths) - lengths, lengths, is_dense)
+
+    def grams(self, n: int, stride: int, dense: bool) -> tuple[UInt64, Int64]:
+        """Return the hashes of n-grams at every `stride`th place of a text, and whose they are.
+
+        Only of those that begin with a character of a dense script, or only of the others.
+        """
+        owners = np.repeat(np.arange(len(self.lengths)), self.lengths)
+        places = np.arange(len(self.codes)) - self.starts[owners]
+        wanted = (places + n <= self.lengths[owners]) & (self.is_dense == dense)
+        if stride > 1:
+            wanted &= places % stride == 0
+        at = np.flatnonzero(wanted)
+        return _rolling_hashes(self.codes, n)[at] if len(at) else np.empty(0, np.uint64), owners[at]
+
+
+def _rolling_hashes(codes: npt.NDArray[np.uint32], n: int) -> UInt64:
+    """Return Σ mix(code[i + j]) × B^(n-1-j) modulo 2^64 for every i, [N - n + 1].
+
+    By doubling: the hash of 2k characters is that of the first k times B^k plus that of the others.
+    """
+    mixed = (codes.astype(np.uint64) + np.uint64(1)) * np.uint64(_MIX)
+    power, width = mixed ^ (mixed >> np.uint64(29)), 1
+    result, done = None, 0
+    while True:
+        if n & width:
+            if result is None:
+                result = power
+            else:
+                shift = np.uint64(pow(_BASE, width, _WORD + 1))
+                size = len(codes) - done - width + 1
+                result = result[:size] * shift + power[done : done + size]
+            done += width
+        if done == n:
+            return result if result is not None else power
+        factor = np.uint64(pow(_BASE, width, _WORD + 1))
+        power = power[:-width] * factor + power[width:]
+        width *= 2
+
+
+class _GramIndex:
+    """The n-grams of the evaluation sentences of one kind of script."""
+
+    def __init__(self, texts: _Texts, grams: _Grams, dense: bool) -> None:
+        self._grams = grams
+        self._dense = dense
+        self._lengths = texts.lengths
+        hashes, owners = texts.grams(grams.n, grams.stride, dense)
+        order = np.argsort(hashes, kind="stable")
+        hashes, owners = hashes[order], owners[order]
+        rank = np.arange(len(hashes)) - np.searchsorted(hashes, hashes, "left")
+        self._hashes, self._owners = hashes[rank < _MAX_OWNERS], owners[rank < _MAX_OWNERS]
+        # One bit says for most n-grams that they are in no evaluation set.
+        self._shift = np.uint64(64 - max(16, (len(hashes) * _BITS_PER_GRAM).bit_length()))
+        places = self._hashes >> self._shift
+        self._bits = np.zeros(1 << (61 - int(self._shift)), np.uint8)
+        np.bitwise_or.at(self._bits, places >> np.uint64(3), _bit(places))
+
+    def contained(self, texts: _Texts, max_share: float) -> Int64:
+        """Return which texts share too much with an evaluation sentence."""
+        hashes, sentences = texts.grams(self._grams.n, 1, self._dense)
+        places = hashes >> self._shift
+        maybe = np.flatnonzero(self._bits[places >> np.uint64(3)] & _bit(places))
+        hashes, sentences = hashes[maybe], sentences[maybe]
+        left = np.searchsorted(self._hashes, hashes, "left")
+        found = np.searchsorted(self._hashes, hashes, "right") - left
+        # Every look-up fans out to the entries of its hash; each entry counts once a sentence.
+        sentences = np.repeat(sentences, found)
+        within = np.arange(len(sentences)) - np.repeat(np.cumsum(found) - found, found)
+        entries = np.repeat(left, found) + within
+        sentences, entries = _unique_pairs(sentences, entries, len(self._hashes))[:2]
+        owners, size = self._owners[entries], len(self._lengths)
+        sentences, owners, counts = _unique_pairs(sentences, owners, size)
+        shorter = np.minimum(texts.lengths[sentences], self._lengths[owners])
+        covered = (counts - 1) * self._grams.stride + self._grams.n
+        return np.unique(sentences[covered > max_share * shorter])
+
+
+def _unique_pairs(left: Int64, right: Int64, right_size: int) -> tuple[Int64, Int64, Int64]:
+    """Return the distinct pairs of two arrays and how often each is there."""
+    pairs, counts = np.unique(left * max(1, right_size) + right, return_counts=True)
+    return *np.divmod(pairs, max(1, right_size)), counts
+
+
+def _bit(places: UInt64) -> npt.NDArray[np.uint8]:
+    return _BITS[(places & np.uint64(7)).astype(np.int64)]
