@@ -15,6 +15,11 @@ class Prediction(NamedTuple):
 class LanguageIdentifier(Protocol):
     """Names the language of lines; `und` where it is not sure, `zxx` for what is no language."""
 
+    @property
+    def languages(self) -> Sequence[str]:
+        """The languages it can name, without `und` and `zxx`."""
+        ...
+
     def identify(self, lines: Sequence[str]) -> list[Prediction]:
         """Return one prediction per line, in order."""
         ...

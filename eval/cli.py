@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from corpus.command import PATH, config_options
+from corpus.command import PATH, config_options, print_json
 from corpus.console import format_table
+from eval.check_config import CheckConfig
 from eval.config import CompareConfig, ScoreConfig
 
 if TYPE_CHECKING:
@@ -92,3 +93,44 @@ def report(run: Path, output: Path) -> None:
     from eval.report import write_report
 
     write_report(run, output)
+
+
+@group.command()
+@click.option(
+    "--hypotheses", type=PATH, required=True, multiple=True,
+    help="Directory of <source>-<target>.txt; may be repeated, a system each.",
+)  # fmt: skip
+@click.option("--flores", type=PATH, required=True, help="Directory in FLORES-200's layout.")
+@click.option("--split", default="devtest", show_default=True, help="Split that was translated.")
+@click.option("--output", type=PATH, required=True, help="Directory of the tables.")
+@click.option("--lid", type=PATH, default=None, help="Language identifier, for off-target rates.")
+@click.option("--toxicity", type=PATH, default=None, help="Word lists: directory, .tsv or .zip.")
+@click.option(
+    "--segment-scores", type=PATH, multiple=True, help="JSONL of COMET, log-probability, …"
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@config_options(CheckConfig)
+@click.pass_context
+def check(
+    context: click.Context,
+    hypotheses: tuple[Path, ...],
+    flores: Path,
+    split: str,
+    output: Path,
+    lid: Path | None,
+    toxicity: Path | None,
+    segment_scores: tuple[Path, ...],
+    as_json: bool,
+    config: CheckConfig,
+) -> None:
+    """Look for hallucination, wrong languages and toxicity in hypotheses."""
+    from eval.check import CheckInputs, check_systems, summary_rows
+
+    load = context.obj["load_identifier"] if lid is not None else None
+    inputs = CheckInputs(lid, load, toxicity, segment_scores)
+    summary = check_systems(hypotheses, flores, split, output, inputs, config)
+    if as_json:
+        print_json(summary)
+        return
+    header = ["system", "check", "figure", "mean", "n", "missing"]
+    click.echo(format_table(header, summary_rows(summary)))
