@@ -20,3 +20,14 @@ def check_positive(**values: float) -> None:
     for name, value in values.items():
         if value <= 0:
             raise ValueError(f"`{name}` must be above 0, not {value}")
+
+
+def check_not_negative(**values: float) -> None:
+    """Refuse what is below zero.
+
+    Raises:
+        ValueError: Naming the first such value.
+    """
+    for name, value in values.items():
+        if value < 0:
+            raise ValueError(f"`{name}` must not be negative, it is {value}")

@@ -14,7 +14,8 @@ from corpus.command import (
 )
 from corpus.console import format_table
 from mining.bitext.config import FilterConfig
-from mining.encoders.config import EmbedConfig, TrainEncoderConfig, XsimConfig
+from mining.encoders.config import TrainEncoderConfig
+from mining.encoders.use_config import EmbedConfig, XsimConfig
 from mining.search.config import MineConfig
 from mining.sentences.config import SentencesConfig
 

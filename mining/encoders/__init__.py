@@ -1,4 +1,9 @@
-"""Sentence encoders behind one protocol; torch stays in this package."""
+"""Sentence encoders behind one protocol; torch stays in this package.
+
+An encoder is a directory that describes itself: `encoder.json` names the architecture, and one
+module an architecture loads it. A directory that sentence-transformers or transformers saved is an
+encoder as it is.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,9 +11,13 @@ from typing import Protocol
 
 from corpus.errors import DataError, UserError
 from corpus.files import read_json
-from mining.search.margin import Float32
+from mining.embeddings import Float32
 
 DESCRIPTION_FILE = "encoder.json"
+ARCHITECTURES = ("bag", "lstm", "transformer")
+DEFAULT_BATCH_TOKENS = 8192
+
+_HUB_FILES = ("modules.json", "config.json")
 
 
 class Encoder(Protocol):
@@ -33,9 +42,12 @@ def encoder_files(path: Path) -> tuple[Path, ...]:
     """
     description = path / DESCRIPTION_FILE
     if not description.is_file():
+        if is_hub_model(path):
+            return tuple(sorted(file for file in path.rglob("*") if file.is_file()))
         raise UserError(
-            f"{path} is not an encoder directory: it has no {DESCRIPTION_FILE}."
-            " `tongues mining train-encoder` makes one."
+            f"{path} is not an encoder directory: it has no {DESCRIPTION_FILE}, nor did"
+            " sentence-transformers or transformers save it. `tongues mining train-encoder` makes"
+            " one."
         )
     names = read_json(description)["files"]
     missing = [name for name in names if not (path / name).is_file()]
@@ -44,24 +56,61 @@ def encoder_files(path: Path) -> tuple[Path, ...]:
     return (description, *(path / name for name in sorted(names)))
 
 
-def load_encoder(path: Path, *, threads: int = 1) -> Encoder:
+def is_hub_model(path: Path) -> bool:
+    """Say whether a directory was saved by sentence-transformers or transformers."""
+    return any((path / name).is_file() for name in _HUB_FILES)
+
+
+def load_encoder(
+    path: Path,
+    *,
+    threads: int = 1,
+    device: str = "cpu",
+    batch_tokens: int = DEFAULT_BATCH_TOKENS,
+) -> Encoder:
     """Load an encoder from its directory.
 
     Args:
-        path: What `tongues mining train-encoder` wrote.
+        path: What `tongues mining train-encoder`, `distill` or `import-laser` wrote, or a model
+            that sentence-transformers or transformers saved.
         threads: CPU threads of its arithmetic.
+        device: `cpu`, `cuda`, or `auto`: the GPU where there is one. `bag` stays on the CPU.
+        batch_tokens: Of a batch, padding included; the longest sentence may exceed it alone.
 
     Raises:
         UserError: If the directory is not an encoder's.
         DataError: If it is damaged, or of an architecture this version does not know.
     """
     encoder_files(path)
-    description = read_json(path / DESCRIPTION_FILE)
-    if description.get("architecture") != "bag":
-        raise DataError(
-            f"{path / DESCRIPTION_FILE}: architecture `{description.get('architecture')}` is not"
-            " one of: bag"
-        )
-    from mining.encoders.bag import load_bag
+    if not (path / DESCRIPTION_FILE).is_file():
+        from mining.encoders.hub import load_hub_model
 
-    return load_bag(path, threads=threads)
+        return load_hub_model(path, threads=threads, device=device, batch_tokens=batch_tokens)
+    architecture = read_json(path / DESCRIPTION_FILE).get("architecture")
+    if architecture == "bag":
+        from mining.encoders.bag import load_bag
+
+        return load_bag(path, threads=threads)
+    if architecture in ARCHITECTURES:
+        from mining.encoders.sequence import load_sequence
+
+        return load_sequence(path, threads=threads, device=device, batch_tokens=batch_tokens)
+    raise DataError(
+        f"{path / DESCRIPTION_FILE}: architecture `{architecture}` is not one of:"
+        f" {', '.join(ARCHITECTURES)}"
+    )
+
+
+def encoder_space(path: Path) -> str:
+    """Return what encoders share whose vectors can be compared: a teacher and its students.
+
+    Raises:
+        UserError: If the directory is not an encoder's.
+    """
+    files = encoder_files(path)
+    if files[0].name == DESCRIPTION_FILE:
+        description = read_json(files[0])
+        return str(description.get("space") or description.get("fingerprint") or description)
+    from mining.encoders.directory import fingerprint_files
+
+    return fingerprint_files(path, files)

@@ -3,29 +3,29 @@
 On a CPU it reaches in minutes what sequence models do not reach in hours; docs/decisions/0005.
 """
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import sentencepiece
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
-from corpus.config import load_config
-from corpus.errors import DataError
-from corpus.files import atomic_path, digest_file, read_json, write_json
-from mining.encoders import DESCRIPTION_FILE
+from mining.embeddings import Float32
 from mining.encoders.config import BagConfig
+from mining.encoders.directory import (
+    SUBWORDS_FILE,
+    load_weights,
+    read_description,
+    read_settings,
+    save_encoder,
+)
 from mining.encoders.features import Bags, FeatureExtractor
-from mining.search.margin import Float32
 
-WEIGHTS_FILE = "weights.safetensors"
-SUBWORDS_FILE = "subwords.model"
+_BATCH_CHARACTERS = 100_000
+"""Of a batch; a longer text is one of its own. Bounds memory, never changes a vector."""
 
 
 class BagModel(nn.Module):
@@ -64,20 +64,29 @@ class BagEncoder:
     """A trained bag model with its subwords."""
 
     def __init__(self, model: BagModel, extractor: FeatureExtractor, threads: int = 1) -> None:
-        self._model = model.eval()
+        self.model = model.eval()
         self._extractor = extractor
         self._threads = threads
 
     @property
     def dimension(self) -> int:
         """Width of an embedding."""
-        return int(self._model.embeddings.shape[1])
+        return int(self.model.embeddings.shape[1])
 
     def encode(self, sentences: Sequence[str]) -> Float32:
         """Return unit vectors, [N, dimension]."""
-        if not sentences:
-            return np.empty((0, self.dimension), np.float32)
-        return self.encode_bags(self._extractor.extract(sentences))
+        vectors = np.empty((len(sentences), self.dimension), np.float32)
+        sizes = np.cumsum([len(sentence) for sentence in sentences]) // _BATCH_CHARACTERS
+        ends = [*(np.flatnonzero(np.diff(sizes)) + 1).tolist(), len(sentences)]
+        start = 0
+        for end in ends if sentences else []:
+            vectors[start:end] = self.encode_bags(self.extract(sentences[start:end]))
+            start = end
+        return vectors
+
+    def extract(self, sentences: Sequence[str]) -> Bags:
+        """Return the features of sentences."""
+        return self._extractor.extract(sentences)
 
     def encode_bags(self, bags: Bags) -> Float32:
         """Return the unit vectors of sentences whose features are known."""
@@ -86,7 +95,7 @@ class BagEncoder:
         with torch.inference_mode():
             ids = torch.from_numpy(bags.ids)
             starts = torch.from_numpy(bags.starts).to(torch.int32)
-            vectors: Float32 = self._model(self._model.embeddings, ids, starts).numpy()
+            vectors: Float32 = self.model(self.model.embeddings, ids, starts).numpy()
         return vectors
 
 
@@ -104,24 +113,19 @@ def make_extractor(
     )
 
 
-def save_bag(path: Path, model: BagModel, subwords: bytes, bag: BagConfig, **facts: object) -> None:
-    """Write an encoder directory, its description last.
+def make_bag(subwords: bytes, bag: BagConfig, threads: int = 1) -> BagEncoder:
+    """Return a bag encoder with random weights; torch's seed decides them."""
+    processor = sentencepiece.SentencePieceProcessor(model_proto=subwords)
+    extractor = make_extractor(processor, bag)
+    return BagEncoder(BagModel(extractor.rows, bag.dimension, bag.hidden), extractor, threads)
 
-    Args:
-        path: The directory.
-        model: The trained model.
-        subwords: The serialized SentencePiece model.
-        bag: Its configuration.
-        **facts: What else the description should tell, as plain JSON values.
-    """
-    with atomic_path(path / SUBWORDS_FILE) as temporary:
-        temporary.write_bytes(subwords)
-    weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
-    with atomic_path(path / WEIGHTS_FILE) as temporary:
-        save_file(weights, temporary)
-    files = {name: digest_file(path / name) for name in (SUBWORDS_FILE, WEIGHTS_FILE)}
-    description = {"architecture": "bag", "bag": asdict(bag), "files": files, **facts}
-    write_json(path / DESCRIPTION_FILE, description)
+
+def save_bag(
+    path: Path, model: BagModel, subwords: bytes, bag: BagConfig, **more: Any
+) -> tuple[Path, ...]:
+    """Write the directory of a bag encoder; see `save_encoder`."""
+    files = {SUBWORDS_FILE: subwords}
+    return save_encoder(path, "bag", bag, weights=model.state_dict(), files=files, **more)
 
 
 def load_bag(path: Path, *, threads: int = 1) -> BagEncoder:
@@ -130,18 +134,7 @@ def load_bag(path: Path, *, threads: int = 1) -> BagEncoder:
     Raises:
         DataError: If a file is damaged or of another encoder.
     """
-    description = read_json(path / DESCRIPTION_FILE)
-    for name, digest in description["files"].items():
-        if digest_file(path / name) != digest:
-            raise DataError(f"{path / name} is not the file that {DESCRIPTION_FILE} describes")
-    bag = load_config(
-        BagConfig, None, [f"{key}={json.dumps(value)}" for key, value in description["bag"].items()]
-    )
-    subwords = sentencepiece.SentencePieceProcessor(model_file=str(path / SUBWORDS_FILE))
-    extractor = make_extractor(subwords, bag)
-    model = BagModel(extractor.rows, bag.dimension, bag.hidden)
-    try:
-        model.load_state_dict(load_file(path / WEIGHTS_FILE))
-    except (SafetensorError, RuntimeError) as error:
-        raise DataError(f"{path / WEIGHTS_FILE} does not fit its description: {error}") from error
-    return BagEncoder(model, extractor, threads)
+    bag = read_settings(read_description(path), BagConfig)
+    encoder = make_bag((path / SUBWORDS_FILE).read_bytes(), bag, threads)
+    load_weights(path, encoder.model)
+    return encoder

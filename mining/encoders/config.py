@@ -1,11 +1,16 @@
-"""The settings of encoders: training, embedding, xsim."""
+"""The settings of encoders: their architectures, training, distillation."""
 
 from dataclasses import dataclass, field
 from typing import Literal
 
 from corpus.config import execution_only
-from mining.checks import check_positive, check_share
-from mining.search.config import Margin
+from mining.checks import check_not_negative, check_positive, check_share
+
+Preprocessing = Literal["normalized", "laser"]
+"""How text becomes tokens: as this package normalizes it, or as LASER does."""
+
+LEARNING_RATES = {"bag": 0.03, "lstm": 0.001, "transformer": 0.0005}
+"""Peaks by architecture; `bag` has row-wise Adagrad, the others Adam."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +47,122 @@ class BagConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LstmConfig:
+    """The `lstm` encoder: a bidirectional LSTM, maximum over time. Sizes are LASER2's."""
+
+    vocabulary_size: int = 50_000
+    """SentencePiece pieces, fewer where the text does not give so many."""
+
+    embedding_dim: int = 320
+    """Width of a token."""
+
+    hidden: int = 512
+    """Width of a state; a bidirectional encoder's embedding has twice that."""
+
+    layers: int = 5
+    """Layers of the LSTM."""
+
+    bidirectional: bool = True
+    """Read the sentence from both ends."""
+
+    dropout: float = 0.1
+    """Between layers, in training."""
+
+    max_tokens: int = 512
+    """Only so many tokens of a sentence are read."""
+
+    preprocessing: Preprocessing = "normalized"
+    """Imported checkpoints have `laser`."""
+
+    def __post_init__(self) -> None:
+        check_positive(
+            vocabulary_size=self.vocabulary_size,
+            embedding_dim=self.embedding_dim,
+            hidden=self.hidden,
+            layers=self.layers,
+            max_tokens=self.max_tokens,
+        )
+        check_share("dropout", self.dropout)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerConfig:
+    """The `transformer` encoder: self-attention, sinusoidal positions, pooling."""
+
+    vocabulary_size: int = 50_000
+    """SentencePiece pieces, fewer where the text does not give so many."""
+
+    dimension: int = 512
+    """Width of a state and of the embedding (LASER3 has 1,024)."""
+
+    layers: int = 6
+    """Layers (LASER3 has 12)."""
+
+    heads: int = 8
+    """Attention heads a layer."""
+
+    ffn_inner_dim: int = 2048
+    """Inner width of the feed-forward half."""
+
+    norm_first: bool = True
+    """Layer norm before each half, not after it."""
+
+    final_norm: bool = True
+    """Layer norm after the last layer."""
+
+    embedding_norm: bool = False
+    """Layer norm after the embedding."""
+
+    scale_embedding: bool = True
+    """Token vectors are multiplied by the root of the dimension."""
+
+    activation: Literal["relu", "gelu"] = "relu"
+    """Of the feed-forward half."""
+
+    pooling: Literal["max", "mean", "cls"] = "max"
+    """Of the states; `cls` takes the first one."""
+
+    prepend_bos: bool = False
+    """Sentences begin with `<s>`."""
+
+    dropout: float = 0.1
+    """Of the embedding and both halves, in training."""
+
+    max_tokens: int = 512
+    """Only so many tokens of a sentence are read."""
+
+    preprocessing: Preprocessing = "normalized"
+    """Imported checkpoints have `laser`."""
+
+    def __post_init__(self) -> None:
+        check_positive(
+            vocabulary_size=self.vocabulary_size,
+            dimension=self.dimension,
+            layers=self.layers,
+            heads=self.heads,
+            ffn_inner_dim=self.ffn_inner_dim,
+            max_tokens=self.max_tokens,
+        )
+        check_share("dropout", self.dropout)
+        if self.dimension % self.heads:
+            raise ValueError(f"{self.heads} `heads` do not divide `dimension`, {self.dimension}")
+
+
+SequenceConfig = LstmConfig | TransformerConfig
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainEncoderConfig:
     """How an encoder is trained on bitext, contrastively."""
 
-    architecture: Literal["bag"] = "bag"
-    """Which encoder."""
+    architecture: Literal["bag", "lstm", "transformer"] = "bag"
+    """Which encoder: `bag` on a CPU, `transformer` or `lstm` on a GPU."""
 
     bag: BagConfig = field(default_factory=BagConfig)
+
+    lstm: LstmConfig = field(default_factory=LstmConfig)
+
+    transformer: TransformerConfig = field(default_factory=TransformerConfig)
 
     epochs: float = 12.0
     """Passes over the bitext, after sampling by temperature."""
@@ -56,8 +170,9 @@ class TrainEncoderConfig:
     batch_size: int = 256
     """Pairs per update; every other target in the batch is a negative."""
 
-    learning_rate: float = 0.03
-    """Peak; linear warm-up over the first twentieth, then linear to zero."""
+    learning_rate: float | None = None
+    """Peak; linear warm-up over the first twentieth, then linear to zero. Without a value, that of
+    the architecture: 0.03 for bag, 0.001 for lstm, 0.0005 for transformer."""
 
     margin: float = 0.4
     """Subtracted from the cosine of true pairs (additive margin softmax)."""
@@ -66,7 +181,7 @@ class TrainEncoderConfig:
     """Cosines are multiplied by this before the softmax."""
 
     feature_dropout: float = 0.4
-    """Share of a sentence's features left out in training, drawn anew every time."""
+    """Share of a sentence's features left out in training a bag, drawn anew every time."""
 
     hard_negatives: int = 256
     """Sentences a batch has besides: neighbors of its sources, which the targets are told from."""
@@ -77,59 +192,126 @@ class TrainEncoderConfig:
     validation_share: float = 0.02
     """Share of each direction's pairs held out for the validation error, at most 200."""
 
+    validations: int = 8
+    """How often the held-out pairs are looked at; the weights that did best on them are kept."""
+
+    patience: int = 4
+    """Training stops when so many validations in a row were no better; 0 never stops it."""
+
     seed: int = 1
     """Of the initial weights, the order of pairs, and the held-out lines."""
 
     threads: int = 1
     """CPU threads; the last bits of the weights depend on it. Two are slower on a busy machine."""
 
+    checkpoint_updates: int = execution_only(500)
+    """The state goes to disk after so many updates; a run that was killed goes on from there."""
+
+    device: Literal["auto", "cpu", "cuda"] = execution_only("auto")
+    """Of lstm and transformer; bag trains on the CPU."""
+
     def __post_init__(self) -> None:
         check_positive(
             epochs=self.epochs,
             batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
             scale=self.scale,
             temperature=self.temperature,
             threads=self.threads,
+            validations=self.validations,
+            checkpoint_updates=self.checkpoint_updates,
         )
+        if self.learning_rate is not None:
+            check_positive(learning_rate=self.learning_rate)
         check_share("validation_share", self.validation_share)
         check_share("feature_dropout", self.feature_dropout)
-        if self.hard_negatives < 0:
-            raise ValueError(f"`hard_negatives` must not be negative, it is {self.hard_negatives}")
+        check_not_negative(hard_negatives=self.hard_negatives, patience=self.patience)
 
 
 @dataclass(frozen=True, kw_only=True)
-class EmbedConfig:
-    """How sentences are embedded."""
+class DistillConfig:
+    """How a student learns the space of a frozen teacher (Heffernan et al. 2022)."""
 
-    batch_characters: int = 100_000
-    """Characters per batch of sentences of similar length."""
+    architecture: Literal["teacher", "bag", "lstm", "transformer"] = "teacher"
+    """`teacher`: a copy of the teacher that learns on. The others begin anew, with subwords of
+    their own; their embeddings must be as wide as the teacher's."""
 
-    workers: int = execution_only(2)
-    """Processes, each with a shard and an encoder of its own and one thread."""
+    bag: BagConfig = field(default_factory=BagConfig)
 
-    def __post_init__(self) -> None:
-        check_positive(batch_characters=self.batch_characters, workers=self.workers)
+    lstm: LstmConfig = field(default_factory=LstmConfig)
 
-
-@dataclass(frozen=True, kw_only=True)
-class XsimConfig:
-    """How the share of sentences that find another's translation is measured."""
-
-    neighbors: int = 4
-    """Neighbors of the margin, k."""
-
-    margin: Margin = "ratio"
-    """As in mining."""
+    transformer: TransformerConfig = field(default_factory=TransformerConfig)
 
     pivot: str = "eng_Latn"
-    """Every other language is searched against it; where it is missing, the first one is."""
+    """The language whose teacher vectors the student learns."""
 
-    directions: tuple[str, ...] = ()
-    """Directions to measure instead, as `fra_Latn-deu_Latn`."""
+    cosine_weight: float = 1.0
+    """Of 1 - cosine between the student's sentence and the teacher's translation of it."""
 
-    languages: tuple[str, ...] = ()
-    """Languages to measure; empty takes all of the split."""
+    self_weight: float = 1.0
+    """Of 1 - cosine between the student's and the teacher's pivot sentence."""
 
-    threads: int = execution_only(1)
-    """CPU threads of the encoder."""
+    contrast_weight: float = 1.0
+    """Of telling the teacher's translation from the others in the batch."""
+
+    margin: float = 0.4
+    """Of the contrast, as in training."""
+
+    scale: float = 12.0
+    """Of the contrast, as in training."""
+
+    epochs: float = 12.0
+    """Passes over the bitext, after sampling by temperature."""
+
+    batch_size: int = 256
+    """Pairs per update."""
+
+    learning_rate: float | None = None
+    """Peak; without a value, that of training the student's architecture."""
+
+    feature_dropout: float = 0.4
+    """Share of a sentence's features that a bag student does not see, drawn anew every time."""
+
+    temperature: float = 5.0
+    """A language with n pairs is drawn in proportion to n^(1/temperature)."""
+
+    validation_share: float = 0.02
+    """Share of each language's pairs held out, at most 200."""
+
+    validations: int = 8
+    """How often the held-out pairs are looked at; the weights that did best on them are kept."""
+
+    patience: int = 4
+    """Training stops when so many validations in a row were no better; 0 never stops it."""
+
+    seed: int = 1
+    """Of the order of pairs, the held-out lines, and the weights of a student that begins anew."""
+
+    threads: int = 1
+    """CPU threads; the last bits of the weights depend on it."""
+
+    checkpoint_updates: int = execution_only(500)
+    """The state goes to disk after so many updates; a run that was killed goes on from there."""
+
+    device: Literal["auto", "cpu", "cuda"] = execution_only("auto")
+    """Of lstm and transformer; bag trains on the CPU."""
+
+    def __post_init__(self) -> None:
+        check_positive(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            scale=self.scale,
+            temperature=self.temperature,
+            threads=self.threads,
+            validations=self.validations,
+            checkpoint_updates=self.checkpoint_updates,
+        )
+        if self.learning_rate is not None:
+            check_positive(learning_rate=self.learning_rate)
+        check_share("validation_share", self.validation_share)
+        check_share("feature_dropout", self.feature_dropout)
+        check_not_negative(
+            cosine_weight=self.cosine_weight,
+            self_weight=self.self_weight,
+            contrast_weight=self.contrast_weight,
+            patience=self.patience,
+        )

@@ -1,23 +1,25 @@
 """Sentences to embeddings, shard by shard: row i of a `.npy` is sentence i of the Parquet."""
 
 import functools
-import logging
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
 
-from corpus.errors import UserError
+from corpus.errors import DataError, UserError
 from corpus.executors import LOCAL, Executor
-from corpus.files import atomic_path
+from corpus.files import write_json
 from corpus.jobs import Outcome, Summary, Task, run_job
-from corpus.records import SENTENCES_SCHEMA, read_table, sentence_languages, sentence_shards
-from mining.encoders import Encoder, encoder_files, load_encoder
-from mining.encoders.config import EmbedConfig
+from corpus.records import sentence_languages, sentence_shards
+from mining.embeddings import Float32, write_embeddings
+from mining.encoders import Encoder, encoder_files, encoder_space, load_encoder
+from mining.encoders.use_config import EmbedConfig
 
-logger = logging.getLogger(__name__)
+SPACE_FILE = "space.json"
+"""Beside the shards of a language: the space that their encoder maps into."""
 
 
 def run_embed(
@@ -43,55 +45,68 @@ def run_embed(
     if not tasks:
         raise UserError(f"{sentences} holds no sentences; `tongues mining sentences` makes them")
     work = functools.partial(_embed_shard, encoder=encoder, output=output, config=config)
+    # Several processes would each hold the encoder on the one GPU.
+    on_gpu = config.device != "cpu" and torch.cuda.is_available()
     return run_job(
         name="embed",
         tasks=tasks,
         work=work,
         output=output,
         config=config,
-        workers=config.workers,
+        workers=1 if on_gpu else config.workers,
         executor=executor,
     )
 
 
 @functools.lru_cache(maxsize=1)
-def _encoder(path: Path) -> Encoder:
+def _encoder(path: Path, device: str, batch_tokens: int) -> Encoder:
     """Load the encoder once per process; its arithmetic has one thread, as there are workers."""
-    return load_encoder(path, threads=1)
+    return load_encoder(path, threads=1, device=device, batch_tokens=batch_tokens)
 
 
 def _embed_shard(task: Task, *, encoder: Path, output: Path, config: EmbedConfig) -> Outcome:
-    texts = read_table(task.inputs[0], SENTENCES_SCHEMA).column("text").to_pylist()
-    loaded = _encoder(encoder)
-    path = output / f"{task.name}.npy"
-    with atomic_path(path) as temporary:
-        # The temporary path ends in the suffix too, so NumPy does not append another.
-        matrix = np.lib.format.open_memmap(
-            temporary, mode="w+", dtype=np.float16, shape=(len(texts), loaded.dimension)
+    loaded = _encoder(encoder, config.device, config.batch_tokens)
+    shard = task.inputs[0]
+    file = _open_sentences(shard)
+    rows = file.metadata.num_rows
+    outputs = write_embeddings(
+        output / f"{task.name}.npy",
+        _encode_blocks(shard, file, loaded, config.block_sentences),
+        rows=rows,
+        dimension=loaded.dimension,
+        storage=config.storage,
+    )
+    space = (output / task.name).parent / SPACE_FILE
+    write_json(space, {"space": encoder_space(encoder)})
+    return Outcome(counts={"sentences": rows}, outputs=(*outputs, space))
+
+
+def _open_sentences(shard: Path) -> pq.ParquetFile:
+    try:
+        file = pq.ParquetFile(shard)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{shard} is not a readable Parquet file: {error}") from error
+    if "text" not in file.schema_arrow.names:
+        raise DataError(
+            f"{shard} lacks the column text; it has {', '.join(file.schema_arrow.names)}"
         )
-        for rows in length_batches(texts, config.batch_characters):
-            matrix[rows] = loaded.encode([texts[row] for row in rows])
-        matrix.flush()
-        del matrix
-    counts = Counter(sentences=len(texts))
-    return Outcome(counts=counts, outputs=(path,))
+    return file
 
 
-def length_batches(texts: Sequence[str], max_characters: int) -> list[npt.NDArray[np.int64]]:
-    """Return the rows of texts in batches of similar length, each row once.
-
-    Args:
-        texts: What is to be embedded.
-        max_characters: Of a batch; a longer text is a batch of its own.
-    """
-    lengths = np.array([len(text) for text in texts], np.int64)
-    order = np.argsort(lengths, kind="stable")
-    batches, start, size = [], 0, 0
-    for position, row in enumerate(order.tolist()):
-        if size + lengths[row] > max_characters and position > start:
-            batches.append(order[start:position])
-            start, size = position, 0
-        size += int(lengths[row])
-    if start < len(order):
-        batches.append(order[start:])
-    return batches
+def _encode_blocks(
+    shard: Path, file: pq.ParquetFile, encoder: Encoder, block_sentences: int
+) -> Iterator[Float32]:
+    """Yield the vectors of a shard block by block, sentences sorted by length inside a block."""
+    batches = file.iter_batches(batch_size=block_sentences, columns=["text"])
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except (pa.ArrowInvalid, OSError) as error:
+            raise DataError(f"{shard} is damaged: {error}") from error
+        texts = ["" if text is None else text for text in batch.column(0).to_pylist()]
+        order = np.argsort([len(text) for text in texts], kind="stable")
+        vectors = np.empty((len(texts), encoder.dimension), np.float32)
+        vectors[order] = encoder.encode([texts[row] for row in order.tolist()])
+        yield vectors

@@ -2,15 +2,17 @@
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from corpus.languages import Direction
-from mining.encoders.bag import BagEncoder
 from mining.encoders.bitext import Int64
 from mining.encoders.features import Bags
+from mining.encoders.learners import Learner
 
 _NEIGHBORS = 8
 _REFRESHES = (0.25, 0.5, 0.75)
 _BLOCK = 1024
+_STREAM = 3
 
 
 class HardNegatives:
@@ -23,7 +25,7 @@ class HardNegatives:
 
     def __init__(self, training: dict[Direction, Int64], count: int, seed: int) -> None:
         self._count = count
-        self._rng = np.random.default_rng((seed, 3))
+        self._seed = seed
         by_language: dict[str, list[Int64]] = {}
         for direction, rows in training.items():
             by_language.setdefault(direction.source, []).append(rows[:, 0])
@@ -38,10 +40,10 @@ class HardNegatives:
             frozenset(int(share * updates) for share in _REFRESHES) if self._count else frozenset()
         )
 
-    def refresh(self, encoder: BagEncoder, bags: Bags) -> None:
+    def refresh(self, learner: Learner, bags: Bags) -> None:
         """Look for each sentence's neighbors with the encoder as it is now."""
         for language, pool in self._pools.items():
-            vectors = torch.from_numpy(encoder.encode_bags(bags.take(pool)))
+            vectors = torch.from_numpy(learner.encode_bags(bags.take(pool)))
             count = min(_NEIGHBORS + 1, len(pool))
             found = [
                 (block @ vectors.T).topk(count, dim=1).indices
@@ -49,11 +51,20 @@ class HardNegatives:
             ]
             self._neighbors[language] = pool[torch.cat(found).numpy()]
 
-    def draw(self, direction: Direction, rows: Int64) -> Int64:
-        """Return negatives for a batch of pairs; none before the first refresh."""
+    def draw(self, direction: Direction, rows: Int64, number: int) -> Int64:
+        """Return negatives for a batch of pairs, update `number`; none before the first refresh."""
         neighbors = self._neighbors.get(direction.source)
         if neighbors is None:
             return np.empty(0, np.int64)
         near = neighbors[np.searchsorted(self._pools[direction.source], rows[:, 0])]
         candidates = np.setdiff1d(near, rows[:, 0])
-        return self._rng.permutation(candidates)[: self._count]
+        rng = np.random.default_rng((self._seed, _STREAM, number))
+        return rng.permutation(candidates)[: self._count]
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the neighbors found last."""
+        return {language: torch.from_numpy(found) for language, found in self._neighbors.items()}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Take up the neighbors found last."""
+        self._neighbors = {language: found.numpy() for language, found in state.items()}

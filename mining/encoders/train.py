@@ -1,22 +1,24 @@
-"""Contrastive training of an encoder on bitext, on a CPU, the same bytes for the same seed."""
+"""Contrastive training of an encoder on bitext, the same bytes for the same seed."""
 
 import functools
+import hashlib
 import io
+import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import sentencepiece
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812  (its usual name)
 
-from corpus.console import Progress
+from corpus.config import plain_config, without_execution
+from corpus.files import digest_file
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import Direction
-from mining.encoders.bag import BagEncoder, BagModel, make_extractor, save_bag
+from mining.encoders.bag import make_bag
 from mining.encoders.bitext import (
     Int64,
     TrainingPairs,
@@ -25,22 +27,41 @@ from mining.encoders.bitext import (
     split_validation,
     training_files,
 )
-from mining.encoders.config import BagConfig, TrainEncoderConfig
-from mining.encoders.features import Bags, prepare
+from mining.encoders.config import (
+    LEARNING_RATES,
+    DistillConfig,
+    LstmConfig,
+    TrainEncoderConfig,
+    TransformerConfig,
+)
+from mining.encoders.features import prepare
+from mining.encoders.learners import BagLearner, Learner, SequenceLearner
+from mining.encoders.loop import (
+    STATE_FILE,
+    Loop,
+    LoopSettings,
+    Trained,
+    Validation,
+    learning_rate,
+)
+from mining.encoders.losses import contrastive_loss
 from mining.encoders.negatives import HardNegatives
+from mining.encoders.sequence import SequenceEncoder, make_model, sequence_tokenizer
+from mining.encoders.tokens import FIRST_PIECE, pieces_of
+from mining.encoders.xsim import xsim_error
 
 logger = logging.getLogger(__name__)
 
-_WARM_UP_SHARE = 0.05
-_DENSE_LEARNING_RATE_SHARE = 0.2
-_EPSILON = 1e-8
+_SUBWORD_SENTENCES = 1_000_000
+_VALIDATION_NEIGHBORS = 4
 
 
 def run_train_encoder(bitext: Sequence[Path], output: Path, config: TrainEncoderConfig) -> Summary:
     """Train an encoder on bitext directories and write its directory.
 
     Raises:
-        UserError: If a directory is missing or holds no bitext.
+        UserError: If a directory is missing or holds no bitext, or the state of an interrupted run
+            is of another one.
     """
     task = Task(name="encoder", inputs=training_files(bitext))
     work = functools.partial(_train_task, bitext=tuple(bitext), output=output, config=config)
@@ -51,43 +72,51 @@ def _train_task(
     task: Task, *, bitext: Sequence[Path], output: Path, config: TrainEncoderConfig
 ) -> Outcome:
     pairs = read_training_pairs(bitext)
-    trained = train_bag(pairs, config)
-    save_bag(
-        output,
-        trained.model,
-        trained.subwords,
-        config.bag,
-        directions=sorted(str(direction) for direction in pairs.pairs),
-        validation_errors=trained.validation_errors,
-        seed=config.seed,
-    )
+    settings = loop_settings("train-encoder", task.inputs, output, config)
+    learner, trained = train_encoder(pairs, config, settings)
+    facts = {
+        "directions": sorted(str(direction) for direction in pairs.pairs),
+        **trained.as_facts(),
+        "seed": config.seed,
+    }
+    outputs = learner.save(output, facts=facts)
+    settings.state_file.unlink(missing_ok=True)
     counts = {
         "pairs": sum(len(rows) for rows in pairs.pairs.values()),
         "directions": len(pairs.pairs),
         "updates": trained.updates,
     }
-    names = ("encoder.json", "subwords.model", "weights.safetensors")
-    return Outcome(counts=counts, outputs=tuple(output / name for name in names))
+    return Outcome(counts=counts, outputs=outputs)
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainedBag:
-    """What training gives."""
+def loop_settings(
+    name: str, inputs: Sequence[Path], output: Path, config: TrainEncoderConfig | DistillConfig
+) -> LoopSettings:
+    """Return the loop of a command; the number of updates is not known yet."""
+    parts = [without_execution(config, plain_config(config)), *map(digest_file, inputs)]
+    text = json.dumps(parts, sort_keys=True)
+    return LoopSettings(
+        name=name,
+        validations=config.validations,
+        patience=config.patience,
+        checkpoint_updates=config.checkpoint_updates,
+        state_file=output / STATE_FILE,
+        identity=hashlib.blake2b(text.encode("utf-8"), digest_size=16).hexdigest(),
+    )
 
-    model: BagModel
-    subwords: bytes
-    validation_errors: dict[str, float]
-    updates: int
 
+def train_subwords(sentences: Sequence[str], vocabulary_size: int, max_characters: int) -> bytes:
+    """Train a SentencePiece model and return it serialized.
 
-def train_subwords(sentences: Sequence[str], bag: BagConfig) -> bytes:
-    """Train a SentencePiece model and return it serialized."""
+    Of more than a million sentences an evenly spaced million is read.
+    """
     model = io.BytesIO()
-    texts = [prepare(sentence, bag.max_characters) for sentence in sentences]
+    every = -(-len(sentences) // _SUBWORD_SENTENCES) or 1
+    texts = [prepare(sentence, max_characters) for sentence in sentences[::every]]
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(texts),
         model_writer=model,
-        vocab_size=bag.vocabulary_size,
+        vocab_size=vocabulary_size,
         hard_vocab_limit=False,
         character_coverage=1.0,
         model_type="unigram",
@@ -100,19 +129,43 @@ def train_subwords(sentences: Sequence[str], bag: BagConfig) -> bytes:
     return model.getvalue()
 
 
-def train_bag(pairs: TrainingPairs, config: TrainEncoderConfig) -> TrainedBag:
-    """Train a bag encoder with InfoNCE and an additive margin, negatives from the batch."""
+def new_learner(
+    sentences: Sequence[str], architecture: str, config: TrainEncoderConfig | DistillConfig
+) -> Learner:
+    """Return a learner with random weights and subwords of its own."""
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.threads)
-    training, validation = split_validation(pairs, config.validation_share, config.seed)
-    held_out = {row for rows in validation.values() for row in rows.ravel().tolist()}
-    subwords = train_subwords(
-        [text for row, text in enumerate(pairs.sentences) if row not in held_out], config.bag
+    if architecture == "bag":
+        bag = config.bag
+        subwords = train_subwords(sentences, bag.vocabulary_size, bag.max_characters)
+        encoder = make_bag(subwords, bag, config.threads)
+        return BagLearner(encoder, subwords, bag, dropout=config.feature_dropout, seed=config.seed)
+    settings: LstmConfig | TransformerConfig = (
+        config.lstm if architecture == "lstm" else config.transformer
     )
+    subwords = train_subwords(sentences, settings.vocabulary_size, _SUBWORD_CHARACTERS)
     processor = sentencepiece.SentencePieceProcessor(model_proto=subwords)
-    extractor = make_extractor(processor, config.bag)
-    model = BagModel(extractor.rows, config.bag.dimension, config.bag.hidden)
-    bags = extractor.extract(pairs.sentences)
+    vocabulary = pieces_of(processor)
+    sequence = SequenceEncoder(
+        make_model(architecture, len(vocabulary) + FIRST_PIECE, settings),
+        sequence_tokenizer(processor, vocabulary, settings),
+        threads=config.threads,
+        device=config.device,
+    )
+    return SequenceLearner(sequence, architecture, subwords, vocabulary, settings, seed=config.seed)
+
+
+_SUBWORD_CHARACTERS = 1000
+"""Of a sentence's beginning, when subwords of lstm and transformer are learned."""
+
+
+def train_encoder(
+    pairs: TrainingPairs, config: TrainEncoderConfig, settings: LoopSettings
+) -> tuple[Learner, Trained]:
+    """Train an encoder with InfoNCE and an additive margin, negatives from the batch."""
+    training, validation = split_validation(pairs, config.validation_share, config.seed)
+    learner = new_learner(training_texts(pairs, validation), config.architecture, config)
+    bags = learner.extract(pairs.sentences)
     plan = sampling_plan(
         training,
         epochs=config.epochs,
@@ -120,147 +173,81 @@ def train_bag(pairs: TrainingPairs, config: TrainEncoderConfig) -> TrainedBag:
         temperature=config.temperature,
         seed=config.seed,
     )
+    log_plan(pairs, training, learner, len(plan))
+    hard = HardNegatives(training, config.hard_negatives, config.seed)
+    peak = config.learning_rate or LEARNING_RATES[config.architecture]
+
+    def step(number: int) -> None:
+        direction, rows = plan[number]
+        if number in hard.refresh_points(len(plan)):
+            hard.refresh(learner, bags)
+        negatives = hard.draw(direction, rows, number)
+        batch = bags.take(np.concatenate([rows[:, 0], negatives, rows[:, 1]]))
+        loss = functools.partial(_pair_loss, rows=rows, negatives=negatives, config=config)
+        learner.update(batch, loss, number=number, rate=learning_rate(number, len(plan), peak))
+
+    def validate() -> Validation | None:
+        return validation_of(
+            {
+                direction: tuple(learner.encode_bags(bags.take(rows[:, side])) for side in (0, 1))
+                for direction, rows in validation.items()
+                if len(rows) > 1
+            }
+        )
+
+    loop = Loop(learner, settings, len(plan), hard)
+    return learner, loop.run(step, validate)
+
+
+def _pair_loss(
+    vectors: Tensor, *, rows: Int64, negatives: Int64, config: TrainEncoderConfig
+) -> Tensor:
+    """Return the loss of a batch: sources, hard negatives, targets."""
+    source, negative, target = torch.split(vectors, [len(rows), len(negatives), len(rows)])
+    return contrastive_loss(
+        source,
+        target,
+        negative,
+        torch.from_numpy(rows).to(vectors.device),
+        torch.from_numpy(negatives).to(vectors.device),
+        margin=config.margin,
+        scale=config.scale,
+    )
+
+
+def training_texts(pairs: TrainingPairs, validation: dict[Direction, Int64]) -> list[str]:
+    """Return the sentences that are not held out."""
+    held_out = {row for rows in validation.values() for row in rows.ravel().tolist()}
+    return [text for row, text in enumerate(pairs.sentences) if row not in held_out]
+
+
+def log_plan(
+    pairs: TrainingPairs, training: dict[Direction, Int64], learner: Learner, updates: int
+) -> None:
+    """Say what is about to be done."""
     logger.info(
-        "training on %s pairs of %d directions: %s sentences, %s feature rows, %s updates",
+        "training on %s pairs of %d directions: %s sentences, %s parameters, %s updates",
         f"{sum(len(rows) for rows in training.values()):,}",
         len(training),
         f"{len(pairs.sentences):,}",
-        f"{extractor.rows:,}",
-        f"{len(plan):,}",
+        f"{sum(one.numel() for one in learner.model.parameters()):,}",
+        f"{updates:,}",
     )
-    trainer = _Trainer(model, config, len(plan))
-    encoder = BagEncoder(model, extractor, config.threads)
-    hard = HardNegatives(training, config.hard_negatives, config.seed)
-    with Progress(len(plan), "train-encoder", "updates") as progress:
-        for number, (direction, rows) in enumerate(plan):
-            if number in hard.refresh_points(len(plan)):
-                hard.refresh(encoder, bags)
-            trainer.update(bags, rows, hard.draw(direction, rows))
-            progress.update()
-    errors = _validation_errors(encoder, bags, validation)
-    return TrainedBag(model=model, subwords=subwords, validation_errors=errors, updates=len(plan))
 
 
-def _validation_errors(
-    encoder: BagEncoder, bags: Bags, validation: dict[Direction, Int64]
-) -> dict[str, float]:
-    """Return the share of held-out sources whose nearest target is not their own."""
-    errors = {}
-    for direction, rows in validation.items():
-        if len(rows) < 2:
-            continue
-        source, target = (encoder.encode_bags(bags.take(rows[:, side])) for side in (0, 1))
-        nearest = (source @ target.T).argmax(axis=1)
-        errors[str(direction)] = float((nearest != np.arange(len(rows))).mean())
-    if errors:
-        worst = max(errors, key=lambda direction: errors[direction])
-        logger.info(
-            "validation error %.4f over %d directions, worst %s %.4f",
-            sum(errors.values()) / len(errors),
-            len(errors),
-            worst,
-            errors[worst],
-        )
-    return errors
-
-
-class _Trainer:
-    """One model, its optimizer state, one update after the other.
-
-    A batch touches few rows of the feature table. They are gathered, differentiated as a small
-    dense table, and written back with row-wise Adagrad (one accumulator a row; Duchi et al. 2011),
-    which costs a tenth of a dense Adam step over the whole table. The MLP has Adam.
-    """
-
-    def __init__(self, model: BagModel, config: TrainEncoderConfig, updates: int) -> None:
-        self._model = model
-        self._config = config
-        self._updates = updates
-        self._done = 0
-        self._rng = np.random.default_rng((config.seed, 2))
-        self._squares = torch.zeros(model.embeddings.shape[0])
-        model.embeddings.requires_grad_(False)
-        dense = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self._optimizer = torch.optim.Adam(dense)
-
-    def _learning_rate(self) -> float:
-        warm_up = max(1.0, _WARM_UP_SHARE * self._updates)
-        share = min((self._done + 1) / warm_up, 1 - self._done / self._updates)
-        return self._config.learning_rate * share
-
-    def update(self, bags: Bags, rows: Int64, negatives: Int64) -> None:
-        """Take one step on the pairs whose rows of `bags` are given, [B, 2].
-
-        `negatives` are rows of more sentences in the language of the sources.
-        """
-        batch = bags.take(np.concatenate([rows[:, 0], negatives, rows[:, 1]])).drop(
-            self._config.feature_dropout, self._rng
-        )
-        used, compact = np.unique(batch.ids, return_inverse=True)
-        used_rows = torch.from_numpy(used.astype(np.int64))
-        table = self._model.embeddings[used_rows].requires_grad_(True)
-        vectors = self._model(
-            table, torch.from_numpy(compact.astype(np.int32)), torch.from_numpy(batch.starts).int()
-        )
-        source, negative, target = vectors.split([len(rows), len(negatives), len(rows)])
-        loss = contrastive_loss(
-            source,
-            target,
-            negative,
-            torch.from_numpy(rows),
-            torch.from_numpy(negatives),
-            margin=self._config.margin,
-            scale=self._config.scale,
-        )
-        self._optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        rate = self._learning_rate()
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate * _DENSE_LEARNING_RATE_SHARE
-        self._optimizer.step()
-        self._step_rows(used_rows, table, rate)
-        self._done += 1
-
-    @torch.no_grad()
-    def _step_rows(self, rows: Tensor, table: Tensor, rate: float) -> None:
-        gradient = table.grad
-        assert gradient is not None
-        squares = self._squares[rows] + gradient.square().mean(dim=1)
-        self._squares[rows] = squares
-        step = rate / (squares.sqrt() + _EPSILON)
-        self._model.embeddings[rows] = table.detach() - gradient * step.unsqueeze(1)
-
-
-def contrastive_loss(
-    source: Tensor,
-    target: Tensor,
-    negative: Tensor,
-    rows: Tensor,
-    negative_rows: Tensor,
-    *,
-    margin: float,
-    scale: float,
-) -> Tensor:
-    """Return the additive-margin InfoNCE loss of both directions (Yang et al. 2019).
-
-    -log(exp(s (cos_ii - m)) / (exp(s (cos_ii - m)) + sum over j of exp(s cos_ij)))
+def validation_of(vectors: dict[Direction, tuple[Any, ...]]) -> Validation | None:
+    """Return xsim by direction and the mean distance of pairs; None where nothing is held out.
 
     Args:
-        source: Unit vectors, [B, D].
-        target: Unit vectors of their translations, [B, D].
-        negative: Unit vectors of sentences that the targets are told from besides, [H, D].
-        rows: Which sentences these are, [B, 2]; another pair with the same source or target
-            is no negative.
-        negative_rows: Which sentences the negatives are, [H].
-        margin: m above.
-        scale: s above.
+        vectors: Unit vectors of held-out sources and of their targets, [n, D] each.
     """
-    count = len(rows)
-    logits = scale * (source @ target.T - margin * torch.eye(count))
-    is_same = (rows[:, :1] == rows[:, 0]) | (rows[:, 1:] == rows[:, 1])
-    is_same.fill_diagonal_(False)
-    logits = logits.masked_fill(is_same, -torch.inf)
-    more = (scale * (target @ negative.T)).masked_fill(rows[:, :1] == negative_rows, -torch.inf)
-    labels = torch.arange(count)
-    backward = F.cross_entropy(torch.cat([logits.T, more], dim=1), labels)
-    return 0.5 * (F.cross_entropy(logits, labels) + backward)
+    if not vectors:
+        return None
+    errors = {
+        str(direction): xsim_error(
+            source, target, neighbors=min(_VALIDATION_NEIGHBORS, len(source)), margin="ratio"
+        )
+        for direction, (source, target) in vectors.items()
+    }
+    distances = [1 - float((a * b).sum(axis=1).mean()) for a, b in vectors.values()]
+    return Validation(errors=errors, loss=sum(distances) / len(distances))

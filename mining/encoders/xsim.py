@@ -10,11 +10,12 @@ import numpy as np
 from corpus.errors import UserError
 from corpus.flores import read_split
 from corpus.languages import Direction, check_language, parse_direction
+from mining.embeddings import Float32
 from mining.encoders import load_encoder
-from mining.encoders.config import XsimConfig
+from mining.encoders.use_config import XsimConfig
 from mining.search.config import Margin
 from mining.search.index import nearest_neighbors
-from mining.search.margin import Float32, best_candidates
+from mining.search.margin import best_candidates
 
 logger = logging.getLogger(__name__)
 

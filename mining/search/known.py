@@ -16,9 +16,8 @@ from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import Direction
 from corpus.records import bitext_files, read_bitext, write_table
 from corpus.text import normalize, sentence_hash
-from mining.encoders import Encoder, encoder_files, load_encoder
-from mining.encoders.config import EmbedConfig
-from mining.encoders.embed import length_batches
+from mining.encoders import encoder_files, load_encoder
+from mining.encoders.use_config import EmbedConfig
 from mining.search.calibrate import Planted
 
 logger = logging.getLogger(__name__)
@@ -97,12 +96,11 @@ def _embed_file(task: Task, *, encoder: Path, output: Path, config: EmbedConfig)
     kept = [pair for pair in pairs if all(pair)]
     if not kept:
         raise DataError(f"{task.inputs[0]} holds no pair")
-    loaded = load_encoder(encoder, threads=1)
+    loaded = load_encoder(
+        encoder, threads=1, device=config.device, batch_tokens=config.batch_tokens
+    )
     matrix = np.stack(
-        [
-            embed_texts(loaded, [pair[side] for pair in kept], config.batch_characters)
-            for side in (0, 1)
-        ]
+        [loaded.encode([pair[side] for pair in kept]).astype(np.float16) for side in (0, 1)]
     )
     outputs = (output / f"{task.name}.parquet", output / f"{task.name}.npy")
     names = ("source", "target")
@@ -112,14 +110,6 @@ def _embed_file(task: Task, *, encoder: Path, output: Path, config: EmbedConfig)
         np.save(temporary, matrix, allow_pickle=False)
     counts = {"pairs": len(kept), "rejected.empty": len(pairs) - len(kept)}
     return Outcome(counts=counts, outputs=outputs)
-
-
-def embed_texts(encoder: Encoder, texts: Sequence[str], batch_characters: int) -> Float16:
-    """Return the vectors of texts, row by row, as float16, [N, D]."""
-    matrix = np.empty((len(texts), encoder.dimension), np.float16)
-    for rows in length_batches(texts, batch_characters):
-        matrix[rows] = encoder.encode([texts[row] for row in rows])
-    return matrix
 
 
 def known_files(directory: Path, source: str, target: str) -> KnownFiles:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from corpus.errors import DataError, JobError, UserError
 from corpus.records import read_bitext
 from corpus.text import sentence_hash
-from mining.encoders.config import EmbedConfig
+from mining.encoders.use_config import EmbedConfig
 from mining.search.calibrate import Calibration, Planted, Point, calibrate, judge, merge_neighbors
 from mining.search.calibrated import mine_calibrated
 from mining.search.config import MineConfig

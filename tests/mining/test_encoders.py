@@ -10,10 +10,12 @@ from corpus.errors import DataError, UserError
 from corpus.records import SENTENCES_SCHEMA, write_table
 from mining.encoders import load_encoder
 from mining.encoders.bitext import read_training_pairs, sampling_plan
-from mining.encoders.config import BagConfig, EmbedConfig, TrainEncoderConfig, XsimConfig
-from mining.encoders.embed import length_batches, run_embed
+from mining.encoders.config import BagConfig, TrainEncoderConfig
+from mining.encoders.embed import run_embed
 from mining.encoders.features import Bags, FeatureExtractor
-from mining.encoders.train import contrastive_loss, run_train_encoder
+from mining.encoders.losses import contrastive_loss
+from mining.encoders.train import run_train_encoder
+from mining.encoders.use_config import EmbedConfig, XsimConfig
 from mining.encoders.xsim import measure_xsim, xsim_error
 
 TINY = TrainEncoderConfig(
@@ -108,18 +110,11 @@ def test_row_of_an_embedding_file_is_the_sentence_of_that_row(
         schema=SENTENCES_SCHEMA,
     )  # fmt: skip
     write_table(tmp_path / "sentences" / "qaa_Latn" / "000.parquet", table)
-    config = EmbedConfig(batch_characters=20, workers=1)
+    config = EmbedConfig(block_sentences=2, workers=1)
     run_embed(tmp_path / "sentences", encoder, tmp_path / "embeddings", config)
     matrix = np.load(tmp_path / "embeddings" / "qaa_Latn" / "000.npy")
     assert matrix.dtype == np.float16
     assert matrix == pytest.approx(load_encoder(encoder).encode(texts), abs=2e-3)
-
-
-def test_batches_hold_every_row_once_and_short_texts_together() -> None:
-    texts = ["a" * length for length in (9, 1, 30, 2, 8, 3)]
-    batches = [batch.tolist() for batch in length_batches(texts, 12)]
-    assert batches == [[1, 3, 5], [4], [0], [2]]
-    assert length_batches([], 12) == []
 
 
 def test_identical_embeddings_have_no_xsim_error() -> None:

@@ -1,0 +1,72 @@
+"""The settings of using encoders: embedding and xsim."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from corpus.config import execution_only
+from mining.checks import check_positive
+from mining.embeddings import Storage
+from mining.search.config import Margin
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedConfig:
+    """How sentences are embedded."""
+
+    storage: Storage = "float16"
+    """`int8` takes half the disk: centered, rotated, with a scale for each sentence."""
+
+    batch_tokens: int = 8192
+    """Tokens of a batch with its padding, for encoders that read tokens; more for a GPU."""
+
+    block_sentences: int = 20_000
+    """Sentences read, sorted by length and embedded at a time; bounds memory."""
+
+    workers: int = execution_only(2)
+    """Processes, each with a shard and an encoder of its own and one thread; one on a GPU."""
+
+    device: Literal["auto", "cpu", "cuda"] = execution_only("auto")
+    """Where encoders compute that can use a GPU; `bag` stays on the CPU."""
+
+    def __post_init__(self) -> None:
+        check_positive(
+            batch_tokens=self.batch_tokens,
+            block_sentences=self.block_sentences,
+            workers=self.workers,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class XsimConfig:
+    """How the share of sentences that find another's translation is measured."""
+
+    neighbors: int = 4
+    """Neighbors of the margin, k."""
+
+    margin: Margin = "ratio"
+    """As in mining."""
+
+    pivot: str = "eng_Latn"
+    """Every other language is searched against it; where it is missing, the first one is."""
+
+    directions: tuple[str, ...] = ()
+    """Directions to measure instead, as `fra_Latn-deu_Latn`."""
+
+    languages: tuple[str, ...] = ()
+    """Languages to measure; empty takes all of the split."""
+
+    encoders: dict[str, Path] = field(default_factory=dict)
+    """Languages with an encoder of their own: a student of the encoder measured."""
+
+    hard_negatives: bool = False
+    """Measure xsim++ into English too: altered sentences stand among the translations."""
+
+    threads: int = execution_only(1)
+    """CPU threads of the encoder."""
+
+    device: Literal["auto", "cpu", "cuda"] = execution_only("auto")
+    """Where encoders compute that can use a GPU; `bag` stays on the CPU."""
+
+    def __post_init__(self) -> None:
+        check_positive(neighbors=self.neighbors, threads=self.threads)
