@@ -42,6 +42,7 @@ GROUPS = {
 EXTRA_PACKAGES = {
     "fairseq2", "faiss", "fasttext", "ftfy", "ray", "sacrebleu", "safetensors", "sentencepiece",
     "torch",
+    "xxhash",
 }  # fmt: skip
 """Packages that the extras of the stages bring."""
 

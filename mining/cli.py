@@ -154,6 +154,30 @@ def filter_bitext(
 
 
 @group.command()
+@click.option("--bitext", type=PATH, required=True, help="Bitext, named <source>-<target>.")
+@click.option("--sentences", type=PATH, required=True, help="Directory of `mining sentences`.")
+@click.option("--output", type=PATH, required=True, help="Metadata, .meta, .meta.gz or .meta.zst.")
+def metadata(bitext: Path, sentences: Path, output: Path) -> None:
+    """Write where the sentences of a bitext stood, without text, as NLLB's metadata does."""
+    from mining.bitext.metadata import run_metadata
+
+    print_counts(f"metadata {bitext.name}", run_metadata(bitext, sentences, output).counts)
+
+
+@group.command()
+@click.argument("shards", nargs=-1, type=PATH)
+@click.option("--metadata", type=PATH, required=True, help="Of `mining metadata`, or NLLB's.")
+@click.option("--sentences", type=PATH, default=None, help="Directory of `mining sentences`.")
+@click.option("--output", type=PATH, required=True, help="Bitext, .parquet or .tsv[.zst].")
+def rebuild(shards: tuple[Path, ...], metadata: Path, sentences: Path | None, output: Path) -> None:
+    """Find the text of bitext metadata again, in crawl SHARDS or in sentences."""
+    from mining.bitext.rebuild import run_rebuild
+
+    counts = run_rebuild(metadata, shards, output, sentences).counts
+    print_counts(f"rebuild {metadata.name}", counts)
+
+
+@group.command()
 @click.option("--bitext", type=PATH, required=True, help="Directory of mined bitext.")
 @click.option("--gold", type=PATH, required=True, help="Directory of the pairs known to be there.")
 @click.option("--sentences", type=PATH, default=None, help="Adds the recall they allow at best.")

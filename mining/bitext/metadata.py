@@ -1,0 +1,229 @@
+"""Mined pairs without their text, in the eleven columns of NLLB's bitext metadata.
+
+Source: facebookresearch/LASER, data/nllb200/README.md. A file is a direction, a line is one side of
+a pair, columns are separated by a space:
+
+    wet_file_url document_sha1 document_url line_number_in_document paragraph_digest
+    sentence_digest lid_score laser_score direction language line_number_in_direction
+
+Text of the web is not ours to hand on, but where it stood is. Our unit in a document is the
+sentence, not the line, so here the shard stands for the WET file, `position` for the line, the
+sentence's `hash` for the paragraph's digest, and the SHA-1 is `-`. Digests of sentences are XXH3 of
+64 bits, as NLLB's are.
+"""
+
+import functools
+import lzma
+import re
+import urllib.parse
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow.parquet as pq
+import xxhash
+import zstandard
+
+from corpus.bitext import BitextReader, direction_of
+from corpus.errors import DataError, UserError
+from corpus.files import Lines, open_binary, write_lines
+from corpus.jobs import Outcome, Summary, Task, run_job
+from corpus.languages import Direction, parse_direction
+from corpus.records import SENTENCES_SCHEMA, sentence_shards
+from corpus.text import sentence_hash
+
+METADATA_SUFFIXES = (".meta", ".meta.gz", ".meta.zst")
+UNUSED = "-"
+_BATCH_ROWS = 1 << 14
+_SPACE = re.compile(r"\s")
+_LEFT_OUT = "left_out.not_in_sentences"
+
+
+class Side(NamedTuple):
+    """A line of metadata: where one sentence of a pair stood. Fields are NLLB's columns."""
+
+    wet_file_url: str
+    document_sha1: str
+    document_url: str
+    line_number_in_document: int
+    paragraph_digest: int
+    sentence_digest: int
+    lid_score: float
+    laser_score: float
+    direction: str
+    language: str
+    line_number_in_direction: int
+
+
+def text_digest(text: str) -> int:
+    """Return the XXH3 of a text's UTF-8, 64 bits."""
+    return xxhash.xxh3_64_intdigest(text.encode("utf-8", "replace"))
+
+
+def without_spaces(document: str) -> str:
+    """Return a document's name with white space percent-encoded, as a column must be."""
+    return _SPACE.sub(lambda match: urllib.parse.quote(match.group()), document) or UNUSED
+
+
+def read_metadata(path: Path) -> Iterator[Side]:
+    """Yield the lines of a metadata file, ours or NLLB's; plain, `.gz`, `.zst` or `.xz`.
+
+    Raises:
+        UserError: If it does not exist.
+        DataError: If a line has other columns; the message names it.
+    """
+    for number, line in enumerate(_lines(path), 1):
+        columns = line.split(" ")
+        if len(columns) != len(Side._fields):
+            raise DataError(
+                f"{path}:{number}: {len(columns)} columns, where bitext metadata has"
+                f" {len(Side._fields)}, separated by one space"
+            )
+        try:
+            yield _side(columns)
+        except ValueError as error:
+            raise DataError(f"{path}:{number}: no bitext metadata: {error}") from None
+
+
+def _side(columns: Sequence[str]) -> Side:
+    return Side(
+        wet_file_url=columns[0],
+        document_sha1=columns[1],
+        document_url=columns[2],
+        line_number_in_document=int(columns[3]),
+        paragraph_digest=int(columns[4]),
+        sentence_digest=int(columns[5]),
+        lid_score=float(columns[6]),
+        laser_score=float(columns[7]),
+        direction=columns[8],
+        language=columns[9],
+        line_number_in_direction=int(columns[10]),
+    )
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        if path.suffix == ".xz" and path.exists():
+            with lzma.open(path) as stream:
+                yield from Lines(stream)
+        else:
+            with open_binary(path) as stream:
+                yield from Lines(stream)
+    except (EOFError, lzma.LZMAError, zstandard.ZstdError, OSError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+
+
+def metadata_direction(path: Path) -> Direction:
+    """Return the direction of a metadata file, from its first line.
+
+    Raises:
+        DataError: If it is empty.
+    """
+    first = next(read_metadata(path), None)
+    if first is None:
+        raise DataError(f"{path} is empty")
+    return parse_direction(first.direction)
+
+
+def run_metadata(bitext: Path, sentences: Path, output: Path) -> Summary:
+    """Write where the sentences of a bitext file stood: two lines a pair, source first.
+
+    Pairs of which a sentence is not among `sentences` are left out and counted. What is known of
+    each sentence of the bitext is held in memory.
+
+    Raises:
+        UserError: If the bitext is not named by its direction, or a language has no sentences.
+    """
+    direction = direction_of(bitext)
+    if direction is None:
+        raise UserError(f"{bitext} must be named <source>-<target>, for the metadata to name them")
+    if not output.name.endswith(METADATA_SUFFIXES):
+        raise UserError(f"{output}: metadata is written as {', '.join(METADATA_SUFFIXES)}")
+    shards = {language: sentence_shards(sentences, language) for language in direction}
+    name = output.name.split(".")[0]
+    return run_job(
+        name="metadata",
+        tasks=[
+            Task(name=name, inputs=(bitext, *(path for two in shards.values() for path in two)))
+        ],
+        work=functools.partial(_write_metadata, direction=direction, shards=shards, output=output),
+        output=output.parent,
+    )
+
+
+class _Place(NamedTuple):
+    shard: str
+    document: str
+    position: int
+    key_hash: int
+    lid_score: float
+
+
+def _write_metadata(
+    task: Task, *, direction: Direction, shards: dict[str, list[Path]], output: Path
+) -> Outcome:
+    reader = BitextReader(task.inputs[0])
+    places = [
+        _places(reader, side, shards[language])
+        for side, language in zip(("source", "target"), direction, strict=True)
+    ]
+    counts: Counter[str] = Counter({"pairs": 0, "written": 0, _LEFT_OUT: 0})
+    write_lines(output, _metadata_lines(reader, direction, places, counts))
+    return Outcome(counts=counts, outputs=(output,))
+
+
+def _places(reader: BitextReader, side: str, shards: Sequence[Path]) -> dict[int, _Place]:
+    """Return where the sentences of a side stand, by the digest of their text."""
+    wanted = {sentence_hash(text) for table in reader for text in table.column(side).to_pylist()}
+    found: dict[int, _Place] = {}
+    for shard in shards:
+        with pq.ParquetFile(shard) as file:
+            for batch in file.iter_batches(_BATCH_ROWS, columns=SENTENCES_SCHEMA.names):
+                for row in batch.to_pylist():
+                    if row["hash"] in wanted:
+                        found[text_digest(row["text"])] = _Place(
+                            shard.stem, row["document"], row["position"], row["hash"],
+                            row["lid_score"],
+                        )  # fmt: skip
+    return found
+
+
+def _metadata_lines(
+    reader: BitextReader,
+    direction: Direction,
+    places: Sequence[dict[int, _Place]],
+    counts: Counter[str],
+) -> Iterator[str]:
+    has_scores = "score" in reader.schema.names
+    for table in reader:
+        scores = table.column("score").to_pylist() if has_scores else [0.0] * table.num_rows
+        sides = (table.column(name).to_pylist() for name in ("source", "target"))
+        for *texts, score in zip(*sides, scores, strict=True):
+            counts["pairs"] += 1
+            digests = [text_digest(text) for text in texts]
+            if any(digest not in side for digest, side in zip(digests, places, strict=True)):
+                counts[_LEFT_OUT] += 1
+                continue
+            for language, digest, side in zip(direction, digests, places, strict=True):
+                place = side[digest]
+                columns = Side(
+                    wet_file_url=without_spaces(place.shard),
+                    document_sha1=UNUSED,
+                    document_url=without_spaces(place.document),
+                    line_number_in_document=place.position,
+                    paragraph_digest=place.key_hash,
+                    sentence_digest=digest,
+                    lid_score=place.lid_score,
+                    laser_score=score,
+                    direction=str(direction),
+                    language=language,
+                    line_number_in_direction=counts["written"],
+                )
+                yield " ".join(_column(value) for value in columns)
+            counts["written"] += 1
+
+
+def _column(value: str | float) -> str:
+    # Scores are float32; their shortest decimal form that reads back the same.
+    return f"{value:.9g}" if isinstance(value, float) else str(value)
