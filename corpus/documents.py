@@ -25,7 +25,7 @@ _COMPRESSIONS = (".gz", ".zst")
 _TEXT_COLUMNS = ("text", "content", "raw_content")
 _NAME_COLUMNS = ("url", "id", "document", "warc_record_id")
 _MAX_LINE_BYTES = 1 << 16
-_MAX_RECORD_BYTES = 64 << 20
+MAX_DOCUMENT_BYTES = 64 << 20
 _MAX_HEADER_LINES = 200
 _BATCH_ROWS = 1024
 _LOGGED_DEFECTS = 5
@@ -57,10 +57,11 @@ class Documents:
         problem: Why part of the shard could not be read; empty if all of it could.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, max_bytes: int) -> None:
         if not path.is_file():
             raise UserError(f"shard {path} does not exist or is not a file")
         self._path = path
+        self._max_bytes = max_bytes
         self.counts: Counter[str] = Counter()
         self.problem = ""
 
@@ -115,7 +116,7 @@ class Documents:
         block: list[bytes] = []
         while True:
             here = stream.offset
-            line = stream.read_line(_MAX_RECORD_BYTES)
+            line = stream.read_line(self._max_bytes)
             if line and not line.endswith(b"\n") and stream.damage:
                 self._skip("malformed", here, "the last line is cut off")
                 line = b""
@@ -133,7 +134,7 @@ class Documents:
     def _read_json_lines(self, stream: ByteStream) -> Iterator[Document]:
         while True:
             offset = stream.offset
-            line = stream.read_line(_MAX_RECORD_BYTES)
+            line = stream.read_line(self._max_bytes)
             if not line:
                 return
             if not line.strip():
@@ -193,7 +194,7 @@ class Documents:
             offset = stream.line_offset
             headers = _read_headers(stream)
             length = _content_length(headers)
-            if length is None or length > _MAX_RECORD_BYTES:
+            if length is None or length > self._max_bytes:
                 self._skip("malformed", offset, "a WARC record without a usable Content-Length")
                 line = _next_record(stream)
                 continue
@@ -224,14 +225,14 @@ class Documents:
         return None
 
 
-def read_documents(path: Path) -> Documents:
+def read_documents(path: Path, max_bytes: int = MAX_DOCUMENT_BYTES) -> Documents:
     """Return the documents of a shard, to be iterated once.
 
     Raises:
         UserError: If the file does not exist or its name says no format.
     """
     shard_kind(path)
-    return Documents(path)
+    return Documents(path, max_bytes)
 
 
 def shard_kind(path: Path) -> str:

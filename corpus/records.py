@@ -130,7 +130,8 @@ def sentence_shards(directory: Path, language: str) -> list[Path]:
     Raises:
         UserError: If there are none.
     """
-    shards = sorted((directory / language).glob("*.parquet"))
+    # Not `*.parquet`, which finds what a killed run left half-written under a hidden name.
+    shards = sorted((directory / language).glob("[!.]*.parquet"))
     if not shards:
         raise UserError(f"{directory} holds no sentences of `{language}`")
     return shards
@@ -141,7 +142,7 @@ def sentence_languages(directory: Path) -> Iterator[str]:
     if not directory.is_dir():
         raise UserError(f"sentences directory {directory} does not exist")
     for folder in sorted(directory.iterdir()):
-        if is_language(folder.name) and any(folder.glob("*.parquet")):
+        if is_language(folder.name) and any(folder.glob("[!.]*.parquet")):
             yield folder.name
 
 

@@ -37,7 +37,7 @@ def sentences(
     config: SentencesConfig, job: JobOptions,
 ) -> None:  # fmt: skip
     """Read crawl SHARDS and write their sentences by language, each once."""
-    from mining.sentences.extract import run_sentences
+    from mining.sentences.run import run_sentences
 
     load = context.obj["load_identifier"]
     counts = run_sentences(shards, lid, output, config, load, job.executor)

@@ -1,6 +1,7 @@
 """The lines of a document before they are split: boilerplate out, mojibake undone."""
 
 import html
+from collections.abc import Iterator
 
 import ftfy
 import ftfy.badness
@@ -13,8 +14,22 @@ _LETTER = regex.compile(r"\p{L}")
 _STOP = regex.compile(r"[.!?…。！？।॥؟۔።፧។။་།։᱾᱿]\W*$")
 _NOTICE = regex.compile(r"[©®™]|\(c\)\s*\d{4}|&copy;", regex.IGNORECASE)
 _ENTITY = regex.compile(r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z]{2,8});", regex.IGNORECASE)
+_MAX_LINE_CHARACTERS = 1 << 20
 _MIN_WORDS = 3
 _MIN_UNSPACED_CHARACTERS = 10
+
+
+def lines_of(text: str) -> Iterator[str]:
+    r"""Yield the lines of a document that hold something; they end at `\n` only."""
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start)
+        if end < 0:
+            end = len(text)
+        line = text[start:end]
+        start = end + 1
+        if line and not line.isspace():
+            yield line
 
 
 def boilerplate_reason(line: str) -> str:
@@ -22,6 +37,8 @@ def boilerplate_reason(line: str) -> str:
 
     The rules look at form only, since the language is not known yet.
     """
+    if len(line) > _MAX_LINE_CHARACTERS:
+        return "overlong"
     if not _LETTER.search(line):
         return "no_letters"
     if len(_SEPARATORS.findall(line)) >= _MAX_SEPARATORS and not _STOP.search(line):
@@ -43,6 +60,8 @@ def _is_fragment(line: str) -> bool:
 
 def repair(line: str) -> str:
     """Undo wrong decodings and HTML entities where there are signs of them."""
+    if len(line) > _MAX_LINE_CHARACTERS:
+        return line
     if _ENTITY.search(line):
         line = html.unescape(line)
     if ftfy.badness.is_bad(line):

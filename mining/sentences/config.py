@@ -3,18 +3,58 @@
 from dataclasses import dataclass, field
 
 from corpus.config import execution_only
+from corpus.errors import UserError
+from corpus.languages import check_language
+from corpus.text import scripts_by_code
 from mining.checks import check_positive, check_share
+
+_SHARES = (
+    "min_letter_share", "max_digit_share", "max_word_share", "min_script_share", "min_lid_score",
+)  # fmt: skip
+_COUNTS = (
+    "min_characters", "max_characters", "min_words", "max_word_characters", "max_character_run",
+)  # fmt: skip
+_LANGUAGE_SCRIPTS = ("Hans", "Hant", "Jpan", "Kore")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterProfile:
+    """What a script or a language has other limits in; None leaves a limit as it is."""
+
+    min_characters: int | None = None
+    max_characters: int | None = None
+    min_words: int | None = None
+    max_word_characters: int | None = None
+    min_letter_share: float | None = None
+    max_digit_share: float | None = None
+    max_character_run: int | None = None
+    max_word_share: float | None = None
+    min_script_share: float | None = None
+    min_lid_score: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_limits(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SentenceFilterConfig:
-    """Which sentences of a crawl are worth keeping. Lengths are in characters, for all scripts."""
+    """Which sentences of a crawl are worth keeping.
+
+    These limits are for languages that put spaces between words. `mining.sentences.profiles` has
+    what scripts without spaces have instead; `profiles` wins over both.
+    """
 
     min_characters: int = 6
     """Shorter sentences are too common to be anybody's translation."""
 
     max_characters: int = 1000
     """Longer ones are overlong lines; FLORES-200's longest sentence has about 700."""
+
+    min_words: int = 2
+    """A word alone is a label."""
+
+    max_word_characters: int = 80
+    """A longer word is an address, a key or encoded data; FLORES-200's longest has 72 (in Lao)."""
 
     min_letter_share: float = 0.6
     """Letters and marks among the characters that are not spaces."""
@@ -26,7 +66,8 @@ class SentenceFilterConfig:
     """The same character this many times in a row is a ruler or a scream, not a sentence."""
 
     max_word_share: float = 0.5
-    """Share of the commonest word, in sentences of at least eight words."""
+    """Share of the commonest word, in sentences of at least eight words; in scripts without
+    spaces, of the commonest letter."""
 
     min_script_share: float = 0.5
     """Letters that belong to the script of the identified language."""
@@ -34,15 +75,17 @@ class SentenceFilterConfig:
     min_lid_score: float = 0.5
     """Probability of the identified language; the identifier's own thresholds come first."""
 
+    profiles: dict[str, FilterProfile] = field(default_factory=dict)
+    """Other limits by script (`Thai`) or language (`tha_Thai`); the language's win."""
+
     def __post_init__(self) -> None:
-        check_positive(
-            min_characters=self.min_characters,
-            max_characters=self.max_characters,
-            max_character_run=self.max_character_run,
-        )
-        for name in ("min_letter_share", "max_digit_share", "max_word_share", "min_script_share"):
-            check_share(name, getattr(self, name))
-        check_share("min_lid_score", self.min_lid_score)
+        _check_limits(self)
+        for key in self.profiles:
+            if len(key) == len("Latn"):
+                if key not in scripts_by_code() and key not in _LANGUAGE_SCRIPTS:
+                    raise UserError(f"`{key}` in `profiles` is neither a script nor a language")
+            else:
+                check_language(key)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,5 +100,30 @@ class SentencesConfig:
 
     filters: SentenceFilterConfig = field(default_factory=SentenceFilterConfig)
 
+    write_rejects: bool = False
+    """Write every rejected line and sentence with its reason to `OUTPUT/rejects`."""
+
+    max_document_mb: int = 64
+    """Records and JSON lines above this are skipped and counted; blocks of plain text are cut."""
+
+    memory_mb: int = execution_only(256)
+    """What a process may hold of sentences at a time, besides a document and the identifier."""
+
     workers: int = execution_only(2)
     """Processes, each with a shard and an identifier of its own."""
+
+    def __post_init__(self) -> None:
+        check_positive(
+            max_document_mb=self.max_document_mb, memory_mb=self.memory_mb, workers=self.workers
+        )
+
+
+def _check_limits(limits: FilterProfile | SentenceFilterConfig) -> None:
+    for name in _COUNTS:
+        value = getattr(limits, name)
+        if value is not None:
+            check_positive(**{name: value})
+    for name in _SHARES:
+        value = getattr(limits, name)
+        if value is not None:
+            check_share(name, value)

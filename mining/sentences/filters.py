@@ -1,78 +1,136 @@
 """Whether a sentence of a crawl is kept, and if not, why."""
 
-import itertools
 from collections import Counter
+from typing import NamedTuple
 
 import regex
 
 from corpus.languages import NO_LANGUAGE, UNKNOWN_LANGUAGE
 from corpus.protocols import Prediction
-from corpus.text import script_share
-from mining.sentences.config import SentenceFilterConfig
+from corpus.text import script_of_character, script_parts
+from mining.sentences.profiles import Limits, Profiles
 
-_LETTERS = regex.compile(r"[\p{L}\p{M}\u200c\u200d]")
-_DIGITS = regex.compile(r"\p{N}")
-_SPACES = regex.compile(r"\s")
+_LETTER = regex.compile(r"[\p{L}\p{M}\u200c\u200d]")
+_DIGIT = regex.compile(r"\p{N}")
+# Tibetan tsheg and the Ethiopic word space part syllables and words as spaces do.
+_SPACE = regex.compile(r"[\s\u0f0b\u0f0c\u1361]")
 _MARKUP = regex.compile(r"</?\p{L}+[^<]{0,80}>|[{}]|https?://|www\.|[;{]\s*\$|\\[nrtu]")
-_MIN_WORDS_FOR_REPETITION = 8
+_MIN_UNITS_FOR_REPETITION = 8
 _REPLACEMENT = "\ufffd"
+_ETHIOPIC_SPACE = "\u1361"
 
 
-def form_reason(text: str, config: SentenceFilterConfig) -> str:
-    """Return why a normalized sentence is rejected by its form; empty if it is kept."""
-    if len(text) < config.min_characters:
+def damage_reason(text: str, profiles: Profiles) -> str:
+    """Return why a normalized sentence is rejected in any language; empty if it may be kept."""
+    if len(text) < profiles.least_characters:
         return "too_short"
-    if len(text) > config.max_characters:
+    if len(text) > profiles.most_characters:
         return "too_long"
     if _REPLACEMENT in text:
         return "damaged_characters"
     if _MARKUP.search(text):
         return "markup"
-    visible = len(text) - len(_SPACES.findall(text))
-    if len(_DIGITS.findall(text)) > config.max_digit_share * visible:
-        return "many_digits"
-    if len(_LETTERS.findall(text)) < config.min_letter_share * visible:
-        return "few_letters"
-    if _has_run(text, config.max_character_run) or _is_repetitive(text, config.max_word_share):
-        return "repetition"
     return ""
 
 
-def _has_run(text: str, length: int) -> bool:
-    run = 1
-    for previous, character in itertools.pairwise(text):
-        run = run + 1 if character == previous else 1
-        if run >= length:
-            return True
-    return False
-
-
-def _is_repetitive(text: str, max_share: float) -> bool:
-    words = text.split()
-    if len(words) < _MIN_WORDS_FOR_REPETITION:
-        return False
-    return Counter(words).most_common(1)[0][1] > max_share * len(words)
-
-
-def language_reason(
-    text: str, prediction: Prediction, languages: frozenset[str], config: SentenceFilterConfig
-) -> str:
-    """Return why a sentence is rejected by its identified language; empty if it is kept.
+def language_reason(prediction: Prediction, languages: frozenset[str], min_lid_score: float) -> str:
+    """Return why a sentence is rejected by what was identified; empty if it is kept.
 
     Args:
-        text: The normalized sentence.
         prediction: What the identifier says of it.
         languages: Languages wanted; empty for all.
-        config: The thresholds.
+        min_lid_score: The least probability.
     """
     if prediction.language == UNKNOWN_LANGUAGE:
         return "unknown_language"
     if prediction.language == NO_LANGUAGE:
         return "no_language"
-    if prediction.score < config.min_lid_score:
+    if prediction.score < min_lid_score:
         return "low_lid_score"
     if languages and prediction.language not in languages:
         return "other_language"
-    if script_share(text, prediction.language[4:8]) < config.min_script_share:
-        return "wrong_script"
     return ""
+
+
+def form_reason(text: str, language: str, limits: Limits) -> str:
+    """Return why a normalized sentence is no good one of its language; empty if it is kept."""
+    if len(text) < limits.min_characters:
+        return "too_short"
+    if len(text) > limits.max_characters:
+        return "too_long"
+    characters = Counter(text)
+    shares = _measure(characters, script_parts(language[4:8]))
+    if shares.digits > limits.max_digit_share * shares.visible:
+        return "many_digits"
+    if shares.letters < limits.min_letter_share * shares.visible:
+        return "few_letters"
+    if shares.own_script < limits.min_script_share * shares.any_script or not shares.any_script:
+        return "wrong_script"
+    run = limits.max_character_run
+    if any(count >= run and character * run in text for character, count in characters.items()):
+        return "repetition"
+    if not limits.has_words:
+        is_long_enough = shares.letters >= _MIN_UNITS_FOR_REPETITION
+        too_many = shares.commonest > limits.max_word_share * shares.letters
+        return "repetition" if is_long_enough and too_many else ""
+    return _word_reason(text, limits)
+
+
+class _Shares(NamedTuple):
+    """How many characters of a text are what."""
+
+    visible: int
+    letters: int
+    digits: int
+    any_script: int
+    own_script: int
+    commonest: int
+
+
+def _measure(characters: Counter[str], own: frozenset[str]) -> _Shares:
+    spaces = letters = digits = any_script = own_script = commonest = 0
+    for character, count in characters.items():
+        kind, script = _FACTS[character]
+        if kind == "L":
+            letters += count
+            commonest = max(commonest, count)
+        elif kind == "N":
+            digits += count
+        elif kind == "Z":
+            spaces += count
+        if script is not None:
+            any_script += count
+            if script in own:
+                own_script += count
+    visible = characters.total() - spaces
+    return _Shares(visible, letters, digits, any_script, own_script, commonest)
+
+
+class _Facts(dict[str, tuple[str, str | None]]):
+    """Of each character met: letter, digit, space or neither, and its script."""
+
+    def __missing__(self, character: str) -> tuple[str, str | None]:
+        kind = ""
+        for name, pattern in (("L", _LETTER), ("N", _DIGIT), ("Z", _SPACE)):
+            if pattern.match(character):
+                kind = name
+        facts = (kind, script_of_character(character))
+        self[character] = facts
+        return facts
+
+
+_FACTS = _Facts()
+
+
+def _word_reason(text: str, limits: Limits) -> str:
+    if _ETHIOPIC_SPACE in text:
+        text = text.replace(_ETHIOPIC_SPACE, " ")
+    words = text.split()
+    if len(words) < limits.min_words:
+        return "few_words"
+    if len(max(words, key=len)) > limits.max_word_characters:
+        return "long_word"
+    if len(words) < _MIN_UNITS_FOR_REPETITION:
+        return ""
+    most = Counter(words).most_common(1)[0][1]
+    return "repetition" if most > limits.max_word_share * len(words) else ""

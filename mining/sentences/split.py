@@ -6,6 +6,8 @@ abbreviation, an initial, a decimal or an ordinal; Thai and Lao, which have no f
 whole. Kiss and Strunk (2006) describe what makes `.` ambiguous.
 """
 
+from collections.abc import Iterator
+
 import regex
 
 _STOPS = "。｡！？؟۔।॥။።፧፨։។៕༎꘎꓿᙮᠃᠉᱾᱿꩝꩞꩟꤯‼⁇⁈⁉…"
@@ -39,7 +41,11 @@ def split_sentences(paragraph: str) -> list[str]:
 
     Joined, they are the paragraph again.
     """
-    sentences = []
+    return list(iterate_sentences(paragraph))
+
+
+def iterate_sentences(paragraph: str) -> Iterator[str]:
+    """Yield what `split_sentences` returns, one after the other."""
     start = 0
     for match in _BOUNDARY.finditer(paragraph):
         if match.lastgroup == "dot" and not _dot_ends(paragraph, start, match.start(), match.end()):
@@ -48,11 +54,10 @@ def split_sentences(paragraph: str) -> list[str]:
         if match.lastgroup == "mark" and _CLOSING_START.match(paragraph, match.end()):
             continue
         if match.end() > start:
-            sentences.append(paragraph[start : match.end()])
+            yield paragraph[start : match.end()]
             start = match.end()
     if start < len(paragraph):
-        sentences.append(paragraph[start:])
-    return sentences
+        yield paragraph[start:]
 
 
 def _dot_ends(paragraph: str, start: int, dot: int, following: int) -> bool:
