@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 from corpus.files import write_json
 from corpus.languages import Direction
+from corpus.terms import TermMatcher
+from corpus.word_lists import WordList, read_word_lists
 from eval.batches import Batch, read_text, run_batches
 from eval.check_config import ToxicityConfig
 from eval.tables import mean, rate, write_table
-from eval.terms import TermMatcher
-from eval.word_lists import WordList, read_word_lists
 
 logger = logging.getLogger(__name__)
 

@@ -131,7 +131,9 @@ def mine(
     help="Sets whose sentences must not stay: layout of FLORES-200, or text; may be repeated.",
 )  # fmt: skip
 @click.option("--lid", type=PATH, default=None, help="Language identifier to ask of both sides.")
-@click.option("--toxicity", type=PATH, default=None, help="Directory of <language>.txt word lists.")
+@click.option(
+    "--toxicity", type=PATH, default=None, help="Word lists: <language>.txt in a directory."
+)
 @click.option("--rejects", type=PATH, default=None, help="Where the rejects go, with reasons.")
 @job_options
 @config_options(FilterConfig)

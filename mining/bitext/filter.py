@@ -17,7 +17,8 @@ from corpus.executors import LOCAL, Executor
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import Direction, parse_direction
 from corpus.protocols import LanguageIdentifier
-from corpus.toxicity import read_toxicity_list, toxicity_files
+from corpus.terms import TermMatcher
+from corpus.word_lists import WordList, read_word_lists
 from mining.bitext.config import FilterConfig
 from mining.bitext.evaluation_sets import EvaluationSentences, evaluation_files
 from mining.bitext.pairs import median_length_ratio
@@ -35,7 +36,7 @@ class FilterInputs:
     """Model directory of the language identifier."""
 
     toxicity: Path | None = None
-    """Directory of word lists by language."""
+    """Word lists by language; see `corpus.word_lists`."""
 
     def files(self, direction: Direction | None) -> tuple[Path, ...]:
         """Return all files that the result depends on.
@@ -50,14 +51,14 @@ class FilterInputs:
                 raise UserError(
                     f"language identification model {self.lid} is not a directory with a model"
                 )
-        lists = self.toxicity_lists(direction).values()
-        return (*evaluation_files(self.evaluation_sets), *models, *lists)
+        lists = {known.origin for known in self.toxicity_lists(direction).values()}
+        return (*evaluation_files(self.evaluation_sets), *models, *sorted(lists))
 
-    def toxicity_lists(self, direction: Direction | None) -> dict[str, Path]:
+    def toxicity_lists(self, direction: Direction | None) -> dict[str, WordList]:
         """Return the lists of the two languages, those that there are."""
         if self.toxicity is None:
             return {}
-        lists = toxicity_files(self.toxicity)
+        lists = read_word_lists(self.toxicity)
         return {language: lists[language] for language in direction or () if language in lists}
 
 
@@ -141,7 +142,7 @@ def _know(
     toxicity = None
     if inputs.toxicity is not None:
         lists = inputs.toxicity_lists(direction)
-        toxicity = {language: read_toxicity_list(path) for language, path in lists.items()}
+        toxicity = {code: TermMatcher(known.terms, code) for code, known in lists.items()}
     return Knowledge(
         length_ratio=length_ratio,
         direction=direction,

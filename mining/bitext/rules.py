@@ -11,8 +11,8 @@ import pyarrow as pa
 from corpus.errors import DataError
 from corpus.languages import UNKNOWN_LANGUAGE, Direction
 from corpus.protocols import LanguageIdentifier
+from corpus.terms import TermMatcher
 from corpus.text import key_hash, script_share, sentence_key
-from corpus.toxicity import ToxicityList
 from mining.bitext.config import FilterConfig
 from mining.bitext.evaluation_sets import CONTAINED, SAME, EvaluationSentences
 from mining.bitext.numbers import numbers_agree
@@ -50,7 +50,7 @@ class Knowledge:
     direction: Direction | None = None
     evaluation: EvaluationSentences | None = None
     identifier: LanguageIdentifier | None = None
-    toxicity: Mapping[str, ToxicityList] | None = None
+    toxicity: Mapping[str, TermMatcher] | None = None
     """Lists by language."""
 
     def unmeasured(self) -> list[str]:
@@ -145,8 +145,11 @@ class PairFilter:
         lists, direction = self._known.toxicity, self._known.direction
         if lists is None or direction is None or not set(direction) <= set(lists):
             return False
-        difference = lists[direction.source].count(source) - lists[direction.target].count(target)
-        return abs(difference) > self._config.max_toxicity_difference
+        terms = [
+            len(lists[language].find(text))
+            for language, text in zip(direction, (source, target), strict=True)
+        ]
+        return abs(terms[0] - terms[1]) > self._config.max_toxicity_difference
 
     def _check_languages(
         self, reasons: list[str], sources: Sequence[str], targets: Sequence[str]

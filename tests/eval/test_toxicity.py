@@ -14,13 +14,13 @@ from click.testing import CliRunner
 
 from corpus.errors import DataError, UserError
 from corpus.files import read_lines, write_lines
+from corpus.terms import TermMatcher
 from corpus.text import UNSPACED_SCRIPTS, script_of_character, script_parts
+from corpus.word_lists import PASSWORD_VARIABLE, read_word_lists
 from eval.batches import find_batches
 from eval.check_config import ToxicityConfig
 from eval.cli import group
-from eval.terms import TermMatcher
 from eval.toxicity import Toxicity, measure_toxicity
-from eval.word_lists import PASSWORD_VARIABLE, read_word_lists
 
 DATA = os.environ.get("TONGUES_DATA")
 

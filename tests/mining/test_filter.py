@@ -17,7 +17,7 @@ from corpus.flores import read_split, split_languages
 from corpus.languages import Direction
 from corpus.protocols import Prediction
 from corpus.records import BITEXT_SCHEMA, read_bitext, write_bitext
-from corpus.toxicity import ToxicityList
+from corpus.terms import TermMatcher
 from mining.bitext.config import FilterConfig
 from mining.bitext.evaluation_sets import EvaluationSentences
 from mining.bitext.filter import FilterInputs, run_filter
@@ -102,7 +102,8 @@ def test_side_surely_in_another_language_is_rejected_and_an_unsure_one_is_not() 
 
 
 def test_toxicity_of_one_side_only_is_rejected_and_without_a_list_not_measured() -> None:
-    lists = {"eng_Latn": ToxicityList(["darn"]), "rus_Cyrl": ToxicityList(["чёрт"])}
+    words = {"eng_Latn": ["darn"], "rus_Cyrl": ["чёрт"]}
+    lists = {code: TermMatcher(terms, code) for code, terms in words.items()}
     pairs = bitext(
         ("Darn, darn, darn it.", "Вот это да и как."),
         ("Darn, darn, darn it!!", "Чёрт, чёрт возьми."),
@@ -237,7 +238,7 @@ def test_wrong_files_are_the_users_mistake(tmp_path: Path) -> None:
         run_filter(source, tmp_path / "o.parquet", FilterInputs(evaluation_sets=(empty,)), config)
     with pytest.raises(UserError, match="not a directory with a model"):
         run_filter(source, tmp_path / "o.parquet", FilterInputs(lid=empty), config)
-    with pytest.raises(UserError, match="no toxicity list"):
+    with pytest.raises(UserError, match="holds no word list"):
         run_filter(source, tmp_path / "o.parquet", FilterInputs(toxicity=empty), config)
 
 

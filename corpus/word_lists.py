@@ -21,7 +21,7 @@ from pathlib import Path
 from corpus.errors import DataError, UserError
 from corpus.files import read_lines
 from corpus.languages import is_language
-from eval.terms import fold, is_usable
+from corpus.terms import fold, is_usable
 
 logger = logging.getLogger(__name__)
 
