@@ -16,7 +16,8 @@ from corpus.files import read_lines
 from corpus.languages import check_language
 from lid.directory import SPECIAL_CLASSES
 from lid.kernel import is_compiled, prepare_lines
-from lid.text import prepare, without_diacritics
+from lid.many_lines import prepare_many
+from lid.text import without_diacritics
 
 SUFFIXES = (".txt", ".txt.gz", ".txt.zst")
 
@@ -94,7 +95,7 @@ def read_labelled(files: Mapping[str, Path]) -> LabelledText:
 
 def prepare_all(lines: Sequence[str]) -> list[str]:
     """Prepare lines, compiled where that is possible."""
-    return prepare_lines(lines) if is_compiled() else [prepare(line) for line in lines]
+    return prepare_lines(lines) if is_compiled() else prepare_many(lines)
 
 
 def _owners(found: Mapping[str, Counter[str]]) -> dict[str, str]:

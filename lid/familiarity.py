@@ -13,6 +13,7 @@ an unknown n-gram says "known", for every language alike.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,28 +87,28 @@ def hash_lines(lines: Sequence[str], bits: int) -> tuple[Bits, Bits, Bits, Bits]
             grams += points[offset : offset + len(grams)]
         inside = line[: len(grams)] == line[GRAM - 1 :][: len(grams)]
         in_word = ~(is_edge | is_space)
-        starts = np.flatnonzero(in_word & ~np.r_[False, in_word[:-1]])
-        stops = np.flatnonzero(in_word & ~np.r_[in_word[1:], False]) + 1
-        words = np.zeros(0, np.uint64)
-        if len(starts):
-            position = _positions(starts, len(points))
-            powers = np.cumprod(
-                np.r_[np.uint64(1), np.full(int((stops - starts).max()), _MULTIPLY)],
-                dtype=np.uint64,
-            )
-            terms = np.where(in_word, points * powers[np.where(in_word, position, 0)], 0)
-            words = np.add.reduceat(terms, starts) + _WORD_SEED
+        starts = np.flatnonzero(in_word[1:] & ~in_word[:-1]) + 1
+        lasts = np.flatnonzero(in_word[:-1] & ~in_word[1:])
+        # Sums over words from one running sum: its terms have the powers of the whole text, which
+        # are taken back to those of the word.
+        powers, inverses = _powers(1 << len(points).bit_length())
+        running = np.cumsum(points * powers[: len(points)], dtype=np.uint64)
+        words = (running[lasts] - running[starts - 1]) * inverses[starts] + _WORD_SEED
     return (
         _bit(grams[inside], bits), line[: len(grams)][inside],
         _bit(words, bits), line[starts],
     )  # fmt: skip
 
 
-def _positions(starts: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """Return for each place its distance from the last start before it."""
-    last = np.zeros(size, np.int64)
-    last[starts] = starts
-    return np.arange(size) - np.maximum.accumulate(last)
+@functools.lru_cache(maxsize=4)
+def _powers(size: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Return the first powers of the multiplier and of its inverse, modulo 2^64."""
+    inverse = np.uint64(pow(int(_MULTIPLY), -1, 1 << 64))
+    powers, inverses = (
+        np.cumprod(np.append(np.uint64(1), np.full(size - 1, factor)), dtype=np.uint64)
+        for factor in (_MULTIPLY, inverse)
+    )
+    return powers, inverses
 
 
 def _bit(hashes: NDArray[np.uint64], bits: int) -> Bits:
@@ -194,7 +195,7 @@ def familiarity(
 
 
 def count_familiar(
-    lines: Sequence[str], classes: Sequence[int], profiles: NDArray[np.uint8]
+    lines: Sequence[str], classes: Sequence[int] | NDArray[np.int32], profiles: NDArray[np.uint8]
 ) -> NDArray[np.int32]:
     """Count what each prepared line's class knows of it: the NumPy twin of the compiled pass.
 
@@ -202,14 +203,19 @@ def count_familiar(
         5-grams known, 5-grams, words known, words, characters, [N, 5].
     """
     bits = (profiles.shape[1] * 8).bit_length() - 1
-    chosen = np.asarray(classes, np.int64)
+    places, row_bytes = profiles.reshape(-1), profiles.shape[1]
+    own_start = np.asarray(classes, np.int64) * row_bytes
     counts = np.zeros((len(lines), 5), np.int32)
     counts[:, 4] = np.fromiter(map(len, lines), np.int32, len(lines))
     grams, gram_lines, words, word_lines = hash_lines(lines, bits)
     for column, found, rows in ((0, grams, gram_lines), (2, words, word_lines)):
-        known = profiles[chosen[rows], found >> 3] >> (found & 7).astype(np.uint8) & 1
-        counts[:, column] = np.bincount(rows, weights=known, minlength=len(lines))
-        counts[:, column + 1] = np.bincount(rows, minlength=len(lines))
+        number = np.bincount(rows, minlength=len(lines))
+        there = places[np.repeat(own_start, number) + (found >> 3)]
+        known = there >> (found & 7).astype(np.uint8) & 1
+        summed = np.append(0, np.cumsum(known, dtype=np.int32))
+        stops = np.cumsum(number)
+        counts[:, column] = summed[stops] - summed[stops - number]
+        counts[:, column + 1] = number
     return counts
 
 

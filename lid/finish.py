@@ -39,10 +39,10 @@ from lid.engines import FastTextEngine, known_script
 from lid.familiarity import build_profile, settle_spreads, write_usual
 from lid.fasttext_file import LABEL_PREFIX, read_fasttext_file
 from lid.identifier import LanguageIdentifier
+from lid.many_lines import prepare_many
 from lid.report_page import training_page
 from lid.scores import score_languages
 from lid.subprocess_trainer import quantize_in_subprocess
-from lid.text import prepare
 from lid.weights import (
     PROFILES_FILE,
     WEIGHT_FILES,
@@ -175,7 +175,7 @@ def _macro_f1(model_file: Path, lines: Mapping[str, Sequence[str]]) -> float:
 
     model = FastTextModel(model_file)
     classes = [label.removeprefix(LABEL_PREFIX) for label in model.labels]
-    engine = FastTextEngine(model, [known_script(name) for name in classes], None, prepare)
+    engine = FastTextEngine(model, [known_script(name) for name in classes], None, prepare_many)
     answers: dict[tuple[str, str], int] = {}
     for name, own in lines.items():
         for label in engine.identify(own).labels[:, 0].tolist():

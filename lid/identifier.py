@@ -25,7 +25,8 @@ from lid.engines import Engine, FastTextEngine, known_script
 from lid.familiarity import UNUSED, Usual, familiarity, read_usual
 from lid.fasttext_file import LABEL_PREFIX, read_fasttext_file
 from lid.kernel import EMPTY, NO_LETTERS, Kernel, is_compiled
-from lid.text import MAX_CHARACTERS, prepare
+from lid.many_lines import prepare_many
+from lid.text import MAX_CHARACTERS
 from lid.weights import PROFILES_FILE, WEIGHT_FILES, read_weights
 
 BATCH_LINES = 1_000
@@ -241,11 +242,13 @@ def _plain(path: Path, classes: Sequence[str], is_prepared: bool) -> Engine:
         FastTextModel(path / MODEL_FILE),
         [known_script(name) for name in classes],
         np.load(profiles, mmap_mode="r") if profiles.is_file() else None,
-        prepare if is_prepared else _as_one_line,
+        prepare_many if is_prepared else _as_single_lines,
     )
 
 
-def _as_one_line(line: str) -> str:
-    """Prepare a line for a model trained elsewhere: its letters as they are."""
-    text = line[:MAX_CHARACTERS].encode("utf-8", "replace").decode("utf-8")
-    return normalize(text)
+def _as_single_lines(lines: Sequence[str]) -> list[str]:
+    """Prepare lines for a model trained elsewhere: their letters as they are."""
+    return [
+        normalize(line[:MAX_CHARACTERS].encode("utf-8", "replace").decode("utf-8"))
+        for line in lines
+    ]

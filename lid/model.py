@@ -8,6 +8,7 @@ called directly.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -82,11 +83,14 @@ class FastTextModel:
 
         Labels fastText leaves out are -1 with probability 0.
         """
-        numbers = np.full((len(lines), top), -1, np.int32)
-        scores = np.zeros((len(lines), top), np.float32)
         texts = [line + "\n" for line in lines]
         labels, values = self._binding.multilinePredict(texts, top, 0.0, "strict")
-        for row, (own, probabilities) in enumerate(zip(labels, values, strict=True)):
-            numbers[row, : len(own)] = [self._index[label] for label in own]
-            scores[row, : len(own)] = probabilities
+        sizes = np.fromiter(map(len, labels), np.int64, len(labels))
+        ranks = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        places = np.repeat(np.arange(len(lines)), sizes), ranks
+        numbers = np.full((len(lines), top), -1, np.int32)
+        scores = np.zeros((len(lines), top), np.float32)
+        found = map(self._index.__getitem__, itertools.chain.from_iterable(labels))
+        numbers[places] = np.fromiter(found, np.int32, len(ranks))
+        scores[places] = np.fromiter(itertools.chain.from_iterable(values), np.float32, len(ranks))
         return numbers, np.minimum(scores, np.float32(1))

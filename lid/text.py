@@ -53,11 +53,17 @@ def prepare(line: str) -> str:
     text = normalize(text).lower().replace("ς", "σ")
     text = _DIGITS.sub("0", text)
     text = _REPEATED_MARK.sub(r"\1", text)
-    if _MAY_BE_UNSPACED.search(text):
-        text = _UNSEGMENTED.sub(r"\g<0> ", text)
-    # `__label__x` would be read as a label and `</s>` as the end of the line.
-    text = text.replace("__", "_ ").replace("</s>", " ")
-    return " ".join(text.split())
+    return defuse(cut_unspaced(text))
+
+
+def cut_unspaced(text: str) -> str:
+    """Cut runs of scripts without spaces into pieces of four letters with their marks."""
+    return _UNSEGMENTED.sub(r"\g<0> ", text) if _MAY_BE_UNSPACED.search(text) else text
+
+
+def defuse(text: str) -> str:
+    """Break what fastText would read as a label (`__label__x`) or the end of a line (`</s>`)."""
+    return " ".join(text.replace("__", "_ ").replace("</s>", " ").split())
 
 
 def without_diacritics(text: str) -> str:

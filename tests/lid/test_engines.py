@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import lid.identifier as identifier_module
 from corpus.errors import DataError, UserError
 from corpus.files import write_lines
 from corpus.native import load_library
+from lid.characters import script_bits
 from lid.config import CalibrationConfig
 from lid.directory import CHECKSUMS_FILE
 from lid.familiarity import build_profile, count_familiar, familiarity, hash_lines
@@ -25,9 +27,10 @@ from lid.finish import seal
 from lid.foreign import import_model
 from lid.identifier import LanguageIdentifier
 from lid.kernel import is_compiled, prepare_lines
+from lid.many_lines import prepare_many, scan
 from lid.model import FastTextModel
 from lid.recalibrate import recalibrate
-from lid.text import prepare
+from lid.text import has_letters, has_script, prepare
 from lid.train import train
 from lid.weights import can_compile
 from tests.lid.conftest import QUICK, UNKNOWN, WORDS, make_sentences
@@ -51,19 +54,41 @@ def plain(model: Path) -> LanguageIdentifier:
         return LanguageIdentifier.load(model)
 
 
-@needs_compiler
-@given(st.lists(st.text() | st.text(TURNING, max_size=30), max_size=8))
+MANY = [
+    pytest.param(prepare_lines, id="compiled", marks=needs_compiler),
+    pytest.param(prepare_many, id="numpy"),
+]
+"""Ways to prepare many lines at once, each as `prepare` does one."""
+
+
+@pytest.mark.parametrize("prepare_all", MANY)
+@given(lines=st.lists(st.text() | st.text(TURNING, max_size=30), max_size=8))
 @settings(max_examples=400, deadline=None)
-def test_compiled_preparation_is_the_same_as_in_python(lines: list[str]) -> None:
-    assert prepare_lines(lines) == [prepare(line) for line in lines]
+def test_preparation_of_many_lines_is_that_of_each(
+    prepare_all: Callable[[list[str]], list[str]], lines: list[str]
+) -> None:
+    assert prepare_all(lines) == [prepare(line) for line in lines]
 
 
-@needs_compiler
-def test_compiled_preparation_knows_every_character() -> None:
+@pytest.mark.parametrize("prepare_all", MANY)
+def test_preparation_of_many_lines_knows_every_character(
+    prepare_all: Callable[[list[str]], list[str]],
+) -> None:
     assigned = [chr(c) for c in range(0x34000) if unicodedata.category(chr(c)) not in ("Cn", "Cs")]
     for form in ("NFC", "NFD"):
         lines = [f"a{unicodedata.normalize(form, c)}{c}b" for c in assigned]
-        assert prepare_lines(lines) == [prepare(line) for line in lines]
+        assert prepare_all(lines) == [prepare(line) for line in lines]
+
+
+@given(st.lists(st.text(TURNING, max_size=30), max_size=8))
+@settings(max_examples=200, deadline=None)
+def test_scan_of_many_lines_finds_letters_and_scripts_of_each(lines: list[str]) -> None:
+    texts = prepare_many(lines)
+    found = scan(texts)
+    assert found.has_letters.tolist() == [has_letters(text) for text in texts]
+    for script in ("Latn", "Thai", "Mymr", "Jpan", "Kore", "Grek", "Arab"):
+        has = (found.scripts & np.uint64(script_bits(script))) != 0
+        assert has.tolist() == [has_script(text, script) for text in texts]
 
 
 @needs_compiler
