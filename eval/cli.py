@@ -9,7 +9,7 @@ import click
 
 from corpus.command import PATH, config_options, print_json
 from corpus.console import format_table
-from eval.check_config import CheckConfig
+from eval.check_config import CheckConfig, CorrelateConfig
 from eval.config import CompareConfig, ScoreConfig
 
 if TYPE_CHECKING:
@@ -134,3 +134,35 @@ def check(
         return
     header = ["system", "check", "figure", "mean", "n", "missing"]
     click.echo(format_table(header, summary_rows(summary)))
+
+
+@group.command("correlate")
+@click.option("--human", type=PATH, required=True, help="TSV: evaluator, item, direction, score.")
+@click.option(
+    "--scores", type=PATH, required=True, multiple=True, help="scores.tsv; may be repeated."
+)
+@click.option("--calibration", type=PATH, default=None, help="TSV of the calibration set's scores.")
+@click.option("--output", type=PATH, required=True, help="Directory of the tables.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@config_options(CorrelateConfig)
+def correlate_command(
+    human: Path,
+    scores: tuple[Path, ...],
+    calibration: Path | None,
+    output: Path,
+    as_json: bool,
+    config: CorrelateConfig,
+) -> None:
+    """Compare human (XSTS) scores of directions with metrics."""
+    from eval.correlate import correlate_human
+
+    found = correlate_human(human, scores, calibration, output, config)
+    if as_json:
+        print_json(found)
+        return
+    header = ["system", "metric", "coefficient", "value", "low", "high", "n", "n_missing"]
+    click.echo(
+        format_table(header, [[row[key] for key in header] for row in found["correlations"]])
+    )
+    rows = [[level, *found["agreement"][level].values()] for level in ("ordinal", "interval")]
+    click.echo(format_table(["agreement", "alpha", "low", "high"], rows))
