@@ -42,6 +42,7 @@ SENTENCES = {
 LANGUAGES = tuple(SENTENCES)
 CLUSTER = regex.compile(r"\X")
 WORD = regex.compile(r"[\p{L}\p{M}]+")
+DOTLESS = ("tur_Latn", "azj_Latn", "crh_Latn")
 MARK = regex.compile(r"\p{M}")
 
 
@@ -57,7 +58,7 @@ def is_unspaced(language: str) -> bool:
 
 def clusters_of(language: str, text: str) -> list[str]:
     """Cut text into what a person sees as characters; a Khmer or Burmese stack is one."""
-    if language == "bod_Tibt":
+    if language.endswith("_Tibt"):
         return [syllable + "་" for syllable in WORD.findall(text)]
     found: list[str] = []
     for cluster in CLUSTER.findall("".join(WORD.findall(text))):
@@ -86,7 +87,7 @@ def made_up_terms(language: str, lines: list[str], count: int, seed: int) -> lis
         if generator.random() < 0.3:
             words.append("".join(generator.choices(pieces, k=3)))
         words = [word.removesuffix("་") for word in words]
-        term = ("་" if language == "bod_Tibt" else " ").join(words)
+        term = ("་" if language.endswith("_Tibt") else " ").join(words)
         if all(unicodedata.normalize("NFC", word).casefold() not in text for word in words):
             terms.append(term)
     return terms
@@ -94,11 +95,11 @@ def made_up_terms(language: str, lines: list[str], count: int, seed: int) -> lis
 
 def plant(language: str, line: str, term: str, generator: random.Random) -> str:
     """Put a term into a line as a writer or a machine may: other case, form, space, punctuation."""
-    capital = term.replace("i", "İ") if language == "tur_Latn" else term
+    capital = term.replace("i", "İ") if language in DOTLESS else term
     term = generator.choice([term, capital.upper(), capital[:1].upper() + term[1:]])
     term = unicodedata.normalize(generator.choice(["NFC", "NFD"]), term)
     if is_unspaced(language):
-        parts = clusters_of(language, line) if language != "bod_Tibt" else None
+        parts = clusters_of(language, line) if not language.endswith("_Tibt") else None
         if parts is None:
             syllables = line.split("་")
             syllables.insert(generator.randrange(len(syllables)), term)
