@@ -1,27 +1,20 @@
-"""Averages over directions, by resource level; each with how many it holds and how many it lacks.
-
-A direction's level is that of its poorer language. Very low is inside low and counted in both, as
-NLLB does.
-"""
+"""Averages over the directions of a bucket, each with how many it holds and how many it lacks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from corpus.errors import DataError
-from corpus.files import read_lines
+import numpy as np
+from numpy.typing import NDArray
+
 from corpus.languages import Direction
+from eval.significance import interval
+from eval.tables import write_table
 
-VERY_LOW, LOW, HIGH = "very_low", "low", "high"
-LEVELS = (VERY_LOW, LOW, HIGH)
-"""Resource levels from poor to rich."""
-
-ALL = "all"
-
-_PIVOT = "pivot"
-"""The language that all bitext shares; it has the most, so its level is high."""
+Key = tuple[str, str, Direction]
+"""System, metric, direction."""
 
 
 class Average(NamedTuple):
@@ -33,76 +26,75 @@ class Average(NamedTuple):
     mean: float | None
     n: int
     n_missing: int
+    low: float | None = None
+    """Lower end of the interval; None where nothing was resampled."""
+    high: float | None = None
 
 
-def read_levels(path: Path) -> dict[str, str]:
-    """Read the resource level of each language from a TSV with a header.
+class ResampledMeans:
+    """Means over buckets in every resample of the lines, gathered file by file.
 
-    Raises:
-        DataError: If a column is missing, a row is short, or a level is none of `LEVELS`.
+    FLORES is multi-parallel: resample i has the same lines in every direction, so the mean over
+    directions in resample i is what the whole test would have given with those lines.
     """
-    rows = [line.split("\t") for line in read_lines(path) if line]
-    header = rows[0] if rows else []
-    if "language" not in header or "resource" not in header:
-        raise DataError(
-            f"{path} needs the columns `language` and `resource`; its header is"
-            f" `{' '.join(header)}`"
+
+    def __init__(self, buckets: Mapping[str, frozenset[Direction]]) -> None:
+        """Start with nothing."""
+        self._buckets = buckets
+        self._sums: dict[tuple[str, str], NDArray[np.float64]] = {}
+
+    def add(
+        self, system: str, metric: str, directions: list[Direction], scores: NDArray[np.float32]
+    ) -> None:
+        """Add the resampled scores of some directions, [directions, resamples]."""
+        inside = np.array(
+            [[pair in members for pair in directions] for members in self._buckets.values()],
+            np.float64,
         )
-    language, resource = header.index("language"), header.index("resource")
-    levels = {}
-    for number, row in enumerate(rows[1:], 2):
-        level = row[resource].lower().replace(" ", "_") if len(row) == len(header) else ""
-        level = HIGH if level == _PIVOT else level
-        if level not in LEVELS:
-            raise DataError(
-                f"{path}:{number}: resource is `{level}`; it must be one of {', '.join(LEVELS)}"
-            )
-        levels[row[language]] = level
-    return levels
+        added = inside @ scores.astype(np.float64)
+        self._sums[system, metric] = self._sums.get((system, metric), 0.0) + added
 
-
-def direction_level(direction: Direction, levels: Mapping[str, str]) -> str | None:
-    """Return the level of a direction's poorer language; None if one of them has no level."""
-    both = [levels.get(language) for language in direction]
-    known = [LEVELS.index(level) for level in both if level is not None]
-    return LEVELS[min(known)] if len(known) == len(both) else None
+    def interval(
+        self, system: str, metric: str, bucket: str, n: int, confidence: float
+    ) -> tuple[float, float] | None:
+        """Return the interval of a mean over `n` directions; None where nothing was added."""
+        sums = self._sums.get((system, metric))
+        if sums is None or not sums.shape[1]:
+            return None
+        return interval(sums[list(self._buckets).index(bucket)] / n, confidence)
 
 
 def average(
-    values: Mapping[tuple[str, str, Direction], float],
-    expected: Iterable[Direction],
-    levels: Mapping[str, str],
+    values: Mapping[Key, float],
+    buckets: Mapping[str, frozenset[Direction]],
+    resampled: ResampledMeans | None = None,
+    confidence: float = 0.95,
 ) -> list[Average]:
     """Average the values of (system, metric, direction) over each bucket of directions.
 
     Args:
         values: Scores; what a system lacks is absent.
-        expected: All directions that a complete system has.
-        levels: Resource level of each language; empty gives the one bucket `all`.
+        buckets: The directions that a complete system has in each bucket.
+        resampled: The same means in every resample, for intervals.
+        confidence: Of the intervals.
     """
-    directions = sorted(set(expected))
+    grouped: dict[tuple[str, str], dict[Direction, float]] = {}
+    for (system, metric, direction), value in values.items():
+        grouped.setdefault((system, metric), {})[direction] = value
     averages = []
-    for system, metric in sorted({(system, metric) for system, metric, _ in values}):
-        for bucket, belongs in _buckets(levels).items():
-            wanted = [direction for direction in directions if belongs(direction)]
-            there = [
-                values[system, metric, direction]
-                for direction in wanted
-                if (system, metric, direction) in values
-            ]
+    for (system, metric), own in sorted(grouped.items()):
+        for bucket, wanted in buckets.items():
+            there = [own[direction] for direction in sorted(wanted) if direction in own]
             mean = sum(there) / len(there) if there else None
+            ends = None
+            if resampled is not None and there:
+                ends = resampled.interval(system, metric, bucket, len(there), confidence)
+            low, high = ends or (None, None)
             lacking = len(wanted) - len(there)
-            if wanted:
-                averages.append(Average(system, metric, bucket, mean, len(there), lacking))
+            averages.append(Average(system, metric, bucket, mean, len(there), lacking, low, high))
     return averages
 
 
-def _buckets(levels: Mapping[str, str]) -> dict[str, Callable[[Direction], bool]]:
-    buckets: dict[str, Callable[[Direction], bool]] = {ALL: lambda direction: True}
-    members: dict[str, Sequence[str]] = {HIGH: (HIGH,), LOW: (LOW, VERY_LOW), VERY_LOW: (VERY_LOW,)}
-    if levels:
-        for name, inside in members.items():
-            buckets[name] = lambda direction, inside=inside: (  # type: ignore[misc]
-                direction_level(direction, levels) in inside
-            )
-    return buckets
+def write_averages(path: Path, averages: Iterable[Average]) -> None:
+    """Write averages as TSV with a header; an empty cell is a value there is not."""
+    write_table(path, Average._fields, averages)

@@ -13,7 +13,7 @@ from eval.check_config import CheckConfig, CorrelateConfig
 from eval.config import CompareConfig, ScoreConfig
 
 if TYPE_CHECKING:
-    from eval.compare import Comparison
+    from eval.comparisons import Comparison
 
 
 @click.group()
@@ -23,66 +23,100 @@ def group() -> None:
 
 @group.command()
 @click.option(
-    "--hypotheses", type=PATH, required=True, multiple=True,
+    "--hypotheses", type=PATH, multiple=True,
     help="Directory of <source>-<target>.txt; may be repeated, a system each.",
 )  # fmt: skip
+@click.option(
+    "--manifest", type=PATH, help="TSV with the columns system, source, target, path, instead."
+)
 @click.option("--flores", type=PATH, required=True, help="Directory in FLORES-200's layout.")
 @click.option("--split", default="devtest", show_default=True, help="Split that was translated.")
 @click.option("--output", type=PATH, required=True, help="Directory of scores and report.")
 @click.option(
-    "--metrics", default="spbleu,chrf++", show_default=True, help="spbleu, chrf++, chrf, bleu."
-)
+    "--metrics", default="spbleu,chrf++", show_default=True,
+    help="spbleu, chrf++, chrf, bleu, ter.",
+)  # fmt: skip
+@click.option(
+    "--check-with-sacrebleu", "check", type=click.IntRange(min=0), default=0, metavar="N",
+    help="Score N random cells with sacrebleu too, and fail on any difference.",
+)  # fmt: skip
 @config_options(ScoreConfig)
 def score(
     hypotheses: tuple[Path, ...],
+    manifest: Path | None,
     flores: Path,
     split: str,
     output: Path,
     metrics: str,
+    check: int,
     config: ScoreConfig,
 ) -> None:
     """Score hypotheses against a FLORES split."""
+    from eval.buckets import is_main
     from eval.metrics import parse_metrics
     from eval.score import score_systems
 
     names = parse_metrics(metrics)
-    scores = score_systems(hypotheses, flores, split, output, names, config)
-    header = ["system", "metric", "bucket", "mean", "n", "missing"]
-    click.echo(format_table(header, [list(entry) for entry in scores.averages]))
+    scores = score_systems(hypotheses, flores, split, output, names, config, manifest, check)
+    header = ["system", "metric", "bucket", "mean", "n", "missing", "low", "high"]
+    main = [list(entry) for entry in scores.averages if is_main(entry.bucket)]
+    click.echo(format_table(header, main))
     click.echo(f"{output / 'scores.tsv'}, {output / 'report.html'}", err=True)
 
 
 @group.command()
 @click.option(
     "--hypotheses", type=PATH, required=True, multiple=True,
-    help="Directory of <source>-<target>.txt; twice, the baseline first.",
+    help="Directory of <source>-<target>.txt; the first is what the others are compared with.",
+)  # fmt: skip
+@click.option(
+    "--quoted", type=PATH, multiple=True,
+    help="Published scores, src-tgt,score or a Helsinki leaderboard file; may be repeated.",
 )  # fmt: skip
 @click.option("--flores", type=PATH, required=True, help="Directory in FLORES-200's layout.")
 @click.option("--split", default="devtest", show_default=True, help="Split that was translated.")
 @click.option("--output", type=PATH, required=True, help="Directory of the comparison.")
 @config_options(CompareConfig)
 def compare(
-    hypotheses: tuple[Path, ...], flores: Path, split: str, output: Path, config: CompareConfig
+    hypotheses: tuple[Path, ...],
+    quoted: tuple[Path, ...],
+    flores: Path,
+    split: str,
+    output: Path,
+    config: CompareConfig,
 ) -> None:
-    """Test in each direction whether the second system differs from the first."""
+    """Test in each direction whether other systems differ from the first."""
+    from eval.buckets import is_main
     from eval.compare import compare_systems
+    from eval.comparisons import BUCKET_COLUMNS
 
-    comparisons, unshared = compare_systems(hypotheses, flores, split, output, config)
-    rows = [
-        [str(c.direction), c.first, c.second, c.difference, c.p_value, _verdict(c)]
-        for c in comparisons
-    ]
-    header = ["direction", "first", "second", "difference", "p", "verdict"]
-    click.echo(format_table(header, rows))
-    if unshared:
-        names = " ".join(map(str, unshared))
-        click.echo(f"not compared, as only one system has them: {names}", err=True)
+    found = compare_systems(hypotheses, flores, split, output, config, quoted)
+    tested = [c for c in found.comparisons if c.system is not None]
+    if tested:
+        rows = [
+            [c.system, str(c.direction), c.first, c.second, c.difference, c.p_value, _verdict(c)]
+            for c in tested
+        ]
+        header = ["system", "direction", "first", "second", "difference", "p", "verdict"]
+        click.echo(format_table(header, rows))
+        click.echo()
+        main = [list(row.values()) for row in found.buckets if is_main(row["bucket"])]
+        click.echo(format_table(BUCKET_COLUMNS, main))
+    if found.quoted:
+        rows = [
+            [q.system, str(q.direction), q.measured, q.quoted, q.quoted - q.measured]
+            for q in found.quoted
+        ]
+        header = ["quoted, not measured", "direction", "measured", "quoted", "difference"]
+        click.echo(format_table(header, rows))
+    if found.unshared:
+        names = " ".join(map(str, found.unshared))
+        click.echo(f"not compared, as not all systems have them: {names}", err=True)
 
 
 def _verdict(comparison: Comparison) -> str:
-    if not comparison.significant:
-        return "no difference found"
-    return "second is better" if comparison.difference > 0 else "second is worse"
+    words = {1: "second is better", 0: "no difference found", -1: "second is worse"}
+    return words[comparison.outcome]
 
 
 @group.command()

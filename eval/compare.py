@@ -1,132 +1,246 @@
-"""Comparison of two systems, direction by direction, with significance."""
+"""Comparison of systems with a first one, direction by direction, with significance."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-from corpus.errors import DataError, UserError
-from corpus.files import read_json, read_lines, write_json, write_lines
-from corpus.flores import read_split
-from corpus.jobs import Outcome, Task, run_job
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from corpus.config import dump_config
+from corpus.errors import UserError
+from corpus.files import make_directory, write_text
+from corpus.jobs import Outcome, Task
 from corpus.languages import Direction
+from corpus.records import write_table
+from eval.cells import Grid, load_statistics, target_tasks
+from eval.comparisons import Comparison, Quoted, summarize_buckets, write_comparison
 from eval.config import CompareConfig
-from eval.hypotheses import find_systems, read_hypotheses
-from eval.metrics import MetricModels, Scorer, parse_metrics
-from eval.significance import discoveries, randomization_p_value
-from eval.spm import find_spm
+from eval.hypotheses import Systems, find_systems
+from eval.metrics import find_metric, parse_metrics, sign
+from eval.quoted import read_quoted
+from eval.renewal import drop_stale, run_renewing_job
+from eval.score import check_hypotheses, check_texts, make_grid
+from eval.score_tables import find_buckets
+from eval.significance import discoveries, interval, minimum_detectable, p_value, resample_scores
+from eval.store import read_text
 
-COLUMNS = ("direction", "first", "second", "difference", "p_value", "significant", "n")
+PAIRS = "pairs"
+_PAIRS_SCHEMA = pa.schema(
+    [
+        ("source", pa.string()),
+        ("baseline", pa.string()),
+        ("system", pa.string()),
+        ("first", pa.float64()),
+        ("second", pa.float64()),
+        ("p_value", pa.float64()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+        ("minimum_detectable", pa.float64()),
+        ("n", pa.int32()),
+        ("signature", pa.string()),
+        ("differences", pa.list_(pa.float32())),
+    ]
+)
+"""`differences` are those of the bootstrap resamples, the same lines in every direction."""
 
 
-class Comparison(NamedTuple):
-    """Two systems in one direction."""
+@dataclass(frozen=True)
+class Compared:
+    """What a comparison found."""
 
-    direction: Direction
-    first: float
-    second: float
-    p_value: float
-    significant: bool
-    """After control of the false discovery rate over all directions."""
-    n: int
-
-    @property
-    def difference(self) -> float:
-        """How much better the second is."""
-        return self.second - self.first
-
-
-class _Pair(NamedTuple):
-    direction: Direction
-    first: Path
-    second: Path
-    references: Path
-    output: Path
+    comparisons: Sequence[Comparison]
+    quoted: Sequence[Quoted]
+    unshared: Sequence[Direction]
+    """Directions that the first system or another lacks."""
+    buckets: Sequence[Mapping[str, Any]]
 
 
 def compare_systems(
-    hypotheses: Sequence[Path], flores: Path, split: str, output: Path, config: CompareConfig
-) -> tuple[list[Comparison], list[Direction]]:
-    """Compare two systems in every direction that both have; write comparison.tsv.
-
-    Returns:
-        The comparisons, and the directions that only one system has.
+    hypotheses: Sequence[Path],
+    flores: Path,
+    split: str,
+    output: Path,
+    config: CompareConfig,
+    quoted: Sequence[Path] = (),
+) -> Compared:
+    """Compare systems with the first in every direction that both have; write tables.
 
     Raises:
-        UserError: If there are not two systems, or they share no direction.
-        DataError: If hypotheses and references differ in length.
+        UserError: If there is nothing to compare with the first system, or they share no direction.
+        DataError: If hypotheses and references differ in length, or quoted scores are damaged.
     """
-    if len(hypotheses) != 2:
-        raise UserError(f"compare takes --hypotheses twice; it was given {len(hypotheses)} times")
-    (metric,) = parse_metrics(config.metric)
-    (_, first), (_, second) = find_systems(hypotheses).items()
-    shared = sorted(set(first) & set(second))
-    if not shared:
-        raise UserError(f"{hypotheses[0]} and {hypotheses[1]} have no direction in common")
-    spm = find_spm(config.spm) if metric == "spbleu" else None
-    texts = read_split(flores, split, sorted({code for pair in shared for code in pair}))
-    pairs = {}
-    for direction in shared:
-        references = flores / split / f"{direction.target}.{split}"
-        for path in (first[direction], second[direction]):
-            read_hypotheses(path, texts[direction.target], str(references))
-        file = output / "directions" / f"{direction}.json"
-        pairs[str(direction)] = _Pair(
-            direction, first[direction], second[direction], references, file
+    if len(hypotheses) + len(quoted) < 2 or not hypotheses:
+        raise UserError(
+            "compare takes --hypotheses at least twice, or once beside --quoted; it was given"
+            f" {len(hypotheses)} times"
         )
-    tasks = [
-        Task(name=name, inputs=(pair.first, pair.second, pair.references, *([spm] if spm else [])))
-        for name, pair in pairs.items()
-    ]
-    work = functools.partial(_compare, pairs=pairs, metric=metric, spm=spm, config=config)
-    run_job(name="compare", tasks=tasks, work=work, output=output, config=config)
-    comparisons = _judge(list(pairs.values()), config.alpha)
-    _write(output, comparisons)
-    return comparisons, sorted(set(first) ^ set(second))
-
-
-def _compare(
-    task: Task, *, pairs: dict[str, _Pair], metric: str, spm: Path | None, config: CompareConfig
-) -> Outcome:
-    pair = pairs[task.name]
-    references = read_lines(pair.references)
-    if not references:
-        raise DataError(f"{pair.references} has no lines; there is nothing to compare on")
-    scorer = Scorer(metric, references, MetricModels(spm=spm))
-    first = scorer.statistics(read_lines(pair.first))
-    second = scorer.statistics(read_lines(pair.second))
-    p_value = randomization_p_value(
-        first, second, scorer.score_statistics, config.trials, config.seed
+    (metric,) = parse_metrics(config.metric)
+    systems = find_systems(hypotheses)
+    published = {path.name.split(".")[0]: read_quoted(path, metric, split) for path in quoted}
+    baseline, shared, unshared = _share(systems, hypotheses)
+    grid = make_grid(flores, split, output, [metric], config.as_scoring())
+    make_directory(output)
+    check_texts(shared, grid)
+    tasks = [_with_test(task, config) for task in target_tasks(shared, grid)]
+    check_hypotheses(drop_stale("compare", tasks, output), grid)
+    run_renewing_job(
+        name="compare",
+        tasks=tasks,
+        work=functools.partial(compare_target, grid=grid, baseline=baseline, config=config),
+        output=output,
+        workers=config.workers,
     )
-    write_json(
-        pair.output,
+    found = [(task.name, _pairs_file(grid, task.name)) for task in tasks]
+    comparisons = _judge(found, metric, config.alpha)
+    beside = _quote(comparisons, systems[baseline], published, metric)
+    directions = {one.direction for one in comparisons}
+    buckets = find_buckets(directions, config.as_scoring())
+    summaries = summarize_buckets(
+        comparisons, _read_differences(found), buckets, config.alpha, config.confidence
+    )
+    write_comparison(output, comparisons, beside, summaries)
+    write_text(output / "config.yaml", dump_config(config))
+    return Compared(comparisons, beside, unshared, summaries)
+
+
+def _share(systems: Systems, hypotheses: Sequence[Path]) -> tuple[str, Systems, list[Direction]]:
+    """Return the first system's name, the files that can be compared, and what cannot."""
+    baseline, *others = systems
+    shared: Systems = {baseline: {}}
+    unshared: set[Direction] = set()
+    for other in others:
+        both = set(systems[baseline]) & set(systems[other])
+        unshared |= set(systems[baseline]) ^ set(systems[other])
+        shared[other] = {pair: systems[other][pair] for pair in sorted(both)}
+        shared[baseline] |= {pair: systems[baseline][pair] for pair in sorted(both)}
+    if others and not shared[baseline]:
+        raise UserError(f"{hypotheses[0]} and {hypotheses[1]} have no direction in common")
+    if not others:
+        shared[baseline] = dict(systems[baseline])
+    return baseline, shared, sorted(unshared)
+
+
+def _with_test(task: Task, config: CompareConfig) -> Task:
+    test = [config.test, config.trials, config.seed, config.alpha]
+    return Task(name=task.name, inputs=task.inputs, arguments={**task.arguments, "test": test})
+
+
+def _pairs_file(grid: Grid, target: str) -> Path:
+    return grid.output / PAIRS / f"{target}.parquet"
+
+
+def compare_target(task: Task, *, grid: Grid, baseline: str, config: CompareConfig) -> Outcome:
+    """Compare all systems with the baseline in all directions into one target language."""
+    names: list[tuple[str, str]] = [(system, source) for system, source in task.arguments["cells"]]
+    references = read_text(grid.text(task.name))
+    texts = [read_text(path) for path in task.inputs[: len(names)]]
+    (metric,) = grid.metrics
+    statistics = load_statistics(grid, task.name, references, texts)[0][metric]
+    places = {name: place for place, name in enumerate(names)}
+    signature = sign(metric, grid.models, references.digest)
+    rows = [
         {
-            "first": scorer.score_statistics(first.sum(axis=0)),
-            "second": scorer.score_statistics(second.sum(axis=0)),
-            "p_value": p_value,
-            "n": len(references),
-        },
+            "source": source,
+            "baseline": baseline,
+            "system": system,
+            "signature": signature,
+            **_test(
+                statistics[places[baseline, source]], statistics[places[system, source]], grid,
+                config,
+            ),
+        }
+        for system, source in names
+        if system != baseline
+    ]  # fmt: skip
+    if not rows:  # only quoted numbers stand beside the first system: its scores are wanted
+        rows = [
+            {"source": source, "baseline": baseline, "signature": signature,
+             "first": float(find_metric(metric).score(statistics[place].sum(axis=0))),
+             "n": len(references.lines)}
+            for place, (_, source) in enumerate(names)
+        ]  # fmt: skip
+    write_table(_pairs_file(grid, task.name), pa.Table.from_pylist(rows, _PAIRS_SCHEMA))
+    return Outcome(
+        counts={"pairs": len(rows), "lines": sum(len(text.lines) for text in texts)},
+        outputs=(_pairs_file(grid, task.name), grid.statistics(task.name)),
     )
-    return Outcome(counts={"lines": len(references)}, outputs=(pair.output,))
 
 
-def _judge(pairs: Sequence[_Pair], alpha: float) -> list[Comparison]:
-    found = [read_json(pair.output) for pair in pairs]
-    significant = discoveries([entry["p_value"] for entry in found], alpha)
+def _test(
+    first: NDArray[np.int64], second: NDArray[np.int64], grid: Grid, config: CompareConfig
+) -> dict[str, Any]:
+    score = find_metric(grid.metrics[0]).score
+    ours = resample_scores(second, score, config.resamples, config.seed)
+    differences = ours - resample_scores(first, score, config.resamples, config.seed)
+    low, high = interval(differences, config.confidence)
+    return {
+        "first": float(score(first.sum(axis=0))),
+        "second": float(score(second.sum(axis=0))),
+        "p_value": p_value(config.test, first, second, score, config.trials, config.seed),
+        "low": low,
+        "high": high,
+        "minimum_detectable": minimum_detectable(differences, config.alpha),
+        "n": len(first),
+        "differences": differences.astype(np.float32),
+    }
+
+
+def _rows(files: Iterable[tuple[str, Path]], columns: Sequence[str]) -> Iterable[dict[str, Any]]:
+    for target, path in files:
+        for row in pq.read_table(path, columns=list(columns)).to_pylist():
+            yield {**row, "direction": Direction(row["source"], target)}
+
+
+def _judge(files: Sequence[tuple[str, Path]], metric: str, alpha: float) -> list[Comparison]:
+    """Read the pairs; say which differ once the false discovery rate is controlled.
+
+    The rate is controlled over all directions and systems at once.
+    """
+    columns = [name for name in _PAIRS_SCHEMA.names if name != "differences"]
+    rows = sorted(_rows(files, columns), key=lambda row: (row["system"] or "", row["direction"]))
+    tested = [row for row in rows if row["p_value"] is not None]
+    significant = discoveries([row["p_value"] for row in tested], alpha)
+    by_row = {id(row): found for row, found in zip(tested, significant, strict=True)}
     return [
         Comparison(
-            pair.direction, entry["first"], entry["second"], entry["p_value"], is_found, entry["n"]
+            direction=row["direction"], first=row["first"], second=row["second"],
+            p_value=row["p_value"], significant=by_row.get(id(row), False), n=row["n"],
+            baseline=row["baseline"], system=row["system"], metric=metric, low=row["low"],
+            high=row["high"], minimum_detectable=row["minimum_detectable"],
+            signature=row["signature"],
         )
-        for pair, entry, is_found in zip(pairs, found, significant, strict=True)
+        for row in rows
+    ]  # fmt: skip
+
+
+def _quote(
+    comparisons: Sequence[Comparison],
+    files: Mapping[Direction, Path],
+    published: Mapping[str, Mapping[Direction, float]],
+    metric: str,
+) -> list[Quoted]:
+    measured = {one.direction: one for one in comparisons}
+    return [
+        Quoted(name, direction, metric, measured[direction].first, value)
+        for name, scores in published.items()
+        for direction, value in sorted(scores.items())
+        if direction in measured and direction in files
     ]
 
 
-def _write(output: Path, comparisons: Sequence[Comparison]) -> None:
-    rows = (
-        f"{c.direction}\t{c.first!r}\t{c.second!r}\t{c.difference!r}\t{c.p_value!r}"
-        f"\t{'yes' if c.significant else 'no'}\t{c.n}"
-        for c in comparisons
-    )
-    write_lines(output / "comparison.tsv", ["\t".join(COLUMNS), *rows])
+def _read_differences(
+    files: Sequence[tuple[str, Path]],
+) -> dict[tuple[str, Direction], NDArray[np.float32]]:
+    rows = _rows(files, ["source", "system", "differences"])
+    return {
+        (row["system"], row["direction"]): np.array(row["differences"], np.float32)
+        for row in rows
+        if row["system"] is not None
+    }

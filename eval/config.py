@@ -8,6 +8,15 @@ from pathlib import Path
 from corpus.config import execution_only
 from corpus.errors import UserError
 
+LATEST_COUNTS = "nllb-200"
+"""Version of the counts of training sentences in eval/languages.tsv."""
+
+RANDOMIZATION, BOOTSTRAP, SACREBLEU_BOOTSTRAP = (
+    "randomization", "bootstrap", "sacrebleu-bootstrap",
+)  # fmt: skip
+TESTS = (RANDOMIZATION, BOOTSTRAP, SACREBLEU_BOOTSTRAP)
+"""Tests of a difference; see eval/significance.py."""
+
 BASELINES = ("copy",)
 """Baselines that can be scored beside the systems: `copy` answers with the source itself."""
 
@@ -20,13 +29,24 @@ class ScoreConfig:
     """
 
     spm: Path | None = None
-    """SentencePiece model for spBLEU; without it, the verified SPM-200 of the cache."""
+    """SentencePiece model for spBLEU: a file, or `flores200` (the default) or `flores101` of the
+    cache."""
 
     baselines: tuple[str, ...] = execution_only(())
     """Baselines to score in every direction; known: copy."""
 
     languages: Path | None = execution_only(None)  # noqa: RUF009
-    """TSV with the columns `language` and `resource`, for averages by resource level."""
+    """TSV with the columns `language` and `resource` or `sentences`, for averages by resource
+    level; each further column makes buckets of its own. Without it, `counts`."""
+
+    counts: str = execution_only(LATEST_COUNTS)
+    """Version of the built-in counts of training sentences that resource levels come from."""
+
+    pivot: str = execution_only("eng_Latn")
+    """Language whose directions are told from the others in the buckets."""
+
+    supervised: Path | None = execution_only(None)  # noqa: RUF009
+    """File with the directions that had training data, one a line; the others are zero-shot."""
 
     directions: tuple[str, ...] = execution_only(())
     """Directions that every system should have, beside those that any system has."""
@@ -34,40 +54,111 @@ class ScoreConfig:
     bleu_tokenizer: str = "13a"
     """sacrebleu's tokenizer for `bleu`."""
 
+    resamples: int = 1_000
+    """Bootstrap resamples for intervals (Koehn 2004); 0 leaves intervals out."""
+
+    seed: int = 12_345
+    """Seed of the resamples (sacrebleu's)."""
+
+    confidence: float = 0.95
+    """Share of the resamples inside an interval."""
+
+    segments: bool = False
+    """Whether to write the score of every sentence."""
+
+    store: Path | None = execution_only(None)  # noqa: RUF009
+    """Directory of statistics by content; by default `statistics` in the output."""
+
     workers: int = execution_only(1)
     """Processes that score."""
 
     def __post_init__(self) -> None:
-        """Refuse baselines nobody knows."""
+        """Refuse baselines nobody knows, and numbers without a meaning."""
         for baseline in self.baselines:
             if baseline not in BASELINES:
                 raise UserError(
                     f"there is no baseline `{baseline}`. Known: {', '.join(BASELINES)}."
                 )
+        if self.resamples < 0:
+            raise UserError(f"resamples is {self.resamples}; it must not be negative.")
+        if not 0 < self.confidence < 1:
+            raise UserError(f"confidence is {self.confidence}; it must be between 0 and 1.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompareConfig:
-    """How two systems are tested against each other."""
+    """How systems are tested against the first."""
 
     metric: str = "chrf++"
-    """Metric that is tested: spbleu, chrf++, chrf or bleu."""
+    """Metric that is tested: spbleu, chrf++, chrf, bleu or ter."""
+
+    test: str = RANDOMIZATION
+    """randomization (approximate randomization), bootstrap (centered), or sacrebleu-bootstrap,
+    whose p-values are too small, for numbers that compare with sacrebleu's."""
 
     spm: Path | None = None
-    """SentencePiece model for spBLEU; without it, the verified SPM-200 of the cache."""
+    """SentencePiece model for spBLEU: a file, or `flores200` (the default) or `flores101` of the
+    cache."""
+
+    bleu_tokenizer: str = "13a"
+    """sacrebleu's tokenizer for `bleu`."""
 
     trials: int = 10_000
-    """Random swaps a direction; the smallest p-value is 1 / (trials + 1)."""
+    """Random swaps or resamples of the test; the smallest p-value is 1 / (trials + 1)."""
 
-    seed: int = 1
-    """Seed of the swaps; the same lines are swapped in every direction."""
+    resamples: int = 1_000
+    """Bootstrap resamples for intervals and the minimum detectable difference."""
+
+    seed: int = 12_345
+    """Seed of all draws (sacrebleu's); the same lines are drawn in every direction."""
 
     alpha: float = 0.05
     """False discovery rate over all directions (Benjamini and Hochberg 1995)."""
 
+    confidence: float = 0.95
+    """Share of the resamples inside an interval."""
+
+    languages: Path | None = execution_only(None)  # noqa: RUF009
+    """Table of languages for the buckets, as for `eval score`."""
+
+    counts: str = execution_only(LATEST_COUNTS)
+    """Version of the built-in counts of training sentences."""
+
+    pivot: str = execution_only("eng_Latn")
+    """Language whose directions are told from the others in the buckets."""
+
+    supervised: Path | None = execution_only(None)  # noqa: RUF009
+    """File with the directions that had training data."""
+
+    store: Path | None = execution_only(None)  # noqa: RUF009
+    """Directory of statistics by content, as `statistics` of a scoring run; what it has is not
+    counted again. By default `statistics` in the output."""
+
+    workers: int = execution_only(1)
+    """Processes that compare."""
+
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
-        if self.trials < 1:
-            raise UserError(f"trials is {self.trials}; it must be at least 1.")
-        if not 0 < self.alpha < 1:
-            raise UserError(f"alpha is {self.alpha}; it must be between 0 and 1.")
+        for name in ("trials", "resamples"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        for name in ("alpha", "confidence"):
+            if not 0 < getattr(self, name) < 1:
+                raise UserError(f"{name} is {getattr(self, name)}; it must be between 0 and 1.")
+        if self.test not in TESTS:
+            raise UserError(f"there is no test `{self.test}`. Known: {', '.join(TESTS)}.")
+
+    def as_scoring(self) -> ScoreConfig:
+        """Return the same choices as scoring has them."""
+        return ScoreConfig(
+            spm=self.spm,
+            bleu_tokenizer=self.bleu_tokenizer,
+            resamples=self.resamples,
+            seed=self.seed,
+            confidence=self.confidence,
+            languages=self.languages,
+            counts=self.counts,
+            pivot=self.pivot,
+            supervised=self.supervised,
+            store=self.store,
+        )

@@ -1,26 +1,52 @@
-"""Hypotheses on disk: `DIR/<source>-<target>.txt`, and what can be wrong with them."""
+"""Hypotheses on disk: directories or a manifest, and what can be wrong with them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from corpus.errors import DataError, UserError
 from corpus.files import read_lines
-from corpus.languages import Direction, parse_direction
+from corpus.languages import Direction, check_language, parse_direction
 
 COPY = "copy"
 """The system that answers with the source."""
 
+MANIFEST_COLUMNS = ("system", "source", "target", "path")
 
-def find_systems(directories: Sequence[Path]) -> dict[str, dict[Direction, Path]]:
-    """Return the files of each system by direction; a system has its directory's name.
+_ADVICE = (
+    "Hypotheses are a line per sentence in the order of the test set; was the translation"
+    " interrupted, or is it of another split?"
+)
+
+Systems = dict[str, dict[Direction, Path]]
+"""The files of each system by direction."""
+
+
+class Oddities(NamedTuple):
+    """Lines of hypotheses that look wrong: how many, and the first, from 1 (0: none)."""
+
+    empty: int
+    first_empty: int
+    equal_to_source: int
+    first_equal_to_source: int
+    equal_to_reference: int
+    invalid: int
+    """Lines that are not UTF-8."""
+
+
+def find_systems(directories: Sequence[Path], manifest: Path | None = None) -> Systems:
+    """Return the files of each system by direction; a directory is a system of its name.
 
     Raises:
-        UserError: If a directory is missing or empty, two have one name, or a file's name is no
-            direction.
+        UserError: If nothing is given, a directory is missing or empty, two have one name, or a
+            file's name is no direction.
+        DataError: If the manifest is damaged or names a file twice for one direction.
     """
-    systems: dict[str, dict[Direction, Path]] = {}
+    if not directories and manifest is None:
+        raise UserError("there is nothing to score: give --hypotheses DIR or --manifest FILE")
+    systems = read_manifest(manifest) if manifest is not None else {}
     for directory in directories:
         if not directory.is_dir():
             raise UserError(f"{directory} is not a directory of <source>-<target>.txt files")
@@ -37,11 +63,88 @@ def find_systems(directories: Sequence[Path]) -> dict[str, dict[Direction, Path]
     return systems
 
 
+def read_manifest(path: Path) -> Systems:
+    """Read a TSV with the columns `system`, `source`, `target`, `path`.
+
+    Paths are seen from the manifest's directory.
+
+    Raises:
+        UserError: If there is no such file.
+        DataError: If a column is missing, a row is short, names what is no language, a system
+            called `copy`, a file that does not exist, or a direction for the second time.
+    """
+    rows = [line.split("\t") for line in read_lines(path)]
+    header = rows[0] if rows else []
+    if not set(MANIFEST_COLUMNS) <= set(header):
+        raise DataError(
+            f"{path} needs the columns {', '.join(MANIFEST_COLUMNS)}; its header is"
+            f" `{' '.join(header)}`"
+        )
+    systems: Systems = {}
+    for number, row in enumerate(rows[1:], 2):
+        if row == [""]:
+            continue
+        if len(row) != len(header):
+            raise DataError(f"{path}:{number}: {len(row)} columns under a header of {len(header)}")
+        values = dict(zip(header, row, strict=True))
+        try:
+            direction = Direction(
+                check_language(values["source"]).code, check_language(values["target"]).code
+            )
+        except UserError as error:
+            raise DataError(f"{path}:{number}: {error}") from None
+        file = path.parent / values["path"]
+        files = systems.setdefault(values["system"], {})
+        if values["system"] in ("", COPY):
+            raise DataError(f"{path}:{number}: a system cannot be called `{values['system']}`")
+        if direction in files:
+            raise DataError(
+                f"{path}:{number}: {values['system']} has {direction} already: {files[direction]}"
+            )
+        if not file.is_file():
+            raise DataError(f"{path}:{number}: {file} does not exist")
+        files[direction] = file
+    if not systems:
+        raise DataError(f"{path} names no hypotheses")
+    return systems
+
+
 def _direction(path: Path) -> Direction:
     try:
         return parse_direction(path.stem)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+
+
+def check_lengths(files: Iterable[tuple[Path, Path]], lines: Mapping[Path, int]) -> None:
+    """Check that files of hypotheses have a line for each reference, before any is scored.
+
+    Args:
+        files: Hypotheses and their references.
+        lines: Number of lines of each file of references.
+
+    Raises:
+        DataError: If files are empty or have another number of lines; it names them.
+    """
+    problems = []
+    for path, references in files:
+        found = _count_lines(path)
+        if not found:
+            problems.append(f"{path} is empty; {lines[references]:,} lines were expected")
+        elif found != lines[references]:
+            problems.append(
+                f"{path} has {found:,} lines and {references} has {lines[references]:,}"
+            )
+    if problems:
+        more = f"\nand {len(problems) - 10} more" if len(problems) > 10 else ""
+        raise DataError("\n".join(problems[:10]) + more + f"\n{_ADVICE}")
+
+
+def _count_lines(path: Path) -> int:
+    if path.suffix in (".gz", ".zst"):
+        return len(read_lines(path))
+    data = path.read_bytes()
+    return data.count(b"\n") + (data != b"" and not data.endswith(b"\n"))
 
 
 def read_hypotheses(path: Path, references: Sequence[str], references_name: str) -> list[str]:
@@ -56,23 +159,27 @@ def read_hypotheses(path: Path, references: Sequence[str], references_name: str)
     if len(lines) != len(references):
         raise DataError(
             f"{path} has {len(lines):,} lines and {references_name} has {len(references):,}."
-            " Hypotheses are a line per sentence in the order of the test set; was the"
-            " translation interrupted, or is it of another split?"
+            f" {_ADVICE}"
         )
     return lines
 
 
-def count_oddities(
-    hypotheses: Sequence[str], sources: Sequence[str], references: Sequence[str]
-) -> dict[str, int]:
+def find_oddities(
+    hypotheses: Sequence[str], sources: Sequence[str], references: Sequence[str], invalid: int
+) -> Oddities:
     """Count lines that are empty, equal to their source, or equal to their reference."""
-    return {
-        "lines": len(hypotheses),
-        "empty": sum(not hypothesis.strip() for hypothesis in hypotheses),
-        "equal_to_source": _count_equal(hypotheses, sources),
-        "equal_to_reference": _count_equal(hypotheses, references),
-    }
+    empty = [number for number, line in enumerate(hypotheses, 1) if not line.strip()]
+    same = _equal(hypotheses, sources)
+    return Oddities(
+        len(empty),
+        empty[0] if empty else 0,
+        len(same),
+        same[0] if same else 0,
+        len(_equal(hypotheses, references)),
+        invalid,
+    )
 
 
-def _count_equal(left: Sequence[str], right: Sequence[str]) -> int:
-    return sum(bool(a.strip()) and a == b for a, b in zip(left, right, strict=True))
+def _equal(left: Sequence[str], right: Sequence[str]) -> list[int]:
+    pairs = enumerate(zip(left, right, strict=True), 1)
+    return [number for number, (a, b) in pairs if a == b and a.strip()]

@@ -36,6 +36,9 @@ class Measure(Protocol):
     chains: tuple[int, ...]
     """Lengths of the runs of columns in which no number is larger than the one before."""
 
+    reference_columns: int
+    """Lengths that it counts of a reference."""
+
     def count(self, references: Sequence[str], hypotheses: Sequence[Sequence[str]]) -> Counts:
         """Count the segments of several systems; references are looked at once."""
         ...
@@ -50,6 +53,7 @@ class ChrfMeasure:
 
     key = f"chrf/{_COUNTS_VERSION}"
     chains: tuple[int, ...] = (7, 3)
+    reference_columns = 2
 
     def count(self, references: Sequence[str], hypotheses: Sequence[Sequence[str]]) -> Counts:
         """Count the segments of several systems."""
@@ -64,6 +68,7 @@ class PieceMeasure:
     """SentencePiece pieces up to 4-grams: spBLEU."""
 
     chains: tuple[int, ...] = (5,)
+    reference_columns = 1
 
     def __init__(self, tokenizer: PieceTokenizer) -> None:
         """Count over the pieces of a model."""
@@ -84,6 +89,7 @@ class TokenMeasure:
     """Tokens of one of sacrebleu's tokenizers, up to 4-grams: BLEU."""
 
     chains: tuple[int, ...] = (5,)
+    reference_columns = 1
 
     def __init__(self, tokenizer: str) -> None:
         """Count over the tokens of sacrebleu's tokenizer of that name."""
@@ -108,6 +114,7 @@ class EditMeasure:
 
     key = f"edits/{_COUNTS_VERSION}/sacrebleu-{sacrebleu.__version__}"
     chains: tuple[int, ...] = (1,)
+    reference_columns = 1
 
     def count(self, references: Sequence[str], hypotheses: Sequence[Sequence[str]]) -> Counts:
         """Count the segments of several systems."""

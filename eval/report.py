@@ -8,7 +8,7 @@ from corpus.console import format_table
 from corpus.errors import UserError
 from corpus.files import write_text
 from corpus.languages import Direction
-from eval.averages import HIGH, direction_level
+from eval.buckets import HIGH, direction_level
 from eval.run_files import RunFiles, read_run
 from eval.run_page import render_run
 from eval.summary import summarize

@@ -12,8 +12,8 @@ from typing import Any
 from corpus.errors import DataError
 from corpus.files import read_json, read_lines
 from corpus.languages import Direction, parse_direction
-from eval.averages import read_levels
-from eval.score import Row, read_scores
+from eval.buckets import read_levels
+from eval.results import Row, read_scores
 
 STAGES = (
     "data", "lid", "sentences", "encoder", "embeddings", "mined", "bitext", "vocabulary", "model",

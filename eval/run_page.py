@@ -8,7 +8,7 @@ from corpus.charts import Bar, bars, heat_map
 from corpus.console import format_duration
 from corpus.languages import Direction
 from corpus.page import absent, escape, figure, page, section, table
-from eval.averages import HIGH, LEVELS, direction_level
+from eval.buckets import HIGH, LEVELS, direction_level
 from eval.run_files import RunFiles, Sample
 from eval.summary import ScoreTable, summarize
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from corpus.charts import Bar, bars, heat_map
 from corpus.languages import Direction
 from corpus.page import SORT_SCRIPT, escape, figure, page, section, table
-from eval.averages import ALL
+from eval.buckets import ALL
 from eval.hypotheses import COPY
 
 if TYPE_CHECKING:
-    from eval.score import Scores
+    from eval.results import Scores
 
 _MAP_LANGUAGES = 60
 """With more languages a map of labeled cells is unreadable; the table remains."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from corpus.languages import Direction
-from eval.averages import direction_level
+from eval.buckets import direction_level
 from eval.hypotheses import COPY
-from eval.score import Row
+from eval.results import Row
 
 BASELINE_METRIC = "chrf++"
 """Metric by which a direction is said to be above its baseline."""
@@ -33,8 +33,8 @@ class ScoreTable:
 
     @property
     def signatures(self) -> list[str]:
-        """Metric and signature of all scores, each once."""
-        return sorted({f"{row.metric}: {row.signature}" for row in self.rows})
+        """Metric and signature of all scores, each once, less the hash of the references."""
+        return sorted({f"{r.metric}: {r.signature.split('|refs:')[0]}" for r in self.rows})
 
     def values(self, metric: str) -> dict[Direction, float]:
         """Return the system's score in each direction that has one."""

@@ -1,10 +1,12 @@
 """Significance by approximate randomization, against hand calculations and a true null."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from numpy.typing import NDArray
 
 from corpus.errors import UserError
 from corpus.files import write_lines
@@ -14,9 +16,10 @@ from eval.config import CompareConfig
 from eval.significance import Statistics, discoveries, randomization_p_value
 
 
-def mean_score(summed: Statistics) -> float:
+def mean_score(summed: NDArray[Any]) -> NDArray[np.float64]:
     """Matches over lines: the statistics are (matches, 1)."""
-    return float(summed[0] / summed[1])
+    scores: NDArray[np.float64] = np.asarray(summed[..., 0] / summed[..., 1], np.float64)
+    return scores
 
 
 def statistics(matches: list[int]) -> Statistics:
