@@ -12,7 +12,8 @@ import click
 from corpus import jobs as jobs  # its import starts the clock of the first job
 from corpus.config import dump_config, load_config
 from corpus.console import format_table
-from corpus.executors import EXECUTORS, Executor, find_executor
+from corpus.executors import EXECUTORS, LOCAL, Executor, find_executor
+from corpus.prices import Price, describe_price
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -59,7 +60,15 @@ class JobOptions:
     """What a person says of how a command over shards runs."""
 
     executor: Executor
+    dry_run: bool
     as_json: bool
+
+    def print_price(self, price: Price) -> None:
+        """Print what a job will cost: tables for people, or one JSON object for machines."""
+        if self.as_json:
+            print_json(price.as_json())
+        else:
+            click.echo(describe_price(price))
 
     def print_counts(self, title: str, counts: Mapping[str, int]) -> None:
         """Print the counts of a job: a table for people, or one JSON object for machines."""
@@ -70,16 +79,20 @@ class JobOptions:
 
 
 def job_options(function: F) -> F:
-    """Add `--executor` and `--json` to a command over shards; pass them as `job`."""
+    """Add `--executor`, `--dry-run` and `--json` to a command over shards; pass them as `job`."""
 
     @click.option(
         "--executor", type=click.Choice(EXECUTORS), default="local", show_default=True,
         help="Where shards are worked on: processes here, a Ray cluster, ranks of a Slurm array.",
     )  # fmt: skip
+    @click.option(
+        "--dry-run", is_flag=True, help="List the shards and measure what they will cost; stop."
+    )
     @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
     @functools.wraps(function)
-    def command(*args: Any, executor: str, as_json: bool, **kwargs: Any) -> Any:
-        job = JobOptions(executor=find_executor(executor), as_json=as_json)
+    def command(*args: Any, executor: str, dry_run: bool, as_json: bool, **kwargs: Any) -> Any:
+        where = LOCAL if dry_run else find_executor(executor)
+        job = JobOptions(executor=where, dry_run=dry_run, as_json=as_json)
         return function(*args, job=job, **kwargs)
 
     return command  # type: ignore[return-value]

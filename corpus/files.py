@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ import zstandard
 from corpus.errors import DataError, UserError
 
 _CHUNK_BYTES = 1 << 20
+_FORGOTTEN_SECONDS = 3600.0
 
 
 @contextmanager
@@ -41,13 +43,30 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove the temporary files of `path` that killed processes left.
+    """Remove the temporary files of `path` that killed processes left, not those of live ones.
 
-    Only for who holds the lock of the work that writes `path`: another's would be taken from it.
+    Whether a process of another machine lives cannot be seen; its files go when nothing was
+    written to them for an hour.
     """
-    for left in path.parent.glob(".tmp~*"):
-        if left.name.split("~", 3)[3] == path.name:
+    for left in path.parent.glob(".tmp~*~*~*"):
+        _, node, process, name = left.name.split("~", 3)
+        if name == path.name and not _may_be_written(left, node, int(process)):
             left.unlink(missing_ok=True)
+
+
+def _may_be_written(temporary: Path, node: str, process: int) -> bool:
+    if node != platform.node():
+        try:
+            return time.time() - temporary.stat().st_mtime < _FORGOTTEN_SECONDS
+        except FileNotFoundError:
+            return False
+    try:
+        os.kill(process, 0)  # sends nothing; asks whether there is such a process
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return process != os.getpid()
 
 
 def make_directory(path: Path) -> None:

@@ -7,13 +7,14 @@ shard holds its lock, so that several runs may work on one output and share its 
 """
 
 import dataclasses
+import functools
 import json
 import logging
 import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,7 @@ def run_job(
     workers: int = 1,
     config_name: str = "config.yaml",
     executor: Executor = LOCAL,
+    gpus: int = 0,
 ) -> Summary:
     """Run `work` over all tasks without a receipt; write a receipt for each that succeeds.
 
@@ -89,6 +91,7 @@ def run_job(
         workers: Processes. 1 runs in this process.
         config_name: Where several configs share a directory, the file of this one.
         executor: Where the tasks run.
+        gpus: GPUs that each task needs, for an executor that hands them out.
 
     Raises:
         UserError: If the directory holds results of another config or of other inputs.
@@ -106,7 +109,8 @@ def run_job(
         logger.info("%s: nothing to do, %s already done in %s", name, _shards(len(share)), output)
     elif skipped:
         logger.info("%s: %d of %s already done", name, skipped, _shards(len(share)))
-    run = _run_all(name, todo, attempt, workers, executor)
+    results = functools.partial(executor.run, attempt, workers=workers, gpus=gpus)
+    run = _run_all(name, todo, attempt, results)
     seconds = _clock.lap()
     summary = Summary(
         counts=_sum_counts(attempt, tasks),
@@ -198,7 +202,7 @@ class Attempt:
     def _do(self, task: Task) -> Result:
         if self.is_done(task):  # another process did it since the list was made
             return Done()
-        started = time.monotonic()
+        started, cpu_started = time.monotonic(), time.process_time()
         inputs = [describe_input(file) for file in task.inputs]
         outcome = self.work(task)
         for output in outcome.outputs:
@@ -213,6 +217,7 @@ class Attempt:
             outputs=outcome.outputs,
             problem=outcome.problem,
             seconds=time.monotonic() - started,
+            cpu_seconds=time.process_time() - cpu_started,
         )
         return Done(outcome.problem, peak_memory_mb())
 
@@ -241,14 +246,17 @@ class _Run:
 
 
 def _run_all(
-    name: str, todo: Sequence[Task], attempt: Attempt, workers: int, executor: Executor
+    name: str,
+    todo: Sequence[Task],
+    attempt: Attempt,
+    results: Callable[[Sequence[Task]], Iterator[tuple[Task, Result]]],
 ) -> _Run:
     """Run the tasks, those that others hold when they are free; return why each failed one did."""
     run = _Run()
     with Progress(len(todo), name, "shards") as progress:
         while todo:
             busy: list[Task] = []
-            for task, result in executor.run(attempt, todo, workers):
+            for task, result in results(todo):
                 match result:
                     case Raised(error):
                         raise error

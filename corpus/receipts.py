@@ -40,6 +40,7 @@ def write_receipt(
     outputs: Sequence[Path],
     problem: str,
     seconds: float,
+    cpu_seconds: float,
 ) -> None:
     """Write the receipt of a finished shard; outputs are named as seen from the receipt.
 
@@ -59,6 +60,7 @@ def write_receipt(
             "outputs": [os.path.relpath(output.resolve(), start) for output in outputs],
             "problem": problem,
             "seconds": round(seconds, 3),
+            "cpu_seconds": round(cpu_seconds, 3),
         },
     )
 

@@ -33,6 +33,8 @@ BITEXT_SCHEMA = pa.schema(
 )
 """A sentence pair with its margin score and where both sides come from."""
 
+_BATCH_ROWS = 4096
+
 
 def write_table(path: Path, table: pa.Table) -> None:
     """Write a table as Parquet, whole or not at all; equal tables give equal bytes."""
@@ -59,6 +61,40 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
             f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(table.column_names)}"
         )
     return table
+
+
+def count_rows(path: Path) -> int:
+    """Return the number of rows of a Parquet file, from its footer.
+
+    Raises:
+        DataError: If it is not Parquet.
+    """
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path} is not a readable Parquet file: {error}") from error
+
+
+def read_first_rows(path: Path, schema: pa.Schema, rows: int) -> pa.Table:
+    """Read the first rows of a Parquet file, or all where it has fewer, without the others.
+
+    Raises:
+        DataError: If it is not Parquet or lacks a column.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            batches, left = [], rows
+            for batch in file.iter_batches(min(_BATCH_ROWS, max(1, rows)), columns=schema.names):
+                batches.append(batch.slice(0, left))
+                left -= batches[-1].num_rows
+                if left <= 0:
+                    break
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path} is not a readable Parquet file: {error}") from error
+    try:
+        return pa.Table.from_batches(batches, schema)
+    except (pa.ArrowInvalid, KeyError) as error:
+        raise DataError(f"{path} is no file of sentences: {error}") from error
 
 
 def read_bitext(path: Path) -> pa.Table:

@@ -37,9 +37,13 @@ def sentences(
     config: SentencesConfig, job: JobOptions,
 ) -> None:  # fmt: skip
     """Read crawl SHARDS and write their sentences by language, each once."""
+    from mining.sentences.price import price_sentences
     from mining.sentences.run import run_sentences
 
     load = context.obj["load_identifier"]
+    if job.dry_run:
+        job.print_price(price_sentences(shards, lid, output, config, load))
+        return
     counts = run_sentences(shards, lid, output, config, load, job.executor)
     job.print_counts("sentences", counts)
 
@@ -86,7 +90,11 @@ def embed(
 ) -> None:  # fmt: skip
     """Embed sentences, row by row."""
     from mining.encoders.embed import run_embed
+    from mining.encoders.price import price_embed
 
+    if job.dry_run:
+        job.print_price(price_embed(sentences, encoder, output, config, languages))
+        return
     summary = run_embed(sentences, encoder, output, config, languages, job.executor)
     job.print_counts("embed", summary.counts)
 
@@ -118,7 +126,11 @@ def mine(
 ) -> None:  # fmt: skip
     """Find the sentences of two languages that are translations of each other."""
     from mining.search.mine import run_mine
+    from mining.search.price import price_mine
 
+    if job.dry_run:
+        job.print_price(price_mine(sentences, embeddings, source, target, output, config, known))
+        return
     summary = run_mine(sentences, embeddings, source, target, output, config, known, job.executor)
     job.print_counts(f"mine {source}-{target}", summary.counts)
 

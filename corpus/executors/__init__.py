@@ -23,7 +23,7 @@ class Executor(Protocol):
         ...
 
     def run(
-        self, attempt: Callable[[Task], Result], tasks: Sequence[Task], workers: int
+        self, attempt: Callable[[Task], Result], tasks: Sequence[Task], *, workers: int, gpus: int
     ) -> Iterator[tuple[Task, Result]]:
         """Yield every task once with its result, in the order in which they end.
 
@@ -31,6 +31,7 @@ class Executor(Protocol):
             attempt: Picklable; raises nothing but KeyboardInterrupt.
             tasks: What to do.
             workers: Processes on this machine.
+            gpus: GPUs that each task needs; on this machine `workers` says how many share them.
         """
         ...
 

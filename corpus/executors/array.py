@@ -48,10 +48,10 @@ class ArrayExecutor:
         return tasks[self.rank :: self.ranks]
 
     def run(
-        self, attempt: Callable[[Task], Result], tasks: Sequence[Task], workers: int
+        self, attempt: Callable[[Task], Result], tasks: Sequence[Task], *, workers: int, gpus: int
     ) -> Iterator[tuple[Task, Result]]:
         """Yield every task with its result, from processes on this node."""
-        return LocalExecutor().run(attempt, tasks, workers)
+        return LocalExecutor().run(attempt, tasks, workers=workers, gpus=gpus)
 
 
 def _array_rank(variables: Mapping[str, int]) -> tuple[int, int]:

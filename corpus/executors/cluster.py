@@ -36,20 +36,20 @@ _LOOK_SECONDS = 5.0
 
 
 class ClusterExecutor:
-    """Runs tasks on all CPUs of a Ray cluster."""
+    """Runs tasks on all CPUs of a Ray cluster, or on all its GPUs."""
 
     def share(self, tasks: Sequence[Task]) -> Sequence[Task]:
         """Return all tasks."""
         return tasks
 
     def run(
-        self, attempt: Callable[[Task], Result], tasks: Sequence[Task], workers: int
+        self, attempt: Callable[[Task], Result], tasks: Sequence[Task], *, workers: int, gpus: int
     ) -> Iterator[tuple[Task, Result]]:
         """Yield every task with its result; a cluster that is started here has `workers` CPUs."""
         if not tasks:
             return
         _connect(workers)
-        remote = ray.remote(num_cpus=1, max_retries=0)(_attempt_in)
+        remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_attempt_in)
         here = os.getcwd()  # noqa: PTH109 - as the paths of the tasks are relative to it
         waiting = deque(tasks)
         deaths: Counter[str] = Counter()

@@ -27,7 +27,7 @@ class LocalExecutor:
         return tasks
 
     def run(
-        self, attempt: Callable[[Task], Result], tasks: Sequence[Task], workers: int
+        self, attempt: Callable[[Task], Result], tasks: Sequence[Task], *, workers: int, gpus: int
     ) -> Iterator[tuple[Task, Result]]:
         """Yield every task with its result; one worker runs in this process."""
         if workers <= 1 or len(tasks) <= 1:

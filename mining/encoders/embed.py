@@ -21,6 +21,8 @@ from mining.encoders.use_config import EmbedConfig
 SPACE_FILE = "space.json"
 """Beside the shards of a language: the space that their encoder maps into."""
 
+EMBED_JOB = "embed"
+
 
 def run_embed(
     sentences: Path,
@@ -38,24 +40,43 @@ def run_embed(
     """
     files = encoder_files(encoder)
     tasks = [
-        Task(name=f"{language}/{shard.stem}", inputs=(shard, *files))
-        for language in (languages or sentence_languages(sentences))
-        for shard in sentence_shards(sentences, language)
+        Task(name=name, inputs=(shard, *files))
+        for name, shard in shards_to_embed(sentences, languages).items()
     ]
-    if not tasks:
-        raise UserError(f"{sentences} holds no sentences; `tongues mining sentences` makes them")
     work = functools.partial(_embed_shard, encoder=encoder, output=output, config=config)
-    # Several processes would each hold the encoder on the one GPU.
-    on_gpu = config.device != "cpu" and torch.cuda.is_available()
+    on_gpu = runs_on_gpu(config)
     return run_job(
-        name="embed",
+        name=EMBED_JOB,
         tasks=tasks,
         work=work,
         output=output,
         config=config,
+        # Several processes would each hold the encoder on the one GPU.
         workers=1 if on_gpu else config.workers,
         executor=executor,
+        gpus=1 if on_gpu else 0,
     )
+
+
+def runs_on_gpu(config: EmbedConfig) -> bool:
+    """Whether sentences are embedded on a GPU; one that is asked for may be elsewhere."""
+    return config.device == "cuda" or (config.device == "auto" and torch.cuda.is_available())
+
+
+def shards_to_embed(sentences: Path, languages: Sequence[str] = ()) -> dict[str, Path]:
+    """Return the sentence shards of some languages, or all, by `<language>/<shard>`.
+
+    Raises:
+        UserError: If there are none.
+    """
+    shards = {
+        f"{language}/{shard.stem}": shard
+        for language in (languages or sentence_languages(sentences))
+        for shard in sentence_shards(sentences, language)
+    }
+    if not shards:
+        raise UserError(f"{sentences} holds no sentences; `tongues mining sentences` makes them")
+    return shards
 
 
 @functools.lru_cache(maxsize=1)

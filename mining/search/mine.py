@@ -28,6 +28,8 @@ from mining.search.margin import Float32, Pairs
 
 logger = logging.getLogger(__name__)
 
+MINE_JOB = "mine"
+
 
 class EmbeddedSentences(NamedTuple):
     """All sentences of a language, each once, in the order of their hashes."""
@@ -88,7 +90,7 @@ def run_mine(
         _mine_pair, shards=shards, vectors=vectors, known=planted, output=output, config=config
     )
     return run_job(
-        name="mine",
+        name=MINE_JOB,
         tasks=[task],
         work=work,
         output=output.parent,

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -276,9 +277,21 @@ def test_leftovers_of_one_file_are_removed_and_of_others_kept(tmp_path: Path) ->
         mine.write_text("x")
 
 
+def test_leftovers_of_live_processes_and_fresh_ones_of_other_machines_stay(tmp_path: Path) -> None:
+    node, parent = platform.node(), os.getppid()
+    kept = [f".tmp~{node}~{parent}~b.txt", ".tmp~elsewhere~1~b.txt", ".tmp~x~b.txt"]
+    old = [".tmp~elsewhere~2~b.txt", f".tmp~{node}~{2**22 + 1}~b.txt"]  # above Linux's highest id
+    for name in (*kept, *old):
+        (tmp_path / name).write_text("x")
+    os.utime(tmp_path / old[0], (0, 0))
+    remove_leftovers(tmp_path / "b.txt")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+
+
 def test_leftovers_of_a_killed_task_go_when_it_is_done(tmp_path: Path) -> None:
     left = tmp_path / ".tmp~elsewhere~1~t0.txt"
     left.write_text("half")
+    os.utime(left, (0, 0))
     run(tmp_path, functools.partial(write_name, output=tmp_path), workers=1)
     assert not left.exists()
 

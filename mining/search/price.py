@@ -1,0 +1,114 @@
+"""What `tongues mining mine` will cost: the command on the first sentences of both languages."""
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from corpus.errors import UserError
+from corpus.prices import Price
+from corpus.pricing import Cut, Trial, finished, price_job
+from corpus.records import (
+    SENTENCES_SCHEMA,
+    count_rows,
+    read_first_rows,
+    sentence_shards,
+    write_table,
+)
+from mining.embeddings import open_embeddings, write_embeddings
+from mining.search.config import MineConfig
+from mining.search.mine import MINE_JOB, run_mine
+
+_FIRST_PAIRS = 1000 * 1000
+
+
+def price_mine(
+    sentences: Path,
+    embeddings: Path,
+    source: str,
+    target: str,
+    output: Path,
+    config: MineConfig,
+    known: Path | None = None,
+) -> Price:
+    """Measure what mining a language pair will cost.
+
+    The unit is a comparison of a sentence with a sentence, since every one is compared with all of
+    the other language.
+
+    Raises:
+        UserError: If a language has no sentences, or the languages are the same.
+        DataError: If embeddings are missing.
+    """
+    shards = {language: sentence_shards(sentences, language) for language in (source, target)}
+    rows = [sum(count_rows(path) for path in paths) for paths in shards.values()]
+    if not all(rows):
+        raise UserError(f"{source} or {target} has no sentences in {sentences}")
+    text_bytes = [sum(path.stat().st_size for path in paths) for paths in shards.values()]
+    name = output.name.split(".")[0]
+    return price_job(
+        Trial(
+            command="mining mine",
+            unit="comparisons",
+            shards={name: math.prod(rows)},
+            done=finished(output.parent, MINE_JOB, [name]),
+            cut=functools.partial(_cut_pair, shards=shards, embeddings=embeddings),
+            run=functools.partial(
+                _run_part,
+                source=source,
+                target=target,
+                config=config,
+                known=known,
+            ),
+            first=_FIRST_PAIRS,
+            workers=1,
+            counts=("source_sentences", "target_sentences"),
+            row_exponent=0.5,
+            disk_bytes=round(
+                min(rows) * sum(size / count for size, count in zip(text_bytes, rows, strict=True))
+            ),
+            assumptions=(
+                "The whole is searched in the way that the part is.",
+                "Disk is for a bitext that has every sentence of the smaller language.",
+            ),
+        )
+    )
+
+
+def _run_part(
+    part: Path, output: Path, *, source: str, target: str, config: MineConfig, known: Path | None
+) -> None:
+    run_mine(
+        part / "sentences",
+        part / "embeddings",
+        source,
+        target,
+        output / f"{source}-{target}.parquet",
+        config,
+        known,
+    )
+
+
+def _cut_pair(
+    size: int, folder: Path, *, shards: Mapping[str, Sequence[Path]], embeddings: Path
+) -> Cut:
+    """Write the first sentences of every shard, as large a share of both languages."""
+    whole = {language: [count_rows(path) for path in paths] for language, paths in shards.items()}
+    share = math.sqrt(size / math.prod(map(sum, whole.values())))
+    kept = []
+    for language, paths in shards.items():
+        sizes = [math.ceil(rows * share) for rows in whole[language]]
+        for path, rows in zip(paths, sizes, strict=True):
+            name = f"{language}/{path.stem}"
+            table = read_first_rows(path, SENTENCES_SCHEMA, rows)
+            write_table(folder / "sentences" / f"{name}.parquet", table)
+            vectors = open_embeddings(embeddings / f"{name}.npy")
+            write_embeddings(
+                folder / "embeddings" / f"{name}.npy",
+                [vectors.take(slice(0, rows))],
+                rows=rows,
+                dimension=vectors.dimension,
+                storage="float16" if vectors.scales is None else "int8",
+            )
+        kept.append(sum(sizes))
+    return Cut(math.prod(kept), math.prod(kept))

@@ -1,0 +1,83 @@
+"""Dry runs of mining: parts of crawl shards, sentences and language pairs."""
+
+import gzip
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from corpus import pricing
+from corpus.documents import read_documents
+from corpus.errors import UserError
+from corpus.files import write_lines
+from corpus.records import count_rows, read_first_rows
+from mining.search.config import MineConfig
+from mining.search.mine import run_mine
+from mining.search.price import price_mine
+from mining.sentences.price import cut_shards
+from tests.mining.test_mine import SOURCE, TARGET, write_corpus
+
+
+def test_a_part_of_crawl_shards_is_read_up_to_where_it_ends(tmp_path: Path) -> None:
+    paths = []
+    for name in "abcdef":
+        path = tmp_path / f"{name}.txt.gz"
+        write_lines(path, [line for i in range(500) for line in (f"{name} {i * 7919}", "")])
+        paths.append(path)
+    size = paths[0].stat().st_size
+    cut = cut_shards(2 * size, tmp_path / "part", paths=paths)
+    assert cut.units == 4 * cut.largest == 2 * size
+    copies = sorted((tmp_path / "part").iterdir())
+    assert len(copies) == 4
+    for copy in copies:
+        documents = read_documents(copy)
+        assert 100 < len(list(documents)) < 500
+        assert documents.problem
+        with gzip.open(tmp_path / copy.name) as whole:
+            assert whole.read().startswith(next(iter(read_documents(copy))).text.encode())
+    assert [copy.name[0] for copy in copies] == ["a", "c", "d", "f"]  # from all along
+
+
+def test_a_part_of_a_parquet_shard_has_its_first_rows(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": [f"text {i}" for i in range(1000)], "id": ["x"] * 1000}), path)
+    cut_shards(path.stat().st_size // 2, tmp_path / "part", paths=[path])
+    kept = pq.read_table(tmp_path / "part" / "a.parquet")
+    assert kept.column("text").to_pylist() == [f"text {i}" for i in range(500)]
+
+
+def test_first_rows_are_read_without_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    schema = pa.schema([("text", pa.string())])
+    pq.write_table(pa.table({"text": [str(i) for i in range(10_000)]}), path)
+    assert read_first_rows(path, schema, 5000).column("text").to_pylist()[-1] == "4999"
+    assert read_first_rows(path, schema, 20_000).num_rows == count_rows(path) == 10_000
+    assert read_first_rows(path, schema, 0).num_rows == 0
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pricing, "MEASURE_SECONDS", 0.0)
+
+
+def test_price_of_a_pair_counts_comparisons_and_writes_nothing(tmp_path: Path, quick: None) -> None:
+    write_corpus(tmp_path, shards=3)
+    output = tmp_path / "mined" / "pair.parquet"
+    places = (tmp_path / "sentences", tmp_path / "embeddings", SOURCE, TARGET, output)
+    price = price_mine(*places, MineConfig(margin_threshold=1.02))
+    assert price.shards == {"pair": 60 * 60}
+    assert price.stages["mine"].counts == {"source_sentences": 60, "target_sentences": 60}
+    assert price.stages["mine"].core_hours > 0
+    assert not output.parent.exists()
+    run_mine(*places, MineConfig(margin_threshold=1.02))
+    assert price_mine(*places, MineConfig(margin_threshold=1.02)).units_to_do == 0
+
+
+def test_price_of_a_pair_without_sentences_is_refused(tmp_path: Path) -> None:
+    write_corpus(tmp_path)
+    with pytest.raises(UserError, match="qad_Arab"):
+        price_mine(
+            tmp_path / "sentences", tmp_path / "embeddings", SOURCE, "qad_Arab",
+            tmp_path / "x.parquet", MineConfig(),
+        )  # fmt: skip
