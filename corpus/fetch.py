@@ -7,7 +7,6 @@ publishes, the first download records it and every later one must agree.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import shutil
@@ -22,11 +21,13 @@ from corpus.catalog import CATALOG, LARGEST_FILE, RemoteFile, Resource, find_res
 from corpus.download import Digest, DownloadConfig, digest_of, download
 from corpus.errors import DataError, FetchError, UserError
 from corpus.files import make_directory, read_json, write_json
+from corpus.locks import hold_lock
 from corpus.unpack import Unpacked, unpack
 
 logger = logging.getLogger(__name__)
 
 RECORD = "fetched.json"
+LOCK = ".lock"
 MIRROR_VARIABLE = "TONGUES_MIRROR"
 _SCHEMES = ("http://", "https://", "file://")
 
@@ -129,12 +130,12 @@ def _entry(resource: Resource, cache: Path) -> Entry:
 @contextmanager
 def _locked(cache: Path) -> Iterator[None]:
     """Let one process at a time write to the cache; a second one waits, then finds it done."""
-    with (cache / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            logger.info("another fetch is writing to %s; waiting for it", cache)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    with hold_lock(cache / LOCK, "fetch") as is_held:
+        if is_held:
+            yield
+            return
+    logger.info("another fetch is writing to %s; waiting for it", cache)
+    with hold_lock(cache / LOCK, "fetch", wait=True):
         yield
 
 

@@ -136,7 +136,11 @@ def find_signs(
 
 def _repeats(units: Sequence[str], size: int) -> int:
     """Return how often the commonest sequence of `size` words or characters occurs; at least 1."""
-    grams = list(zip(*(units[start:] for start in range(size)), strict=False))
+    grams: list[str] | list[tuple[str, ...]]
+    if isinstance(units, str):  # slices of text cost a third of tuples of its characters
+        grams = [units[start : start + size] for start in range(len(units) - size + 1)]
+    else:
+        grams = list(zip(*(units[start:] for start in range(size)), strict=False))
     if len(set(grams)) == len(grams):
         return 1
     return max(Counter(grams).values())

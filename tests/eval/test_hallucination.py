@@ -148,3 +148,36 @@ def test_signs_seldom_err_on_references_of_flores(target: str) -> None:
         found = find_signs(texts[target], texts[source], texts[target], CONFIG)
         rate = np.logical_or.reduce(list(found.values())).mean()
         assert rate <= 0.01
+
+
+def test_shards_that_are_lost_are_made_again_to_the_same_bytes(tmp_path: Path) -> None:
+    measure(tmp_path, with_line(2, "  "))
+    output = tmp_path / "out"
+
+    def content() -> dict[str, bytes]:
+        files = [
+            path for path in output.rglob("*") if path.is_file() and "receipts" not in str(path)
+        ]
+        return {str(path.relative_to(output)): path.read_bytes() for path in files}
+
+    first = content()
+    assert len(first) == 5
+    (output / "receipts" / "hallucination" / "mine" / "rus_Cyrl.json").unlink()
+    (output / "checks" / "hallucination" / "mine" / "rus_Cyrl.json").unlink()
+    (output / "hallucination_lines.tsv").unlink()
+    measure(tmp_path, with_line(2, "  "))
+    assert content() == first
+
+
+@pytest.mark.slow
+def test_several_processes_write_the_same_tables(tmp_path: Path) -> None:
+    measure(tmp_path, REFERENCES)
+    write_lines(tmp_path / "mine" / "rus_Cyrl-eng_Latn.txt", SOURCES)
+    batches = find_batches([tmp_path / "mine"], tmp_path / "flores", "devtest")
+    tables = []
+    for workers in (1, 2):
+        output = tmp_path / f"out{workers}"
+        measure_hallucination(batches, output, CONFIG, workers)
+        tables.append((output / "hallucination.tsv").read_bytes())
+    assert tables[0] == tables[1]
+    assert tables[0].count(b"\n") == 3
