@@ -1,6 +1,6 @@
 """Sentences and bitext as files: schemas, readers, writers. See docs/formats.md."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -42,8 +42,8 @@ def write_table(path: Path, table: pa.Table) -> None:
         pq.write_table(table, temporary, compression="zstd")
 
 
-def read_table(path: Path, schema: pa.Schema) -> pa.Table:
-    """Read a Parquet file that has at least the columns of `schema`.
+def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a Parquet file that has at least the columns of `schema`; all of them, or some.
 
     Raises:
         UserError: If the file does not exist.
@@ -52,14 +52,14 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
     if not path.exists():
         raise UserError(f"{path} does not exist")
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            missing = [name for name in schema.names if name not in names]
+            table = None if missing else file.read(columns)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path} is not a readable Parquet file: {error}") from error
-    missing = [name for name in schema.names if name not in table.column_names]
-    if missing:
-        raise DataError(
-            f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(table.column_names)}"
-        )
+    if table is None:
+        raise DataError(f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(names)}")
     return table
 
 

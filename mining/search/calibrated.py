@@ -1,5 +1,6 @@
 """Mining with known pairs planted: the pairs, the threshold, and what to expect of them."""
 
+import functools
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,10 +19,12 @@ from mining.search.calibrate import (
     merge_neighbors,
 )
 from mining.search.config import MineConfig
-from mining.search.index import nearest_neighbors
+from mining.search.exact import Vectors, scratch_array
 from mining.search.known import Known
-from mining.search.margin import Float32, Neighbors, Pairs, select_pairs
+from mining.search.margin import Neighbors, Pairs, select_pairs
+from mining.search.neighbors import Found, as_vectors, find_neighbors
 
+_ROWS = 1 << 16
 _CORPUS_PER_PLANT = 20
 """Corpus sentences for each one planted: more plants at once would crowd the space and compete with
 each other, and what a sentence meets there would not be what it meets in the corpus."""
@@ -38,22 +41,16 @@ class Mined(NamedTuple):
     calibration: Calibration | None
 
 
-class _Found(NamedTuple):
-    """Neighbors in both directions."""
-
-    forward: Neighbors
-    backward: Neighbors
-
-
 def calibration_file(bitext: Path) -> Path:
     """Return where the calibration of a bitext file lies: `<source>-<target>.calibration.json`."""
     return bitext.with_name(f"{bitext.name.split('.')[0]}.calibration.json")
 
 
 def mine_calibrated(
-    source: Float32, target: Float32, known: Known | None, config: MineConfig
-) -> Mined:
-    """Mine two sets of unit vectors; with known pairs, measure what thresholds are worth.
+    source: Vectors, target: Vectors, known: Known | None, config: MineConfig,
+    scratch: Path | None = None,
+) -> Mined:  # fmt: skip
+    """Mine two languages; with known pairs, measure what thresholds are worth.
 
     Plants change nothing in the pairs: neighbors among the corpus and among the plants are found
     apart, and put together only to see what the plants would be paired with.
@@ -63,88 +60,86 @@ def mine_calibrated(
         target: [M, D]
         known: Pairs to plant.
         config: How pairs are found, scored and kept.
+        scratch: A folder for what is kept of every sentence.
 
     Raises:
         DataError: If widths differ, or no threshold reaches the target precision.
     """
-    _check_widths(source, target, known)
-    corpus = _search(source, target, config)
+    if known is not None and known.source.shape[1] != source.matrix.shape[1]:
+        raise DataError(
+            f"known pairs have {known.source.shape[1]} columns and the corpus"
+            f" {source.matrix.shape[1]}; embed both with one encoder"
+        )
+    corpus = find_neighbors(source, target, config, scratch)
     pairs = select_pairs(*corpus, config.margin, config.retrieval)
     if known is None:
         return Mined(pairs, config.margin_threshold, None, None)
-    verdicts = _plant(source, target, known, corpus, config)
-    calibration = calibrate(
-        pairs.score, verdicts, known.planted, len(source), len(target), config.retrieval
-    )
+    sizes = len(source.matrix), len(target.matrix)
+    verdicts = _plant(source, target, known, corpus, config, scratch)
+    calibration = calibrate(pairs.score, verdicts, known.planted, *sizes, config.retrieval)
     threshold = config.margin_threshold
     if config.target_precision is not None:
         threshold = calibration.threshold_for(config.target_precision)
     return Mined(pairs, threshold, verdicts, calibration)
 
 
-def _check_widths(source: Float32, target: Float32, known: Known | None) -> None:
-    if source.shape[1] != target.shape[1]:
-        raise DataError(
-            f"source embeddings have {source.shape[1]} columns and target embeddings"
-            f" {target.shape[1]}; embed both with one encoder"
-        )
-    if known is not None and known.source.shape[1] != source.shape[1]:
-        raise DataError(
-            f"known pairs have {known.source.shape[1]} columns and the corpus {source.shape[1]};"
-            " embed both with one encoder"
-        )
-
-
-def _search(source: Float32, target: Float32, config: MineConfig) -> _Found:
-    forward, backward = (
-        nearest_neighbors(
-            queries, candidates, neighbors=config.neighbors, block_size=config.block_size,
-            threads=config.threads,
-        )
-        for queries, candidates in ((source, target), (target, source))
-    )  # fmt: skip
-    return _Found(forward, backward)
-
-
 def _plant(
-    source: Float32, target: Float32, known: Known, corpus: _Found, config: MineConfig
-) -> Verdicts:
+    source: Vectors, target: Vectors, known: Known, corpus: Found, config: MineConfig,
+    scratch: Path | None,
+) -> Verdicts:  # fmt: skip
     """Plant the known pairs, few at a time, and judge what they are paired with."""
-    most = max(1, min(len(source), len(target)) // _CORPUS_PER_PLANT)
+    sizes = len(source.matrix), len(target.matrix)
     parts = []
-    for part in known.divide(most):
-        found = _search_planted(source, target, part, corpus, config)
+    for part in known.divide(max(1, min(sizes) // _CORPUS_PER_PLANT)):
+        found = _search_planted(source, target, part, corpus, config, scratch)
         pairs = select_pairs(*found, config.margin, config.retrieval)
-        parts.append(judge(pairs, len(source), len(target), part.planted))
+        parts.append(judge(pairs, *sizes, part.planted))
     return join_verdicts(parts)
 
 
 def _search_planted(
-    source: Float32, target: Float32, known: Known, corpus: _Found, config: MineConfig
-) -> _Found:
+    source: Vectors, target: Vectors, known: Known, corpus: Found, config: MineConfig,
+    scratch: Path | None,
+) -> Found:  # fmt: skip
     """Return the neighbors in the corpus with the plants behind it."""
-    plants = known.source.astype(np.float32), known.target.astype(np.float32)
-    lower_left = _search(plants[0], target, config)
-    upper_right = _search(source, plants[1], config)
-    corner = _search(plants[0], plants[1], config)
-    k = config.neighbors
-    sources, targets = len(source), len(target)
-
-    def stack(first: Neighbors, second: Neighbors) -> Neighbors:
-        return Neighbors(
-            np.concatenate([first.ids, second.ids]), np.concatenate([first.cosines, second.cosines])
-        )
-
-    return _Found(
-        stack(
-            merge_neighbors(corpus.forward, upper_right.forward, targets, k),
-            merge_neighbors(lower_left.forward, corner.forward, targets, k),
+    plants = [as_vectors(side, config, "known pairs") for side in (known.source, known.target)]
+    find = functools.partial(find_neighbors, config=config, scratch=scratch)
+    lower_left, upper_right = find(plants[0], target), find(source, plants[1])
+    corner = find(plants[0], plants[1])
+    sources, targets = len(source.matrix), len(target.matrix)
+    return Found(
+        _stack(
+            (corpus.forward, upper_right.forward),
+            (lower_left.forward, corner.forward), targets, config.neighbors, scratch,
         ),
-        stack(
-            merge_neighbors(corpus.backward, lower_left.backward, sources, k),
-            merge_neighbors(upper_right.backward, corner.backward, sources, k),
+        _stack(
+            (corpus.backward, lower_left.backward),
+            (upper_right.backward, corner.backward), sources, config.neighbors, scratch,
         ),
+    )  # fmt: skip
+
+
+def _stack(
+    corpus: tuple[Neighbors, Neighbors], plants: tuple[Neighbors, Neighbors], offset: int,
+    most: int, scratch: Path | None,
+) -> Neighbors:  # fmt: skip
+    """Merge each pair of neighbor sets, the second of ids from `offset` on; one below the other."""
+    count = min(most, sum(part.ids.shape[1] for part in corpus))
+    sizes = [len(upper.ids) for upper, _ in (corpus, plants)]
+    stacked = Neighbors(
+        scratch_array((sum(sizes), count), np.int64, scratch),
+        scratch_array((sum(sizes), count), np.float32, scratch),
     )
+    for (first, second), start in ((corpus, 0), (plants, sizes[0])):
+        for row in range(0, len(first.ids), _ROWS):
+            own = slice(row, row + _ROWS)
+            merged = merge_neighbors(
+                Neighbors(first.ids[own], first.cosines[own]),
+                Neighbors(second.ids[own], second.cosines[own]), offset, count,
+            )  # fmt: skip
+            into = slice(start + row, start + row + len(merged.ids))
+            stacked.ids[into], stacked.cosines[into] = merged
+    return stacked
 
 
 def write_calibration(path: Path, mined: Mined, facts: dict[str, Any], config: MineConfig) -> None:

@@ -8,6 +8,7 @@ from mining.checks import check_positive, check_share
 
 Margin = Literal["ratio", "distance", "absolute"]
 Retrieval = Literal["max", "intersect", "forward", "backward"]
+Plan = Literal["auto", "exact", "flat"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,17 +35,22 @@ class MineConfig:
     planted_pairs: int = 2000
     """Known pairs to use at most; half are planted whole, half with one side only."""
 
-    block_size: int = 4096
-    """Queries per search; bounds memory, never changes the result."""
+    plan: Plan = "auto"
+    """How neighbors are found. `exact`: all of them, by the compiled kernel, or by FAISS Flat where
+    that was not built; `flat`: FAISS Flat; `auto` is `exact`."""
+
+    memory_mb: int = execution_only(1024)
+    """What blocks of vectors may take; about 100 bytes a sentence come on top. Vectors stay on
+    disk, in a nameless file beside the output. It never changes the result."""
 
     threads: int = execution_only(1)
-    """CPU threads of the search."""
+    """CPU threads of the search; they never change the result."""
 
     def __post_init__(self) -> None:
         check_positive(
             neighbors=self.neighbors,
             planted_pairs=self.planted_pairs,
-            block_size=self.block_size,
+            memory_mb=self.memory_mb,
             threads=self.threads,
         )
         if self.target_precision is not None:

@@ -4,8 +4,13 @@ import os
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
+from mining.search.kernel import Best, Codes, Float16, Float64
 from mining.search.margin import Float32, Neighbors
+
+_GATHERED = 1 << 23
+"""Numbers that candidates are gathered in at once, to be scored in full."""
 
 
 def _choose_blas_kernel() -> None:
@@ -57,3 +62,80 @@ def nearest_neighbors(
     return Neighbors(
         np.take_along_axis(ids, order, axis=1), np.take_along_axis(cosines, order, axis=1)
     )
+
+
+class FlatProducts:
+    """Products by FAISS, in the place of the compiled kernel where that was not built.
+
+    The vectors are not quantized; what remains to be bounded is the rounding of float32.
+    """
+
+    def norms(self, vectors: Float16) -> Float64:
+        """Return the lengths of vectors, [N]."""
+        wide = vectors.astype(np.float64)
+        norms: Float64 = np.sqrt(np.einsum("nd,nd->n", wide, wide))
+        return norms
+
+    def quantize(
+        self, vectors: Float16, norms: Float64, mean: Float32, other_mean: Float32, *,
+        as_columns: bool,
+    ) -> Codes:  # fmt: skip
+        """Return unit vectors in float32; they need no centering."""
+        units = np.ascontiguousarray(vectors / norms[:, None], np.float32)
+        count = len(units)
+        nothing, one = np.zeros(count, np.float32), np.ones(count, np.float32)
+        return Codes(units, one, nothing, nothing, one, count)
+
+    def multiply(
+        self, rows: Codes, row_best: Best, first_row: int, columns: Codes,
+        column_best: Best | None, first_column: int,
+    ) -> None:  # fmt: skip
+        """Offer every column to every row, and every row to every column if those have heaps."""
+        _offer(rows, row_best, columns, first_column)
+        if column_best is not None:
+            _offer(columns, column_best, rows, first_row)
+
+    def rescore(
+        self, rows: Float16, row_norms: Float64, candidates: Float16, norms: Float64, best: Best,
+        slack: Float32, neighbors: int,
+    ) -> tuple[Neighbors, npt.NDArray[np.bool_]]:  # fmt: skip
+        """Return the neighbors among what was kept, and for which rows they are surely right."""
+        ids, cosines = best.ids.astype(np.int64), np.empty(best.ids.shape, np.float32)
+        step = max(1, _GATHERED // (ids.shape[1] * rows.shape[1]))
+        for start in range(0, len(rows), step):
+            own = slice(start, start + step)
+            near = candidates[ids[own]].astype(np.float64)
+            products = np.einsum("qd,qkd->qk", rows[own].astype(np.float64), near)
+            cosines[own] = products / (row_norms[own, None] * norms[ids[own]])
+        cosines[ids < 0] = -np.inf
+        # Lists are full only where there were enough candidates.
+        order = np.lexsort((ids, -cosines), axis=1)[:, :neighbors]
+        found = Neighbors(
+            np.take_along_axis(ids, order, axis=1), np.take_along_axis(cosines, order, axis=1)
+        )
+        is_short = (best.ids < 0).any(axis=1)
+        is_exact = is_short | (best.scores.min(axis=1) + slack < found.cosines[:, -1])
+        return found, is_exact
+
+    def cosines(
+        self, row: Float16, row_norm: float, candidates: Float16, norms: Float64
+    ) -> Float32:
+        """Return the cosines of one vector and all candidates, [M]."""
+        out: Float32 = np.empty(len(candidates), np.float32)
+        for start in range(0, len(candidates), 1 << 12):
+            own = slice(start, start + (1 << 12))
+            products = candidates[own].astype(np.float64) @ row.astype(np.float64)
+            out[own] = products / (row_norm * norms[own])
+        return out
+
+
+def _offer(rows: Codes, best: Best, columns: Codes, first: int) -> None:
+    """Merge the nearest columns of every row into its best."""
+    kept = best.scores.shape[1]
+    count = min(kept, columns.size)
+    scores, ids = faiss.knn(rows.codes, columns.codes, count, metric=faiss.METRIC_INNER_PRODUCT)
+    scores = np.concatenate([best.scores, scores], axis=1)
+    ids = np.concatenate([best.ids, ids.astype(np.int32) + np.int32(first)], axis=1)
+    order = np.argpartition(-scores, kept - 1, axis=1)[:, :kept]
+    best.scores[:] = np.take_along_axis(scores, order, axis=1)
+    best.ids[:] = np.take_along_axis(ids, order, axis=1)

@@ -10,6 +10,9 @@ from mining.search.config import Margin, Retrieval
 Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
 _NO_MARGIN = np.float32(-np.inf)
+_ROWS = 1 << 16
+_ROUNDS = 64
+"""Rounds of one-to-one matching before pairs are walked one by one."""
 
 
 class Neighbors(NamedTuple):
@@ -68,6 +71,12 @@ def margin_scores(
     return cosine
 
 
+def neighborhood_means(neighbors: Neighbors) -> Float32:
+    """Return the mean cosine of each sentence to its neighbors, [N]."""
+    means: Float32 = neighbors.cosines.mean(axis=1, dtype=np.float32)
+    return means
+
+
 def best_candidates(
     neighbors: Neighbors, own_mean: Float32, other_mean: Float32, margin: Margin
 ) -> tuple[Int64, Float32]:
@@ -79,11 +88,15 @@ def best_candidates(
         other_mean: The same of every sentence of the other language.
         margin: Which margin.
     """
-    own = np.broadcast_to(own_mean[:, None], neighbors.ids.shape)
-    scores = margin_scores(neighbors.cosines, own, other_mean[neighbors.ids], margin)
-    best = scores.max(axis=1)
-    is_best = scores == best[:, None]
-    ids = np.where(is_best, neighbors.ids, np.iinfo(np.int64).max).min(axis=1)
+    ids, best = np.empty(len(own_mean), np.int64), np.empty(len(own_mean), np.float32)
+    for start in range(0, len(ids), _ROWS):
+        rows = slice(start, start + _ROWS)
+        near = neighbors.ids[rows]
+        own = np.broadcast_to(own_mean[rows, None], near.shape)
+        scores = margin_scores(neighbors.cosines[rows], own, other_mean[near], margin)
+        best[rows] = scores.max(axis=1)
+        is_best = scores == best[rows, None]
+        ids[rows] = np.where(is_best, near, np.iinfo(np.int64).max).min(axis=1)
     return ids, best
 
 
@@ -100,8 +113,8 @@ def select_pairs(
             target; `intersect`: where both agree; `max`: both, greedily from the highest score
             down, every sentence at most once.
     """
-    source_mean = forward.cosines.mean(axis=1)
-    target_mean = backward.cosines.mean(axis=1)
+    source_mean = neighborhood_means(forward)
+    target_mean = neighborhood_means(backward)
     forward_ids, forward_scores = best_candidates(forward, source_mean, target_mean, margin)
     backward_ids, backward_scores = best_candidates(backward, target_mean, source_mean, margin)
     sources = np.arange(len(forward_ids), dtype=np.int64)
@@ -113,7 +126,7 @@ def select_pairs(
     if retrieval == "intersect":
         agrees = backward_ids[forward_ids] == sources
         return _sorted(Pairs(sources[agrees], forward_ids[agrees], forward_scores[agrees]))
-    return _one_to_one(
+    return one_to_one(
         _sorted(
             Pairs(
                 np.concatenate([sources, backward_ids]),
@@ -129,16 +142,45 @@ def _sorted(pairs: Pairs) -> Pairs:
     return Pairs(pairs.source[order], pairs.target[order], pairs.score[order])
 
 
-def _one_to_one(pairs: Pairs) -> Pairs:
-    used_sources: set[int] = set()
-    used_targets: set[int] = set()
-    kept = []
-    for row, (source, target) in enumerate(
-        zip(pairs.source.tolist(), pairs.target.tolist(), strict=True)
-    ):
-        if source not in used_sources and target not in used_targets:
-            used_sources.add(source)
-            used_targets.add(target)
-            kept.append(row)
-    rows = np.array(kept, dtype=np.int64)
+def one_to_one(pairs: Pairs, rounds: int = _ROUNDS) -> Pairs:
+    """Keep pairs greedily from the first on, every sentence at most once.
+
+    A pair that is the first of those left for both its sentences is what the greedy way would keep;
+    all such pairs are kept at once, those that share a sentence with them go, and so on. Few rounds
+    are enough for what neighbors give; a chain that needs many is walked pair by pair.
+
+    Args:
+        pairs: Best first.
+        rounds: After so many, pairs are walked one by one; the result is the same.
+    """
+    sources = int(pairs.source.max(initial=-1)) + 1
+    targets = int(pairs.target.max(initial=-1)) + 1
+    is_free = np.ones(sources, np.bool_), np.ones(targets, np.bool_)
+    left: Int64 = np.arange(len(pairs.score), dtype=np.int64)
+    kept: list[Int64] = []
+    for _ in range(rounds):
+        if not len(left):
+            break
+        source, target = pairs.source[left], pairs.target[left]
+        first = _first(source, sources), _first(target, targets)
+        places = np.arange(len(left))
+        chosen = (first[0][source] == places) & (first[1][target] == places)
+        kept.append(left[chosen])
+        is_free[0][source[chosen]] = False
+        is_free[1][target[chosen]] = False
+        left = left[is_free[0][source] & is_free[1][target]]
+    for row in left.tolist():
+        source, target = pairs.source[row], pairs.target[row]
+        if is_free[0][source] and is_free[1][target]:
+            is_free[0][source] = is_free[1][target] = False
+            kept.append(np.array([row], np.int64))
+    rows = np.sort(np.concatenate([np.empty(0, np.int64), *kept]))
     return Pairs(pairs.source[rows], pairs.target[rows], pairs.score[rows])
+
+
+def _first(values: Int64, size: int) -> Int64:
+    """Return where each value stands first; of values that do not occur, anything."""
+    first = np.empty(size, np.int64)
+    # Of several assignments to one place the last one stays.
+    first[values[::-1]] = np.arange(len(values) - 1, -1, -1)
+    return first

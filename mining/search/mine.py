@@ -2,9 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,30 +10,20 @@ import pyarrow as pa
 
 from corpus.errors import DataError, UserError
 from corpus.executors import LOCAL, Executor
+from corpus.files import make_directory
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import check_language
-from corpus.records import (
-    BITEXT_SCHEMA,
-    SENTENCES_SCHEMA,
-    read_table,
-    sentence_shards,
-    write_bitext,
-)
+from corpus.records import BITEXT_SCHEMA, sentence_shards, write_bitext
 from mining.search.calibrated import calibration_file, mine_calibrated, write_calibration
 from mining.search.config import MineConfig
+from mining.search.embedded import EmbeddedSentences, load_language
 from mining.search.known import KnownFiles, known_files, load_known
-from mining.search.margin import Float32, Pairs
+from mining.search.margin import Pairs
+from mining.search.neighbors import as_vectors
 
 logger = logging.getLogger(__name__)
 
 MINE_JOB = "mine"
-
-
-class EmbeddedSentences(NamedTuple):
-    """All sentences of a language, each once, in the order of their hashes."""
-
-    sentences: pa.Table
-    embeddings: Float32
 
 
 def run_mine(
@@ -109,24 +97,30 @@ def _mine_pair(
     output: Path,
     config: MineConfig,
 ) -> Outcome:
+    scratch = output.parent
+    make_directory(scratch)
     source, target = (
-        load_language(shards[task.arguments[side]], vectors[task.arguments[side]])
+        load_language(shards[task.arguments[side]], vectors[task.arguments[side]], scratch)
         for side in ("source", "target")
     )
-    if not source.sentences.num_rows or not target.sentences.num_rows:
+    sizes = len(source.hashes), len(target.hashes)
+    if not all(sizes):
         raise DataError(f"{task.name}: one of the languages has no sentences left to pair")
     planted = None
     if known is not None:
-        hashes = [side.sentences.column("hash").to_numpy() for side in (source, target)]
-        planted = load_known(known, hashes[0], hashes[1], config.planted_pairs)
-    mined = mine_calibrated(source.embeddings, target.embeddings, planted, config)
+        planted = load_known(known, source.hashes, target.hashes, config.planted_pairs)
+    sides = [
+        as_vectors(side.vectors, config, f"embeddings of {task.arguments[name]}")
+        for name, side in (("source", source), ("target", target))
+    ]
+    mined = mine_calibrated(sides[0], sides[1], planted, config, scratch)
     pairs, threshold = mined.pairs, mined.threshold
     is_kept = pairs.score >= threshold
     kept = Pairs(pairs.source[is_kept], pairs.target[is_kept], pairs.score[is_kept])
-    write_bitext(output, _as_bitext(source.sentences, target.sentences, kept))
+    write_bitext(output, _as_bitext(source, target, kept))
     counts = {
-        "source_sentences": source.sentences.num_rows,
-        "target_sentences": target.sentences.num_rows,
+        "source_sentences": sizes[0],
+        "target_sentences": sizes[1],
         "candidate_pairs": len(pairs.score),
         "rejected.below_threshold": int((~is_kept).sum()),
         "pairs": len(kept.score),
@@ -138,52 +132,23 @@ def _mine_pair(
     return Outcome(counts=counts, outputs=(output, beside))
 
 
-def load_language(shards: Sequence[Path], vectors: Sequence[Path]) -> EmbeddedSentences:
-    """Load the sentences and embeddings of a language, each sentence once.
+def mine_pairs(
+    source: npt.NDArray[np.floating], target: npt.NDArray[np.floating], config: MineConfig
+) -> Pairs:
+    """Return the selected pairs of two sets of vectors, best first, below threshold too.
 
-    Duplicates would fill each other's neighborhoods. The order is that of the hashes, so that
-    nothing depends on how the sentences are sharded.
-
-    Raises:
-        DataError: If embeddings do not fit their sentences.
+    Args:
+        source: [N, D]
+        target: [M, D]
+        config: How pairs are found, scored and selected.
     """
-    tables: list[pa.Table] = []
-    matrices: list[npt.NDArray[np.float16]] = []
-    for shard, path in zip(shards, vectors, strict=True):
-        table = read_table(shard, SENTENCES_SCHEMA).select(SENTENCES_SCHEMA.names)
-        try:
-            matrix = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path} is not a readable .npy file: {error}") from error
-        if matrix.ndim != 2 or len(matrix) != table.num_rows:
-            raise DataError(
-                f"{path} holds {len(matrix):,} rows but {shard} holds {table.num_rows:,} sentences."
-                " The embedding was interrupted, or made from other sentences; delete it and rerun"
-                " `tongues mining embed`, which redoes this shard."
-            )
-        if matrices and matrix.shape[1] != matrices[0].shape[1]:
-            raise DataError(
-                f"{path} has {matrix.shape[1]} columns, {vectors[0]} has {matrices[0].shape[1]};"
-                " embed all shards with one encoder"
-            )
-        tables.append(table)
-        matrices.append(matrix)
-    sentences = pa.concat_tables(tables)
-    hashes = sentences.column("hash").to_numpy()
-    _, first = np.unique(hashes, return_index=True)
-    embeddings = np.concatenate(matrices)[first].astype(np.float32)
-    norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    return EmbeddedSentences(sentences.take(first), embeddings / np.maximum(norms, 1e-6))
+    sides = as_vectors(source, config), as_vectors(target, config)
+    return mine_calibrated(*sides, None, config).pairs
 
 
-def mine_pairs(source: Float32, target: Float32, config: MineConfig) -> Pairs:
-    """Return the selected pairs of two sets of unit vectors, best first, below threshold too."""
-    return mine_calibrated(source, target, None, config).pairs
-
-
-def _as_bitext(source: pa.Table, target: pa.Table, pairs: Pairs) -> pa.Table:
-    sources = source.take(pairs.source)
-    targets = target.take(pairs.target)
+def _as_bitext(source: EmbeddedSentences, target: EmbeddedSentences, pairs: Pairs) -> pa.Table:
+    sources = source.texts(pairs.source, ["text", "document"])
+    targets = target.texts(pairs.target, ["text", "document"])
     columns = [
         pa.array(pairs.score, pa.float32()),
         sources.column("text"),

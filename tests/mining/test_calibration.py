@@ -13,10 +13,12 @@ from mining.encoders.use_config import EmbedConfig
 from mining.search.calibrate import Calibration, Planted, Point, calibrate, judge, merge_neighbors
 from mining.search.calibrated import mine_calibrated
 from mining.search.config import MineConfig
+from mining.search.exact import Vectors
 from mining.search.index import nearest_neighbors
 from mining.search.known import Known, known_files, load_known, run_embed_known
 from mining.search.margin import Float32, Pairs
 from mining.search.mine import run_mine
+from mining.search.neighbors import as_vectors
 from tests.mining.test_mine import SOURCE, TARGET, write_corpus
 
 WIDTH = 24
@@ -60,12 +62,16 @@ def plant(count: int, seed: int) -> Known:
     )
 
 
+def sides(source: Float32, target: Float32) -> tuple[Vectors, Vectors]:
+    return as_vectors(source, MineConfig()), as_vectors(target, MineConfig())
+
+
 @pytest.mark.parametrize("translated", [800, 300])
 @pytest.mark.parametrize("retrieval", ["max", "intersect", "forward", "backward"])
 def test_expected_precision_is_the_true_one(translated: int, retrieval: str) -> None:
     source, target = corpus(translated, 1600 - translated, 1)
     config = MineConfig(neighbors=4, retrieval=retrieval)  # type: ignore[arg-type]
-    mined = mine_calibrated(source, target, plant(2400, 7), config)
+    mined = mine_calibrated(*sides(source, target), plant(2400, 7), config)
     assert mined.calibration is not None
     assert mined.calibration.translated == pytest.approx(translated, abs=100)
     is_right = (mined.pairs.source == mined.pairs.target) & (mined.pairs.source < translated)
@@ -84,8 +90,8 @@ def test_expected_precision_is_the_true_one(translated: int, retrieval: str) -> 
 def test_plants_do_not_change_the_pairs() -> None:
     source, target = corpus(100, 60, 3)
     config = MineConfig()
-    plain = mine_calibrated(source, target, None, config).pairs
-    planted = mine_calibrated(source, target, plant(80, 5), config).pairs
+    plain = mine_calibrated(*sides(source, target), None, config).pairs
+    planted = mine_calibrated(*sides(source, target), plant(80, 5), config).pairs
     assert all((a == b).all() for a, b in zip(plain, planted, strict=True))
 
 
@@ -94,7 +100,7 @@ def test_threshold_follows_the_target_precision() -> None:
     thresholds = []
     for precision in (0.6, 0.8, 0.95):
         config = MineConfig(target_precision=precision)
-        mined = mine_calibrated(source, target, plant(1200, 7), config)
+        mined = mine_calibrated(*sides(source, target), plant(1200, 7), config)
         assert mined.calibration is not None
         assert mined.calibration.at(mined.threshold).precision >= precision
         thresholds.append(mined.threshold)

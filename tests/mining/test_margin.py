@@ -8,8 +8,10 @@ from mining.search.index import nearest_neighbors
 from mining.search.margin import (
     Float32,
     Neighbors,
+    Pairs,
     distance_margin,
     margin_scores,
+    one_to_one,
     ratio_margin,
     select_pairs,
 )
@@ -79,6 +81,39 @@ def test_max_is_one_to_one_and_sorted_by_score(seed: int) -> None:
     pairs = select_pairs(forward, backward, "distance", "max")
     assert len(set(pairs.source.tolist())) == len(set(pairs.target.tolist())) == len(pairs.score)
     assert (np.diff(pairs.score) <= 0).all()
+
+
+def greedily(pairs: Pairs) -> list[tuple[int, int]]:
+    """One pair after the other, as LASER's mine_bitexts does it."""
+    sources: set[int] = set()
+    targets: set[int] = set()
+    kept = []
+    for source, target in zip(pairs.source.tolist(), pairs.target.tolist(), strict=True):
+        if source not in sources and target not in targets:
+            sources.add(source)
+            targets.add(target)
+            kept.append((source, target))
+    return kept
+
+
+@given(
+    edges=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=60),
+    rounds=st.integers(0, 3),
+)
+def test_matching_in_rounds_is_matching_one_by_one(
+    edges: list[tuple[int, int]], rounds: int
+) -> None:
+    both = np.array(edges, np.int64).reshape(-1, 2)
+    pairs = Pairs(both[:, 0], both[:, 1], np.zeros(len(both), np.float32))
+    found = one_to_one(pairs, rounds)
+    assert list(zip(found.source.tolist(), found.target.tolist(), strict=True)) == greedily(pairs)
+
+
+def test_long_chain_is_matched_too() -> None:
+    # Each pair shares a sentence with the next: only every second one stays, one per round.
+    steps = np.arange(1000)
+    pairs = Pairs((steps + 1) // 2, steps // 2, np.zeros(1000, np.float32))
+    assert one_to_one(pairs).source.tolist() == list(range(500))
 
 
 def test_equal_scores_are_ordered_by_id() -> None:

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -76,7 +77,7 @@ def test_translations_are_found_among_other_sentences(tmp_path: Path) -> None:
     assert table.column("source_document")[0].as_py() == f"{SOURCE}/{table['source'][0]}"
 
 
-@pytest.mark.parametrize("shards", [2, 7])
+@pytest.mark.parametrize("shards", [3, 30])
 def test_pairs_do_not_depend_on_the_number_of_shards(tmp_path: Path, shards: int) -> None:
     write_corpus(tmp_path / "one")
     write_corpus(tmp_path / "many", shards)
@@ -84,10 +85,13 @@ def test_pairs_do_not_depend_on_the_number_of_shards(tmp_path: Path, shards: int
     assert mine(tmp_path / "one", config).equals(mine(tmp_path / "many", config))
 
 
-def test_pairs_do_not_depend_on_the_block_size(tmp_path: Path) -> None:
+@pytest.mark.parametrize("differently", [{"threads": 2}, {"memory_mb": 1}, {"plan": "flat"}])
+def test_pairs_do_not_depend_on_how_they_are_found(
+    tmp_path: Path, differently: dict[str, Any]
+) -> None:
     write_corpus(tmp_path)
     whole = mine(tmp_path, MineConfig(), "whole.parquet")
-    assert mine(tmp_path, MineConfig(block_size=7), "blocks.parquet").equals(whole)
+    assert mine(tmp_path, MineConfig(**differently), "other.parquet").equals(whole)
 
 
 def test_repeated_sentences_do_not_fill_the_neighborhoods(tmp_path: Path) -> None:

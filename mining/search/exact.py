@@ -1,0 +1,362 @@
+"""The nearest neighbors of two languages, in both directions, exactly and in bounded memory.
+
+Each product serves both directions. A pass over all products keeps some more candidates than are
+wanted by an approximate cosine; they are then scored in full precision. With
+
+    x = x^ + e, y = y^ + f:  |x y - x^ y^| <= |x^| |f| + |e| |y|
+
+known for every row, it is known too whose neighbors are surely the nearest. The few others get a
+second pass with more candidates, and what is still unsure then is compared with everything. So the
+result is that of a full search, whatever the blocks, the threads and the instructions of the CPU.
+"""
+
+import logging
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from corpus.errors import DataError
+from mining.search.kernel import PANEL, Best, Codes, Float16, Float64
+from mining.search.margin import Float32, Int64, Neighbors
+
+logger = logging.getLogger(__name__)
+
+_SPARE = 28
+"""Candidates kept beyond the neighbors wanted: with fewer more rows need a second pass."""
+
+_DEEPER = 16
+"""How many times more the second pass keeps."""
+
+_ROWS = 2048
+"""Rows that are multiplied with a block of columns at once."""
+
+_FEWEST = 2 * PANEL
+"""Rows and columns of a block where memory is less than that takes."""
+
+_SAMPLE = 1 << 12
+"""Vectors that the mean is taken of; any would do, a near one makes codes finer."""
+
+
+class Vectors(NamedTuple):
+    """Vectors of a language."""
+
+    matrix: Float16
+    """[N, D], contiguous; may be memory-mapped."""
+
+    norms: Float64
+    """Their lengths, [N]; 1 for a vector of zeros, whose cosines are all 0."""
+
+
+class Products(Protocol):
+    """What multiplies vectors: the compiled kernel, or FAISS."""
+
+    def norms(self, vectors: Float16) -> Float64:
+        """Return the lengths of vectors, [N]."""
+        ...
+
+    def quantize(
+        self, vectors: Float16, norms: Float64, mean: Float32, other_mean: Float32, *,
+        as_columns: bool,
+    ) -> Codes:  # fmt: skip
+        """Return vectors in the form that is multiplied."""
+        ...
+
+    def multiply(
+        self, rows: Codes, row_best: Best, first_row: int, columns: Codes,
+        column_best: Best | None, first_column: int,
+    ) -> None:  # fmt: skip
+        """Offer every column to every row, and every row to every column if those have heaps."""
+        ...
+
+    def rescore(
+        self, rows: Float16, row_norms: Float64, candidates: Float16, norms: Float64, best: Best,
+        slack: Float32, neighbors: int,
+    ) -> tuple[Neighbors, npt.NDArray[np.bool_]]:  # fmt: skip
+        """Return the neighbors among what was kept, and for which rows they are surely right."""
+        ...
+
+    def cosines(
+        self, row: Float16, row_norm: float, candidates: Float16, norms: Float64
+    ) -> Float32:
+        """Return the cosines of one vector and all candidates, [M]."""
+        ...
+
+
+class _Slack:
+    """How far approximate cosines of one side's rows may be off, from all of the other side."""
+
+    def __init__(self, width: int) -> None:
+        self._error = self._length = 0.0
+        # Sums of `width` products in float32.
+        self._rounding = (width + 64) * 2.0**-24
+
+    def add(self, codes: Codes) -> None:
+        self._error = max(self._error, float(codes.error.max(initial=0)))
+        self._length = max(self._length, float(codes.length.max(initial=0)))
+
+    def of(self, error: Float32, length: Float32) -> Float32:
+        bound = (length + error) * self._error + error * self._length
+        return (np.float32(1.001) * bound + np.float32(self._rounding)).astype(np.float32)
+
+
+def scratch_array(shape: tuple[int, ...], dtype: Any, folder: Path | None) -> npt.NDArray[Any]:
+    """Return an array, in a file without a name where a folder is given: gone with the process."""
+    if folder is None or not all(shape):
+        return np.empty(shape, dtype)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return np.memmap(file, dtype, "w+", shape=shape)
+
+
+def make_vectors(matrix: Float16, products: Products, name: str = "embeddings") -> Vectors:
+    """Return vectors with their lengths.
+
+    Raises:
+        DataError: If a vector is not finite.
+    """
+    norms = np.concatenate(
+        [np.empty(0), *(products.norms(matrix[rows]) for rows in _blocks(len(matrix), 1 << 16))]
+    )
+    if not np.isfinite(norms).all():
+        row = int(np.flatnonzero(~np.isfinite(norms))[0])
+        raise DataError(
+            f"{name}: vector {row} is not finite. The embedding overflowed or is damaged; rerun"
+            " `tongues mining embed`."
+        )
+    norms[norms == 0] = 1.0
+    return Vectors(matrix, norms)
+
+
+def exact_neighbors(
+    source: Vectors,
+    target: Vectors,
+    products: Products,
+    *,
+    neighbors: int,
+    memory_mb: int,
+    threads: int = 1,
+    scratch: Path | None = None,
+) -> tuple[Neighbors, Neighbors]:
+    """Return the nearest targets of all sources, and the nearest sources of all targets.
+
+    Args:
+        source: [N, D]
+        target: [M, D]
+        products: What multiplies.
+        neighbors: How many, k; all of them where there are fewer.
+        memory_mb: What blocks of vectors may take; it never changes the result.
+        threads: Stripes of columns that are multiplied at the same time.
+        scratch: A folder for what is kept of every sentence; without it, it is kept in memory.
+    """
+    search = _Search(products, neighbors, memory_mb, threads, scratch)
+    forward, backward, unsure = search.both(source, target)
+    for name, found, rows, queries, candidates in (
+        ("sources", forward, unsure[0], source, target),
+        ("targets", backward, unsure[1], target, source),
+    ):
+        if len(rows):
+            share = 100 * len(rows) / len(queries.matrix)
+            logger.info("second pass for %s of the %s (%.1f %%)", f"{len(rows):,}", name, share)
+            search.again(found, rows, queries, candidates)
+    return forward, backward
+
+
+class _Search:
+    def __init__(
+        self, products: Products, neighbors: int, memory_mb: int, threads: int, scratch: Path | None
+    ) -> None:
+        self._products = products
+        self._neighbors = neighbors
+        self._bytes = memory_mb << 20
+        self._threads = threads
+        self._scratch = scratch
+        self._pool = ThreadPoolExecutor(threads)
+
+    def both(
+        self, source: Vectors, target: Vectors
+    ) -> tuple[Neighbors, Neighbors, tuple[Int64, Int64]]:
+        """Return the neighbors of both sides, and the rows of each that are not sure."""
+        sources, targets = len(source.matrix), len(target.matrix)
+        kept = self._neighbors + _SPARE
+        forward, backward = self._result(sources, targets), self._result(targets, sources)
+        width = source.matrix.shape[1]
+        row_best = [self._heaps(sources, kept) for _ in range(self._threads)]
+        row_error, row_length = np.zeros(sources, np.float32), np.zeros(sources, np.float32)
+        means = _mean(source), _mean(target)
+        slack = _Slack(width), _Slack(width)
+        unsure = []
+        for block in _blocks(targets, self._block_size(width, kept)):
+            stripes = self._stripes(target, block, means)
+            column_best = [Best.empty(columns.size, kept) for _, columns in stripes]
+            for _, columns in stripes:
+                slack[0].add(columns)
+            for rows in _blocks(sources, _ROWS):
+                codes = self._products.quantize(
+                    source.matrix[rows], source.norms[rows], *means, as_columns=False
+                )
+                slack[1].add(codes)
+                row_error[rows], row_length[rows] = codes.error, codes.length
+                heaps = [_part(best, rows) for best in row_best]
+                self._multiply(codes, heaps, rows.start, stripes, column_best)
+            for (first, columns), best in zip(stripes, column_best, strict=True):
+                own = slice(first, first + columns.size)
+                bound = slack[1].of(columns.error, columns.length)
+                unsure.append(self._settle(backward, own, target, source, [best], bound))
+        open_rows = []
+        for rows in _blocks(sources, _ROWS):
+            heaps = [_part(best, rows) for best in row_best]
+            bound = slack[0].of(row_error[rows], row_length[rows])
+            open_rows.append(self._settle(forward, rows, source, target, heaps, bound))
+        return forward, backward, (_joined(open_rows), _joined(unsure))
+
+    def _multiply(
+        self, codes: Codes, row_best: list[Best], first_row: int,
+        stripes: list[tuple[int, Codes]], column_best: list[Best],
+    ) -> None:  # fmt: skip
+        """Multiply rows with all stripes, each in a thread of its own."""
+        jobs = [
+            self._pool.submit(
+                self._products.multiply, codes, heaps, first_row, columns, best, first
+            )
+            for heaps, (first, columns), best in zip(
+                row_best[: len(stripes)], stripes, column_best, strict=True
+            )
+        ]
+        for job in jobs:
+            job.result()
+
+    def again(self, found: Neighbors, rows: Int64, queries: Vectors, candidates: Vectors) -> None:
+        """Search the neighbors of some rows with more candidates, then with all; in place."""
+        width = queries.matrix.shape[1]
+        kept = self._neighbors * _DEEPER + _SPARE * _DEEPER
+        means = _mean(queries), _mean(candidates)
+        # Half of the memory for the rows, their codes and heaps; the other half for columns.
+        most = self._bytes // 2 // (3 * width + 8 * kept)
+        for part in _blocks(len(rows), min(_ROWS, max(_FEWEST, most))):
+            own = Vectors(queries.matrix[rows[part]], queries.norms[rows[part]])
+            best = Best.empty(len(own.matrix), kept)
+            codes = self._products.quantize(*own, *means, as_columns=False)
+            slack = _Slack(width)
+            for block in _blocks(len(candidates.matrix), self._block_size(width, 0) // 2):
+                columns = self._products.quantize(
+                    candidates.matrix[block], candidates.norms[block], means[1], means[0],
+                    as_columns=True,
+                )  # fmt: skip
+                slack.add(columns)
+                self._products.multiply(codes, best, 0, columns, None, block.start)
+            result = self._result(len(own.matrix), len(candidates.matrix))
+            bound = slack.of(codes.error, codes.length)
+            still = self._settle(result, slice(0, len(own.matrix)), own, candidates, [best], bound)
+            for row in still.tolist():
+                self._compare_all(result, row, own, candidates)
+            found.ids[rows[part]], found.cosines[rows[part]] = result
+
+    def _compare_all(
+        self, found: Neighbors, row: int, queries: Vectors, candidates: Vectors
+    ) -> None:
+        count = found.ids.shape[1]
+        ids, cosines = np.empty(0, np.int64), np.empty(0, np.float32)
+        for block in _blocks(len(candidates.matrix), 1 << 16):
+            new = self._products.cosines(
+                queries.matrix[row], float(queries.norms[row]), candidates.matrix[block],
+                candidates.norms[block],
+            )  # fmt: skip
+            ids = np.concatenate([ids, np.arange(block.start, block.stop)])
+            cosines = np.concatenate([cosines, new])
+            order = np.lexsort((ids, -cosines))[:count]
+            ids, cosines = ids[order], cosines[order]
+        found.ids[row], found.cosines[row] = ids, cosines
+
+    def _settle(
+        self, found: Neighbors, own: slice, queries: Vectors, candidates: Vectors,
+        heaps: list[Best], slack: Float32,
+    ) -> Int64:  # fmt: skip
+        """Score what was kept of some rows in full; return the rows that are not sure."""
+        result, is_exact = self._products.rescore(
+            queries.matrix[own], queries.norms[own], *candidates, _joined_heaps(heaps), slack,
+            found.ids.shape[1],
+        )  # fmt: skip
+        found.ids[own], found.cosines[own] = result
+        unsure: Int64 = own.start + np.flatnonzero(~is_exact)
+        return unsure
+
+    def _stripes(
+        self, target: Vectors, block: slice, means: tuple[Float32, Float32]
+    ) -> list[tuple[int, Codes]]:
+        """Return a block of columns in a stripe for each thread, with the id of its first."""
+        size = -(-(block.stop - block.start) // self._threads)
+        size = -(-size // PANEL) * PANEL
+        stripes = []
+        for start in range(block.start, block.stop, size):
+            rows = slice(start, min(start + size, block.stop))
+            codes = self._products.quantize(
+                target.matrix[rows], target.norms[rows], means[1], means[0], as_columns=True
+            )
+            stripes.append((start, codes))
+        return stripes
+
+    def _block_size(self, width: int, kept: int) -> int:
+        """Return how many columns fit into memory: their codes, twice while packed, and heaps."""
+        spent = _ROWS * (width + 8 * (self._neighbors + _SPARE) * self._threads)
+        return max(_FEWEST, (self._bytes - spent) // (2 * width + 8 * kept + 64))
+
+    def _result(self, count: int, candidates: int) -> Neighbors:
+        shape = (count, min(self._neighbors, candidates))
+        return Neighbors(
+            scratch_array(shape, np.int64, self._scratch),
+            scratch_array(shape, np.float32, self._scratch),
+        )
+
+    def _heaps(self, count: int, kept: int) -> Best:
+        best = Best(
+            scratch_array((count, kept), np.float32, self._scratch),
+            scratch_array((count, kept), np.int32, self._scratch),
+        )
+        for rows in _blocks(count, 1 << 14):
+            best.scores[rows], best.ids[rows] = -np.inf, -1
+        return best
+
+
+def _blocks(count: int, size: int) -> Iterator[slice]:
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
+
+
+def _part(best: Best, rows: slice) -> Best:
+    return Best(best.scores[rows], best.ids[rows])
+
+
+def _joined(parts: list[Int64]) -> Int64:
+    return np.concatenate([np.empty(0, np.int64), *parts])
+
+
+def _joined_heaps(heaps: list[Best]) -> Best:
+    """Return the best of several heaps of the same rows, each of other candidates."""
+    if len(heaps) == 1:
+        return heaps[0]
+    scores = np.concatenate([best.scores for best in heaps], axis=1)
+    ids = np.concatenate([best.ids for best in heaps], axis=1)
+    kept = heaps[0].scores.shape[1]
+    order = np.argpartition(-scores, kept - 1, axis=1)[:, :kept]
+    return Best(
+        np.ascontiguousarray(np.take_along_axis(scores, order, axis=1)),
+        np.ascontiguousarray(np.take_along_axis(ids, order, axis=1)),
+    )
+
+
+def _mean(vectors: Vectors) -> Float32:
+    """Return the mean of evenly spaced unit vectors, [D]."""
+    step = max(1, len(vectors.matrix) // _SAMPLE)
+    total = np.zeros(vectors.matrix.shape[1])
+    count = 0
+    for start in range(0, len(vectors.matrix), step << 10):
+        rows = slice(start, start + (step << 10), step)
+        units = vectors.matrix[rows].astype(np.float32)
+        units /= vectors.norms[rows, None].astype(np.float32)
+        total += units.sum(axis=0)
+        count += len(units)
+    return (total / max(count, 1)).astype(np.float32)
