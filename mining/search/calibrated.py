@@ -19,10 +19,10 @@ from mining.search.calibrate import (
     merge_neighbors,
 )
 from mining.search.config import MineConfig
-from mining.search.exact import Vectors, scratch_array
 from mining.search.known import Known
 from mining.search.margin import Neighbors, Pairs, select_pairs
 from mining.search.neighbors import Found, as_vectors, find_neighbors
+from mining.search.vectors import Vectors, scratch_array
 
 _ROWS = 1 << 16
 _CORPUS_PER_PLANT = 20

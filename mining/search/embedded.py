@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from corpus.errors import DataError
 from corpus.records import SENTENCES_SCHEMA, read_table
-from mining.search.exact import scratch_array
 from mining.search.kernel import Float16
 from mining.search.margin import Int64
+from mining.search.vectors import scratch_array
 
 _ROWS = 1 << 14
 

@@ -11,18 +11,14 @@ result is that of a full search, whatever the blocks, the threads and the instru
 """
 
 import logging
-import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-from corpus.errors import DataError
-from mining.search.kernel import PANEL, Best, Codes, Float16, Float64
+from mining.search.kernel import PANEL, Best, Codes
 from mining.search.margin import Float32, Int64, Neighbors
+from mining.search.vectors import Products, Vectors, mean_vector, row_blocks, scratch_array
 
 logger = logging.getLogger(__name__)
 
@@ -37,54 +33,6 @@ _ROWS = 2048
 
 _FEWEST = 2 * PANEL
 """Rows and columns of a block where memory is less than that takes."""
-
-_SAMPLE = 1 << 12
-"""Vectors that the mean is taken of; any would do, a near one makes codes finer."""
-
-
-class Vectors(NamedTuple):
-    """Vectors of a language."""
-
-    matrix: Float16
-    """[N, D], contiguous; may be memory-mapped."""
-
-    norms: Float64
-    """Their lengths, [N]; 1 for a vector of zeros, whose cosines are all 0."""
-
-
-class Products(Protocol):
-    """What multiplies vectors: the compiled kernel, or FAISS."""
-
-    def norms(self, vectors: Float16) -> Float64:
-        """Return the lengths of vectors, [N]."""
-        ...
-
-    def quantize(
-        self, vectors: Float16, norms: Float64, mean: Float32, other_mean: Float32, *,
-        as_columns: bool,
-    ) -> Codes:  # fmt: skip
-        """Return vectors in the form that is multiplied."""
-        ...
-
-    def multiply(
-        self, rows: Codes, row_best: Best, first_row: int, columns: Codes,
-        column_best: Best | None, first_column: int,
-    ) -> None:  # fmt: skip
-        """Offer every column to every row, and every row to every column if those have heaps."""
-        ...
-
-    def rescore(
-        self, rows: Float16, row_norms: Float64, candidates: Float16, norms: Float64, best: Best,
-        slack: Float32, neighbors: int,
-    ) -> tuple[Neighbors, npt.NDArray[np.bool_]]:  # fmt: skip
-        """Return the neighbors among what was kept, and for which rows they are surely right."""
-        ...
-
-    def cosines(
-        self, row: Float16, row_norm: float, candidates: Float16, norms: Float64
-    ) -> Float32:
-        """Return the cosines of one vector and all candidates, [M]."""
-        ...
 
 
 class _Slack:
@@ -102,33 +50,6 @@ class _Slack:
     def of(self, error: Float32, length: Float32) -> Float32:
         bound = (length + error) * self._error + error * self._length
         return (np.float32(1.001) * bound + np.float32(self._rounding)).astype(np.float32)
-
-
-def scratch_array(shape: tuple[int, ...], dtype: Any, folder: Path | None) -> npt.NDArray[Any]:
-    """Return an array, in a file without a name where a folder is given: gone with the process."""
-    if folder is None or not all(shape):
-        return np.empty(shape, dtype)
-    with tempfile.TemporaryFile(dir=folder) as file:
-        return np.memmap(file, dtype, "w+", shape=shape)
-
-
-def make_vectors(matrix: Float16, products: Products, name: str = "embeddings") -> Vectors:
-    """Return vectors with their lengths.
-
-    Raises:
-        DataError: If a vector is not finite.
-    """
-    norms = np.concatenate(
-        [np.empty(0), *(products.norms(matrix[rows]) for rows in _blocks(len(matrix), 1 << 16))]
-    )
-    if not np.isfinite(norms).all():
-        row = int(np.flatnonzero(~np.isfinite(norms))[0])
-        raise DataError(
-            f"{name}: vector {row} is not finite. The embedding overflowed or is damaged; rerun"
-            " `tongues mining embed`."
-        )
-    norms[norms == 0] = 1.0
-    return Vectors(matrix, norms)
 
 
 def exact_neighbors(
@@ -186,15 +107,15 @@ class _Search:
         width = source.matrix.shape[1]
         row_best = [self._heaps(sources, kept) for _ in range(self._threads)]
         row_error, row_length = np.zeros(sources, np.float32), np.zeros(sources, np.float32)
-        means = _mean(source), _mean(target)
+        means = mean_vector(source), mean_vector(target)
         slack = _Slack(width), _Slack(width)
         unsure = []
-        for block in _blocks(targets, self._block_size(width, kept)):
+        for block in row_blocks(targets, self._block_size(width, kept)):
             stripes = self._stripes(target, block, means)
             column_best = [Best.empty(columns.size, kept) for _, columns in stripes]
             for _, columns in stripes:
                 slack[0].add(columns)
-            for rows in _blocks(sources, _ROWS):
+            for rows in row_blocks(sources, _ROWS):
                 codes = self._products.quantize(
                     source.matrix[rows], source.norms[rows], *means, as_columns=False
                 )
@@ -207,7 +128,7 @@ class _Search:
                 bound = slack[1].of(columns.error, columns.length)
                 unsure.append(self._settle(backward, own, target, source, [best], bound))
         open_rows = []
-        for rows in _blocks(sources, _ROWS):
+        for rows in row_blocks(sources, _ROWS):
             heaps = [_part(best, rows) for best in row_best]
             bound = slack[0].of(row_error[rows], row_length[rows])
             open_rows.append(self._settle(forward, rows, source, target, heaps, bound))
@@ -233,15 +154,15 @@ class _Search:
         """Search the neighbors of some rows with more candidates, then with all; in place."""
         width = queries.matrix.shape[1]
         kept = self._neighbors * _DEEPER + _SPARE * _DEEPER
-        means = _mean(queries), _mean(candidates)
+        means = mean_vector(queries), mean_vector(candidates)
         # Half of the memory for the rows, their codes and heaps; the other half for columns.
         most = self._bytes // 2 // (3 * width + 8 * kept)
-        for part in _blocks(len(rows), min(_ROWS, max(_FEWEST, most))):
+        for part in row_blocks(len(rows), min(_ROWS, max(_FEWEST, most))):
             own = Vectors(queries.matrix[rows[part]], queries.norms[rows[part]])
             best = Best.empty(len(own.matrix), kept)
             codes = self._products.quantize(*own, *means, as_columns=False)
             slack = _Slack(width)
-            for block in _blocks(len(candidates.matrix), self._block_size(width, 0) // 2):
+            for block in row_blocks(len(candidates.matrix), self._block_size(width, 0) // 2):
                 columns = self._products.quantize(
                     candidates.matrix[block], candidates.norms[block], means[1], means[0],
                     as_columns=True,
@@ -260,7 +181,7 @@ class _Search:
     ) -> None:
         count = found.ids.shape[1]
         ids, cosines = np.empty(0, np.int64), np.empty(0, np.float32)
-        for block in _blocks(len(candidates.matrix), 1 << 16):
+        for block in row_blocks(len(candidates.matrix), 1 << 16):
             new = self._products.cosines(
                 queries.matrix[row], float(queries.norms[row]), candidates.matrix[block],
                 candidates.norms[block],
@@ -316,14 +237,9 @@ class _Search:
             scratch_array((count, kept), np.float32, self._scratch),
             scratch_array((count, kept), np.int32, self._scratch),
         )
-        for rows in _blocks(count, 1 << 14):
+        for rows in row_blocks(count, 1 << 14):
             best.scores[rows], best.ids[rows] = -np.inf, -1
         return best
-
-
-def _blocks(count: int, size: int) -> Iterator[slice]:
-    for start in range(0, count, size):
-        yield slice(start, min(start + size, count))
 
 
 def _part(best: Best, rows: slice) -> Best:
@@ -346,17 +262,3 @@ def _joined_heaps(heaps: list[Best]) -> Best:
         np.ascontiguousarray(np.take_along_axis(scores, order, axis=1)),
         np.ascontiguousarray(np.take_along_axis(ids, order, axis=1)),
     )
-
-
-def _mean(vectors: Vectors) -> Float32:
-    """Return the mean of evenly spaced unit vectors, [D]."""
-    step = max(1, len(vectors.matrix) // _SAMPLE)
-    total = np.zeros(vectors.matrix.shape[1])
-    count = 0
-    for start in range(0, len(vectors.matrix), step << 10):
-        rows = slice(start, start + (step << 10), step)
-        units = vectors.matrix[rows].astype(np.float32)
-        units /= vectors.norms[rows, None].astype(np.float32)
-        total += units.sum(axis=0)
-        count += len(units)
-    return (total / max(count, 1)).astype(np.float32)

@@ -9,9 +9,10 @@ import numpy.typing as npt
 
 from corpus.errors import DataError
 from mining.search.config import MineConfig
-from mining.search.exact import Products, Vectors, exact_neighbors, make_vectors
+from mining.search.exact import exact_neighbors
 from mining.search.kernel import Kernel, is_compiled
 from mining.search.margin import Neighbors
+from mining.search.vectors import Products, Vectors, make_vectors
 
 
 class Found(NamedTuple):

@@ -13,12 +13,12 @@ from mining.encoders.use_config import EmbedConfig
 from mining.search.calibrate import Calibration, Planted, Point, calibrate, judge, merge_neighbors
 from mining.search.calibrated import mine_calibrated
 from mining.search.config import MineConfig
-from mining.search.exact import Vectors
 from mining.search.index import nearest_neighbors
 from mining.search.known import Known, known_files, load_known, run_embed_known
 from mining.search.margin import Float32, Pairs
 from mining.search.mine import run_mine
 from mining.search.neighbors import as_vectors
+from mining.search.vectors import Vectors
 from tests.mining.test_mine import SOURCE, TARGET, write_corpus
 
 WIDTH = 24

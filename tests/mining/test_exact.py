@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.errors import DataError
-from mining.search.exact import Products, _Search, exact_neighbors, make_vectors
+from mining.search.exact import _Search, exact_neighbors
 from mining.search.index import FlatProducts, nearest_neighbors
 from mining.search.kernel import Float16, Kernel, is_compiled
 from mining.search.margin import Neighbors
+from mining.search.vectors import Products, make_vectors
 
 LEVELS = [2, 1, 0] if is_compiled() else []
 

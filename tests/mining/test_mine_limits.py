@@ -25,7 +25,8 @@ LIMITED = f"""
 import resource, sys
 from pathlib import Path
 import numpy as np
-from mining.search.exact import exact_neighbors, make_vectors
+from mining.search.exact import exact_neighbors
+from mining.search.vectors import make_vectors
 from mining.search.kernel import Kernel
 from mining.search.margin import select_pairs
 folder = Path(sys.argv[1])
