@@ -206,3 +206,19 @@ def evaluate(bitext: Path, gold: Path, sentences: Path | None, as_json: bool) ->
         return
     header = ["direction", *next(iter(result.pairs.values()))]
     click.echo(format_table(header, [[key, *row.values()] for key, row in result.pairs.items()]))
+
+
+@group.command()
+@click.option("--bitext", type=PATH, required=True, help="Directory of the pairs kept.")
+@click.option("--mined", type=PATH, default=None, help="Directory of `mining mine`.")
+@click.option("--sentences", type=PATH, default=None, help="Directory of `mining sentences`.")
+@click.option("--embeddings", type=PATH, default=None, help="Directory of `mining embed`.")
+@click.option("--output", type=PATH, required=True, help="The page, .html.")
+def report(
+    bitext: Path, mined: Path | None, sentences: Path | None, embeddings: Path | None, output: Path
+) -> None:
+    """Write a page: counts from step to step, scores and precision, samples, domains."""
+    from mining.bitext.run_report import write_report
+
+    write_report(output, bitext=bitext, mined=mined, sentences=sentences, embeddings=embeddings)
+    click.echo(str(output), err=True)

@@ -51,6 +51,8 @@ done
 keep "$WORK/mining.json" \
   tongues mining evaluate --bitext "$WORK/bitext" --gold "$WORK/data/gold" \
   --sentences "$WORK/sentences" --json
+tongues mining report --bitext "$WORK/bitext" --mined "$WORK/mined" \
+  --sentences "$WORK/sentences" --embeddings "$WORK/embeddings" --output "$WORK/mining.html"
 
 say "6/10 Vocabulary"
 tongues nmt vocabulary --bitext "$WORK/data/seed" --bitext "$WORK/bitext" \

@@ -85,6 +85,8 @@ done
 keep "$WORK/mining.json" \
   tongues mining evaluate --bitext "$WORK/bitext" --gold "$WORK/scattered/gold" \
   --sentences "$WORK/sentences" --json
+tongues mining report --bitext "$WORK/bitext" --mined "$WORK/mined" \
+  --sentences "$WORK/sentences" --embeddings "$WORK/embeddings" --output "$WORK/mining.html"
 
 say "6/9 Vocabulary"
 tongues nmt vocabulary --bitext "$WORK/primary/tatoeba" --bitext "$WORK/primary/wmt_newstest" \
