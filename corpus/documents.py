@@ -1,36 +1,38 @@
 """Documents out of crawl shards: WET and WARC, JSON lines, Parquet, plain text.
 
-Shards are read as streams, in bounded memory. Malformed records are counted and skipped with their
-offset; invalid UTF-8 is replaced and counted; of a truncated file everything before the cut is
-kept, and `Documents.problem` says what is missing.
+Shards are read as streams, in bounded memory, from this machine or by URL. Malformed records are
+counted and skipped with their offset; invalid UTF-8 is replaced and counted; of a truncated file
+everything before the cut is kept, and `Documents.problem` says what is missing.
 """
 
 import json
-import logging
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from corpus.errors import DataError, UserError
+from corpus.findings import Findings
+from corpus.pages import read_page
+from corpus.remote import RemoteFile
 from corpus.streams import ByteStream, open_streams
+from corpus.warc import Record, read_records
 
-logger = logging.getLogger(__name__)
+Shard = Path | RemoteFile
 
 _COMPRESSIONS = (".gz", ".zst")
 _TEXT_COLUMNS = ("text", "content", "raw_content")
 _NAME_COLUMNS = ("url", "id", "document", "warc_record_id")
-_MAX_LINE_BYTES = 1 << 16
 MAX_DOCUMENT_BYTES = 64 << 20
-_MAX_HEADER_LINES = 200
-_BATCH_ROWS = 1024
-_LOGGED_DEFECTS = 5
-_TEXT_RECORDS = ("conversion",)
-_PAGE_RECORDS = ("response", "resource", "revisit")
+_MAX_NAME_CHARACTERS = 2048
+_BATCH_ROWS = 64
+_PARQUET_BUFFER = 1 << 20
+_PAGE_RECORDS = ("response", "resource")
 SHARD_SUFFIXES = (".wet", ".warc", ".jsonl", ".json", ".parquet", ".txt")
 
 
@@ -52,84 +54,78 @@ class Documents:
     """The documents of one shard, to be iterated once.
 
     Attributes:
-        counts: What was met so far: `documents`, `invalid_utf8`, `malformed`, `without_text`,
-            and `html_records`, pages whose text nobody has extracted yet.
-        problem: Why part of the shard could not be read; empty if all of it could.
+        counts: What was met so far: `documents`, `invalid_utf8`, `malformed`, `oversized`,
+            `without_text`, and of crawled pages `revisits`, `other_status`, `other_media` and
+            `unreadable_pages`.
     """
 
-    def __init__(self, path: Path, max_bytes: int) -> None:
-        if not path.is_file():
-            raise UserError(f"shard {path} does not exist or is not a file")
-        self._path = path
+    def __init__(self, shard: Shard, max_bytes: int) -> None:
+        if isinstance(shard, Path) and not shard.is_file():
+            raise UserError(f"shard {shard} does not exist or is not a file")
+        self._shard = shard
         self._max_bytes = max_bytes
-        self.counts: Counter[str] = Counter()
-        self.problem = ""
+        self._findings = Findings(str(shard))
+        self.counts: Counter[str] = self._findings.counts
+
+    @property
+    def problem(self) -> str:
+        """Why part of the shard could not be read; empty if all of it could."""
+        return self._findings.problem
 
     def __iter__(self) -> Iterator[Document]:
-        kind = shard_kind(self._path)
-        documents = self._read_parquet() if kind == ".parquet" else self._read_streams(kind)
-        for document in documents:
-            self.counts["documents"] += 1
-            yield document
-        if self.counts["html_records"] and not self.counts["documents"] and not self.problem:
-            self.problem = (
-                f"{self._path} holds {self.counts['html_records']:,} pages as HTML and no extracted"
-                " text; take the WET file of the same crawl"
-            )
+        kind = shard_kind(self._shard)
+        with open_shard(self._shard) as file:
+            read = self._read_parquet(file) if kind == ".parquet" else self._read(file, kind)
+            for document in read:
+                self.counts["documents"] += 1
+                yield document
 
-    def _read_streams(self, kind: str) -> Iterator[Document]:
-        with self._path.open("rb") as file:
-            for stream in open_streams(_as_binary(file), self._path.suffix):
-                if kind == ".txt":
-                    yield from self._read_blocks(stream)
-                elif kind in (".jsonl", ".json"):
-                    yield from self._read_json_lines(stream)
-                else:
-                    yield from self._read_records(stream)
-                if stream.damage and not self.problem:
-                    self.problem = f"{self._path}: {stream.damage}"
-        if self._path.suffix in _COMPRESSIONS and not self.problem and self._is_not_compressed():
-            self.problem = f"{self._path} is not a {self._path.suffix} file"
-
-    def _is_not_compressed(self) -> bool:
-        with self._path.open("rb") as file:
-            return next(open_streams(_as_binary(file), self._path.suffix), None) is None
-
-    def _skip(self, reason: str, offset: int, what: str) -> None:
-        self.counts[reason] += 1
-        if self.counts[reason] <= _LOGGED_DEFECTS:
-            logger.warning("%s: byte %d: %s; skipped", self._path, offset, what)
-
-    def _decode(self, data: bytes) -> str:
-        try:
-            return data.decode("utf-8")
-        except UnicodeDecodeError:
-            self.counts["invalid_utf8"] += 1
-            return data.decode("utf-8", "replace")
+    def _read(self, file: BinaryIO, kind: str) -> Iterator[Document]:
+        count = 0
+        for stream in open_streams(file, self._shard.suffix):
+            count += 1
+            if kind == ".txt":
+                yield from self._read_blocks(stream)
+            elif kind in (".jsonl", ".json"):
+                yield from self._read_json_lines(stream)
+            else:
+                for record in read_records(stream, self._findings, self._max_bytes):
+                    document = self._take_record(record)
+                    if document is not None:
+                        yield document
+            if stream.damage:
+                self._findings.note(f": {stream.damage}")
+        if not count and self._shard.suffix in _COMPRESSIONS:
+            self._findings.note(f" is not a {self._shard.suffix} file")
 
     def _name(self, identifier: object, offset: int) -> str:
-        return str(identifier) if identifier else f"{self._path.name}:{offset}"
+        name = str(identifier)[:_MAX_NAME_CHARACTERS] if identifier else ""
+        return _without_surrogates(name) or f"{self._shard.name}:{offset}"
 
     def _read_blocks(self, stream: ByteStream) -> Iterator[Document]:
-        """Read plain text: a document per block of lines between blank lines."""
+        """Read plain text: a document per block of lines between blank lines.
+
+        A block with more than the most bytes goes on as a further document.
+        """
         offset = stream.offset
         block: list[bytes] = []
+        length = 0
         while True:
             here = stream.offset
             line = stream.read_line(self._max_bytes)
             if line and not line.endswith(b"\n") and stream.damage:
-                self._skip("malformed", here, "the last line is cut off")
+                self._findings.skip("malformed", here, "the last line is cut off")
                 line = b""
-            if line.strip():
-                block.append(line)
-                continue
-            if block:
-                text = self._decode(b"".join(block))
+            if block and (not line.strip() or length + len(line) > self._max_bytes):
+                text = self._findings.decode(b"".join(block))
                 yield Document(self._name(None, offset), text.replace("\r\n", "\n"), offset)
+                block, length = [], 0
             if not line:
                 return
-            block = []
-            offset = stream.offset
+            if line.strip():
+                offset = offset if block else here
+                block.append(line)
+                length += len(line)
 
     def _read_json_lines(self, stream: ByteStream) -> Iterator[Document]:
         while True:
@@ -139,153 +135,144 @@ class Documents:
                 return
             if not line.strip():
                 continue
+            if len(line) == self._max_bytes and not line.endswith(b"\n"):
+                self._findings.skip("oversized", offset, f"a line above {self._max_bytes:,} bytes")
+                while line and not line.endswith(b"\n"):
+                    line = stream.read_line(self._max_bytes)
+                continue
             try:
-                record = json.loads(self._decode(line))
-            except ValueError:
-                self._skip("malformed", offset, "not a JSON object")
+                record = json.loads(self._findings.decode(line))
+            except (ValueError, RecursionError):
+                self._findings.skip("malformed", offset, "not a JSON object")
                 continue
             if not isinstance(record, dict):
-                self._skip("malformed", offset, "not a JSON object")
+                self._findings.skip("malformed", offset, "not a JSON object")
                 continue
             text = _first(record, _TEXT_COLUMNS)
             if not isinstance(text, str):
-                self._skip("without_text", offset, f"no column {', '.join(_TEXT_COLUMNS)}")
+                what = f"no column {', '.join(_TEXT_COLUMNS)}"
+                self._findings.skip("without_text", offset, what)
                 continue
-            # A lone surrogate is legal in JSON and cannot be written as UTF-8.
-            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-            yield Document(self._name(_first(record, _NAME_COLUMNS), offset), text, offset)
+            name = self._name(_first(record, _NAME_COLUMNS), offset)
+            yield Document(name, _without_surrogates(text), offset)
 
-    def _read_parquet(self) -> Iterator[Document]:
+    def _read_parquet(self, source: BinaryIO) -> Iterator[Document]:
         try:
-            with pq.ParquetFile(self._path) as file:
-                names = file.schema_arrow.names
-                column = next((name for name in _TEXT_COLUMNS if name in names), None)
-                if column is None:
-                    raise DataError(
-                        f"{self._path} has no text column ({', '.join(_TEXT_COLUMNS)});"
-                        f" its columns are {', '.join(names)}"
-                    )
-                name = next((name for name in _NAME_COLUMNS if name in names), None)
+            # Neither mapped nor read ahead: a row group of any size is read in pieces.
+            with pq.ParquetFile(source, buffer_size=_PARQUET_BUFFER, pre_buffer=False) as file:
+                column, name = self._find_columns(file.schema_arrow.names)
                 wanted = [column] if name is None else [column, name]
                 row = 0
                 for batch in file.iter_batches(_BATCH_ROWS, columns=wanted):
                     for record in batch.to_pylist():
-                        text = record[column]
-                        if isinstance(text, str):
-                            identifier = record[name] if name is not None else None
-                            yield Document(self._name(identifier, row), text, row)
-                        else:
-                            self.counts["without_text"] += 1
+                        document = self._take_row(record, column, name, row)
+                        if document is not None:
+                            yield document
                         row += 1
         except (pa.ArrowException, OSError) as error:
-            self.problem = f"{self._path} is not a whole Parquet file: {error}"
+            self._findings.note(f" is not a whole Parquet file: {error}")
 
-    def _read_records(self, stream: ByteStream) -> Iterator[Document]:
-        """Read WARC records (ISO 28500); after a malformed one, go on at the next version line."""
-        line = stream.read_line(_MAX_LINE_BYTES)
-        while line:
-            if not line.startswith(b"WARC/"):
-                if line.strip():
-                    self._skip("malformed", stream.line_offset, "a WARC record should begin here")
-                    line = _next_record(stream)
-                else:
-                    line = stream.read_line(_MAX_LINE_BYTES)
-                continue
-            offset = stream.line_offset
-            headers = _read_headers(stream)
-            length = _content_length(headers)
-            if length is None or length > self._max_bytes:
-                self._skip("malformed", offset, "a WARC record without a usable Content-Length")
-                line = _next_record(stream)
-                continue
-            body = stream.read(length)
-            if len(body) < length:
-                self._skip("malformed", offset, f"{len(body):,} of {length:,} bytes of a record")
-                if not self.problem:
-                    self.problem = f"{self._path}: the record at byte {offset:,} is cut off"
-                return
-            line = stream.read_line(_MAX_LINE_BYTES)
-            if line.strip() and not line.startswith(b"WARC/"):
-                self._skip("malformed", offset, "a Content-Length that is not the record's length")
-                line = _next_record(stream)
-                continue
-            document = self._take_record(headers, body, offset)
-            if document is not None:
-                yield document
+    def _find_columns(self, names: list[str]) -> tuple[str, str | None]:
+        column = next((name for name in _TEXT_COLUMNS if name in names), None)
+        if column is None:
+            raise DataError(
+                f"{self._shard} has no text column ({', '.join(_TEXT_COLUMNS)});"
+                f" its columns are {', '.join(names)}"
+            )
+        return column, next((name for name in _NAME_COLUMNS if name in names), None)
 
-    def _take_record(self, headers: dict[str, str], body: bytes, offset: int) -> Document | None:
-        kind = headers.get("warc-type", "").lower()
-        is_plain = headers.get("content-type", "").lower().startswith("text/plain")
-        if kind in _TEXT_RECORDS or (kind == "resource" and is_plain):
-            name = headers.get("warc-target-uri", "").strip("<>") or headers.get("warc-record-id")
-            text = self._decode(body).replace("\r\n", "\n")
-            return Document(self._name(name, offset), text, offset)
-        if kind in _PAGE_RECORDS:
-            self.counts["html_records"] += 1
-        return None
+    def _take_row(
+        self, record: dict[str, Any], column: str, name: str | None, row: int
+    ) -> Document | None:
+        text = record[column]
+        if not isinstance(text, str):
+            self.counts["without_text"] += 1
+            return None
+        if len(text) > self._max_bytes:
+            self._findings.skip("oversized", row, f"row {row:,} of {len(text):,} characters")
+            return None
+        return Document(self._name(record[name] if name is not None else None, row), text, row)
+
+    def _take_record(self, record: Record) -> Document | None:
+        if record.kind == "conversion":
+            text = self._findings.decode(record.body).replace("\r\n", "\n")
+        elif record.kind in _PAGE_RECORDS:
+            page = read_page(record, self._max_bytes)
+            if page.reason:
+                self.counts[page.reason] += 1
+                return None
+            text = page.text
+        else:
+            self.counts["revisits"] += record.kind == "revisit"
+            return None
+        return Document(self._name(record.identifier, record.offset), text, record.offset)
 
 
-def read_documents(path: Path, max_bytes: int = MAX_DOCUMENT_BYTES) -> Documents:
+def read_documents(shard: Shard, max_bytes: int = MAX_DOCUMENT_BYTES) -> Documents:
     """Return the documents of a shard, to be iterated once.
+
+    Args:
+        shard: A file, here or elsewhere.
+        max_bytes: Longer documents are skipped and counted; of plain text they are cut.
 
     Raises:
         UserError: If the file does not exist or its name says no format.
     """
-    shard_kind(path)
-    return Documents(path, max_bytes)
+    shard_kind(shard)
+    return Documents(shard, max_bytes)
 
 
-def shard_kind(path: Path) -> str:
+def shard_kind(shard: Shard) -> str:
     """Return the suffix that says a shard's format, without its compression.
 
     Raises:
         UserError: If it is not one of `SHARD_SUFFIXES`.
     """
-    name = path.with_suffix("") if path.suffix in _COMPRESSIONS else path
+    name = Path(shard.name)
+    name = name.with_suffix("") if name.suffix in _COMPRESSIONS else name
     if name.suffix not in SHARD_SUFFIXES:
         raise UserError(
-            f"shard {path}: its name should end in one of {', '.join(SHARD_SUFFIXES)},"
+            f"shard {shard}: its name should end in one of {', '.join(SHARD_SUFFIXES)},"
             " with or without .gz or .zst"
         )
     return name.suffix
 
 
-def shard_name(path: Path) -> str:
+def open_shard(shard: Shard) -> AbstractContextManager[BinaryIO]:
+    """Open a shard for reading as it is, compressed or not."""
+    if isinstance(shard, RemoteFile):
+        return shard.open()
+    return cast(AbstractContextManager[BinaryIO], shard.open("rb"))
+
+
+def shard_bytes(shard: Shard) -> int:
+    """Return the size of a shard, 0 where its server does not tell.
+
+    Raises:
+        UserError: If a local file does not exist.
+        DataError: If a remote one cannot be reached.
+    """
+    if isinstance(shard, RemoteFile):
+        return shard.describe()["bytes"] or 0
+    if not shard.is_file():
+        raise UserError(f"shard {shard} does not exist or is not a file")
+    return shard.stat().st_size
+
+
+def shard_name(shard: Shard) -> str:
     """Return what names a shard in outputs: its file name without format and compression."""
-    name = path.name
+    name = shard.name
     for suffix in (*_COMPRESSIONS, *SHARD_SUFFIXES, ".warc"):
         name = name.removesuffix(suffix)
     return name
 
 
-def _as_binary(file: Any) -> BinaryIO:
-    binary: BinaryIO = file
-    return binary
+def _without_surrogates(text: str) -> str:
+    """Replace lone surrogates, which are legal in JSON and cannot be written as UTF-8."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _first(record: dict[str, Any], names: tuple[str, ...]) -> object:
     return next((record[name] for name in names if record.get(name) is not None), None)
-
-
-def _read_headers(stream: ByteStream) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    for _ in range(_MAX_HEADER_LINES):
-        line = stream.read_line(_MAX_LINE_BYTES)
-        if not line.strip():
-            break
-        name, _, value = line.decode("utf-8", "replace").partition(":")
-        headers[name.strip().lower()] = value.strip()
-    return headers
-
-
-def _content_length(headers: dict[str, str]) -> int | None:
-    value = headers.get("content-length", "")
-    return int(value) if value.isascii() and value.isdigit() else None
-
-
-def _next_record(stream: ByteStream) -> bytes:
-    """Skip to the next line that begins a record; empty at the end."""
-    while line := stream.read_line(_MAX_LINE_BYTES):
-        if line.startswith(b"WARC/1."):
-            return line
-    return b""

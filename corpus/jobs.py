@@ -203,7 +203,7 @@ class Attempt:
         if self.is_done(task):  # another process did it since the list was made
             return Done()
         started, cpu_started = time.monotonic(), time.process_time()
-        inputs = [describe_input(file) for file in task.inputs]
+        inputs = [describe_input(file) for file in task.files]
         outcome = self.work(task)
         for output in outcome.outputs:
             remove_leftovers(output)
@@ -228,7 +228,10 @@ class Attempt:
     def is_done(self, task: Task) -> bool:
         """Return whether a task has its receipt; see `receipts.is_done` for what is refused."""
         return is_done(
-            self.receipt(task), arguments=task.arguments, inputs=task.inputs, config=self.config
+            self.receipt(task),
+            arguments=task.arguments,
+            inputs=task.files,
+            config=self.config,
         )
 
     def is_free(self, task: Task) -> bool:

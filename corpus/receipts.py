@@ -10,14 +10,17 @@ from typing import Any
 
 from corpus.errors import DataError, UserError
 from corpus.files import digest_file, make_directory, read_json, write_json
+from corpus.remote import RemoteFile
 
 
-def describe_input(file: Path) -> dict[str, Any]:
+def describe_input(file: Path | RemoteFile) -> dict[str, Any]:
     """Return what a receipt says of an input file.
 
     Raises:
         DataError: If the file is not there.
     """
+    if isinstance(file, RemoteFile):
+        return file.describe()
     if not file.is_file():
         raise DataError(f"input {file} does not exist or is not a file")
     stat = file.stat()
@@ -66,7 +69,7 @@ def write_receipt(
 
 
 def is_done(
-    path: Path, *, arguments: Mapping[str, Any], inputs: Sequence[Path], config: Any
+    path: Path, *, arguments: Mapping[str, Any], inputs: Sequence[Path | RemoteFile], config: Any
 ) -> bool:
     """Whether a receipt is there, matches, reports no damage, and its outputs exist.
 
@@ -91,24 +94,41 @@ def is_done(
     return all((path.parent / output).exists() for output in receipt["outputs"])
 
 
-def _check_inputs(path: Path, recorded: list[dict[str, Any]], inputs: Sequence[Path]) -> None:
+def _check_inputs(
+    path: Path, recorded: list[dict[str, Any]], inputs: Sequence[Path | RemoteFile]
+) -> None:
     if len(recorded) != len(inputs):
         raise UserError(
             f"{path} was made from {len(recorded)} input files, and now there are {len(inputs)}."
             " Choose another output, or delete the receipt to redo this shard."
         )
     for record, file in zip(recorded, inputs, strict=True):
+        if isinstance(file, RemoteFile):
+            _check_remote_input(path, record, file)
+            continue
         if not file.is_file():
             raise DataError(f"input {file} does not exist; {path} says that it was used before")
         stat = file.stat()
-        if stat.st_size == record["bytes"] and stat.st_mtime_ns == record["modified_ns"]:
+        if stat.st_size == record["bytes"] and stat.st_mtime_ns == record.get("modified_ns"):
             continue
         digest = digest_file(file)
-        if digest != record["blake2b"]:
+        if digest != record.get("blake2b"):
             raise UserError(
-                f"{path} was made from {record['path']} with digest {record['blake2b']}, and"
+                f"{path} was made from {record['path']} with digest {record.get('blake2b')}, and"
                 f" {file} now has {digest}. Choose another output, or delete the receipt to redo"
                 " this shard."
+            )
+
+
+def _check_remote_input(path: Path, record: dict[str, Any], file: RemoteFile) -> None:
+    now = file.describe()
+    # Not the URL: the same file may be reached by another one, signed anew for instance.
+    for key in ("bytes", "version"):
+        if record.get(key) != now[key]:
+            raise UserError(
+                f"{path} was made from {record['path']} with {key} {record.get(key)}, and {file}"
+                f" now has {now[key]}. Choose another output, or delete the receipt to redo this"
+                " shard."
             )
 
 

@@ -66,6 +66,15 @@ class ByteStream:
             parts.append(part)
         return b"".join(parts)
 
+    def skip(self, count: int) -> int:
+        """Pass over `count` bytes without holding them; return how many there were."""
+        skipped = 0
+        while skipped < count and self._has_more():
+            step = min(count - skipped, len(self._chunk) - self._position)
+            self._position += step
+            skipped += step
+        return skipped
+
     def read_line(self, limit: int) -> bytes:
         r"""Return bytes up to and with the next `\n`, at most `limit`; empty at the end."""
         self.line_offset = self.offset

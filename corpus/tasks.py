@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from corpus.errors import TonguesError
+from corpus.remote import RemoteFile
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,8 +20,16 @@ class Task:
     inputs: tuple[Path, ...]
     """Files whose content the result depends on."""
 
+    remote: tuple[RemoteFile, ...] = ()
+    """Such files that are not on this machine."""
+
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """What else it depends on: plain JSON values."""
+
+    @property
+    def files(self) -> tuple[Path | RemoteFile, ...]:
+        """All files, as the receipt lists them."""
+        return (*self.inputs, *self.remote)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

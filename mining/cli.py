@@ -26,25 +26,27 @@ def group() -> None:
 
 
 @group.command()
-@click.argument("shards", nargs=-1, required=True, type=PATH)
+@click.argument("shards", nargs=-1, required=True)
 @click.option("--lid", type=PATH, required=True, help="Model directory of `tongues lid train`.")
 @click.option("--output", type=PATH, required=True, help="Directory of the sentences.")
 @job_options
 @config_options(SentencesConfig)
 @click.pass_context
 def sentences(
-    context: click.Context, shards: tuple[Path, ...], lid: Path, output: Path,
+    context: click.Context, shards: tuple[str, ...], lid: Path, output: Path,
     config: SentencesConfig, job: JobOptions,
 ) -> None:  # fmt: skip
-    """Read crawl SHARDS and write their sentences by language, each once."""
+    """Read crawl SHARDS, files or URLs, and write their sentences by language, each once."""
+    from corpus.remote import find_files
     from mining.sentences.price import price_sentences
     from mining.sentences.run import run_sentences
 
     load = context.obj["load_identifier"]
+    files = find_files(shards)
     if job.dry_run:
-        job.print_price(price_sentences(shards, lid, output, config, load))
+        job.print_price(price_sentences(files, lid, output, config, load))
         return
-    counts = run_sentences(shards, lid, output, config, load, job.executor)
+    counts = run_sentences(files, lid, output, config, load, job.executor)
     job.print_counts("sentences", counts)
 
 

@@ -94,7 +94,8 @@ def extract_shard(
     config wants them.
     """
     identifier = _identifier(load_identifier, lid)
-    documents = read_documents(task.inputs[0], config.max_document_mb * _MEGABYTE)
+    shard = task.remote[0] if task.remote else task.inputs[0]
+    documents = read_documents(shard, config.max_document_mb * _MEGABYTE)
     folder = output / WORK / task.name
     rejects = output / REJECTS / EXTRACT_JOB
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed

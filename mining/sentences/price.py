@@ -4,11 +4,11 @@ import dataclasses
 import functools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow.parquet as pq
 
-from corpus.documents import shard_kind, shard_name
-from corpus.errors import UserError
+from corpus.documents import Shard, open_shard, shard_bytes, shard_kind, shard_name
 from corpus.files import make_directory
 from corpus.prices import Price
 from corpus.pricing import Cut, Trial, finished, price_job, spread
@@ -24,7 +24,7 @@ _BATCH_ROWS = 256
 
 
 def price_sentences(
-    shards: Sequence[Path],
+    shards: Sequence[Shard],
     lid: Path,
     output: Path,
     config: SentencesConfig,
@@ -35,21 +35,19 @@ def price_sentences(
     Raises:
         UserError: If a shard or the identifier is missing.
     """
-    paths = {}
-    for path in shards:
-        shard_kind(path)
-        if not path.is_file():
-            raise UserError(f"shard {path} does not exist or is not a file")
-        paths[shard_name(path)] = path
-    done = finished(output, EXTRACT_JOB, paths)
-    to_do = [path for name, path in paths.items() if name not in done]
+    for shard in shards:
+        shard_kind(shard)
+    named = {shard_name(shard): shard for shard in shards}
+    sizes = {name: shard_bytes(shard) for name, shard in named.items()}
+    done = finished(output, EXTRACT_JOB, sizes)
+    to_do = [shard for name, shard in named.items() if name not in done]
     return price_job(
         Trial(
             command="mining sentences",
             unit="bytes",
-            shards={name: path.stat().st_size for name, path in paths.items()},
+            shards=sizes,
             done=done,
-            cut=functools.partial(cut_shards, paths=to_do),
+            cut=functools.partial(cut_shards, shards=to_do),
             run=functools.partial(
                 _run_part,
                 lid=lid,
@@ -74,34 +72,35 @@ def _run_part(
     run_sentences(sorted(part.iterdir()), lid, output, config, load_identifier)
 
 
-def cut_shards(size: int, folder: Path, *, paths: Sequence[Path]) -> Cut:
+def cut_shards(size: int, folder: Path, *, shards: Sequence[Shard]) -> Cut:
     """Copy the beginnings of some shards, `size` bytes in all; readers stop where a copy ends."""
     make_directory(folder)
-    chosen = spread(paths, _CUT_SHARDS)
+    chosen = spread(shards, _CUT_SHARDS)
     cuts = []
-    for path in chosen:
-        whole = path.stat().st_size
+    for shard in chosen:
+        whole = max(1, shard_bytes(shard))
         share = min(whole, -(-size // len(chosen)))
-        if shard_kind(path) == ".parquet":
-            _copy_rows(path, folder / path.name, share / whole)
-        else:
-            _copy_bytes(path, folder / path.name, share)
+        with open_shard(shard) as source:
+            if shard_kind(shard) == ".parquet":
+                _copy_rows(source, folder / shard.name, share / whole)
+            else:
+                _copy_bytes(source, folder / shard.name, share)
         cuts.append(share)
     return Cut(sum(cuts), max(cuts))
 
 
-def _copy_bytes(path: Path, copy: Path, size: int) -> None:
-    with path.open("rb") as source, copy.open("wb") as target:
+def _copy_bytes(source: BinaryIO, copy: Path, size: int) -> None:
+    with copy.open("wb") as target:
         while size > 0 and (data := source.read(min(size, _COPY_BYTES))):
             target.write(data)
             size -= len(data)
 
 
-def _copy_rows(path: Path, copy: Path, share: float) -> None:
-    with pq.ParquetFile(path) as source:
-        left = round(source.metadata.num_rows * share)
-        with pq.ParquetWriter(copy, source.schema_arrow) as target:
-            for batch in source.iter_batches(_BATCH_ROWS):
+def _copy_rows(source: BinaryIO, copy: Path, share: float) -> None:
+    with pq.ParquetFile(source) as file:
+        left = round(file.metadata.num_rows * share)
+        with pq.ParquetWriter(copy, file.schema_arrow) as target:
+            for batch in file.iter_batches(_BATCH_ROWS):
                 if left <= 0:
                     break
                 target.write_batch(batch.slice(0, left))

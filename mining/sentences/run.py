@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from corpus.documents import shard_kind, shard_name
+from corpus.documents import Shard, shard_kind, shard_name
 from corpus.errors import DataError, JobError, UserError
 from corpus.executors import LOCAL, Executor
 from corpus.files import read_json
@@ -19,6 +19,7 @@ from corpus.languages import check_language
 from corpus.locks import hold_lock
 from corpus.protocols import LanguageIdentifier
 from corpus.receipts import is_done
+from corpus.remote import RemoteFile
 from mining.sentences.config import SentencesConfig
 from mining.sentences.extract import EXTRACT_JOB, SENTENCES, WORK, extract_shard
 from mining.sentences.merge import KEPT, MERGE_JOB, merge_language
@@ -29,7 +30,7 @@ _MEGABYTE = 1 << 20
 
 
 def run_sentences(
-    shards: Sequence[Path],
+    shards: Sequence[Shard],
     lid: Path,
     output: Path,
     config: SentencesConfig,
@@ -51,9 +52,9 @@ def run_sentences(
     model_files = tuple(sorted(path for path in lid.glob("*") if path.is_file()))
     if not model_files:
         raise UserError(f"language identification model {lid} is not a directory with a model")
-    for path in shards:
-        shard_kind(path)
-    tasks = [Task(name=shard_name(path), inputs=(path, *model_files)) for path in shards]
+    for shard in shards:
+        shard_kind(shard)
+    tasks = [_task(shard, model_files) for shard in shards]
     work = functools.partial(
         extract_shard, lid=lid, output=output, config=config, load_identifier=load_identifier
     )
@@ -77,6 +78,13 @@ def run_sentences(
     if damaged is not None:
         raise damaged
     return _funnel(extracted, merged)
+
+
+def _task(shard: Shard, model_files: tuple[Path, ...]) -> Task:
+    """Return the task of a shard; its own file is the first of its inputs, or the remote one."""
+    if isinstance(shard, RemoteFile):
+        return Task(name=shard_name(shard), inputs=model_files, remote=(shard,))
+    return Task(name=shard_name(shard), inputs=(shard, *model_files))
 
 
 def _merge(

@@ -26,7 +26,7 @@ def test_a_part_of_crawl_shards_is_read_up_to_where_it_ends(tmp_path: Path) -> N
         write_lines(path, [line for i in range(500) for line in (f"{name} {i * 7919}", "")])
         paths.append(path)
     size = paths[0].stat().st_size
-    cut = cut_shards(2 * size, tmp_path / "part", paths=paths)
+    cut = cut_shards(2 * size, tmp_path / "part", shards=paths)
     assert cut.units == 4 * cut.largest == 2 * size
     copies = sorted((tmp_path / "part").iterdir())
     assert len(copies) == 4
@@ -42,7 +42,7 @@ def test_a_part_of_crawl_shards_is_read_up_to_where_it_ends(tmp_path: Path) -> N
 def test_a_part_of_a_parquet_shard_has_its_first_rows(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"text": [f"text {i}" for i in range(1000)], "id": ["x"] * 1000}), path)
-    cut_shards(path.stat().st_size // 2, tmp_path / "part", paths=[path])
+    cut_shards(path.stat().st_size // 2, tmp_path / "part", shards=[path])
     kept = pq.read_table(tmp_path / "part" / "a.parquet")
     assert kept.column("text").to_pylist() == [f"text {i}" for i in range(500)]
 

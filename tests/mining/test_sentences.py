@@ -1,16 +1,21 @@
 import gzip
 import json
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from corpus.errors import JobError, UserError
+from corpus.files import read_json
 from corpus.protocols import Prediction
 from corpus.records import SENTENCES_SCHEMA, read_table, sentence_languages, sentence_shards
+from corpus.remote import find_files
 from corpus.text import scripts_of
 from mining.sentences.config import SentencesConfig
+from mining.sentences.rejects import REJECTS_SCHEMA
 from mining.sentences.run import run_sentences
 
 LANGUAGES = {"Latn": "eng_Latn", "Cyrl": "rus_Cyrl", "Deva": "hin_Deva", "Hani": "zho_Hans"}
@@ -139,3 +144,44 @@ def test_directory_without_a_model_is_the_users_mistake(tmp_path: Path) -> None:
     shards = write_shards(tmp_path / "in", PAGES, 1)
     with pytest.raises(UserError, match="not a directory with a model"):
         run(shards, tmp_path / "nowhere", tmp_path / "out")
+
+
+def test_shard_by_url_gives_the_bytes_of_the_local_one(tmp_path: Path, lid: Path) -> None:
+    (local,) = write_shards(tmp_path / "in", PAGES, 1)
+    system = fsspec.filesystem("memory")
+    system.pipe("/sentences/shard-0.jsonl", local.read_bytes())
+    run([local], lid, tmp_path / "local")
+    run_sentences(
+        find_files(["memory://sentences/*.jsonl"]), lid, tmp_path / "far", ONE_PROCESS,
+        load_by_script,
+    )  # fmt: skip
+    for shard in (tmp_path / "local").glob("*_*/*.parquet"):
+        far = tmp_path / "far" / shard.relative_to(tmp_path / "local")
+        assert far.read_bytes() == shard.read_bytes()
+    receipt = read_json(tmp_path / "far" / "receipts" / "extract" / "shard-0.json")
+    assert receipt["inputs"][-1]["path"] == "memory:///sentences/shard-0.jsonl"
+
+
+def test_rejects_are_written_with_reason_and_place_if_wanted(tmp_path: Path, lid: Path) -> None:
+    shards = write_shards(tmp_path / "in", PAGES, 2)
+    config = SentencesConfig(workers=1, write_rejects=True)
+    counts = run_sentences(shards, lid, tmp_path / "out", config, load_by_script)
+    rows = [
+        row
+        for path in sorted((tmp_path / "out" / "rejects").rglob("*.parquet"))
+        for row in read_table(path, REJECTS_SCHEMA).to_pylist()
+    ]
+    found = Counter(row["reason"] for row in rows)
+    wanted = {
+        reason.removeprefix("rejected."): count
+        for reason, count in counts.items()
+        if reason.startswith(("rejected.", "boilerplate_lines.")) and count
+    }
+    assert found == wanted
+    assert {"duplicate", "near_duplicate", "boilerplate_lines.navigation"} <= set(found)
+    navigation = next(row for row in rows if row["reason"] == "boilerplate_lines.navigation")
+    assert navigation["text"] == "Home | News | About"
+    assert (navigation["document"], navigation["language"]) == ("u0", None)
+    # Without being asked for, none.
+    run(shards, lid, tmp_path / "plain")
+    assert not (tmp_path / "plain" / "rejects").exists()

@@ -1,0 +1,41 @@
+"""What is met while a shard is read: counts, damage, and where."""
+
+import logging
+from collections import Counter
+
+logger = logging.getLogger(__name__)
+
+_LOGGED_DEFECTS = 5
+
+
+class Findings:
+    """Counts of what a shard holds, and the first reason why part of it could not be read.
+
+    Attributes:
+        counts: How often each thing was met.
+        problem: Why part of the shard could not be read; empty if all of it could.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.counts: Counter[str] = Counter()
+        self.problem = ""
+
+    def skip(self, reason: str, offset: int, what: str) -> None:
+        """Count what was skipped, and say where while it is rare."""
+        self.counts[reason] += 1
+        if self.counts[reason] <= _LOGGED_DEFECTS:
+            logger.warning("%s: byte %d: %s; skipped", self._name, offset, what)
+
+    def note(self, problem: str) -> None:
+        """Note why part of the shard could not be read, unless something before it is known."""
+        if not self.problem:
+            self.problem = f"{self._name}{problem}"
+
+    def decode(self, data: bytes) -> str:
+        """Return UTF-8 as text; what is invalid becomes U+FFFD and is counted."""
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError:
+            self.counts["invalid_utf8"] += 1
+            return data.decode("utf-8", "replace")

@@ -1,0 +1,138 @@
+"""Files that are not on this machine, by URL, through fsspec (https://filesystem-spec.readthedocs.io).
+
+`s3://`, `gs://`, `https://`, `hdfs://`, `memory://` and what else fsspec and its plug-ins know.
+Access is set up as fsspec has it, by its configuration files or by environment variables such as
+`FSSPEC_S3_ANON=true`. `file://` is a local path.
+"""
+
+import glob
+import importlib
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+from urllib.parse import unquote, urlsplit
+
+from corpus.errors import DataError, UserError
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_VERSIONS = (
+    "ETag", "etag", "Content-MD5", "md5Hash", "crc32c", "version_id", "generation", "LastModified",
+    "Last-Modified", "last_modified", "mtime", "modified", "created",
+)  # fmt: skip
+"""What file systems call the thing that changes with a file, the surest first."""
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file by its URL; stands where a local `Path` could."""
+
+    url: str
+
+    def __str__(self) -> str:
+        """Return the URL without what gives access: user, password and query."""
+        parts = urlsplit(self.url)
+        place = parts.netloc.rpartition("@")[2]
+        return f"{parts.scheme}://{place}{parts.path}"
+
+    @property
+    def name(self) -> str:
+        """The last part of its path."""
+        parts = urlsplit(str(self))
+        return PurePosixPath(unquote(parts.netloc + parts.path)).name
+
+    @property
+    def suffix(self) -> str:
+        """The last suffix of its name, as `.gz`."""
+        return PurePosixPath(self.name).suffix
+
+    @contextmanager
+    def open(self) -> Iterator[BinaryIO]:
+        """Open it for reading; it is fetched in blocks as it is read.
+
+        Raises:
+            DataError: If it cannot be read, or the connection breaks.
+            UserError: If the package for its kind of URL is missing.
+        """
+        system, path = _connect(self.url)
+        with self._naming_errors(), system.open(path, "rb") as file:
+            yield file
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a receipt says of it: URL, size, and what changes when it does.
+
+        `version` is the first of ETag, checksum, generation and time of change that its file
+        system tells; where it tells none, only the size stands for the content.
+
+        Raises:
+            DataError: If it is not there.
+            UserError: If the package for its kind of URL is missing.
+        """
+        system, path = _connect(self.url)
+        with self._naming_errors():
+            information = system.info(path)
+        if information.get("type") == "directory":
+            raise DataError(f"input {self} is a directory")
+        version = next((information[key] for key in _VERSIONS if information.get(key)), "")
+        return {"path": str(self), "bytes": information.get("size"), "version": str(version)}
+
+    @contextmanager
+    def _naming_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise DataError(f"input {self} does not exist") from None
+        except _network_errors() as error:
+            raise DataError(f"input {self} cannot be read: {error}. Run again.") from error
+
+
+def find_files(arguments: Sequence[str]) -> list[Path | RemoteFile]:
+    """Return the files that a person named by path or URL; `*` in a URL stands for what matches.
+
+    Raises:
+        UserError: If nothing matches a URL, or the package for its kind is missing.
+    """
+    found: list[Path | RemoteFile] = []
+    for argument in arguments:
+        if not _URL.match(argument):
+            found.append(Path(argument))
+        elif argument.lower().startswith("file://"):
+            found.append(Path(unquote(urlsplit(argument).path)))
+        elif glob.has_magic(urlsplit(argument).path):
+            found += _matching(RemoteFile(argument))
+        else:
+            found.append(RemoteFile(argument))
+    return found
+
+
+def _matching(pattern: RemoteFile) -> list[Path | RemoteFile]:
+    system, path = _connect(pattern.url)
+    with pattern._naming_errors():
+        names = sorted(system.glob(path))
+    if not names:
+        raise UserError(f"nothing matches {pattern}")
+    return [RemoteFile(str(system.unstrip_protocol(name))) for name in names]
+
+
+def _connect(url: str) -> tuple[Any, str]:
+    """Return the file system of a URL, and its path there."""
+    try:
+        fsspec = importlib.import_module("fsspec")
+    except ImportError:
+        raise UserError(
+            f"{RemoteFile(url)} needs the package `fsspec`: pip install 'tongues[mining]'"
+        ) from None
+    try:
+        system, path = fsspec.core.url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise UserError(f"{RemoteFile(url)} cannot be opened: {error}") from error
+    return system, path
+
+
+def _network_errors() -> tuple[type[Exception], ...]:
+    """Return what reading raises: OSError, and what a loaded network package has of its own."""
+    client = sys.modules.get("aiohttp")
+    return (OSError, client.ClientError) if client is not None else (OSError,)

@@ -1,0 +1,113 @@
+"""Files by URL: found, read, told apart when they change; nothing secret is written down."""
+
+import functools
+import gzip
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from corpus.documents import read_documents, shard_kind, shard_name
+from corpus.errors import DataError, UserError
+from corpus.files import write_text
+from corpus.jobs import Outcome, Summary, Task, run_job
+from corpus.remote import RemoteFile, find_files
+
+
+@pytest.fixture
+def memory() -> Iterator[fsspec.AbstractFileSystem]:
+    system = fsspec.filesystem("memory")
+    system.store.clear()
+    yield system
+    system.store.clear()
+
+
+def test_remote_shards_are_read_as_local_ones(memory: fsspec.AbstractFileSystem) -> None:
+    memory.pipe("/crawl/a.txt.gz", gzip.compress(b"eins\n\nzwei\n"))
+    shard = RemoteFile("memory://crawl/a.txt.gz")
+    assert (shard_kind(shard), shard_name(shard)) == (".txt", "a")
+    found = list(read_documents(shard))
+    assert [document.text for document in found] == ["eins\n", "zwei\n"]
+    assert found[0].identifier == "a.txt.gz:0"
+
+
+def test_urls_with_a_star_stand_for_what_matches(memory: fsspec.AbstractFileSystem) -> None:
+    for name in ("b", "a"):
+        memory.pipe(f"/crawl/{name}.txt", b"x\n")
+    assert find_files(["memory://crawl/*.txt", "here/c*.txt", "file:///x/d%20e.txt"]) == [
+        RemoteFile("memory:///crawl/a.txt"),
+        RemoteFile("memory:///crawl/b.txt"),
+        Path("here/c*.txt"),
+        Path("/x/d e.txt"),
+    ]
+    with pytest.raises(UserError, match=r"nothing matches memory://crawl/\*\.pdf"):
+        find_files(["memory://crawl/*.pdf"])
+
+
+def test_what_gives_access_is_never_shown() -> None:
+    shard = RemoteFile("https://ann:secret@files.example/a/b.warc.gz?signature=hidden")
+    assert str(shard) == "https://files.example/a/b.warc.gz"
+    assert shard.name == "b.warc.gz"
+
+
+@pytest.mark.parametrize(
+    ("url", "error", "message"),
+    [
+        ("memory://crawl/none.txt", DataError, "memory://crawl/none.txt does not exist"),
+        ("nowhere://crawl/a.txt", UserError, "Protocol not known: nowhere"),
+    ],
+)
+def test_what_cannot_be_opened_is_named(
+    memory: fsspec.AbstractFileSystem, url: str, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        list(read_documents(RemoteFile(url)))
+
+
+def measure(task: Task, output: Path) -> Outcome:
+    count = len(list(read_documents(task.remote[0])))
+    write_text(output / f"{task.name}.txt", str(count))
+    return Outcome(counts={"documents": count}, outputs=(output / f"{task.name}.txt",))
+
+
+def run(url: str, output: Path) -> Summary:
+    return run_job(
+        name="measure",
+        tasks=[Task(name="a", inputs=(), remote=(RemoteFile(url),))],
+        work=functools.partial(measure, output=output),
+        output=output,
+    )
+
+
+def test_job_over_a_remote_file_is_done_until_the_file_changes(
+    tmp_path: Path, memory: fsspec.AbstractFileSystem
+) -> None:
+    memory.pipe("/a.txt", b"x\n\ny\n")
+    assert run("memory://a.txt", tmp_path).counts == {"documents": 2}
+    assert run("memory://a.txt", tmp_path).skipped == 1
+    memory.pipe("/a.txt", b"x\n\nz\n")
+    with pytest.raises(UserError, match=r"made from memory://a\.txt with version .* now has"):
+        run("memory://a.txt", tmp_path)
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_files_come_over_http_and_a_changed_one_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "a.txt").write_bytes(b"x\n\ny\n")
+    handler = functools.partial(Handler, directory=str(tmp_path / "files"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/a.txt"
+        assert run(url, tmp_path / "out").counts == {"documents": 2}
+        assert run(f"{url}?signed=anew", tmp_path / "out").skipped == 1
+        (tmp_path / "files" / "a.txt").write_bytes(b"x\n\ny\n\nz\n")
+        with pytest.raises(UserError, match="now has"):
+            run(url, tmp_path / "out")
+        server.shutdown()
