@@ -14,8 +14,8 @@ from corpus.command import (
 )
 from corpus.console import format_table
 from mining.bitext.config import FilterConfig
-from mining.encoders.config import TrainEncoderConfig
-from mining.encoders.use_config import EmbedConfig, XsimConfig
+from mining.encoders.config import DistillConfig, TrainEncoderConfig
+from mining.encoders.use_config import EmbedConfig, ImportLaserConfig, XsimConfig
 from mining.search.config import MineConfig
 from mining.sentences.config import SentencesConfig
 
@@ -62,21 +62,61 @@ def train_encoder(bitext: tuple[Path, ...], output: Path, config: TrainEncoderCo
 
 
 @group.command()
+@click.option("--teacher", type=PATH, required=True, help="Encoder whose space is learned.")
+@click.option("--bitext", type=PATH, multiple=True, required=True, help="Pairs; may be repeated.")
+@click.option("--language", "languages", multiple=True, help="Only this one; may be repeated.")
+@click.option("--output", type=PATH, required=True, help="Encoder directory of the student.")
+@config_options(DistillConfig)
+def distill(
+    teacher: Path, bitext: tuple[Path, ...], languages: tuple[str, ...], output: Path,
+    config: DistillConfig,
+) -> None:  # fmt: skip
+    """Add languages: a student that puts them where the teacher puts their translations."""
+    from mining.encoders.distill import run_distill
+
+    summary = run_distill(teacher, bitext, output, config, languages)
+    print_counts("distill", dict(summary.counts))
+
+
+@group.command()
+@click.option("--checkpoint", type=PATH, required=True, help="laser2.pt or laser3-*.pt.")
+@click.option("--sentencepiece", type=PATH, required=True, help="Its .spm file.")
+@click.option("--vocabulary", type=PATH, default=None, help="Its .cvocab file; LASER3 needs it.")
+@click.option("--output", type=PATH, required=True, help="Encoder directory.")
+@config_options(ImportLaserConfig)
+def import_laser(
+    checkpoint: Path, sentencepiece: Path, vocabulary: Path | None, output: Path,
+    config: ImportLaserConfig,
+) -> None:  # fmt: skip
+    """Make an encoder directory from a LASER2 or LASER3 checkpoint, without fairseq."""
+    from mining.encoders.laser import run_import_laser
+
+    summary = run_import_laser(checkpoint, sentencepiece, vocabulary, output, config)
+    print_counts("import-laser", dict(summary.counts))
+
+
+@group.command()
 @click.option("--encoder", type=PATH, required=True, help="Encoder directory.")
 @click.option("--flores", type=PATH, required=True, help="Test set in the layout of FLORES-200.")
 @click.option("--split", default="devtest", show_default=True, help="Its split.")
+@click.option("--output", type=PATH, default=None, help="Adds table, JSON and page in a directory.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @config_options(XsimConfig)
-def xsim(encoder: Path, flores: Path, split: str, as_json: bool, config: XsimConfig) -> None:
+def xsim(
+    encoder: Path, flores: Path, split: str, output: Path | None, as_json: bool,
+    config: XsimConfig,
+) -> None:  # fmt: skip
     """Measure the share of sentences that find another's translation."""
     from mining.encoders.xsim import measure_xsim
+    from mining.encoders.xsim_page import write_xsim, xsim_rows
 
     measured = measure_xsim(encoder, flores, split, config)
+    if output is not None:
+        write_xsim(output, measured, f"{encoder.name} on {split} of {flores.name}")
     if as_json:
         print_json(measured.as_json())
         return
-    rows = [*measured.pairs.items(), ("mean", measured.mean_error)]
-    click.echo(format_table(["direction", "error"], rows))
+    click.echo(format_table(*xsim_rows(measured)))
 
 
 @group.command()

@@ -1,6 +1,6 @@
 """The sentence pairs an encoder is trained on, from any directions."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,15 +26,37 @@ class TrainingPairs:
     """Rows of source and target, [n, 2], per direction."""
 
 
-def training_files(directories: Sequence[Path]) -> tuple[Path, ...]:
+def training_files(
+    directories: Sequence[Path], languages: Collection[str] = ()
+) -> tuple[Path, ...]:
     """Return the files that `read_training_pairs` reads, in order."""
     files: list[Path] = []
     for directory in directories:
         if _has_bitext(directory):
-            files += bitext_files(directory).values()
+            files += _bitext_of(directory, languages).values()
         else:
-            files += labeled_text_files(directory).values()
+            files += _texts_of(directory, languages).values()
     return tuple(files)
+
+
+def _bitext_of(directory: Path, languages: Collection[str]) -> dict[Direction, Path]:
+    """Return the bitext files of a directory, or those with one of some languages."""
+    return {
+        direction: path
+        for direction, path in bitext_files(directory).items()
+        if not languages or set(direction) & set(languages)
+    }
+
+
+def _texts_of(directory: Path, languages: Collection[str]) -> dict[str, Path]:
+    """Return the line-aligned texts of a directory, or those of some languages and the pivot."""
+    texts = labeled_text_files(directory)
+    wanted = {*languages, _pivot(texts)} if languages else set(texts)
+    return {language: path for language, path in texts.items() if language in wanted}
+
+
+def _pivot(texts: Collection[str]) -> str:
+    return _PIVOT if _PIVOT in texts else min(texts)
 
 
 def _has_bitext(directory: Path) -> bool:
@@ -49,10 +71,16 @@ def _has_bitext(directory: Path) -> bool:
     return True
 
 
-def read_training_pairs(directories: Sequence[Path]) -> TrainingPairs:
+def read_training_pairs(
+    directories: Sequence[Path], languages: Collection[str] = ()
+) -> TrainingPairs:
     """Read all pairs of bitext directories and of directories of line-aligned texts.
 
     Line-aligned languages are paired with English where it is among them, else with the first.
+
+    Args:
+        directories: Of either kind.
+        languages: Only pairs with one of these are read; all where there are none.
 
     Raises:
         UserError: If a directory is missing or holds neither.
@@ -61,7 +89,7 @@ def read_training_pairs(directories: Sequence[Path]) -> TrainingPairs:
     rows: dict[str, int] = {}
     found: dict[Direction, list[tuple[int, int]]] = {}
     for directory in directories:
-        for direction, sources, targets in _read_directory(directory):
+        for direction, sources, targets in _read_directory(directory, languages):
             pairs = found.setdefault(direction, [])
             for source, target in zip(sources, targets, strict=True):
                 if source.strip() and target.strip():
@@ -81,10 +109,12 @@ def read_training_pairs(directories: Sequence[Path]) -> TrainingPairs:
     return TrainingPairs(sentences=list(rows), pairs=arrays)
 
 
-def _read_directory(directory: Path) -> list[tuple[Direction, list[str], list[str]]]:
+def _read_directory(
+    directory: Path, languages: Collection[str]
+) -> list[tuple[Direction, list[str], list[str]]]:
     if _has_bitext(directory):
         read = []
-        for direction, path in bitext_files(directory).items():
+        for direction, path in _bitext_of(directory, languages).items():
             table = read_bitext(path)
             columns = (table.column(name).to_pylist() for name in ("source", "target"))
             sources, targets = columns
@@ -92,9 +122,9 @@ def _read_directory(directory: Path) -> list[tuple[Direction, list[str], list[st
         return read
     texts = {
         check_language(language).code: read_lines(path)
-        for language, path in labeled_text_files(directory).items()
+        for language, path in _texts_of(directory, languages).items()
     }
-    pivot = _PIVOT if _PIVOT in texts else next(iter(texts))
+    pivot = _pivot(texts)
     for language, lines in texts.items():
         if len(lines) != len(texts[pivot]):
             raise DataError(

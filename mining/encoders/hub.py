@@ -73,7 +73,7 @@ class SentenceTransformersEncoder:
     @property
     def dimension(self) -> int:
         """Width of an embedding."""
-        return int(self._model.get_sentence_embedding_dimension())
+        return int(self._model.get_embedding_dimension())
 
     def encode(self, sentences: Sequence[str]) -> Float32:
         """Return unit vectors, [N, dimension]."""

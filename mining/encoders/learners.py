@@ -109,7 +109,8 @@ class BagLearner:
         squares = self._squares[rows] + gradient.square().mean(dim=1)
         self._squares[rows] = squares
         step = rate / (squares.sqrt() + _EPSILON)
-        self.model.embeddings[rows] = table.detach() - gradient * step.unsqueeze(1)
+        # In place: the table and its gradient are this update's own, and large.
+        self.model.embeddings[rows] = table.detach().sub_(gradient.mul_(step.unsqueeze(1)))
 
     def optimizer_state(self) -> dict[str, Tensor]:
         """Return the accumulators of Adagrad and of Adam."""

@@ -72,7 +72,7 @@ def _train_task(
     task: Task, *, bitext: Sequence[Path], output: Path, config: TrainEncoderConfig
 ) -> Outcome:
     pairs = read_training_pairs(bitext)
-    settings = loop_settings("train-encoder", task.inputs, output, config)
+    settings = loop_settings("train-encoder", task, output, config)
     learner, trained = train_encoder(pairs, config, settings)
     facts = {
         "directions": sorted(str(direction) for direction in pairs.pairs),
@@ -90,10 +90,11 @@ def _train_task(
 
 
 def loop_settings(
-    name: str, inputs: Sequence[Path], output: Path, config: TrainEncoderConfig | DistillConfig
+    name: str, task: Task, output: Path, config: TrainEncoderConfig | DistillConfig
 ) -> LoopSettings:
-    """Return the loop of a command; the number of updates is not known yet."""
-    parts = [without_execution(config, plain_config(config)), *map(digest_file, inputs)]
+    """Return how often the run of a command looks and saves, and where."""
+    values = without_execution(config, plain_config(config))
+    parts = [values, dict(task.arguments), *map(digest_file, task.inputs)]
     text = json.dumps(parts, sort_keys=True)
     return LoopSettings(
         name=name,

@@ -70,3 +70,14 @@ class XsimConfig:
 
     def __post_init__(self) -> None:
         check_positive(neighbors=self.neighbors, threads=self.threads)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportLaserConfig:
+    """How a LASER checkpoint becomes an encoder directory."""
+
+    max_tokens: int = 1024
+    """Tokens of a sentence that are read; LASER itself reads all of them."""
+
+    def __post_init__(self) -> None:
+        check_positive(max_tokens=self.max_tokens)

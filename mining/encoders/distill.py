@@ -1,0 +1,255 @@
+"""A student for more languages from a frozen teacher (Heffernan, Çelebi and Schwenk 2022, LASER3).
+
+The student learns to put a sentence where the teacher puts its English translation. The teacher and
+its other students stay as they are: one command adds a language, and no other language moves.
+"""
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from corpus.errors import UserError
+from corpus.files import read_json
+from corpus.jobs import Outcome, Summary, Task, run_job
+from corpus.languages import Direction, check_language
+from mining.embeddings import Float32
+from mining.encoders import (
+    ARCHITECTURES,
+    DESCRIPTION_FILE,
+    Encoder,
+    encoder_files,
+    encoder_space,
+    load_encoder,
+)
+from mining.encoders.bag import BagEncoder
+from mining.encoders.bitext import (
+    Int64,
+    TrainingPairs,
+    read_training_pairs,
+    sampling_plan,
+    split_validation,
+    training_files,
+)
+from mining.encoders.config import LEARNING_RATES, BagConfig, DistillConfig
+from mining.encoders.directory import SUBWORDS_FILE, read_description, read_settings
+from mining.encoders.learners import BagLearner, Learner, SequenceLearner
+from mining.encoders.loop import Loop, LoopSettings, Trained, Validation, learning_rate
+from mining.encoders.losses import distillation_loss
+from mining.encoders.sequence import CONFIGS, SequenceEncoder
+from mining.encoders.tokens import VOCABULARY_FILE, read_vocabulary
+from mining.encoders.train import (
+    log_plan,
+    loop_settings,
+    new_learner,
+    training_texts,
+    validation_of,
+)
+
+
+def run_distill(
+    teacher: Path,
+    bitext: Sequence[Path],
+    output: Path,
+    config: DistillConfig,
+    languages: Sequence[str] = (),
+) -> Summary:
+    """Distill a student for some languages, or all of the bitext, and write its directory.
+
+    Raises:
+        UserError: If a directory is missing, a language has no pair with the pivot, or the state of
+            an interrupted run is of another one.
+    """
+    for language in (*languages, config.pivot):
+        check_language(language)
+    inputs = (*training_files(bitext, languages), *encoder_files(teacher))
+    task = Task(name="student", inputs=inputs, arguments={"languages": list(languages)})
+    work = functools.partial(
+        _distill_task, teacher=teacher, bitext=tuple(bitext), output=output, config=config
+    )
+    return run_job(name="distill", tasks=[task], work=work, output=output, config=config)
+
+
+def _distill_task(
+    task: Task, *, teacher: Path, bitext: Sequence[Path], output: Path, config: DistillConfig
+) -> Outcome:
+    languages = task.arguments["languages"]
+    pairs = pairs_into_pivot(read_training_pairs(bitext, languages), config.pivot, languages)
+    settings = loop_settings("distill", task, output, config)
+    learner, trained = distill(teacher, pairs, config, settings)
+    facts = {
+        "teacher": encoder_space(teacher),
+        "languages": sorted(direction.source for direction in pairs.pairs),
+        **trained.as_facts(),
+        "seed": config.seed,
+    }
+    outputs = learner.save(output, space=encoder_space(teacher), facts=facts)
+    settings.state_file.unlink(missing_ok=True)
+    counts = {
+        "pairs": sum(len(rows) for rows in pairs.pairs.values()),
+        "languages": len(pairs.pairs),
+        "updates": trained.updates,
+    }
+    return Outcome(counts=counts, outputs=outputs)
+
+
+def pairs_into_pivot(
+    pairs: TrainingPairs, pivot: str, languages: Sequence[str] = ()
+) -> TrainingPairs:
+    """Return pairs turned so that the pivot is the target; those of two other languages go.
+
+    Raises:
+        UserError: If there are none, or none of a language that was asked for.
+    """
+    turned: dict[Direction, list[Int64]] = {}
+    for direction, rows in pairs.pairs.items():
+        if pivot not in direction or direction.source == direction.target:
+            continue
+        into = direction if direction.target == pivot else direction.reverse
+        turned.setdefault(into, []).append(rows if into == direction else rows[:, ::-1])
+    merged = {
+        direction: np.unique(np.concatenate(parts), axis=0)
+        for direction, parts in sorted(turned.items())
+        if not languages or direction.source in languages
+    }
+    missing = sorted(set(languages) - {direction.source for direction in merged})
+    if missing or not merged:
+        what = ", ".join(f"`{language}`" for language in missing) or "any language"
+        raise UserError(
+            f"the bitext has no pairs of {what} with `{pivot}`, whose vectors a student learns;"
+            " `--config pivot=...` names another language"
+        )
+    return TrainingPairs(sentences=pairs.sentences, pairs=merged)
+
+
+def distill(
+    teacher: Path, pairs: TrainingPairs, config: DistillConfig, settings: LoopSettings
+) -> tuple[Learner, Trained]:
+    """Train a student on pairs into the pivot."""
+    training, validation = split_validation(pairs, config.validation_share, config.seed)
+    architecture = read_architecture(teacher, config)
+    frozen = load_encoder(teacher, threads=config.threads, device=config.device)
+    if config.architecture == "teacher":
+        learner = copy_teacher(teacher, architecture, config)
+    else:
+        learner = new_learner(training_texts(pairs, validation), architecture, config)
+    targets = teacher_vectors(frozen, pairs)
+    bags = learner.extract(pairs.sentences)
+    width = learner.encode_bags(bags.take(np.zeros(1, np.int64))).shape[1]
+    if width != frozen.dimension:
+        raise UserError(
+            f"the student's embeddings have {width} columns and the teacher's {frozen.dimension};"
+            f" set the size of `{architecture}` so that they are as wide"
+        )
+    plan = sampling_plan(
+        training,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        temperature=config.temperature,
+        seed=config.seed,
+    )
+    log_plan(pairs, training, learner, len(plan))
+    peak = config.learning_rate or LEARNING_RATES[architecture]
+
+    def step(number: int) -> None:
+        _, rows = plan[number]
+        batch = bags.take(np.concatenate([rows[:, 0], rows[:, 1]]))
+        goal = torch.from_numpy(targets.of(rows[:, 1]))
+        loss = functools.partial(_student_loss, goal=goal, rows=rows, config=config)
+        learner.update(batch, loss, number=number, rate=learning_rate(number, len(plan), peak))
+
+    def validate() -> Validation | None:
+        return validation_of(
+            {
+                direction: (learner.encode_bags(bags.take(rows[:, 0])), targets.of(rows[:, 1]))
+                for direction, rows in validation.items()
+                if len(rows) > 1
+            }
+        )
+
+    loop = Loop(learner, settings, len(plan), _Nothing())
+    return learner, loop.run(step, validate)
+
+
+def _student_loss(vectors: Tensor, *, goal: Tensor, rows: Int64, config: DistillConfig) -> Tensor:
+    """Return the loss of a batch: the student's sources, then its pivot sentences."""
+    source, pivot = torch.split(vectors, [len(rows), len(rows)])
+    return distillation_loss(
+        source,
+        pivot,
+        goal.to(vectors.device),
+        torch.from_numpy(np.ascontiguousarray(rows)).to(vectors.device),
+        cosine_weight=config.cosine_weight,
+        self_weight=config.self_weight,
+        contrast_weight=config.contrast_weight,
+        margin=config.margin,
+        scale=config.scale,
+    )
+
+
+class _Nothing:
+    """Distillation has no state besides the learner's."""
+
+    def state(self) -> dict[str, Tensor]:
+        return {}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        assert not state
+
+
+class TeacherVectors:
+    """The teacher's vectors of all pivot sentences, by row of the training pairs."""
+
+    def __init__(self, rows: Int64, vectors: Float32) -> None:
+        self._rows = rows
+        self._vectors = vectors
+
+    def of(self, rows: Int64) -> Float32:
+        """Return the vectors of pivot sentences, [n, D]."""
+        return self._vectors[np.searchsorted(self._rows, rows)]
+
+
+def teacher_vectors(teacher: Encoder, pairs: TrainingPairs) -> TeacherVectors:
+    """Encode every pivot sentence once."""
+    rows = np.unique(np.concatenate([one[:, 1] for one in pairs.pairs.values()]))
+    return TeacherVectors(rows, teacher.encode([pairs.sentences[row] for row in rows.tolist()]))
+
+
+def read_architecture(teacher: Path, config: DistillConfig) -> str:
+    """Return the student's architecture.
+
+    Raises:
+        UserError: If it is to be the teacher's, which cannot be trained here.
+    """
+    if config.architecture != "teacher":
+        return config.architecture
+    description = teacher / DESCRIPTION_FILE
+    architecture = read_json(description)["architecture"] if description.is_file() else "foreign"
+    if architecture not in ARCHITECTURES:
+        raise UserError(
+            f"{teacher} cannot be copied and trained on; choose the student's architecture with"
+            " `--config architecture=transformer`, lstm or bag"
+        )
+    return str(architecture)
+
+
+def copy_teacher(teacher: Path, architecture: str, config: DistillConfig) -> Learner:
+    """Return a learner that begins with the teacher's weights and vocabulary."""
+    description = read_description(teacher)
+    subwords = (teacher / SUBWORDS_FILE).read_bytes()
+    encoder = load_encoder(teacher, threads=config.threads, device=config.device)
+    if isinstance(encoder, BagEncoder):
+        bag = read_settings(description, BagConfig)
+        return BagLearner(encoder, subwords, bag, dropout=config.feature_dropout, seed=config.seed)
+    assert isinstance(encoder, SequenceEncoder)
+    return SequenceLearner(
+        encoder,
+        architecture,
+        subwords,
+        read_vocabulary(teacher / VOCABULARY_FILE),
+        read_settings(description, CONFIGS[architecture]),
+        seed=config.seed,
+    )
