@@ -123,12 +123,13 @@ def score_target(task: Task, *, grid: Grid) -> Outcome:
         for text, (_, source) in zip(texts, names, strict=True)
     ]
     statistics, counted = load_statistics(grid, task.name, references, texts)
+    signatures = {metric: sign(metric, grid.models, references.digest) for metric in grid.metrics}
     cells = [
         {
             "system": system,
             "source": source,
             "metric": metric,
-            "signature": sign(metric, grid.models, references.digest),
+            "signature": signatures[metric],
             "hypotheses": text.digest,
             "n": len(text.lines),
             **_score(metric, statistics[metric][place], grid),

@@ -133,7 +133,7 @@ def sign(metric: str, models: MetricModels, references_digest: str) -> str:
 
 def digest_lines(lines: Sequence[str]) -> str:
     r"""Return the BLAKE2b-128 digest of lines, each ended by `\n`, in hex."""
-    data = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogatepass")
+    data = ("\n".join(lines) + "\n" if lines else "").encode("utf-8", "surrogatepass")
     return hashlib.blake2b(data, digest_size=_DIGEST_BYTES).hexdigest()
 
 
