@@ -30,6 +30,19 @@ _NAMED = {"flores200": SPM200_NAME, "flores101": SPM100_NAME}
 _SHORT_HASH = 12
 
 
+class _Numbers(dict[str, int]):
+    """Numbers of tokens; one that is new gets the next beyond the vocabulary."""
+
+    def __init__(self, vocabulary: int) -> None:
+        super().__init__()
+        self._next = vocabulary
+
+    def __missing__(self, token: str) -> int:
+        number = self[token] = self._next
+        self._next += 1
+        return number
+
+
 class PieceTokenizer:
     """Splits a line into SentencePiece pieces, as sacrebleu's own tokenizer does.
 
@@ -60,7 +73,8 @@ class PieceTokenizer:
         odd = [i for i, piece in enumerate(pieces) if piece.split() != [piece]]
         self._by_text = np.zeros(size, np.bool_)
         self._by_text[[*odd, self._model.unk_id()]] = True
-        self._numbers = {piece: i for i, piece in enumerate(pieces) if not self._by_text[i]}
+        self._numbers = _Numbers(size)
+        self._numbers.update({p: i for i, p in enumerate(pieces) if not self._by_text[i]})
 
     def signature(self) -> str:
         """Return what sacrebleu's signature says after `tok:`."""
@@ -85,10 +99,7 @@ class PieceTokenizer:
             texts = [lines[row].rstrip() for row in where]
             pieces = self._model.encode(texts, out_type=str, num_threads=1)
             for row, own in zip(where, pieces, strict=True):
-                rows[row] = [
-                    self._numbers.setdefault(token, len(self._by_text) + len(self._numbers))
-                    for token in " ".join(own).split()
-                ]
+                rows[row] = list(map(self._numbers.__getitem__, " ".join(own).split()))
             offsets, ids = _flatten(rows)
         return TokenIds(ids, offsets)
 
