@@ -8,7 +8,7 @@ from typing import Any
 
 from corpus.charts import Line
 from corpus.histograms import Counts, Mark, histogram
-from corpus.languages import check_language
+from corpus.languages import known_languages
 from corpus.page import SORT_SCRIPT, absent, escape, figure, page, section, table
 from mining.bitext.run_report import Band, DirectionReport, Domain, MiningReport
 
@@ -187,7 +187,7 @@ def _scores(one: DirectionReport) -> str:
     counts, edges = known["histogram"], known["histogram"]["edges"]
     series = [Counts("mined pairs", counts["mined"])]
     for key, label in (("found", "planted, found"), ("wrong", "planted, wrong")):
-        if sum(counts.get(key, ())):
+        if key in counts:
             series.append(Counts(label, counts[key]))
     curves = [
         Line(label, [(point["threshold"], point[key]) for point in known["curve"]])
@@ -206,13 +206,18 @@ def _margin_words(known: Mapping[str, Any]) -> str:
 def _score_words(known: Mapping[str, Any]) -> str:
     if not known["curve"]:
         return (
-            "Each kind of pair to its own scale. No known pairs were planted, so how many pairs are"
-            " right is not known; see `tongues mining embed-known`."
+            "No known pairs were planted, so how many of the pairs are right is not known; see"
+            " `tongues mining embed-known`."
         )
+    expected = " and ".join(
+        f"{name} {known[key]:.3f}"
+        for name, key in (("precision", "expected_precision"), ("recall", "expected_recall"))
+        if known[key] is not None
+    )
     return (
-        f"Each kind of pair to its own scale; the curves say what a threshold there is expected to"
-        f" give, from {known['known']['planted_whole']:,} planted pairs. At the threshold:"
-        f" precision {known['expected_precision']:.3f}, recall {known['expected_recall']:.3f}."
+        "Each kind of pair to its own scale; the curves say what a threshold there is expected to"
+        f" give, from {known['known.planted_whole']:,} planted pairs. At the threshold:"
+        f" {expected or 'nothing'}."
     )
 
 
@@ -258,14 +263,15 @@ def _domains(domains: Sequence[Domain]) -> str:
         for domain in domains[:_SHOWN_DOMAINS]
     ]
     words = (
-        "Where the sides of the pairs kept stood, by the host of the document's address, and how"
-        " many of the site's sentences in these languages are in a pair."
+        "Where the sides of the pairs kept stood, by the host of the document's address, against"
+        " the site's sentences in these languages. A sentence may be in several pairs."
     )
     if len(domains) > len(rows):
         words += f" The first {len(rows)} of {len(domains):,}."
-    header = ["domain", "sides of pairs", "sentences", "yield"]
+    header = ["domain", "sides of pairs", "sentences", "sides per sentence"]
     return section("Domains", words, table(header, rows, sortable=True, decimals=3))
 
 
 def _name(language: str) -> str:
-    return check_language(language).name
+    known = known_languages().get(language)
+    return known.name if known else language

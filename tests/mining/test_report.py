@@ -8,7 +8,13 @@ import pytest
 from corpus.errors import UserError
 from corpus.files import write_json
 from corpus.records import BITEXT_SCHEMA, SENTENCES_SCHEMA, write_bitext, write_table
+from mining.bitext.config import FilterConfig
+from mining.bitext.filter import FilterInputs, run_filter
 from mining.bitext.run_report import BANDS, NO_ADDRESS, collect, domain_of, write_report
+from mining.search.config import MineConfig
+from mining.search.mine import run_mine
+from tests.mining.test_calibration import known  # noqa: F401
+from tests.mining.test_mine import SOURCE, TARGET, write_corpus
 
 PAIR = "eng_Latn-arb_Arab"
 ROWS = [
@@ -23,7 +29,7 @@ ROWS = [
 ]
 CALIBRATION: dict[str, Any] = {
     "margin": "ratio", "neighbors": 4, "threshold": 1.06, "pairs": 80, "expected_precision": 0.9,
-    "expected_recall": 0.8, "known": {"planted_whole": 100},
+    "expected_recall": 0.8, "known.planted_whole": 100,
     "curve": [
         {"threshold": 1.0, "pairs": 100, "precision": 0.6, "recall": 0.9},
         {"threshold": 1.06, "pairs": 80, "precision": 0.9, "recall": 0.8},
@@ -144,3 +150,23 @@ def test_missing_directories_are_the_users_mistake(run: Path) -> None:
         page(run, mined=run / "nowhere")
     with pytest.raises(UserError, match="holds no bitext"):
         write_report(run / "x.html", bitext=run / "mined")
+
+
+@pytest.mark.parametrize("planted", [True, False])
+def test_page_of_what_the_commands_write_has_all_its_parts(
+    tmp_path: Path,
+    known: Path,  # noqa: F811
+    planted: bool,
+) -> None:
+    write_corpus(tmp_path)
+    mined = tmp_path / "mined" / f"{SOURCE}-{TARGET}.parquet"
+    sentences, embeddings = tmp_path / "sentences", tmp_path / "embeddings"
+    plants = known if planted else None
+    run_mine(sentences, embeddings, SOURCE, TARGET, mined, MineConfig(), plants)
+    config = FilterConfig(max_overlap=1.0, min_script_share=0.0)
+    run_filter(mined, tmp_path / "bitext" / mined.name, FilterInputs(), config)
+    text = page(tmp_path, mined=mined.parent, sentences=sentences, embeddings=embeddings)
+    assert "Missing" not in text
+    assert ("At the threshold: precision" in text) is planted
+    assert ("No known pairs were planted" in text) is not planted
+    assert text.count('class="pair"') > 10
