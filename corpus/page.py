@@ -88,13 +88,13 @@ def escape(text: object) -> str:
     return html.escape(str(text))
 
 
-def page(title: str, subtitle: str, body: Sequence[str], script: str = "") -> str:
-    """Return a whole page; `body` is HTML already."""
+def page(title: str, subtitle: str, body: Sequence[str], script: str = "", style: str = "") -> str:
+    """Return a whole page; `body` is HTML already, `style` is CSS beside that of all pages."""
     scripts = f"<script>{script}</script>\n" if script else ""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n"
+        f"<title>{escape(title)}</title>\n<style>{CSS}{style}</style>\n</head>\n<body>\n<main>\n"
         f"<header><h1>{escape(title)}</h1><p>{escape(subtitle)}</p></header>\n"
         + "\n".join(part for part in body if part)
         + f"\n</main>\n{scripts}</body>\n</html>\n"

@@ -45,6 +45,8 @@ class LanguageTable:
     levels: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Value of each language, by column: `family` and any other."""
+    sentences: Mapping[str, int] = field(default_factory=dict)
+    """Training sentences of each language, where they are known."""
 
 
 def count_level(sentences: int) -> str:
@@ -66,9 +68,11 @@ def built_in_table(version: str = LATEST_COUNTS) -> LanguageTable:
     if version not in header[2:]:
         raise UserError(f"no counts `{version}`; there are {', '.join(header[2:])}")
     column = header.index(version)
+    sentences = {row[0]: int(row[column]) for row in rows if row[column]}
     return LanguageTable(
-        {row[0]: count_level(int(row[column])) for row in rows if row[column]},
+        {code: count_level(count) for code, count in sentences.items()},
         {"family": {row[0]: row[1] for row in rows}},
+        sentences,
     )
 
 
@@ -87,13 +91,16 @@ def read_language_table(path: Path) -> LanguageTable:
             f" `{' '.join(header)}`"
         )
     levels = {}
+    sentences = {}
     columns: dict[str, dict[str, str]] = {name: {} for name in header if name not in _OWN_COLUMNS}
     for number, row in enumerate(rows[1:], 2):
         values = dict(zip(header, row, strict=True)) if len(row) == len(header) else {}
         levels[values.get("language", "")] = _read_level(values, f"{path}:{number}")
+        if values.get("sentences", "").isdecimal():
+            sentences[values["language"]] = int(values["sentences"])
         for name, column in columns.items():
             column[values["language"]] = values[name]
-    return LanguageTable(levels, columns)
+    return LanguageTable(levels, columns, sentences)
 
 
 def _read_level(values: Mapping[str, str], place: str) -> str:

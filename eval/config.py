@@ -66,6 +66,12 @@ class ScoreConfig:
     segments: bool = False
     """Whether to write the score of every sentence."""
 
+    page_directions: int = execution_only(8)
+    """Directions whose lines can be read on the page: those with the lowest scores."""
+
+    page_lines: int = execution_only(30)
+    """Lines of each of them, from the worst to the best; 0 for a page without text."""
+
     store: Path | None = execution_only(None)  # noqa: RUF009
     """Directory of statistics by content; by default `statistics` in the output."""
 
@@ -81,6 +87,9 @@ class ScoreConfig:
                 )
         if self.resamples < 0:
             raise UserError(f"resamples is {self.resamples}; it must not be negative.")
+        for name in ("page_directions", "page_lines"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name} is {getattr(self, name)}; it must not be negative.")
         if not 0 < self.confidence < 1:
             raise UserError(f"confidence is {self.confidence}; it must be between 0 and 1.")
 

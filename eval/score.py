@@ -17,6 +17,7 @@ from eval.cells import STATISTICS, Grid, score_target, target_tasks
 from eval.config import ScoreConfig
 from eval.hypotheses import COPY, Systems, check_lengths, find_systems
 from eval.metrics import MetricModels, find_measure
+from eval.page_data import check_files
 from eval.peer_check import check_with_sacrebleu
 from eval.renewal import drop_stale, run_renewing_job
 from eval.results import Row as Row
@@ -26,6 +27,8 @@ from eval.score_tables import make_tables
 from eval.spm import find_spm
 
 logger = logging.getLogger(__name__)
+
+_LOGGED_WARNINGS = 20
 
 
 def score_systems(
@@ -75,11 +78,14 @@ def score_systems(
         output=output,
         workers=config.workers,
     )
-    scores = _write_tables(tasks, grid, config)
+    scores = _write_tables(tasks, systems, grid, config)
     # Which cells there are may change from run to run; the config beside them is the last one.
     write_text(output / "config.yaml", dump_config(config))
-    for warning in scores.warnings:
+    for warning in scores.warnings[:_LOGGED_WARNINGS]:
         logger.warning("%s", warning)
+    more = len(scores.warnings) - _LOGGED_WARNINGS
+    if more > 0:
+        logger.warning("and %d more warnings, in %s", more, output / "scores.json")
     if check:
         done = check_with_sacrebleu(scores, systems, grid, check, config.seed)
         logger.info(
@@ -142,23 +148,28 @@ def check_hypotheses(tasks: Sequence[Task], grid: Grid) -> None:
     check_lengths(pairs, lines)
 
 
-def _write_tables(tasks: Sequence[Task], grid: Grid, config: ScoreConfig) -> Scores:
+def _write_tables(
+    tasks: Sequence[Task], systems: Systems, grid: Grid, config: ScoreConfig
+) -> Scores:
     """Make the tables anew if anything they come from changed; return what they hold."""
     files = [file for file in (config.languages, config.supervised) if file is not None]
     for file in files:
         if not file.is_file():
             raise UserError(f"{file} does not exist")
+    checks = check_files(grid.output)
     task = Task(
         name="scores",
-        inputs=(*(grid.cells(task.name) for task in tasks), *files),
+        inputs=(*(grid.cells(task.name) for task in tasks), *files, *checks),
         arguments={
             "targets": [task.name for task in tasks],
             "directions": [str(parse_direction(text)) for text in config.directions],
             "files": [str(config.languages), str(config.supervised)],
+            "checks": [path.name for path in checks],
+            "page": [config.page_directions, config.page_lines],
             "counts": config.counts,
             "pivot": config.pivot,
         },
     )
-    work = functools.partial(make_tables, grid=grid, config=config)
+    work = functools.partial(make_tables, systems=systems, grid=grid, config=config)
     run_renewing_job(name="tables", tasks=[task], work=work, output=grid.output)
     return read_result(grid.output)

@@ -19,7 +19,16 @@ from eval.buckets import (
 )
 from eval.cells import Grid, read_cells, read_resamples
 from eval.config import ScoreConfig
-from eval.hypotheses import COPY
+from eval.grid_data import grid_data
+from eval.hypotheses import COPY, Systems
+from eval.page_data import (
+    check_files,
+    example_segments,
+    language_intervals,
+    page_languages,
+    read_checks,
+)
+from eval.publish import latex_tables, markdown_tables
 from eval.results import Row, Scores, write_result
 from eval.score_page import render_scores
 
@@ -29,7 +38,7 @@ Cells = Sequence[tuple[Direction, Mapping[str, Any]]]
 """Rows of cells files with their directions."""
 
 
-def make_tables(task: Task, *, grid: Grid, config: ScoreConfig) -> Outcome:
+def make_tables(task: Task, *, systems: Systems, grid: Grid, config: ScoreConfig) -> Outcome:
     """Write the tables and the page from the cells of all targets."""
     targets: list[str] = task.arguments["targets"]
     cells = [
@@ -37,12 +46,12 @@ def make_tables(task: Task, *, grid: Grid, config: ScoreConfig) -> Outcome:
         for target in targets
         for row in read_cells(grid.cells(target))
     ]
-    systems: dict[str, set[Direction]] = defaultdict(set)
+    scored: dict[str, set[Direction]] = defaultdict(set)
     for direction, row in cells:
-        systems[row["system"]].add(direction)
-    expected = {direction for found in systems.values() for direction in found}
+        scored[row["system"]].add(direction)
+    expected = {direction for found in scored.values() for direction in found}
     expected |= {parse_direction(text) for text in task.arguments["directions"]}
-    missing = {system: sorted(expected - found) for system, found in sorted(systems.items())}
+    missing = {system: sorted(expected - found) for system, found in sorted(scored.items())}
     buckets = find_buckets(expected, config)
     scores = Scores(
         [make_row(direction, row) for direction, row in cells],
@@ -55,10 +64,31 @@ def make_tables(task: Task, *, grid: Grid, config: ScoreConfig) -> Outcome:
         missing,
         _find_warnings(cells) + _say_missing(missing, len(expected)),
     )
-    page = grid.output / "report.html"
     files = write_result(grid.output, scores)
-    write_text(page, render_scores(scores))
-    return Outcome(counts={"scores": len(cells)}, outputs=(*files, page))
+    pages = {
+        "averages.md": markdown_tables(scores.averages),
+        "averages.tex": latex_tables(scores.averages),
+        "report.html": _render(scores, targets, systems, grid, config),
+    }
+    for name, text in pages.items():
+        write_text(grid.output / name, text)
+    files += [grid.output / name for name in pages]
+    return Outcome(counts={"scores": len(cells)}, outputs=tuple(files))
+
+
+def _render(
+    scores: Scores, targets: Sequence[str], systems: Systems, grid: Grid, config: ScoreConfig
+) -> str:
+    """Return the page."""
+    directions = {row.direction for row in scores.rows}
+    data = grid_data(
+        {(row.system, row.metric, row.direction): row.value for row in scores.rows},
+        list(systems),
+        page_languages(directions, find_table(config)),
+        language_intervals(targets, grid),
+        example_segments(scores.rows, systems, grid, config.page_directions, config.page_lines),
+    )
+    return render_scores(scores, data, read_checks(check_files(grid.output)))
 
 
 def find_buckets(
