@@ -16,52 +16,16 @@ import pytest
 from corpus.errors import DataError, JobError, ShareDone, UserError
 from corpus.executors import find_executor
 from corpus.executors.array import ArrayExecutor
-from corpus.files import atomic_path, read_lines, remove_leftovers, write_lines
+from corpus.files import atomic_path, read_lines, remove_leftovers
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.locks import hold_lock
+from tests.corpus.executor_work import die_on, results, stumble, tasks, write_name
 
 ROOT = Path(__file__).parent.parent.parent
 
 
-def write_name(task: Task, output: Path) -> Outcome:
-    path = output / f"{task.name}.txt"
-    write_lines(path, [task.name])
-    return Outcome(counts={"lines": 1}, outputs=(path,))
-
-
-def die_on(task: Task, output: Path, name: str, deaths: int) -> Outcome:
-    """Kill this process when it does the task of that name, the first few times."""
-    before = output / f"{task.name}.deaths"
-    seen = len(read_lines(before)) if before.exists() else 0
-    if task.name == name and seen < deaths:
-        write_lines(before, ["dead"] * (seen + 1))
-        os.kill(os.getpid(), signal.SIGKILL)
-    return write_name(task, output)
-
-
-class OddError(Exception):
-    """Cannot be made from its message alone, so it does not survive pickling."""
-
-    def __init__(self, first: str, second: str) -> None:
-        super().__init__(f"{first} {second}")
-
-
-def stumble(task: Task, output: Path, error: Exception | None) -> Outcome:
-    if error is None:
-        raise OddError("one", "two")
-    raise error
-
-
-def tasks(count: int = 6) -> list[Task]:
-    return [Task(name=f"t{i}", inputs=()) for i in range(count)]
-
-
 def run(output: Path, work: Callable[[Task], Outcome], workers: int = 2, count: int = 6) -> Summary:
     return run_job(name="job", tasks=tasks(count), work=work, output=output, workers=workers)
-
-
-def results(output: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(output.glob("*.txt"))}
 
 
 def test_a_task_that_kills_its_worker_twice_is_one_failed_shard(tmp_path: Path) -> None:
@@ -97,7 +61,7 @@ def test_workers_and_their_number_do_not_change_the_files(tmp_path: Path) -> Non
 def test_what_is_no_fault_of_the_data_ends_the_job(
     tmp_path: Path, workers: int, raised: Exception, kind: type[Exception], message: str
 ) -> None:
-    work = functools.partial(stumble, output=tmp_path, error=raised)
+    work = functools.partial(stumble, error=raised)
     with pytest.raises(kind, match=message) as error:
         run(tmp_path, work, workers)
     assert workers == 1 or "in stumble" in "".join(error.value.__notes__)
@@ -105,11 +69,11 @@ def test_what_is_no_fault_of_the_data_ends_the_job(
 
 def test_an_error_that_cannot_travel_is_told(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="OddError: one two"):
-        run(tmp_path, functools.partial(stumble, output=tmp_path, error=None))
+        run(tmp_path, functools.partial(stumble, error=None))
 
 
 def test_bad_data_of_all_shards_fails_them_all(tmp_path: Path) -> None:
-    work = functools.partial(stumble, output=tmp_path, error=DataError("torn"))
+    work = functools.partial(stumble, error=DataError("torn"))
     with pytest.raises(JobError, match="6 of 6 shards failed"):
         run(tmp_path, work)
 
@@ -125,6 +89,7 @@ LOCKER = """
 import sys, time
 from pathlib import Path
 from corpus.locks import hold_lock
+from tests.corpus.executor_work import die_on, results, stumble, tasks, write_name
 with hold_lock(Path(sys.argv[1]), sys.argv[2]) as held:
     print(held, flush=True)
     time.sleep(60)
