@@ -16,7 +16,8 @@ from corpus.console import format_table
 from mining.bitext.config import FilterConfig
 from mining.encoders.config import DistillConfig, TrainEncoderConfig
 from mining.encoders.use_config import EmbedConfig, ImportLaserConfig, XsimConfig
-from mining.search.config import MineConfig
+from mining.search.config import IndexConfig, LocalConfig, MineConfig
+from mining.search.score_config import ScoreConfig
 from mining.sentences.config import SentencesConfig
 
 
@@ -175,6 +176,50 @@ def mine(
         return
     summary = run_mine(sentences, embeddings, source, target, output, config, known, job.executor)
     job.print_counts(f"mine {source}-{target}", summary.counts)
+
+
+@group.command()
+@click.option("--sentences", type=PATH, required=True, help="Directory of `mining sentences`.")
+@click.option("--embeddings", type=PATH, required=True, help="Directory of `mining embed`.")
+@click.option("--source", required=True, help="Source language.")
+@click.option("--target", required=True, help="Target language.")
+@click.option(
+    "--documents", type=PATH, required=True, help="TSV: source document, target document (URL, id)."
+)
+@click.option("--output", type=PATH, required=True, help="Bitext, .parquet or .tsv[.zst].")
+@config_options(LocalConfig)
+def mine_local(
+    sentences: Path, embeddings: Path, source: str, target: str, documents: Path, output: Path,
+    config: LocalConfig,
+) -> None:  # fmt: skip
+    """Find translations inside pairs of documents that belong together."""
+    from mining.search.local import run_mine_local
+
+    summary = run_mine_local(sentences, embeddings, source, target, documents, output, config)
+    print_counts(f"mine-local {source}-{target}", dict(summary.counts))
+
+
+@group.command()
+@click.option("--embeddings", type=PATH, required=True, help="Directory of `mining embed`.")
+@click.option("--language", "languages", multiple=True, help="Only this one; may be repeated.")
+@config_options(IndexConfig)
+def train_index(embeddings: Path, languages: tuple[str, ...], config: IndexConfig) -> None:
+    """Train the index that `mine` searches above a million sentences, for all pairs."""
+    from mining.search.ivf import run_train_index
+
+    print_counts("train-index", dict(run_train_index(embeddings, config, languages).counts))
+
+
+@group.command()
+@click.option("--bitext", type=PATH, required=True, help="Sentence pairs.")
+@click.option("--encoder", type=PATH, required=True, help="Encoder directory.")
+@click.option("--output", type=PATH, required=True, help="The same pairs with their margins.")
+@config_options(ScoreConfig)
+def score(bitext: Path, encoder: Path, output: Path, config: ScoreConfig) -> None:
+    """Score the pairs of an existing bitext by margin."""
+    from mining.search.score import run_score
+
+    print_counts(f"score {bitext.name}", dict(run_score(bitext, encoder, output, config).counts))
 
 
 @group.command("filter")

@@ -37,8 +37,11 @@ class Mined(NamedTuple):
     """Best first, those below the threshold too."""
 
     threshold: float
-    verdicts: Verdicts | None
-    calibration: Calibration | None
+    plan: str
+    """`exact` or `index`"""
+
+    verdicts: Verdicts | None = None
+    calibration: Calibration | None = None
 
 
 def calibration_file(bitext: Path) -> Path:
@@ -48,7 +51,7 @@ def calibration_file(bitext: Path) -> Path:
 
 def mine_calibrated(
     source: Vectors, target: Vectors, known: Known | None, config: MineConfig,
-    scratch: Path | None = None,
+    scratch: Path | None = None, index: Path | None = None,
 ) -> Mined:  # fmt: skip
     """Mine two languages; with known pairs, measure what thresholds are worth.
 
@@ -61,6 +64,7 @@ def mine_calibrated(
         known: Pairs to plant.
         config: How pairs are found, scored and kept.
         scratch: A folder for what is kept of every sentence.
+        index: The shared index, to be searched instead of everything.
 
     Raises:
         DataError: If widths differ, or no threshold reaches the target precision.
@@ -70,28 +74,29 @@ def mine_calibrated(
             f"known pairs have {known.source.shape[1]} columns and the corpus"
             f" {source.matrix.shape[1]}; embed both with one encoder"
         )
-    corpus = find_neighbors(source, target, config, scratch)
+    corpus = find_neighbors(source, target, config, scratch, index)
     pairs = select_pairs(*corpus, config.margin, config.retrieval)
+    plan = "exact" if index is None else "index"
     if known is None:
-        return Mined(pairs, config.margin_threshold, None, None)
+        return Mined(pairs, config.margin_threshold, plan)
     sizes = len(source.matrix), len(target.matrix)
-    verdicts = _plant(source, target, known, corpus, config, scratch)
+    verdicts = _plant(source, target, known, corpus, config, scratch, index)
     calibration = calibrate(pairs.score, verdicts, known.planted, *sizes, config.retrieval)
     threshold = config.margin_threshold
     if config.target_precision is not None:
         threshold = calibration.threshold_for(config.target_precision)
-    return Mined(pairs, threshold, verdicts, calibration)
+    return Mined(pairs, threshold, plan, verdicts, calibration)
 
 
 def _plant(
     source: Vectors, target: Vectors, known: Known, corpus: Found, config: MineConfig,
-    scratch: Path | None,
+    scratch: Path | None, index: Path | None,
 ) -> Verdicts:  # fmt: skip
     """Plant the known pairs, few at a time, and judge what they are paired with."""
     sizes = len(source.matrix), len(target.matrix)
     parts = []
     for part in known.divide(max(1, min(sizes) // _CORPUS_PER_PLANT)):
-        found = _search_planted(source, target, part, corpus, config, scratch)
+        found = _search_planted(source, target, part, corpus, config, scratch, index)
         pairs = select_pairs(*found, config.margin, config.retrieval)
         parts.append(judge(pairs, *sizes, part.planted))
     return join_verdicts(parts)
@@ -99,13 +104,16 @@ def _plant(
 
 def _search_planted(
     source: Vectors, target: Vectors, known: Known, corpus: Found, config: MineConfig,
-    scratch: Path | None,
+    scratch: Path | None, index: Path | None,
 ) -> Found:  # fmt: skip
     """Return the neighbors in the corpus with the plants behind it."""
     plants = [as_vectors(side, config, "known pairs") for side in (known.source, known.target)]
     find = functools.partial(find_neighbors, config=config, scratch=scratch)
     lower_left, upper_right = find(plants[0], target), find(source, plants[1])
     corner = find(plants[0], plants[1])
+    if index is not None:
+        # What the index misses for the corpus it shall miss for the plants.
+        lower_left = Found(find(plants[0], target, index=index).forward, lower_left.backward)
     sources, targets = len(source.matrix), len(target.matrix)
     return Found(
         _stack(
@@ -151,6 +159,7 @@ def write_calibration(path: Path, mined: Mined, facts: dict[str, Any], config: M
             "margin": config.margin,
             "retrieval": config.retrieval,
             "neighbors": config.neighbors,
+            "plan": mined.plan,
             "target_precision": config.target_precision,
             "threshold": round(mined.threshold, 6),
             **as_json(mined.calibration, mined.threshold),

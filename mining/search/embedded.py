@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from corpus.errors import DataError
 from corpus.records import SENTENCES_SCHEMA, read_table
+from mining.embeddings import Embeddings, open_embeddings
 from mining.search.kernel import Float16
 from mining.search.margin import Int64
 from mining.search.vectors import scratch_array
@@ -68,19 +69,20 @@ def load_language(
     Raises:
         DataError: If embeddings do not fit their sentences.
     """
-    matrices = [_open_matrix(path) for path in vectors]
-    hashes = []
-    for shard, path, matrix in zip(shards, vectors, matrices, strict=True):
-        column = read_table(shard, SENTENCES_SCHEMA, ["hash"]).column("hash").to_numpy()
-        _check_fit(shard, path, matrix, len(column), (vectors[0], matrices[0]))
-        hashes.append(column)
+    hashes = [
+        read_table(shard, SENTENCES_SCHEMA, ["hash"]).column("hash").to_numpy() for shard in shards
+    ]
     counts = [len(column) for column in hashes]
+    matrices = [
+        open_embeddings(path, rows=count) for path, count in zip(vectors, counts, strict=True)
+    ]
+    _check_width(vectors, matrices)
     shard_of = np.repeat(np.arange(len(shards), dtype=np.int32), counts)
     row_of = np.concatenate([np.arange(count, dtype=np.int32) for count in counts])
     joined = np.concatenate(hashes)
     first = _one_of_each(joined, shards, shard_of, row_of)
     shard_of, row_of = shard_of[first], row_of[first]
-    width = matrices[0].shape[1]
+    width = matrices[0].dimension
     gathered: Float16 = scratch_array((len(first), width), np.float16, scratch)
     for number, matrix in enumerate(matrices):
         places = np.flatnonzero(shard_of == number)
@@ -88,35 +90,24 @@ def load_language(
         places = places[np.argsort(row_of[places])]
         for start in range(0, len(places), _ROWS):
             part = places[start : start + _ROWS]
-            gathered[part] = matrix[row_of[part]]
+            gathered[part] = take_float16(matrix, row_of[part])
     return EmbeddedSentences(tuple(shards), shard_of, row_of, joined[first], gathered)
 
 
-def _open_matrix(path: Path) -> npt.NDArray[np.floating]:
-    try:
-        matrix: npt.NDArray[np.floating] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} is not a readable .npy file: {error}") from error
-    if not np.issubdtype(matrix.dtype, np.floating):
-        raise DataError(f"{path} holds {matrix.dtype}, not float16; rerun `tongues mining embed`")
-    return matrix
+def _check_width(paths: Sequence[Path], matrices: Sequence[Embeddings]) -> None:
+    for path, matrix in zip(paths, matrices, strict=True):
+        if matrix.dimension != matrices[0].dimension:
+            raise DataError(
+                f"{path} has {matrix.dimension} columns, {paths[0]} has {matrices[0].dimension};"
+                " embed all shards with one encoder"
+            )
 
 
-def _check_fit(
-    shard: Path, path: Path, matrix: npt.NDArray[np.floating], count: int,
-    first: tuple[Path, npt.NDArray[np.floating]],
-) -> None:  # fmt: skip
-    if matrix.ndim != 2 or len(matrix) != count:
-        raise DataError(
-            f"{path} holds {len(matrix) if matrix.ndim else 0:,} rows but {shard} holds"
-            f" {count:,} sentences. The embedding was interrupted, or made from other sentences;"
-            " delete it and rerun `tongues mining embed`, which redoes this shard."
-        )
-    if matrix.shape[1] != first[1].shape[1]:
-        raise DataError(
-            f"{path} has {matrix.shape[1]} columns, {first[0]} has {first[1].shape[1]};"
-            " embed all shards with one encoder"
-        )
+def take_float16(matrix: Embeddings, rows: slice | Int64) -> Float16:
+    """Return rows in float16: as they are stored where they are stored so."""
+    if matrix.stored.dtype == np.float16:
+        return np.asarray(matrix.stored[rows], np.float16)
+    return matrix.take(rows).astype(np.float16)
 
 
 def _one_of_each(

@@ -272,6 +272,13 @@ VECTORIZED float inner(const float* x, const float* y, int64_t width) {
   return sum;
 }
 
+// Candidates lie anywhere in memory: ask for the next while one is scored.
+void prefetch(const uint16_t* candidates, int64_t id, int64_t width) {
+  if (id < 0) return;
+  const char* row = reinterpret_cast<const char*>(candidates + id * width);
+  for (int64_t byte = 0; byte < 2 * width; byte += 64) __builtin_prefetch(row + byte);
+}
+
 struct Candidate {
   double cosine;
   int64_t id;
@@ -401,8 +408,9 @@ void tongues_search_rescore(int64_t level, const uint16_t* rows, const double* r
     std::sort(order.begin(), order.end(), [own](int64_t a, int64_t b) { return own[a] > own[b]; });
     best.clear();
     bool is_settled = false;
-    for (int64_t c : order) {
-      const int64_t id = ids[i * kept + c];
+    for (size_t n = 0; n < order.size(); ++n) {
+      const int64_t c = order[n], id = ids[i * kept + c];
+      if (n + 1 < order.size()) prefetch(candidates, ids[i * kept + order[n + 1]], width);
       // Where the list is not full, everything there is has been kept.
       is_settled = id < 0 || (static_cast<int64_t>(best.size()) == neighbors &&
                               own[c] + slack[i] < static_cast<float>(best.back().cosine));

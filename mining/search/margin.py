@@ -120,14 +120,14 @@ def select_pairs(
     sources = np.arange(len(forward_ids), dtype=np.int64)
     targets = np.arange(len(backward_ids), dtype=np.int64)
     if retrieval == "forward":
-        return _sorted(Pairs(sources, forward_ids, forward_scores))
+        return sort_pairs(Pairs(sources, forward_ids, forward_scores))
     if retrieval == "backward":
-        return _sorted(Pairs(backward_ids, targets, backward_scores))
+        return sort_pairs(Pairs(backward_ids, targets, backward_scores))
     if retrieval == "intersect":
         agrees = backward_ids[forward_ids] == sources
-        return _sorted(Pairs(sources[agrees], forward_ids[agrees], forward_scores[agrees]))
+        return sort_pairs(Pairs(sources[agrees], forward_ids[agrees], forward_scores[agrees]))
     return one_to_one(
-        _sorted(
+        sort_pairs(
             Pairs(
                 np.concatenate([sources, backward_ids]),
                 np.concatenate([forward_ids, targets]),
@@ -137,7 +137,8 @@ def select_pairs(
     )
 
 
-def _sorted(pairs: Pairs) -> Pairs:
+def sort_pairs(pairs: Pairs) -> Pairs:
+    """Return pairs best first, equal scores by source, then by target."""
     order = np.lexsort((pairs.target, pairs.source, -pairs.score))
     return Pairs(pairs.source[order], pairs.target[order], pairs.score[order])
 

@@ -13,13 +13,15 @@ from corpus.executors import LOCAL, Executor
 from corpus.files import make_directory
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import check_language
-from corpus.records import BITEXT_SCHEMA, sentence_shards, write_bitext
+from corpus.records import BITEXT_SCHEMA, count_rows, sentence_shards, write_bitext
+from mining.embeddings import embedding_files
 from mining.search.calibrated import calibration_file, mine_calibrated, write_calibration
 from mining.search.config import MineConfig
 from mining.search.embedded import EmbeddedSentences, load_language
+from mining.search.ivf import index_files
 from mining.search.known import KnownFiles, known_files, load_known
 from mining.search.margin import Pairs
-from mining.search.neighbors import as_vectors
+from mining.search.neighbors import as_vectors, uses_index
 
 logger = logging.getLogger(__name__)
 
@@ -58,25 +60,24 @@ def run_mine(
             f"`target_precision` is {config.target_precision}, and a threshold for it is found with"
             " known pairs: give them with --known (`tongues mining embed-known` makes them)"
         )
-    for language in (source, target):
-        check_language(language)
-    if source == target:
-        raise UserError(f"source and target are both `{source}`")
-    shards = {language: sentence_shards(sentences, language) for language in (source, target)}
-    vectors = {
-        language: [embeddings / language / f"{path.stem}.npy" for path in paths]
-        for language, paths in shards.items()
-    }
-    inputs = [path for paths in (*shards.values(), *vectors.values()) for path in paths]
+    shards, vectors = language_files(sentences, embeddings, source, target)
+    inputs = [path for paths in shards.values() for path in paths]
+    inputs += [
+        part for paths in vectors.values() for path in paths for part in embedding_files(path)
+    ]
     planted = known_files(known, source, target) if known else None
     if planted:
         inputs += planted[:2]
+    largest = max(sum(map(count_rows, paths)) for paths in shards.values())
+    index = index_files(embeddings) if uses_index(config, largest) else ()
+    inputs += index
     name = output.name.split(".")[0]
     arguments = {"source": source, "target": target, "known": planted is not None}
     task = Task(name=name, inputs=tuple(inputs), arguments=arguments)
     work = functools.partial(
-        _mine_pair, shards=shards, vectors=vectors, known=planted, output=output, config=config
-    )
+        _mine_pair, shards=shards, vectors=vectors, known=planted, output=output, config=config,
+        index=index[0] if index else None,
+    )  # fmt: skip
     return run_job(
         name=MINE_JOB,
         tasks=[task],
@@ -88,6 +89,26 @@ def run_mine(
     )
 
 
+def language_files(
+    sentences: Path, embeddings: Path, source: str, target: str
+) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
+    """Return the sentence shards and the embeddings of two languages.
+
+    Raises:
+        UserError: If a language has no sentences, or the languages are the same.
+    """
+    for language in (source, target):
+        check_language(language)
+    if source == target:
+        raise UserError(f"source and target are both `{source}`")
+    shards = {language: sentence_shards(sentences, language) for language in (source, target)}
+    vectors = {
+        language: [embeddings / language / f"{path.stem}.npy" for path in paths]
+        for language, paths in shards.items()
+    }
+    return shards, vectors
+
+
 def _mine_pair(
     task: Task,
     *,
@@ -96,6 +117,7 @@ def _mine_pair(
     known: KnownFiles | None,
     output: Path,
     config: MineConfig,
+    index: Path | None,
 ) -> Outcome:
     scratch = output.parent
     make_directory(scratch)
@@ -113,11 +135,11 @@ def _mine_pair(
         as_vectors(side.vectors, config, f"embeddings of {task.arguments[name]}")
         for name, side in (("source", source), ("target", target))
     ]
-    mined = mine_calibrated(sides[0], sides[1], planted, config, scratch)
+    mined = mine_calibrated(sides[0], sides[1], planted, config, scratch, index)
     pairs, threshold = mined.pairs, mined.threshold
     is_kept = pairs.score >= threshold
     kept = Pairs(pairs.source[is_kept], pairs.target[is_kept], pairs.score[is_kept])
-    write_bitext(output, _as_bitext(source, target, kept))
+    write_bitext(output, as_bitext(source, target, kept))
     counts = {
         "source_sentences": sizes[0],
         "target_sentences": sizes[1],
@@ -146,7 +168,8 @@ def mine_pairs(
     return mine_calibrated(*sides, None, config).pairs
 
 
-def _as_bitext(source: EmbeddedSentences, target: EmbeddedSentences, pairs: Pairs) -> pa.Table:
+def as_bitext(source: EmbeddedSentences, target: EmbeddedSentences, pairs: Pairs) -> pa.Table:
+    """Return pairs with their texts and documents."""
     sources = source.texts(pairs.source, ["text", "document"])
     targets = target.texts(pairs.target, ["text", "document"])
     columns = [

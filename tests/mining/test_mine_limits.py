@@ -15,7 +15,7 @@ from corpus.records import SENTENCES_SCHEMA, read_bitext, read_table, write_tabl
 from corpus.text import sentence_hash
 from mining.search.config import MineConfig
 from mining.search.embedded import load_language
-from mining.search.mine import run_mine
+from mining.search.mine import mine_pairs, run_mine
 from tests.mining.test_mine import SOURCE, TARGET, write_corpus, write_language
 
 ROOT = Path(__file__).parents[2]
@@ -132,6 +132,9 @@ def test_ids_are_wide_and_scores_stay_float32(tmp_path: Path) -> None:
     table = read_bitext(output)
     scores = table.column("score").to_pylist()
     assert scores == sorted(scores, reverse=True)
+    # uint32 ids never equal -1, and a float64 scalar would have made float64 of everything.
+    pairs = mine_pairs(np.eye(9, 16), np.eye(9, 16), MineConfig(margin="distance"))
+    assert [part.dtype for part in pairs] == [np.int64, np.int64, np.float32]
 
 
 def test_rows_of_a_shard_may_come_in_any_order(tmp_path: Path) -> None:
