@@ -138,7 +138,10 @@ def _fill(
         try:
             have, version = _state(part, size, is_pinned=sha256 is not None)
             if have != size:
-                _receive(url, part, have, version, size, largest, config.timeout_seconds)
+                _receive(
+                    url, part, have, version, size, largest, config.timeout_seconds,
+                    is_pinned=sha256 is not None,
+                )  # fmt: skip
             return
         except _Cut as cut:
             have = part.stat().st_size if part.exists() else 0
@@ -154,7 +157,15 @@ def _fill(
 
 
 def _receive(
-    url: str, part: Path, have: int, version: str, size: int | None, largest: int, timeout: float
+    url: str,
+    part: Path,
+    have: int,
+    version: str,
+    size: int | None,
+    largest: int,
+    timeout: float,
+    *,
+    is_pinned: bool,
 ) -> None:
     """Make one connection and append what it sends."""
     headers = {"User-Agent": _USER_AGENT, "Accept-Encoding": "identity"}
@@ -170,6 +181,8 @@ def _receive(
             _discard(part)
             start = 0
         _check_total(url, part, total, size, largest)
+        if total is None and size is None and not is_pinned:
+            _check_chunked(url, response.headers)
         _check_room(part, (total if total is not None else size or 0) - start)
         _keep_version(part, response.headers)
         got = _append(response, part, start, total, size if size is not None else largest)
@@ -240,6 +253,15 @@ def _check_total(url: str, part: Path, total: int | None, size: int | None, larg
     _discard(part)
     wanted = f"{size:,} were expected" if size is not None else f"at most {largest:,} are taken"
     raise DataError(f"{url} has {total:,} bytes, and {wanted}; it was not downloaded")
+
+
+def _check_chunked(url: str, headers: Mapping[str, str]) -> None:
+    """Refuse a file of no known length or checksum whose end and whose cut look the same."""
+    if headers.get("Transfer-Encoding", "").lower() != "chunked":
+        raise FetchError(
+            f"{url}: the server does not say how long the file is, and nothing else tells a whole"
+            " one from one that was cut off. Download it by hand."
+        )
 
 
 def _check_room(part: Path, needed: int) -> None:

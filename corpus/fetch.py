@@ -97,8 +97,8 @@ class Entry(NamedTuple):
     is_there: bool
     path: Path
     license: str
-    is_pinned: bool
-    """Whether all checksums are known before the first download."""
+    files: tuple[dict[str, Any], ...]
+    """Name, URL, bytes and sha256 of each file, None where not known: what a mirror holds."""
 
 
 def list_resources(cache: Path | None = None) -> list[Entry]:
@@ -123,7 +123,10 @@ def _entry(resource: Resource, cache: Path) -> Entry:
         is_there,
         path,
         resource.license,
-        all(one.sha256 is not None for one in resource.files),
+        tuple(
+            {"name": one.file_name, "url": one.url, "bytes": one.size, "sha256": one.sha256}
+            for one in resource.files
+        ),
     )
 
 
@@ -237,7 +240,13 @@ def _fetch_archive(
     _fetch_file(resource, file, cache, base, config)
     archive = file_path(file, resource, cache)
     temporary = cache / f".unpacking-{resource.name}"
-    unpacked = unpack(archive, temporary, largest=resource.unpacked)
+    try:
+        unpacked = unpack(archive, temporary, largest=resource.unpacked)
+    except DataError:
+        if file.sha256 is None:  # what is no archive is not what later downloads must be
+            archive.unlink()
+            _forget(cache, file)
+        raise
     # The record first: a folder without one counts as put there by hand.
     written = _read_record(cache)
     written["folders"][resource.folder] = {
@@ -280,6 +289,12 @@ def _remember(cache: Path, file: RemoteFile, found: Digest, url: str) -> None:
             found.sha256,
         )
     record["files"][file.file_name] = entry
+    write_json(cache / RECORD, record)
+
+
+def _forget(cache: Path, file: RemoteFile) -> None:
+    record = _read_record(cache)
+    record["files"].pop(file.file_name, None)
     write_json(cache / RECORD, record)
 
 

@@ -64,11 +64,14 @@ class TermMatcher:
         self._words: dict[str, list[tuple[tuple[str, ...], int]]] = {}
         self._runs: dict[str, list[tuple[str, int]]] = {}
         for number, term in enumerate(terms):
-            words = tuple(_WORD.findall(fold(term, language)))
-            if words and self._is_unspaced:
-                run = "".join(words)
+            folded = fold(term, language)
+            if not _WORD.search(folded):
+                continue
+            if self._is_unspaced:
+                run = _join(folded)[0].strip(_BREAK)
                 self._runs.setdefault(run[0], []).append((run, number))
-            elif words:
+            else:
+                words = _trim(_WORD_OR_BREAK.findall(folded))
                 self._words.setdefault(words[0], []).append((words, number))
         for terms_of_word in self._words.values():
             terms_of_word.sort(key=lambda item: (-len(item[0]), item[1]))
@@ -120,6 +123,12 @@ class TermMatcher:
 def is_usable(term: str, language: str) -> bool:
     """Whether a term has letters or digits, so that it can be found at all."""
     return _WORD.search(fold(term, language)) is not None
+
+
+def _trim(words: Sequence[str]) -> tuple[str, ...]:
+    """Return a term's words, and what parts them, less punctuation at its ends."""
+    places = [place for place, word in enumerate(words) if _WORD.match(word)]
+    return tuple(words[places[0] : places[-1] + 1])
 
 
 def _join(text: str) -> tuple[str, frozenset[int]]:

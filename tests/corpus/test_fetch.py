@@ -1,5 +1,6 @@
 """Downloads from a server on this machine: cut, stubborn, wrong, hostile, and two at once."""
 
+import dataclasses
 import errno
 import functools
 import hashlib
@@ -41,6 +42,7 @@ class Server:
         self.etag = '"one"'
         self.knows_ranges = True
         self.says_length = True
+        self.is_chunked = False
         self.cuts: list[int] = []  # bytes after which the next connections end
         self.failures: list[int] = []  # status of the next answers
         self.requests: list[tuple[str, str]] = []
@@ -88,13 +90,19 @@ class Server:
             handler.send_response(200)
         if self.etag:
             handler.send_header("ETag", self.etag)
-        if self.says_length:
+        if self.is_chunked:
+            handler.send_header("Transfer-Encoding", "chunked")
+        elif self.says_length:
             handler.send_header("Content-Length", str(len(body) - start))
         handler.send_header("Connection", "close")
         handler.close_connection = True
         handler.end_headers()
         end = self.cuts.pop(0) if self.cuts else len(body)
-        handler.wfile.write(body[start : max(start, end)])
+        sent = body[start : max(start, end)]
+        if self.is_chunked:
+            handler.wfile.write(b"%x\r\n%b\r\n" % (len(sent), sent))
+            sent = b"0\r\n\r\n" if end >= len(body) else b""
+        handler.wfile.write(sent)
 
 
 @pytest.fixture
@@ -206,6 +214,20 @@ def test_body_longer_than_allowed_is_given_up(server: Server, tmp_path: Path) ->
     with pytest.raises(DataError, match="more than 5 bytes came"):
         get(server, tmp_path / "x.bin", size=5)
     assert no_leftovers(tmp_path)
+
+
+def test_cut_of_a_file_sent_in_chunks_is_noticed(server: Server, tmp_path: Path) -> None:
+    server.is_chunked = True
+    server.cuts = [300_000]
+    assert get(server, tmp_path / "x.bin", sha256=None) == SHA256
+    assert len(server.requests) == 2
+
+
+def test_file_whose_end_nothing_tells_is_not_taken(server: Server, tmp_path: Path) -> None:
+    server.says_length = False
+    with pytest.raises(FetchError, match="does not say how long"):
+        get(server, tmp_path / "x.bin", sha256=None)
+    assert get(server, tmp_path / "x.bin") == SHA256  # with a checksum it may be
 
 
 def test_missing_file_is_not_asked_for_twice(server: Server, tmp_path: Path) -> None:
@@ -355,6 +377,18 @@ def test_archive_put_into_the_cache_by_hand_is_checked_and_unpacked(
     (other / "set.tar.gz").write_bytes(SET[:-1])
     with pytest.raises(DataError, match="not the file that is expected"):
         fetch("set", QUICK, other)
+
+
+def test_page_in_place_of_an_archive_is_not_remembered(
+    server: Server, catalog: dict[str, Resource], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = dataclasses.replace(catalog["set"].files[0], size=None, sha256=None)
+    catalog["set"] = dataclasses.replace(catalog["set"], files=(file,))
+    server.files["/set.tar.gz"] = b"<html>please log in</html>"
+    with pytest.raises(DataError, match="damaged archive"):
+        fetch("set", QUICK, tmp_path)
+    server.files["/set.tar.gz"] = SET
+    assert fetch("set", QUICK, tmp_path).path.is_dir()
 
 
 def test_unpacking_that_was_killed_is_swept_up(

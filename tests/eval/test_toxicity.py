@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 import regex
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from corpus.errors import DataError, UserError
 from corpus.files import read_lines, write_lines
-from corpus.terms import TermMatcher
+from corpus.terms import TermMatcher, is_usable
 from corpus.text import UNSPACED_SCRIPTS, script_of_character, script_parts
 from corpus.word_lists import PASSWORD_VARIABLE, read_word_lists
 from eval.batches import find_batches
@@ -152,6 +154,10 @@ def find(language: str, term: str, line: str) -> bool:
         ("eng_Latn", "fizz buzz", "fizz-buzz", True),
         ("eng_Latn", "fizz buzz", "fizz and buzz", False),
         ("eng_Latn", "don't", "They don’t know", True),
+        ("eng_Latn", "f*zz", "What the f*zz!", True),
+        ("eng_Latn", "f*zz", "f zz", False),
+        ("eng_Latn", "fizz buzz", "Fizz, buzz.", False),  # two phrases
+        ("zho_Hans", "好*人", "一个好*人。", True),
         ("fra_Latn", "élan", "E\u0301LAN", True),
         ("fra_Latn", "elan", "élan", False),
         ("deu_Latn", "straße", "STRASSE", True),
@@ -184,6 +190,20 @@ def test_words_are_matched_whole(language: str, term: str, line: str, is_there: 
 def test_longest_term_is_found_and_every_occurrence_counts() -> None:
     matcher = TermMatcher(["red", "red fox", "fox"], "eng_Latn")
     assert matcher.find("red fox, red, fox fox") == [1, 0, 2, 2]
+
+
+@given(
+    term=st.text(min_size=1, max_size=12),
+    before=st.text(max_size=20),
+    after=st.text(max_size=20),
+    language=st.sampled_from(["eng_Latn", "hin_Deva", "tha_Thai", "zho_Hans", "bod_Tibt"]),
+)
+def test_any_usable_term_is_found_by_itself_and_any_text_can_be_searched(
+    term: str, before: str, after: str, language: str
+) -> None:
+    matcher = TermMatcher([term], language)
+    assert bool(matcher.find(term)) == is_usable(term, language)
+    assert bool(matcher.find(f"{before}. {term} .{after}")) >= is_usable(term, language)
 
 
 # Reading lists.
