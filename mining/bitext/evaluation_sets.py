@@ -7,7 +7,8 @@ so that every common stretch of n + stride - 1 characters is found. Cutting, has
 are array operations over a batch.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +29,8 @@ _TEXT_SUFFIXES = (".txt", ".txt.gz", ".txt.zst", ".tsv", ".tsv.gz", ".tsv.zst")
 _BASE = 0x9E3779B97F4A7C15 | 1
 _MIX = 0xBF58476D1CE4E5B9
 _WORD = (1 << 64) - 1
+_BATCH = 1 << 13
+"""Evaluation sentences that are cut at a time; bounds memory."""
 _BITS_PER_GRAM = 16
 _BITS = np.left_shift(1, np.arange(8)).astype(np.uint8)
 _MAX_OWNERS = 64
@@ -43,6 +46,7 @@ _ALPHABET_GRAMS = _Grams(24, 6)
 """About five words of English, a fifth of a usual FLORES sentence."""
 _DENSE_GRAMS = _Grams(10, 2)
 """The same for scripts that write a syllable or a word per character: Han, kana, Hangul."""
+_KINDS = ((_ALPHABET_GRAMS, False), (_DENSE_GRAMS, True))
 _DENSE_RANGES = ((0x3040, 0x30FF), (0x3400, 0x9FFF), (0xAC00, 0xD7AF), (0x20000, 0x3FFFF))
 
 
@@ -81,18 +85,27 @@ def evaluation_files(sets: Sequence[Path]) -> tuple[Path, ...]:
 class EvaluationSentences:
     """The sentences of evaluation sets, to be looked for in other text."""
 
-    def __init__(self, sentences: Sequence[str]) -> None:
-        keys = list(dict.fromkeys(key for key in map(sentence_key, sentences) if key))
-        self._hashes = np.array(sorted({key_hash(key) for key in keys}), np.uint64)
-        texts = _Texts.of(keys)
+    def __init__(self, sentences: Iterable[str]) -> None:
+        hashes: set[int] = set()
+        lengths: list[Int64] = []
+        found: list[list[tuple[UInt64, Int64]]] = [[] for _ in _KINDS]
+        for keys in _batches(_new_keys(sentences, hashes)):
+            texts = _Texts.of(keys)
+            for kind, (grams, dense) in zip(found, _KINDS, strict=True):
+                cut, owners = texts.grams(grams.n, grams.stride, dense)
+                kind.append((cut, owners + len(lengths) * _BATCH))
+            lengths.append(texts.lengths)
+        self._hashes = np.array(sorted(hashes), np.uint64)
         self._parts = [
-            _GramIndex(texts, grams, dense) for grams, dense in _kinds() if len(texts.lengths)
+            _GramIndex(grams, dense, np.concatenate(lengths), kind)
+            for kind, (grams, dense) in zip(found, _KINDS, strict=True)
+            if lengths
         ]
 
     @classmethod
     def read(cls, files: Sequence[Path]) -> "EvaluationSentences":
         """Read files of evaluation sets; in a TSV every cell is a sentence."""
-        return cls([cell for path in files for line in read_lines(path) for cell in _cells(line)])
+        return cls(cell for path in files for line in read_lines(path) for cell in line.split("\t"))
 
     def reasons(self, keys: Sequence[str], max_containment: float) -> list[str]:
         """Return for each sentence key why it must not stay; empty if it may.
@@ -117,12 +130,18 @@ class EvaluationSentences:
         ]
 
 
-def _cells(line: str) -> list[str]:
-    return line.split("\t") if "\t" in line else [line]
+def _new_keys(sentences: Iterable[str], hashes: set[int]) -> Iterator[str]:
+    """Yield the keys of sentences, each once; add their hashes."""
+    for key in map(sentence_key, sentences):
+        value = key_hash(key)
+        if key and value not in hashes:
+            hashes.add(value)
+            yield key
 
 
-def _kinds() -> tuple[tuple[_Grams, bool], ...]:
-    return ((_ALPHABET_GRAMS, False), (_DENSE_GRAMS, True))
+def _batches(keys: Iterator[str]) -> Iterator[list[str]]:
+    while batch := list(itertools.islice(keys, _BATCH)):
+        yield batch
 
 
 class _Texts(NamedTuple):
@@ -185,11 +204,13 @@ def _rolling_hashes(codes: npt.NDArray[np.uint32], n: int) -> UInt64:
 class _GramIndex:
     """The n-grams of the evaluation sentences of one kind of script."""
 
-    def __init__(self, texts: _Texts, grams: _Grams, dense: bool) -> None:
+    def __init__(
+        self, grams: _Grams, dense: bool, lengths: Int64, found: list[tuple[UInt64, Int64]]
+    ) -> None:
         self._grams = grams
         self._dense = dense
-        self._lengths = texts.lengths
-        hashes, owners = texts.grams(grams.n, grams.stride, dense)
+        self._lengths = lengths
+        hashes, owners = (np.concatenate(parts) for parts in zip(*found, strict=True))
         order = np.argsort(hashes, kind="stable")
         hashes, owners = hashes[order], owners[order]
         rank = np.arange(len(hashes)) - np.searchsorted(hashes, hashes, "left")
