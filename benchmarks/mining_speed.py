@@ -2,6 +2,7 @@
 
     python benchmarks/mining_speed.py prepare --data DIR --work DIR
     python benchmarks/mining_speed.py run --work DIR --size 20000 --peers laser,stopes
+    python benchmarks/mining_speed.py large --work DIR --size 1000000
 
 DATA holds `tatoeba/` and `wmt_newstest/` (`eng_Latn-<language>.tsv`). English is divided: some
 sentences train a `bag` encoder of 1,024 dimensions; of 40 % of the pool both sides are there; the
@@ -46,17 +47,20 @@ ENVIRONMENT = {
 def main() -> None:
     """Prepare the data, or run the contestants and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("step", choices=["prepare", "run", "one"])
+    parser.add_argument("step", choices=["prepare", "run", "one", "large"])
     parser.add_argument("--data", type=Path)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--size", type=int, default=20_000)
     parser.add_argument("--peers", default="laser,laser-prescott")
-    parser.add_argument("--part", type=float, default=1.0, help="share of the queries peers search")
+    parser.add_argument("--part", type=float, default=1.0, help="share of the queries to search")
+    parser.add_argument("--width", type=int, default=256, help="of the vectors made up for `large`")
     arguments = parser.parse_args()
     if arguments.step == "prepare":
         prepare(arguments.data, arguments.work)
     elif arguments.step == "one":
         run_one(arguments.peers, arguments.work, arguments.size, arguments.part)
+    elif arguments.step == "large":
+        run_large(arguments.work, arguments.size, arguments.width, arguments.part)
     else:
         names = ["tongues", *arguments.peers.split(",")]
         compare(names, arguments.work, arguments.size, arguments.part)
@@ -102,15 +106,16 @@ def prepare(data: Path, work: Path) -> None:
             pairs.append((by_english[key]["english"], target))
     others = []
     for text in foreign_alone:
-        if sentence_hash(text) not in seen:
+        if sentence_hash(text) not in seen and len(others) < len(alone):
             seen.add(sentence_hash(text))
             others.append(text)
     tongues = str(Path(sys.executable).parent / "tongues")
     options = [part for value in TRAINING for part in ("--config", value)]
-    subprocess.run(
-        [tongues, "mining", "train-encoder", "--bitext", str(work / "seed"),
-         "--output", str(work / "encoder"), *options], check=True,
-    )  # fmt: skip
+    if not (work / "encoder" / "encoder.json").exists():
+        subprocess.run(
+            [tongues, "mining", "train-encoder", "--bitext", str(work / "seed"),
+             "--output", str(work / "encoder"), *options], check=True,
+        )  # fmt: skip
     encoder = load_encoder(work / "encoder")
     texts = {
         "gold_source": [source for source, _ in pairs],
@@ -259,6 +264,66 @@ def stopes(source, target, k, part):  # type: ignore[no-untyped-def]
     keys = np.array(list(pairs), np.int64)
     seconds = time.process_time() - started
     return seconds, (keys[:, 0], keys[:, 1], np.array(list(pairs.values())))
+
+
+def run_large(work: Path, size: int, width: int, part: float) -> None:
+    """Mine made-up vectors from disk, or a part of the sources; print CPU seconds and memory."""
+    import threading
+
+    from mining.search.config import MineConfig
+    from mining.search.margin import select_pairs
+    from mining.search.neighbors import as_vectors, find_neighbors
+
+    make_vectors_on_disk(work, size, width)
+    peak = {"anonymous": 0}
+    is_over = threading.Event()
+
+    def watch() -> None:
+        while not is_over.wait(0.5):
+            peak["anonymous"] = max(peak["anonymous"], memory("RssAnon"))
+
+    threading.Thread(target=watch, daemon=True).start()
+    config = MineConfig(plan="exact", memory_mb=512)
+    started = time.process_time()
+    matrices = [np.load(work / f"made-{side}-{size}-{width}.npy", mmap_mode="r") for side in "st"]
+    sides = [as_vectors(matrices[0][: int(part * size)], config), as_vectors(matrices[1], config)]
+    found = find_neighbors(*sides, config, work)
+    pairs = select_pairs(*found, config.margin, config.retrieval)
+    seconds = time.process_time() - started
+    is_over.set()
+    right = int((pairs.source == pairs.target).sum())
+    sizes = " x ".join(f"{len(side.matrix):,}" for side in sides)
+    print(f"{sizes}, {width} dimensions, memory_mb {config.memory_mb}: {seconds:,.0f} CPU s,")
+    print(f"peak {peak['anonymous']:,} MB of its own, {memory('VmHWM'):,} MB with mapped files;")
+    print(f"{right:,} of {len(sides[0].matrix):,} pairs found")
+
+
+def memory(name: str) -> int:
+    """Return what the system says of this process's memory, in MB."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(next(row.split()[1] for row in status.split("\n") if row.startswith(name))) // 1024
+
+
+def make_vectors_on_disk(work: Path, size: int, width: int) -> None:
+    """Write unit vectors around two thousand topics, and the same with noise as translations."""
+    random = np.random.default_rng(1)
+    topics = random.standard_normal((2000, width), np.float32)
+    paths = [work / f"made-{side}-{size}-{width}.npy" for side in "st"]
+    if all(path.exists() for path in paths):
+        return
+    files = [
+        np.lib.format.open_memmap(path.with_suffix(".tmp.npy"), "w+", np.float16, (size, width))
+        for path in paths
+    ]
+    for start in range(0, size, 10_000):
+        count = min(10_000, size - start)
+        meaning = topics[random.integers(0, 2000, count)]
+        meaning = meaning + random.standard_normal((count, width), np.float32)
+        said = meaning + np.float32(0.7) * random.standard_normal((count, width), np.float32)
+        for file, made in zip(files, (meaning, said), strict=True):
+            file[start : start + count] = made / np.linalg.norm(made, axis=1, keepdims=True)
+    for path in paths:
+        path.with_suffix(".tmp.npy").replace(path)
 
 
 def best_f1(path: Path, gold: np.ndarray) -> tuple[float, float]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -24,14 +24,17 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from corpus.errors import DataError
-from corpus.files import atomic_path, make_directory
+from corpus.errors import DataError, UserError
+from corpus.files import atomic_path, make_directory, read_json
 
 Float16 = npt.NDArray[np.float16]
 Float32 = npt.NDArray[np.float32]
 Int8 = npt.NDArray[np.int8]
 Int64 = npt.NDArray[np.int64]
 Storage = Literal["float16", "int8"]
+
+SPACE_FILE = "space.json"
+"""Beside the shards of a language: the space of the encoder that embedded them."""
 
 ROTATION_SEED = 1
 """Of all files, so that the codes of two languages live in one rotated space."""
@@ -106,6 +109,23 @@ def embedding_files(path: Path) -> tuple[Path, ...]:
 def scales_path(path: Path) -> Path:
     """Return where the scales of `DIR/<shard>.npy` lie."""
     return path.with_name(f"{path.stem}.int8.safetensors")
+
+
+def check_one_space(folders: Sequence[Path]) -> None:
+    """Refuse languages that were embedded by encoders of different spaces.
+
+    Raises:
+        UserError: Naming two such languages; folders that do not say their space pass.
+    """
+    files = [folder / SPACE_FILE for folder in folders if (folder / SPACE_FILE).is_file()]
+    spaces = {str(read_json(file)["space"]): file for file in files}
+    if len(spaces) > 1:
+        first, second = list(spaces.values())[:2]
+        raise UserError(
+            f"{first} and {second} name different spaces: the languages were embedded by encoders"
+            " that have nothing to do with each other. Embed both with one encoder, or with a"
+            " teacher and its students."
+        )
 
 
 def open_embeddings(path: Path, *, rows: int | None = None) -> Embeddings:

@@ -14,12 +14,9 @@ from corpus.executors import LOCAL, Executor
 from corpus.files import write_json
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.records import sentence_languages, sentence_shards
-from mining.embeddings import Float32, write_embeddings
+from mining.embeddings import SPACE_FILE, Float32, write_embeddings
 from mining.encoders import Encoder, encoder_files, encoder_space, load_encoder
 from mining.encoders.use_config import EmbedConfig
-
-SPACE_FILE = "space.json"
-"""Beside the shards of a language: the space that their encoder maps into."""
 
 EMBED_JOB = "embed"
 

@@ -14,7 +14,7 @@ from corpus.files import make_directory
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import check_language
 from corpus.records import BITEXT_SCHEMA, count_rows, sentence_shards, write_bitext
-from mining.embeddings import embedding_files
+from mining.embeddings import check_one_space, embedding_files
 from mining.search.calibrated import calibration_file, mine_calibrated, write_calibration
 from mining.search.config import MineConfig
 from mining.search.embedded import EmbeddedSentences, load_language
@@ -95,13 +95,15 @@ def language_files(
     """Return the sentence shards and the embeddings of two languages.
 
     Raises:
-        UserError: If a language has no sentences, or the languages are the same.
+        UserError: If a language has no sentences, the languages are the same, or their encoders are
+            of different spaces.
     """
     for language in (source, target):
         check_language(language)
     if source == target:
         raise UserError(f"source and target are both `{source}`")
     shards = {language: sentence_shards(sentences, language) for language in (source, target)}
+    check_one_space([embeddings / language for language in (source, target)])
     vectors = {
         language: [embeddings / language / f"{path.stem}.npy" for path in paths]
         for language, paths in shards.items()

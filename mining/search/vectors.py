@@ -1,5 +1,7 @@
 """Vectors of a language, what multiplies them, and arrays that live on disk."""
 
+import math
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +68,8 @@ def scratch_array(shape: tuple[int, ...], dtype: Any, folder: Path | None) -> np
     if folder is None or not all(shape):
         return np.empty(shape, dtype)
     with tempfile.TemporaryFile(dir=folder) as file:
+        # Reserved now: a disk that fills up later would end the process without a word.
+        os.posix_fallocate(file.fileno(), 0, math.prod(shape) * np.dtype(dtype).itemsize)
         return np.memmap(file, dtype, "w+", shape=shape)
 
 

@@ -125,6 +125,17 @@ def test_missing_embeddings_and_languages_are_named(tmp_path: Path) -> None:
         run_mine(tmp_path / "sentences", tmp_path, SOURCE, "qad_Arab", tmp_path / "x", MineConfig())
 
 
+def test_languages_of_different_spaces_are_refused(tmp_path: Path) -> None:
+    write_corpus(tmp_path)
+    for language, space in ((SOURCE, "one"), (TARGET, "other")):
+        path = tmp_path / "embeddings" / language / "space.json"
+        path.write_text(f'{{"space": "{space}"}}')
+    with pytest.raises(UserError, match="name different spaces"):
+        mine(tmp_path, MineConfig())
+    path.write_text('{"space": "one"}')
+    assert mine(tmp_path, MineConfig()).num_rows
+
+
 def test_scores_of_pairs_by_hand() -> None:
     # By hand: 2 of 4 mined are right, of 3 in gold: precision 1/2, recall 2/3, F1 4/7.
     mined = {("a", "A"), ("b", "B"), ("c", "X"), ("d", "Y")}
