@@ -17,7 +17,7 @@ from mining.bitext.config import FilterConfig
 from mining.encoders.config import DistillConfig, TrainEncoderConfig
 from mining.encoders.use_config import EmbedConfig, ImportLaserConfig, XsimConfig
 from mining.search.config import IndexConfig, LocalConfig, MineConfig
-from mining.search.score_config import ScoreConfig
+from mining.search.encoder_config import KnownConfig, ScoreConfig
 from mining.sentences.config import SentencesConfig
 
 
@@ -146,8 +146,8 @@ def embed(
 @click.option("--bitext", type=PATH, multiple=True, required=True, help="Pairs; may be repeated.")
 @click.option("--encoder", type=PATH, required=True, help="Encoder directory.")
 @click.option("--output", type=PATH, required=True, help="Directory of the embedded pairs.")
-@config_options(EmbedConfig)
-def embed_known(bitext: tuple[Path, ...], encoder: Path, output: Path, config: EmbedConfig) -> None:
+@config_options(KnownConfig)
+def embed_known(bitext: tuple[Path, ...], encoder: Path, output: Path, config: KnownConfig) -> None:
     """Embed pairs known to be translations, for `mine --known` to calibrate with."""
     from mining.search.known import run_embed_known
 

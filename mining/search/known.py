@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,9 +16,9 @@ from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import Direction
 from corpus.records import bitext_files, read_bitext, write_table
 from corpus.text import normalize, sentence_hash
-from mining.encoders import encoder_files, load_encoder
-from mining.encoders.use_config import EmbedConfig
+from mining.encoders import encoder_files, encoder_space, load_encoder
 from mining.search.calibrate import Planted
+from mining.search.encoder_config import KnownConfig
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Known(NamedTuple):
 
 
 def run_embed_known(
-    bitext: Sequence[Path], encoder: Path, output: Path, config: EmbedConfig
+    bitext: Sequence[Path], encoder: Path, output: Path, config: KnownConfig
 ) -> Summary:
     """Embed known pairs to `output/<source>-<target>.parquet` and `.npy`.
 
@@ -66,13 +66,16 @@ def run_embed_known(
         UserError: If there is no bitext, or the directory is not an encoder's.
         JobError: If a file cannot be read.
     """
-    files = encoder_files(encoder)
     by_direction: dict[Direction, list[Path]] = {}
     for directory in bitext:
         for direction, path in bitext_files(directory).items():
             by_direction.setdefault(direction, []).append(path)
     tasks = [
-        Task(name=str(direction), inputs=(*paths, *files), arguments={"bitexts": len(paths)})
+        Task(
+            name=str(direction),
+            inputs=(*paths, *pair_encoder_files(direction, encoder, config.encoders)),
+            arguments={"bitexts": len(paths)},
+        )
         for direction, paths in sorted(by_direction.items())
     ]
     work = functools.partial(_embed_file, encoder=encoder, output=output, config=config)
@@ -82,7 +85,26 @@ def run_embed_known(
     )  # fmt: skip
 
 
-def _embed_file(task: Task, *, encoder: Path, output: Path, config: EmbedConfig) -> Outcome:
+def pair_encoder_files(
+    direction: Direction | None, encoder: Path, encoders: Mapping[str, Path]
+) -> tuple[Path, ...]:
+    """Return the files of the encoders of both languages, each encoder once.
+
+    Raises:
+        UserError: If a directory is not an encoder's, or the encoders' spaces differ.
+    """
+    used = {encoder} if direction is None else {encoders.get(one, encoder) for one in direction}
+    spaces = {encoder_space(path): path for path in sorted(used)}
+    if len(spaces) > 1:
+        first, second = spaces.values()
+        raise UserError(
+            f"{first} and {second} are encoders of different spaces; a language's own encoder must"
+            " be a student of the other (`tongues mining distill`)"
+        )
+    return tuple(file for path in sorted(used) for file in encoder_files(path))
+
+
+def _embed_file(task: Task, *, encoder: Path, output: Path, config: KnownConfig) -> Outcome:
     pairs: dict[tuple[str, str], None] = {}
     for path in task.inputs[: task.arguments["bitexts"]]:
         table = read_bitext(path)
@@ -96,12 +118,14 @@ def _embed_file(task: Task, *, encoder: Path, output: Path, config: EmbedConfig)
     kept = [pair for pair in pairs if all(pair)]
     if not kept:
         raise DataError(f"{task.inputs[0]} holds no pair")
-    loaded = load_encoder(
-        encoder, threads=1, device=config.device, batch_tokens=config.batch_tokens
-    )
-    matrix = np.stack(
-        [loaded.encode([pair[side] for pair in kept]).astype(np.float16) for side in (0, 1)]
-    )
+    sides = []
+    for side, language in enumerate(task.name.split("-")):
+        loaded = load_encoder(
+            config.encoders.get(language, encoder), threads=1, device=config.device,
+            batch_tokens=config.batch_tokens,
+        )  # fmt: skip
+        sides.append(loaded.encode([pair[side] for pair in kept]).astype(np.float16))
+    matrix = np.stack(sides)
     outputs = (output / f"{task.name}.parquet", output / f"{task.name}.npy")
     names = ("source", "target")
     columns = [pa.array([pair[side] for pair in kept], pa.string()) for side in (0, 1)]

@@ -8,15 +8,17 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from corpus.bitext import direction_of
 from corpus.errors import DataError, UserError
 from corpus.executors import LOCAL, Executor
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.records import read_bitext, write_bitext
 from corpus.text import sentence_hash
-from mining.encoders import Encoder, encoder_files, load_encoder
+from mining.encoders import Encoder, load_encoder
+from mining.search.encoder_config import ScoreConfig
+from mining.search.known import pair_encoder_files
 from mining.search.margin import Float32, Int64, margin_scores, neighborhood_means
 from mining.search.neighbors import as_vectors, find_neighbors
-from mining.search.score_config import ScoreConfig
 from mining.search.vectors import Vectors, row_blocks
 
 _ROWS = 1 << 13
@@ -56,7 +58,14 @@ def run_score(
     if bitext.resolve() == output.resolve():
         raise UserError(f"{output} is the input; choose another output")
     name = output.name.split(".")[0]
-    task = Task(name=name, inputs=(bitext, *encoder_files(encoder)))
+    direction = direction_of(bitext)
+    if direction is None and config.encoders:
+        raise UserError(
+            f"{bitext} is not named <source>-<target>, so that it is not known which of `encoders`"
+            " are for it; rename it"
+        )
+    files = pair_encoder_files(direction, encoder, config.encoders)
+    task = Task(name=name, inputs=(bitext, *files))
     work = functools.partial(_score_file, encoder=encoder, output=output, config=config)
     return run_job(
         name="score", tasks=[task], work=work, output=output.parent, config=config,
@@ -73,10 +82,13 @@ def _score_file(task: Task, *, encoder: Path, output: Path, config: ScoreConfig)
     if not kept.num_rows:
         raise DataError(f"{task.inputs[0]} holds no pair with both sides")
     texts = [kept.column(name).to_pylist() for name in ("source", "target")]
-    loaded = load_encoder(
-        encoder, threads=1, device=config.embed.device, batch_tokens=config.embed.batch_tokens
+    own = [config.encoders.get(one, encoder) for one in direction_of(task.inputs[0]) or ("", "")]
+    load = functools.partial(
+        load_encoder, threads=1, device=config.embed.device, batch_tokens=config.embed.batch_tokens
     )
-    scores = pa.array(score_pairs(texts[0], texts[1], loaded, config), pa.float32())
+    loaded = {path: load(path) for path in own}
+    margins = score_pairs(texts[0], texts[1], loaded[own[0]], loaded[own[1]], config)
+    scores = pa.array(margins, pa.float32())
     if "score" in kept.column_names:
         kept = kept.set_column(kept.column_names.index("score"), "score", scores)
     else:
@@ -86,10 +98,15 @@ def _score_file(task: Task, *, encoder: Path, output: Path, config: ScoreConfig)
 
 
 def score_pairs(
-    sources: Sequence[str], targets: Sequence[str], encoder: Encoder, config: ScoreConfig
+    sources: Sequence[str],
+    targets: Sequence[str],
+    source_encoder: Encoder,
+    target_encoder: Encoder,
+    config: ScoreConfig,
 ) -> Float32:
     """Return the margin of each pair; neighborhoods are the other side's sentences, each once."""
-    source, target = (_embed_side(side, encoder, config) for side in (sources, targets))
+    source = _embed_side(sources, source_encoder, config)
+    target = _embed_side(targets, target_encoder, config)
     source_mean = _means(source, target, config)
     target_mean = _means(target, source, config)
     scores = np.empty(len(sources), np.float32)

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from corpus.errors import DataError, JobError, UserError
 from corpus.records import read_bitext
 from corpus.text import sentence_hash
-from mining.encoders.use_config import EmbedConfig
 from mining.search.calibrate import Calibration, Planted, Point, calibrate, judge, merge_neighbors
 from mining.search.calibrated import mine_calibrated
 from mining.search.config import MineConfig
+from mining.search.encoder_config import KnownConfig
 from mining.search.index import nearest_neighbors
 from mining.search.known import Known, known_files, load_known, run_embed_known
 from mining.search.margin import Float32, Pairs
@@ -181,7 +181,7 @@ def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     lines += ["planted ku\tpflanze ku\n", "\tleer\n", "source aa\tnew zz\n"]
     (tmp_path / "seed" / f"{TARGET}-{SOURCE}.tsv").write_text("".join(lines), encoding="utf-8")
     monkeypatch.setattr("mining.search.known.load_encoder", lambda *_, **__: Letters())
-    config = EmbedConfig(workers=1)
+    config = KnownConfig(workers=1)
     summary = run_embed_known([tmp_path / "seed"], tmp_path / "encoder", tmp_path / "k", config)
     assert dict(summary.counts) == {"pairs": 55, "rejected.empty": 1}
     return tmp_path / "k"

@@ -9,11 +9,11 @@ import pytest
 from corpus.errors import JobError, UserError
 from corpus.records import SENTENCES_SCHEMA, read_bitext, read_table
 from mining.search.config import LocalConfig, MineConfig
+from mining.search.encoder_config import ScoreConfig
 from mining.search.local import run_mine_local
 from mining.search.margin import Float32
 from mining.search.mine import mine_pairs, run_mine
 from mining.search.score import run_score, score_pairs
-from mining.search.score_config import ScoreConfig
 from tests.mining.test_mine import SOURCE, TARGET, write_corpus
 
 
@@ -111,7 +111,7 @@ def pair_texts(count: int) -> tuple[list[str], list[str], Spelled]:
 
 def test_score_of_a_pair_is_the_margin_that_mining_gives_it() -> None:
     sources, targets, encoder = pair_texts(120)
-    scores = score_pairs(sources, targets, encoder, ScoreConfig())
+    scores = score_pairs(sources, targets, encoder, encoder, ScoreConfig())
     mined = mine_pairs(encoder.encode(sources), encoder.encode(targets), MineConfig())
     is_true = mined.source == mined.target
     assert is_true.sum() > 100
@@ -120,9 +120,9 @@ def test_score_of_a_pair_is_the_margin_that_mining_gives_it() -> None:
 
 def test_copies_of_a_pair_do_not_lower_its_score() -> None:
     sources, targets, encoder = pair_texts(60)
-    once = score_pairs(sources, targets, encoder, ScoreConfig())
+    once = score_pairs(sources, targets, encoder, encoder, ScoreConfig())
     copied = score_pairs(
-        sources + sources[:9] * 5, targets + targets[:9] * 5, encoder, ScoreConfig()
+        sources + sources[:9] * 5, targets + targets[:9] * 5, encoder, encoder, ScoreConfig()
     )
     assert (copied[:60] == once).all()
 
@@ -143,5 +143,10 @@ def test_scored_bitext_keeps_its_rows_and_columns(
     assert table.column_names == ["score", "source", "target", "note"]
     assert table.column("source").to_pylist() == sources
     assert table.column("note")[3].as_py() == f"note {sources[3]}"
+    with pytest.raises(UserError, match="not named <source>-<target>"):
+        run_score(
+            bitext, tmp_path / "encoder", tmp_path / "x.tsv",
+            ScoreConfig(encoders={SOURCE: tmp_path / "encoder"}),
+        )  # fmt: skip
     with pytest.raises(UserError, match="is the input"):
         run_score(bitext, tmp_path / "encoder", bitext, ScoreConfig())
