@@ -21,6 +21,7 @@ ROOT = Path(__file__).parent.parent
         (["lid", "measure", "--model", "no", "--flores", "x"], 2, "is not a language identif"),
         (["mining", "sentences", "a.gz", "--lid", "no", "--output", "x"], 2, "model no is not a"),
         (["nmt", "describe", "--size", "huge"], 2, "no model size `huge`"),
+        (["data", "fetch", "flores20"], 2, "Did you mean `flores200`?"),
         (["data", "constructed", "--output", "x", "--config", "scal=1"], 2, "mean `scale`?"),
     ],
 )

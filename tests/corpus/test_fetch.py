@@ -11,6 +11,7 @@ import re
 import shutil
 import tarfile
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -46,6 +47,8 @@ class Server:
         self.cuts: list[int] = []  # bytes after which the next connections end
         self.failures: list[int] = []  # status of the next answers
         self.requests: list[tuple[str, str]] = []
+        self.stops_at: int | None = None  # bytes after which the next connection hangs
+        self.is_free = threading.Event()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -102,6 +105,11 @@ class Server:
         if self.is_chunked:
             handler.wfile.write(b"%x\r\n%b\r\n" % (len(sent), sent))
             sent = b"0\r\n\r\n" if end >= len(body) else b""
+        if self.stops_at is not None:
+            handler.wfile.write(sent[: self.stops_at])
+            handler.wfile.flush()
+            self.is_free.wait(timeout=30)
+            return
         handler.wfile.write(sent)
 
 
@@ -153,6 +161,25 @@ def test_download_that_keeps_breaking_is_kept_for_the_next_run(
     server.requests.clear()
     assert get(server, tmp_path / "x.bin") == SHA256
     assert server.requests == [("/x.bin", "bytes=300000-")]
+
+
+def test_killed_download_goes_on_to_the_same_bytes(server: Server, tmp_path: Path) -> None:
+    server.stops_at = 300_000
+    process = multiprocessing.get_context("fork").Process(
+        target=get, args=(server, tmp_path / "x.bin")
+    )
+    process.start()
+    part = tmp_path / "x.bin.part"
+    while not part.exists() or part.stat().st_size < 250_000:
+        time.sleep(0.01)
+    process.kill()
+    process.join()
+    server.is_free.set()
+    server.stops_at = None
+    have = part.stat().st_size
+    assert get(server, tmp_path / "x.bin") == SHA256
+    assert server.requests == [("/x.bin", ""), ("/x.bin", f"bytes={have}-")]
+    assert no_leftovers(tmp_path, "x.bin")
 
 
 def test_server_that_ignores_ranges_is_read_from_the_start(server: Server, tmp_path: Path) -> None:
