@@ -101,6 +101,9 @@ def _contents(path: Path) -> Iterator[tuple[str, Path, bytes]]:
 
 
 def _file_contents(file: Path) -> Iterator[tuple[str, Path, bytes]]:
+    if file.suffix != ".zip" and not _NAME.fullmatch(file.name):
+        yield file.name, file, b""  # by its name no list, so not worth reading
+        return
     if file.stat().st_size > 4 * _MAX_BYTES:
         raise DataError(f"{file} has {file.stat().st_size:,} bytes; that is no word list")
     content = file.read_bytes()

@@ -345,6 +345,13 @@ def test_odd_lists_are_refused_by_name(tmp_path: Path) -> None:
         read_word_lists(tmp_path / "x.zip")
 
 
+def test_other_files_beside_the_lists_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "eng_Latn.txt").write_bytes(list_bytes("eng_Latn"))
+    with (tmp_path / "crawl.txt").open("wb") as file:
+        file.truncate(100 << 20)
+    assert list(read_word_lists(tmp_path)) == ["eng_Latn"]
+
+
 def test_list_that_is_a_bomb_is_given_up(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("eng_Latn.txt", bytes(17 << 20))
