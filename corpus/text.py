@@ -14,8 +14,9 @@ SPACES = regex.compile(
     r"[\s\p{Cc}\p{Zs}\p{Zl}\p{Zp}\ufeff\u200b\u2060\u00ad\u200e\u200f\u202a-\u202e\u2066-\u2069]+"
 )
 _RUNS = re.compile(" +")
-_DIGITS = regex.compile(r"\p{Nd}+")
-_NOT_TEXT = regex.compile(r"[^\p{L}\p{M}\p{N}]+")
+_DIGIT = regex.compile(r"\p{Nd}")
+_TEXT = regex.compile(r"[\p{L}\p{M}\p{N}]")
+_ZEROS = re.compile("00+")
 _CLUSTER_SCRIPTS = {
     "Hans": frozenset({"Hani"}),
     "Hant": frozenset({"Hani"}),
@@ -54,14 +55,33 @@ def normalize(text: str) -> str:
     return spaced.strip(" ")
 
 
+class _KeyCharacters(dict[int, str]):
+    """What becomes of each character in a sentence's key, found when it is first met."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        if _DIGIT.match(character):
+            character = "0"
+        elif not _TEXT.match(character):
+            character = " "
+        self[code] = character
+        return character
+
+
+_KEY_CHARACTERS = _KeyCharacters()
+
+
 def sentence_key(text: str) -> str:
     """Return what two copies of a sentence share: no case, no punctuation, all numbers as `0`.
 
     Sentences from one template that differ in numbers only have the same key.
     """
     folded = unicodedata.normalize("NFKC", text).casefold()
-    key: str = _NOT_TEXT.sub(" ", _DIGITS.sub("0", folded))
-    return key.strip()
+    # Character by character in compiled code; searching for the classes takes five times as long.
+    key = folded.translate(_KEY_CHARACTERS)
+    if "00" in key:
+        key = _ZEROS.sub("0", key)
+    return " ".join(key.split())
 
 
 def sentence_hash(text: str) -> int:

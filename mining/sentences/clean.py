@@ -1,22 +1,36 @@
 """The lines of a document before they are split: boilerplate out, mojibake undone."""
 
 import html
+import re
 from collections.abc import Iterator
 
 import ftfy
 import ftfy.badness
 import regex
 
-_SEPARATORS = regex.compile(r"[|•·¦►▸→~]|(?<=\s)[›»>/](?=\s)")
+_SEPARATORS = re.compile(r"[|•·¦►▸→~]|(?<=\s)[›»>/](?=\s)")
 _MAX_SEPARATORS = 2
-_LINKS = regex.compile(r"https?://\S+|www\.\S+|\S+@\S+\.\p{L}+")
+# An address has 64 bytes before its @ (RFC 5321, 4.5.3.1.1); without a limit, a long line without
+# spaces takes the square of its length.
+_LINKS = regex.compile(r"https?://\S+|www\.\S+|\S{1,64}@\S{1,255}\.\p{L}+")
+_LINK_SIGNS = ("://", "www.", "@")
 _LETTER = regex.compile(r"\p{L}")
-_STOP = regex.compile(r"[.!?…。！？।॥؟۔።፧។။་།։᱾᱿]\W*$")
-_NOTICE = regex.compile(r"[©®™]|\(c\)\s*\d{4}|&copy;", regex.IGNORECASE)
-_ENTITY = regex.compile(r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z]{2,8});", regex.IGNORECASE)
+_WORD = regex.compile(r"\w")
+_STOPS = frozenset(".!?…。！？।॥؟۔።፧။།་։᱾᱿")
+_NOTICE = re.compile(r"[©®™]|\(c\)\s*\d{4}|&copy;", re.IGNORECASE)
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z]{2,8});", re.IGNORECASE)
 _MAX_LINE_CHARACTERS = 1 << 20
 _MIN_WORDS = 3
 _MIN_UNSPACED_CHARACTERS = 10
+# What ftfy calls bad has one of these in it, within so many characters.
+_BAD_CATEGORIES = (
+    "c1", "bad", "law", "currency", "start_punctuation", "end_punctuation", "numeric",
+    "upper_accented", "lower_accented", "box",
+)  # fmt: skip
+_SIGNS_OF_BAD = re.compile(
+    f"[{''.join(ftfy.badness.MOJIBAKE_CATEGORIES[name] for name in _BAD_CATEGORIES)}ÙЂ°]+"
+)
+_BAD_SPAN = 5
 
 
 def lines_of(text: str) -> Iterator[str]:
@@ -41,15 +55,41 @@ def boilerplate_reason(line: str) -> str:
         return "overlong"
     if not _LETTER.search(line):
         return "no_letters"
-    if len(_SEPARATORS.findall(line)) >= _MAX_SEPARATORS and not _STOP.search(line):
+    has_stop = _ends_with_stop(line)
+    if not has_stop and len(_SEPARATORS.findall(line)) >= _MAX_SEPARATORS:
         return "navigation"
     if _NOTICE.search(line):
         return "notice"
-    if len(_LETTER.findall(_LINKS.sub("", line))) < len(_LETTER.findall(line)) / 2:
+    if any(sign in line for sign in _LINK_SIGNS) and _is_mostly_links(line):
         return "link"
-    if not _STOP.search(line) and _is_fragment(line):
+    if not has_stop and _is_fragment(line):
         return "fragment"
     return ""
+
+
+def _ends_with_stop(line: str) -> bool:
+    """Say whether a full stop of any script is among the marks and spaces that end a line."""
+    for position in range(len(line) - 1, -1, -1):
+        if line[position] in _STOPS:
+            return True
+        if _IS_WORD[line[position]]:
+            return False
+    return False
+
+
+class _IsWord(dict[str, bool]):
+    """Of each character met: whether it is a letter, mark, digit or underscore."""
+
+    def __missing__(self, character: str) -> bool:
+        self[character] = _WORD.match(character) is not None
+        return self[character]
+
+
+_IS_WORD = _IsWord()
+
+
+def _is_mostly_links(line: str) -> bool:
+    return len(_LETTER.findall(_LINKS.sub("", line))) < len(_LETTER.findall(line)) / 2
 
 
 def _is_fragment(line: str) -> bool:
@@ -62,8 +102,22 @@ def repair(line: str) -> str:
     """Undo wrong decodings and HTML entities where there are signs of them."""
     if len(line) > _MAX_LINE_CHARACTERS:
         return line
-    if _ENTITY.search(line):
+    if "&" in line and _ENTITY.search(line):
         line = html.unescape(line)
-    if ftfy.badness.is_bad(line):
+    if looks_bad(line):
         line = ftfy.fix_encoding(line)
     return line
+
+
+def looks_bad(line: str) -> bool:
+    """Return what `ftfy.badness.is_bad` returns, looking only where it can find something.
+
+    Its pattern takes most of the time of this stage if every line is searched from end to end.
+    """
+    if line.isascii():
+        return False
+    search = ftfy.badness.BADNESS_RE.search
+    return any(
+        search(line, max(0, sign.start() - _BAD_SPAN), sign.end() + _BAD_SPAN)
+        for sign in _SIGNS_OF_BAD.finditer(line)
+    )

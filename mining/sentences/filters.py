@@ -15,6 +15,7 @@ _DIGIT = regex.compile(r"\p{N}")
 # Tibetan tsheg and the Ethiopic word space part syllables and words as spaces do.
 _SPACE = regex.compile(r"[\s\u0f0b\u0f0c\u1361]")
 _MARKUP = regex.compile(r"</?\p{L}+[^<]{0,80}>|[{}]|https?://|www\.|[;{]\s*\$|\\[nrtu]")
+_MARKUP_SIGNS = ("<", "{", "}", "://", "www.", ";", "\\")
 _MIN_UNITS_FOR_REPETITION = 8
 _REPLACEMENT = "\ufffd"
 _ETHIOPIC_SPACE = "\u1361"
@@ -28,7 +29,7 @@ def damage_reason(text: str, profiles: Profiles) -> str:
         return "too_long"
     if _REPLACEMENT in text:
         return "damaged_characters"
-    if _MARKUP.search(text):
+    if any(sign in text for sign in _MARKUP_SIGNS) and _MARKUP.search(text):
         return "markup"
     return ""
 
@@ -67,8 +68,10 @@ def form_reason(text: str, language: str, limits: Limits) -> str:
     if shares.own_script < limits.min_script_share * shares.any_script or not shares.any_script:
         return "wrong_script"
     run = limits.max_character_run
-    if any(count >= run and character * run in text for character, count in characters.items()):
-        return "repetition"
+    if len(text) >= run:
+        often = [character for character, count in characters.items() if count >= run]
+        if any(character * run in text for character in often):
+            return "repetition"
     if not limits.has_words:
         is_long_enough = shares.letters >= _MIN_UNITS_FOR_REPETITION
         too_many = shares.commonest > limits.max_word_share * shares.letters
@@ -93,7 +96,8 @@ def _measure(characters: Counter[str], own: frozenset[str]) -> _Shares:
         kind, script = _FACTS[character]
         if kind == "L":
             letters += count
-            commonest = max(commonest, count)
+            if count > commonest:  # not max(): a call per character is what this loop costs
+                commonest = count
         elif kind == "N":
             digits += count
         elif kind == "Z":
@@ -131,6 +135,9 @@ def _word_reason(text: str, limits: Limits) -> str:
     if len(max(words, key=len)) > limits.max_word_characters:
         return "long_word"
     if len(words) < _MIN_UNITS_FOR_REPETITION:
+        return ""
+    # So many different words leave too few places for the commonest one.
+    if len(words) - len(set(words)) + 1 <= limits.max_word_share * len(words):
         return ""
     most = Counter(words).most_common(1)[0][1]
     return "repetition" if most > limits.max_word_share * len(words) else ""

@@ -26,6 +26,7 @@ from mining.sentences.merge import KEPT, MERGE_JOB, merge_language
 
 _SCRATCH = ".sort"
 _LOCK = ".lock"
+_CHECKSUMS = "checksums.json"
 _MEGABYTE = 1 << 20
 
 
@@ -49,9 +50,7 @@ def run_sentences(
     """
     for language in config.languages:
         check_language(language)
-    model_files = tuple(sorted(path for path in lid.glob("*") if path.is_file()))
-    if not model_files:
-        raise UserError(f"language identification model {lid} is not a directory with a model")
+    model_files = _model_files(lid)
     for shard in shards:
         shard_kind(shard)
     tasks = [_task(shard, model_files) for shard in shards]
@@ -78,6 +77,21 @@ def run_sentences(
     if damaged is not None:
         raise damaged
     return _funnel(extracted, merged)
+
+
+def _model_files(lid: Path) -> tuple[Path, ...]:
+    """Return what stands for the model in receipts.
+
+    That is its checksums where there are some: the identifier checks the rest against them, and
+    some hundred megabytes need not be read anew for every shard.
+    """
+    checksums = lid / _CHECKSUMS
+    if checksums.is_file():
+        return (checksums,)
+    files = tuple(sorted(path for path in lid.glob("*") if path.is_file()))
+    if not files:
+        raise UserError(f"language identification model {lid} is not a directory with a model")
+    return files
 
 
 def _task(shard: Shard, model_files: tuple[Path, ...]) -> Task:

@@ -16,14 +16,17 @@ _CLOSERS = r"[\p{Pe}\p{Pf}\"'’”»」』）】〉》]*"
 _SHAD = r"།[\s།༎]+"
 _BOUNDARY = regex.compile(
     rf"(?P<always>[{_STOPS}][{_STOPS}.!?]*{_CLOSERS}\s*)"
-    rf"|(?P<mark>[!?][!?.]*{_CLOSERS}(?:\s+|$))"
-    rf"|(?P<dot>\.(?:\.+)?{_CLOSERS}\s+)"
+    # A run of marks is tried at its first one only: each of a million dots would try all others.
+    rf"|(?P<mark>[!?](?<![!?]\.*[!?])[!?.]*+{_CLOSERS}(?:\s+|$))"
+    rf"|(?P<dot>(?<!\.)\.++{_CLOSERS}\s+)"
     rf"|(?P<shad>{_SHAD})"
 )
 _LAST_TOKEN = regex.compile(r"[^\s(\[\"'“«]*$")
 _INITIAL = regex.compile(r"\p{Lu}\p{M}*|(?:\p{L}\p{M}*\.)+\p{L}\p{M}*")
 _CLOSING_START = regex.compile(r"[\p{Ll}\p{Pe}\p{Pf},;:—–-]")
 _MAX_ORDINAL_DIGITS = 2
+# Longer than any abbreviation: a look back over a long paragraph at each dot takes its square.
+_MAX_TOKEN = 64
 # Only what stands before a name or a number in many languages; a list per language is not needed.
 _ABBREVIATIONS = frozenset({
     "mr", "mrs", "ms", "dr", "prof", "st", "sr", "jr", "rev", "gen", "col", "lt", "capt", "sgt",
@@ -64,7 +67,7 @@ def _dot_ends(paragraph: str, start: int, dot: int, following: int) -> bool:
     """Say whether the full stop at `dot` ends a sentence that began at `start`."""
     if _CLOSING_START.match(paragraph, following):
         return False
-    token = _LAST_TOKEN.search(paragraph, start, dot).group()
+    token = _LAST_TOKEN.search(paragraph, max(start, dot - _MAX_TOKEN), dot).group()
     if token.isdigit():
         # "the 3. Division" against "in 1990. Then"
         return len(token) > _MAX_ORDINAL_DIGITS

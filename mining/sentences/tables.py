@@ -138,7 +138,7 @@ def read_batches(path: Path, schema: pa.Schema, columns: Sequence[str]) -> Itera
             missing = [name for name in schema.names if name not in file.schema_arrow.names]
             if missing:
                 raise DataError(f"{path} lacks the columns {', '.join(missing)}")
-            yield from file.iter_batches(_ROW_GROUP, columns=list(columns))
+            yield from file.iter_batches(_ROW_GROUP, columns=list(columns), use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise DataError(
             f"{path} is not a whole Parquet file: {error}. Delete it and run again."

@@ -3,6 +3,7 @@
 import unicodedata
 
 import pytest
+import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,3 +70,15 @@ def test_quick_way_through_printable_text_misses_no_space() -> None:
 def test_normalized_text_has_single_plain_spaces(text: str) -> None:
     expected = SPACES.sub(" ", unicodedata.normalize("NFC", text)).strip(" ")
     assert normalize(text) == expected
+
+
+def slow_key(text: str) -> str:
+    """The key as its docstring has it, by searching for classes of characters."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    numbers = regex.sub(r"\p{Nd}+", "0", folded)
+    return str(regex.sub(r"[^\p{L}\p{M}\p{N}]+", " ", numbers)).strip()
+
+
+@given(st.text(alphabet=st.one_of(st.characters(), st.sampled_from("0aA1٣½ \t\u2028.-'’ꙮ𝟘"))))
+def test_key_is_what_its_classes_of_characters_make_it(text: str) -> None:
+    assert sentence_key(text) == slow_key(text)

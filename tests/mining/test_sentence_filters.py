@@ -1,17 +1,22 @@
 import os
+import re
 from pathlib import Path
 
+import ftfy.badness
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from corpus.config import load_config
 from corpus.errors import UserError
 from corpus.flores import read_split, split_languages
 from corpus.protocols import Prediction
 from corpus.text import normalize
-from mining.sentences.clean import boilerplate_reason, repair
+from mining.sentences.clean import boilerplate_reason, looks_bad, repair
 from mining.sentences.config import FilterProfile, SentenceFilterConfig, SentencesConfig
 from mining.sentences.filters import damage_reason, form_reason, language_reason
 from mining.sentences.profiles import SCRIPT_PROFILES, Profiles
+from mining.sentences.split import iterate_sentences
 
 PROFILES = Profiles(SentenceFilterConfig())
 
@@ -170,3 +175,44 @@ def test_every_flores_language_survives_its_own_filters() -> None:
         ]
         kept[language] = len(survivors) / len(lines)
     assert {language: share for language, share in kept.items() if share < 0.97} == {}
+
+
+SUSPECTS = "".join(re.findall(r"[^\x00-\x7f]", ftfy.badness.BADNESS_RE.pattern))
+
+
+@settings(max_examples=500)
+@given(st.text(alphabet=st.one_of(st.sampled_from(SUSPECTS), st.sampled_from("aZ .ßéüСО°Ù\xa0Ђ"))))
+def test_bad_is_what_ftfy_calls_bad(text: str) -> None:
+    assert looks_bad(text) == ftfy.badness.is_bad(text)
+
+
+@pytest.mark.skipif(DATA is None, reason="TONGUES_DATA is not set")
+def test_real_mojibake_of_all_kinds_is_seen_as_ftfy_sees_it() -> None:
+    assert DATA is not None
+    directory = Path(DATA) / "flores200_dataset"
+    for language in ("rus_Cyrl", "fra_Latn", "ell_Grek", "arb_Arab", "hin_Deva", "lvs_Latn"):
+        for line in read_split(directory, "dev", [language])[language][:40]:
+            for encoding in ("latin-1", "cp1252", "cp1251", "cp1253", "cp1257", "mac_roman"):
+                wrong = line.encode().decode(encoding, "replace")
+                assert looks_bad(wrong) == ftfy.badness.is_bad(wrong)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a" * 100_000 + "@" + "a" * 100_000,
+        "." * 200_000,
+        "!." * 100_000 + "x",
+        "!" * 200_000 + "x",
+        "é" * 200_000,
+        "e.g. " * 40_000,
+        "x" * 200_000 + ". y",
+        "<a " * 60_000,
+        "| " * 100_000,
+    ],
+)
+def test_hostile_line_takes_no_time_above_its_length(line: str) -> None:
+    # The square of its length would take minutes.
+    assert repair(line) == line
+    assert boilerplate_reason(line) in ("", "no_letters", "navigation")
+    assert "".join(iterate_sentences(line)) == line
