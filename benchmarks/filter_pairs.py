@@ -42,6 +42,13 @@ ENGLISH = "eng_Latn"
 ENOUGH = 0.97
 SIZES = (100_000, 400_000)
 DIGITS = 3
+# Not `ru_maxrss`, which a process inherits from the one that started it.
+WATCHED = """
+import pathlib, sys, tongues
+assert tongues.main(sys.argv[1:]) == 0
+status = pathlib.Path("/proc/self/status").read_text()
+print(status.split("VmHWM:")[1].split()[0])
+"""
 Pair = tuple[str, str]
 Rule = Callable[[Sequence[Pair], str], list[bool]]
 
@@ -218,16 +225,18 @@ def measure_stream(flores: Path) -> None:
             ]  # fmt: skip
             write_bitext(bitext, pa.Table.from_pylist(rows, BITEXT_SCHEMA))
             del rows
-            tongues = Path(sys.executable).parent / "tongues"
             command = [
-                tongues, "mining", "filter", "--bitext", bitext,
-                "--output", bitext.parent / "out" / bitext.name, "--evaluation-sets", flores,
+                "mining", "filter", "--bitext", str(bitext), "--evaluation-sets", str(flores),
+                "--output", str(bitext.parent / "out" / bitext.name),
             ]  # fmt: skip
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            subprocess.run(command, check=True, capture_output=True)
+            done = subprocess.run(
+                [sys.executable, "-c", WATCHED, *command],
+                check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            )  # fmt: skip
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-            memory = after.ru_maxrss / 1024
+            memory = int(done.stdout.split()[-1]) / 1024
             print(f"| {size:,} | {spent:.1f} | {size / spent:,.0f} | {memory:,.0f} |")
 
 

@@ -4,6 +4,7 @@ A TSV's lines end at `\n` and its cells at a tab; there is no quoting, since a `
 double every quotation mark of the text.
 """
 
+import functools
 import gzip
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from corpus.files import Lines, atomic_path, open_binary
 from corpus.languages import Direction, is_language
 
 BITEXT_SUFFIXES = (".parquet", ".tsv", ".tsv.gz", ".tsv.zst")
+_BUFFER_BYTES = 1 << 20
+_ROW_GROUP = 1 << 16
 BATCH_ROWS = 1 << 14
 """Pairs in memory at a time; also the row group of what is written."""
 
@@ -69,7 +72,7 @@ class BitextReader:
     @contextmanager
     def _opened(self) -> Iterator[pq.ParquetFile]:
         try:
-            with pq.ParquetFile(self._path) as file:
+            with pq.ParquetFile(self._path, buffer_size=_BUFFER_BYTES) as file:
                 yield file
         except (pa.ArrowInvalid, OSError) as error:
             raise DataError(f"{self._path} is not a readable Parquet file: {error}") from error
@@ -141,7 +144,7 @@ def bitext_writer(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table]
     with atomic_path(path) as temporary:
         if path.suffix == ".parquet":
             with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-                yield writer.write_table
+                yield functools.partial(writer.write_table, row_group_size=_ROW_GROUP)
         else:
             with open_binary(temporary, "wb") as file:
                 file.write("\t".join(schema.names).encode("utf-8") + b"\n")
