@@ -30,9 +30,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     block that raises leaves `path` as it was and removes the temporary file. The directory is made.
     """
     make_directory(path.parent)
-    # The suffixes stay last, since writers choose compression by them.
-    # The name is this process's own, also among machines that share the file system.
-    temporary = path.with_name(f".tmp~{platform.node()}~{os.getpid()}~{path.name}")
+    temporary = temporary_path(path)
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -40,6 +38,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def temporary_path(path: Path, part: str = "") -> Path:
+    """Return a path beside `path` that no other process uses, on any machine; `part` tells parts.
+
+    The suffixes stay last, since writers choose compression by them.
+    """
+    return path.with_name(f".tmp~{platform.node()}~{os.getpid()}.{part}~{path.name}")
 
 
 def remove_leftovers(path: Path) -> None:
@@ -50,7 +56,7 @@ def remove_leftovers(path: Path) -> None:
     """
     for left in path.parent.glob(".tmp~*~*~*"):
         _, node, process, name = left.name.split("~", 3)
-        if name == path.name and not _may_be_written(left, node, int(process)):
+        if name == path.name and not _may_be_written(left, node, int(process.split(".")[0])):
             left.unlink(missing_ok=True)
 
 

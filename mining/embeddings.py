@@ -13,7 +13,6 @@ most of the neighbors; see docs/decisions/0009.
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from corpus.errors import DataError, UserError
-from corpus.files import atomic_path, make_directory, read_json
+from corpus.files import atomic_path, make_directory, read_json, temporary_path
 
 Float16 = npt.NDArray[np.float16]
 Float32 = npt.NDArray[np.float32]
@@ -191,7 +190,7 @@ def write_embeddings(
             _write_float16(temporary, path, blocks, rows, dimension)
         return (path,)
     # The mean is known when all vectors are there, so int8 is made from a float16 file.
-    half = path.with_name(f".tmp-{os.getpid()}-{path.stem}.half.npy")
+    half = temporary_path(path, "half")
     make_directory(path.parent)
     try:
         _write_float16(half, path, blocks, rows, dimension)

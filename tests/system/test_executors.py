@@ -235,6 +235,39 @@ def test_slurm_scripts_make_what_one_machine_makes(folder: Path, tmp_path: Path)
     check_same(folder, "slurm")
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 512 KB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting a small file system needs root")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_full_disk_is_said_and_the_command_goes_on_when_there_is_room(
+    folder: Path, small_disk: Path, workers: str
+) -> None:
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(b"x" * (512 * 1024 - 40 * 1024))
+    output = small_disk / "sentences"
+    arguments = [*sentences_arguments(folder, "full"), *configs(f"workers={workers}")]
+    arguments[arguments.index("--output") + 1] = output
+    process = start(folder, *arguments)
+    _, told = process.communicate()
+    assert process.returncode == 1, told[-3000:]
+    assert "the disk is full" in told
+    assert "Traceback" not in told
+    ballast.unlink()
+    tongues(folder, *arguments)
+    expected, found = files(folder / "local/sentences"), files(output)
+    del expected["config.yaml"], found["config.yaml"]  # it says how many workers
+    assert found == expected
+
+
 def test_a_torn_shard_is_reported_alike_everywhere(folder: Path, cluster: Any) -> None:
     torn = folder / "torn.jsonl.gz"
     torn.write_bytes(b"\x1f\x8b\x08\x00nonsense")
