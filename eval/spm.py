@@ -91,17 +91,40 @@ class PieceTokenizer:
         A known piece has its id. Unknown ones are told apart by their text, as sacrebleu does, so
         numbers beyond the vocabulary mean something to this object only.
         """
-        rows = self._model.encode([line.rstrip() for line in lines], out_type=int, num_threads=1)
+        texts = [line.rstrip() for line in lines]
+        rows = self._model.encode(texts, out_type=int, num_threads=1)
         offsets, ids = _flatten(rows)
-        odd = self._by_text[ids]
-        if odd.any():
-            where = np.unique(np.searchsorted(offsets, np.flatnonzero(odd), side="right") - 1)
-            texts = [lines[row].rstrip() for row in where]
-            pieces = self._model.encode(texts, out_type=str, num_threads=1)
-            for row, own in zip(where, pieces, strict=True):
-                rows[row] = list(map(self._numbers.__getitem__, " ".join(own).split()))
-            offsets, ids = _flatten(rows)
+        places = np.flatnonzero(self._by_text[ids])
+        if len(places):
+            offsets, ids = self._number_by_text(texts, rows, offsets, ids, places)
         return TokenIds(ids, offsets)
+
+    def _number_by_text(
+        self,
+        texts: Sequence[str],
+        rows: list[Sequence[int]],
+        offsets: Int64,
+        ids: Symbols,
+        places: Int64,
+    ) -> tuple[Int64, Symbols]:
+        """Number the pieces at `places` by their text; those with spaces are several tokens."""
+        owners = np.searchsorted(offsets, places, side="right") - 1
+        where = np.unique(owners).tolist()
+        found = self._model.encode([texts[row] for row in where], out_type=str, num_threads=1)
+        pieces = dict(zip(where, found, strict=True))
+        spaced = set()
+        columns = (places - offsets[owners]).tolist()
+        for place, row, column in zip(places.tolist(), owners.tolist(), columns, strict=True):
+            piece = pieces[row][column]
+            if piece.split() == [piece]:
+                ids[place] = self._numbers[piece]
+            else:
+                spaced.add(row)
+        if not spaced:
+            return offsets, ids
+        for row in where:
+            rows[row] = list(map(self._numbers.__getitem__, " ".join(pieces[row]).split()))
+        return _flatten(rows)
 
 
 def _flatten(rows: Sequence[Sequence[int]]) -> tuple[Int64, Symbols]:
