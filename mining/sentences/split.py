@@ -20,10 +20,16 @@ _BOUNDARY = regex.compile(
     rf"|(?P<mark>[!?](?<![!?]\.*[!?])[!?.]*+{_CLOSERS}(?:\s+|$))"
     rf"|(?P<dot>(?<!\.)\.++{_CLOSERS}\s+)"
     rf"|(?P<shad>{_SHAD})"
+    # Armenian ends sentences with U+0589, and on most keyboards with a colon.
+    r"|(?P<colon>(?<=\p{Armenian}):\s+)"
 )
+_QUOTE_ENDS = "」』”’"
+# 「…。」と言った goes on after the quotation.
+_QUOTING = regex.compile(r"[とっ、，]")
 _LAST_TOKEN = regex.compile(r"[^\s(\[\"'“«]*$")
 _INITIAL = regex.compile(r"\p{Lu}\p{M}*|(?:\p{L}\p{M}*\.)+\p{L}\p{M}*")
-_CLOSING_START = regex.compile(r"[\p{Ll}\p{Pe}\p{Pf},;:—–-]")
+# Georgian letters are lower case by their category, and have no upper case in running text.
+_CLOSING_START = regex.compile(r"(?!\p{Georgian})[\p{Ll}\p{Pe}\p{Pf},;:—–-]")
 _MAX_ORDINAL_DIGITS = 2
 # Longer than any abbreviation: a look back over a long paragraph at each dot takes its square.
 _MAX_TOKEN = 64
@@ -55,6 +61,12 @@ def iterate_sentences(paragraph: str) -> Iterator[str]:
             continue
         # `?` and `!` inside a sentence, as in "Yahoo! said" or "“Why?” he asked".
         if match.lastgroup == "mark" and _CLOSING_START.match(paragraph, match.end()):
+            continue
+        if (
+            match.lastgroup == "always"
+            and paragraph[match.end() - 1] in _QUOTE_ENDS
+            and _QUOTING.match(paragraph, match.end())
+        ):
             continue
         if match.end() > start:
             yield paragraph[start : match.end()]

@@ -106,36 +106,38 @@ def test_three_or_thirty_shards_and_one_or_two_workers_give_the_same_rows(tmp_pa
     assert bytes_of(tmp_path / "out-30-1") == bytes_of(tmp_path / "out-30-2")
 
 
+def run_until(output: Path, files: int, shards: Sequence[Path], *options: str) -> bool:
+    """Run and kill as soon as so many files are there; return whether it came to that."""
+    process = subprocess.Popen(
+        command(output, shards, *options),
+        env=environment(), stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    while process.poll() is None:
+        if sum(path.is_file() for path in output.rglob("*")) >= files:
+            # The whole session: its workers must not live on beside the next run.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return True
+        time.sleep(0.005)
+    return False
+
+
 @pytest.mark.slow
 def test_killed_at_any_moment_and_run_again_gives_the_same_bytes(tmp_path: Path) -> None:
     shards = write_shards(tmp_path / "in", make_documents(200, 25, 3000), 6)
     options = ("workers=2", "write_rejects=true")
-    started = time.monotonic()
     undisturbed = run(tmp_path / "undisturbed", shards, *options)
     assert undisturbed.returncode == 0, undisturbed.stderr
-    seconds = time.monotonic() - started
     wanted = bytes_of(tmp_path / "undisturbed")
     assert any(name.startswith("rejects/extract/") for name in wanted)
     assert any(name.startswith("rejects/merge/") for name in wanted)
-    generator = random.Random(3)
-    kills = 0
-    for attempt in range(3):
-        output = tmp_path / f"killed-{attempt}"
-        for _ in range(3):
-            process = subprocess.Popen(
-                command(output, shards, *options),
-                env=environment(), stderr=subprocess.DEVNULL, start_new_session=True,
-            )  # fmt: skip
-            time.sleep(generator.uniform(0.3, 1.0) * seconds)
-            kills += process.poll() is None
-            # The whole session: its workers must not live on beside the next run.
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        again = run(output, shards, *options)
-        assert again.returncode == 0, again.stderr
-        assert bytes_of(output) == wanted
-    assert kills > 2
+    files = sum(path.is_file() for path in (tmp_path / "undisturbed").rglob("*"))
+    output = tmp_path / "killed"
+    kills = [run_until(output, files * share // 8, shards, *options) for share in range(1, 8)]
+    assert sum(kills) >= 5
+    again = run(output, shards, *options)
+    assert again.returncode == 0, again.stderr
+    assert bytes_of(output) == wanted
 
 
 @pytest.mark.slow
