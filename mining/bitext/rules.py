@@ -22,12 +22,15 @@ from mining.bitext.seen import SeenHashes
 logger = logging.getLogger(__name__)
 
 SIDES = ("source", "target")
+_REPLACEMENT = "\ufffd"
+"""What reading makes of bytes that are no UTF-8, and others before us made of theirs."""
 REASONS = (
     "empty_side",
     "score_too_low",
     "score_too_high",
     SAME,
     CONTAINED,
+    "damaged_characters",
     "length_ratio",
     "copy",
     "wrong_script",
@@ -121,6 +124,8 @@ class PairFilter:
 
     def _pair_reason(self, source: str, target: str, source_key: str, target_key: str) -> str:
         config = self._config
+        if _REPLACEMENT in source or _REPLACEMENT in target:
+            return "damaged_characters"
         if not lengths_fit(source, target, self._known.length_ratio, config.max_length_ratio):
             return "length_ratio"
         if trigram_overlap(source_key, target_key) > config.max_overlap:

@@ -69,6 +69,12 @@ def test_side_without_letters_is_rejected() -> None:
     assert reasons(bitext(("!!!", GOOD[1]), (GOOD[0], ""))) == ["empty_side", "empty_side"]
 
 
+def test_side_with_characters_lost_in_decoding_is_rejected(tmp_path: Path) -> None:
+    path = tmp_path / "eng_Latn-rus_Cyrl.tsv"
+    path.write_bytes("\t".join(GOOD).encode().replace(b"house", b"h\xffuse") + b"\n")
+    assert reasons(read_bitext(path)) == ["damaged_characters"]
+
+
 def test_length_is_judged_by_the_ratio_of_the_pair_not_by_one() -> None:
     chinese = ("The weather is very good today.", "今天天气很好。")
     pairs = bitext(*[(f"{chinese[0]} {i}", f"{chinese[1]}{i}") for i in range(9)], GOOD)
