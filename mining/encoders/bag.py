@@ -110,6 +110,7 @@ def make_extractor(
         min_n=bag.min_n,
         max_n=bag.max_n,
         max_characters=bag.max_characters,
+        romanize=bag.romanize,
     )
 
 

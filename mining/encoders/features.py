@@ -1,10 +1,12 @@
 """Sparse features of a sentence: subwords, and character n-grams hashed into buckets."""
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from anyascii import anyascii
 
 from corpus.text import normalize
 
@@ -65,12 +67,14 @@ class FeatureExtractor:
         min_n: int,
         max_n: int,
         max_characters: int,
+        romanize: bool = False,
     ) -> None:
         self._subwords = subwords
         self._vocabulary_size = vocabulary_size
         self._buckets = buckets
         self._orders = range(min_n, max_n + 1)
         self._max_characters = max_characters
+        self._romanize = romanize
 
     @property
     def rows(self) -> int:
@@ -82,6 +86,12 @@ class FeatureExtractor:
         texts = [prepare(sentence, self._max_characters) for sentence in sentences]
         pieces = self._subwords.encode(texts)
         ngrams, owners = self._hash_ngrams(texts)
+        if self._romanize:
+            latin = [romanize(text) for text in texts]
+            rows = np.array([i for i, text in enumerate(texts) if latin[i] != text], np.int64)
+            more, places = self._hash_ngrams([latin[row] for row in rows])
+            ngrams = np.concatenate([ngrams, more])
+            owners = np.concatenate([owners, rows[places]])
         piece_counts = np.array([len(row) for row in pieces], np.int64)
         piece_ids = np.array([piece for row in pieces for piece in row], np.int64)
         piece_owners = np.repeat(np.arange(len(texts)), piece_counts)
@@ -121,3 +131,14 @@ def prepare(sentence: str, max_characters: int) -> str:
     """Return a sentence as the encoder reads it: normalized, without case, cut."""
     cut = normalize(sentence).casefold()[:max_characters]
     return cut.encode("utf-8", "replace").decode("utf-8")
+
+
+_romanized_character = functools.lru_cache(maxsize=1 << 16)(anyascii)
+
+
+def romanize(text: str) -> str:
+    """Return text in ASCII letters: names and numbers then look alike in all scripts.
+
+    Character by character, by anyascii's table; `Москва` is `moskva`, `é` is `e`.
+    """
+    return "".join(map(_romanized_character, text)).casefold()

@@ -90,6 +90,11 @@ class BagLearner:
         """Return unit vectors with the weights as they are."""
         return self._encoder.encode_bags(bags)
 
+    @torch.no_grad()
+    def start_from(self, vectors: Tensor) -> None:
+        """Take up vectors of features, [R, D], to begin with."""
+        self.model.embeddings.copy_(vectors)
+
     def update(self, bags: Bags, loss: Loss, *, number: int, rate: float) -> None:
         """Take one step on the loss of a batch, some features left out."""
         rng = np.random.default_rng((self._seed, _FEATURES_STREAM, number))

@@ -47,6 +47,7 @@ from mining.encoders.loop import (
 from mining.encoders.losses import contrastive_loss
 from mining.encoders.negatives import HardNegatives
 from mining.encoders.sequence import SequenceEncoder, make_model, sequence_tokenizer
+from mining.encoders.spectral import spectral_vectors
 from mining.encoders.tokens import FIRST_PIECE, pieces_of
 from mining.encoders.xsim import xsim_error
 
@@ -167,6 +168,10 @@ def train_encoder(
     training, validation = split_validation(pairs, config.validation_share, config.seed)
     learner = new_learner(training_texts(pairs, validation), config.architecture, config)
     bags = learner.extract(pairs.sentences)
+    if isinstance(learner, BagLearner) and config.start == "spectral":
+        known = np.concatenate(list(training.values()))
+        table = learner.model.embeddings
+        learner.start_from(spectral_vectors(bags, known, table, config.seed))
     plan = sampling_plan(
         training,
         epochs=config.epochs,

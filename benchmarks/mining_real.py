@@ -1,0 +1,199 @@
+"""Mining on real text with a known answer: NTREX-128 and NLLB-Seed sentences among other text.
+
+    python benchmarks/mining_real.py --data DIR --work DIR
+
+Two experiments with the package's own commands: sentences of one corpus are hidden in crawl shards,
+the encoder is trained on the other corpora. Prints tables in Markdown. Kill it anywhere and run it
+again: what is done is skipped. docs/guide.md says what the data directory holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mining_real_text import EXPERIMENTS, PIVOT, Experiment, prepare, prepare_lid
+
+from corpus.files import read_json, read_lines, write_lines, write_text
+from corpus.records import read_bitext
+from corpus.text import normalize
+from mining.bitext.evaluate import read_pairs
+
+ROOT = Path(__file__).parent.parent
+Row = dict[str, float]
+LID_OPTIONS = ("sampled_lines=250000",)
+ENCODER_OPTIONS = (
+    "bag.romanize=true", "start=spectral", "learning_rate=0.01", "hard_negatives=0",
+    "feature_dropout=0.2",
+)  # fmt: skip
+
+
+def tongues(*arguments: object) -> str:
+    """Run a command of the package and return what it prints."""
+    command = [sys.executable, str(ROOT / "tongues.py"), *map(str, arguments)]
+    print("$ tongues", *arguments, file=sys.stderr, flush=True)
+    return subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout
+
+
+def options(*values: str) -> list[str]:
+    """Return config values as arguments."""
+    return [part for value in values for part in ("--config", value)]
+
+
+def keep(path: Path, *arguments: object) -> Any:
+    """Return the JSON that a command prints; it is run once."""
+    if not path.is_file():
+        write_text(path, tongues(*arguments))
+    return read_json(path)
+
+
+def run(data: Path, work: Path, lid: Path, experiment: Experiment) -> None:
+    """Hide, train, embed and mine."""
+    prepare(data, work, experiment)
+    tongues(
+        "data", "scatter", "--text", work / "text", "--other", work / "other",
+        "--output", work / "scattered",
+        *options(f"languages=[{', '.join(experiment.languages)}]", "other_lines=10000"),
+    )  # fmt: skip
+    write_gold(work, experiment)
+    bitext = [part for path in sorted((work / "train").iterdir()) for part in ("--bitext", path)]
+    tongues(
+        "mining", "train-encoder", *bitext, "--output", work / "encoder",
+        *options(*ENCODER_OPTIONS, f"epochs={experiment.epochs}"),
+    )  # fmt: skip
+    directions = ", ".join(f"{target}-{source}" for source, target in experiment.mined)
+    keep(
+        work / "xsim.json", "mining", "xsim", "--encoder", work / "encoder",
+        "--flores", data / "flores200_dataset", "--split", "devtest", "--json",
+        *options(f"directions=[{directions}]"),
+    )  # fmt: skip
+    shards = sorted((work / "scattered" / "crawl").glob("*.warc.wet.gz"))
+    tongues("mining", "sentences", *shards, "--lid", lid, "--output", work / "sentences")
+    tongues(
+        "mining", "embed", "--sentences", work / "sentences", "--encoder", work / "encoder",
+        "--output", work / "embeddings",
+    )  # fmt: skip
+    tongues(
+        "mining", "embed-known", "--bitext", work / "planted", "--encoder", work / "encoder",
+        "--output", work / "known",
+    )  # fmt: skip
+    for source, target in experiment.mined:
+        tongues(
+            "mining", "mine", "--sentences", work / "sentences",
+            "--embeddings", work / "embeddings", "--known", work / "known",
+            "--source", source, "--target", target,
+            "--output", work / "mined" / f"{source}-{target}.parquet",
+            *options("margin_threshold=0"),
+        )  # fmt: skip
+
+
+def write_gold(work: Path, experiment: Experiment) -> None:
+    """Write the hidden pairs, also those without English."""
+    scattered = work / "scattered" / "gold"
+    sides = {
+        language: [
+            line.split("\t")[1] for line in read_lines(scattered / f"{PIVOT}-{language}.tsv")
+        ]
+        for language in experiment.languages
+        if language != PIVOT
+    }
+    first = scattered / f"{PIVOT}-{experiment.english[0]}.tsv"
+    sides[PIVOT] = [line.split("\t")[0] for line in read_lines(first)]
+    for source, target in experiment.mined:
+        lines = (f"{a}\t{b}" for a, b in zip(sides[source], sides[target], strict=True))
+        write_lines(work / "gold" / f"{source}-{target}.tsv", lines)
+
+
+def measure(data: Path, work: Path, experiment: Experiment) -> list[Row]:
+    """Filter every pair at its calibrated threshold; return what the table shows."""
+    for source, target in experiment.mined:
+        pair = f"{source}-{target}"
+        curve = read_json(work / "mined" / f"{pair}.calibration.json")["curve"]
+        chosen = max(curve, key=lambda point: f1(point["precision"], point["recall"]))
+        tongues(
+            "mining", "filter", "--bitext", work / "mined" / f"{pair}.parquet",
+            "--output", work / "bitext" / f"{pair}.parquet",
+            "--evaluation-sets", data / "flores200_dataset",
+            *options(f"min_score={chosen['threshold']}"),
+        )  # fmt: skip
+    scores = keep(
+        work / "mining.json", "mining", "evaluate", "--bitext", work / "bitext",
+        "--gold", work / "gold", "--sentences", work / "sentences", "--json",
+    )["pairs"]  # fmt: skip
+    return [
+        row_of(work, f"{source}-{target}", f"{target}-{source}", scores[f"{source}-{target}"])
+        for source, target in experiment.mined
+    ]
+
+
+def row_of(work: Path, pair: str, direction: str, filtered: dict[str, float]) -> Row:
+    """Return a pair's row: calibrated threshold, what was expected there, what is true."""
+    curve = read_json(work / "mined" / f"{pair}.calibration.json")["curve"]
+    chosen = max(curve, key=lambda point: f1(point["precision"], point["recall"]))
+    gold = read_pairs(work / "gold" / f"{pair}.tsv")
+    table = read_bitext(work / "mined" / f"{pair}.parquet")
+    columns = [table.column(name).to_pylist() for name in ("score", "source", "target")]
+    # Mined pairs come best first.
+    hits = np.array(
+        [(normalize(a), normalize(b)) in gold for a, b in zip(*columns[1:], strict=True)]
+    )
+    right = np.cumsum(hits)
+    kept = int((np.array(columns[0]) >= chosen["threshold"]).sum())
+    correct = int(right[kept - 1]) if kept else 0
+    best = 2 * right / (np.arange(1, len(right) + 1) + len(gold))
+    precision, recall = correct / max(kept, 1), correct / len(gold)
+    return {
+        "xsim": read_json(work / "xsim.json")["pairs"][direction],
+        "hidden": len(gold),
+        "limit": filtered["recall_limit"],
+        "threshold": chosen["threshold"],
+        "expected precision": chosen["precision"],
+        "precision": precision,
+        "expected recall": chosen["recall"],
+        "recall": recall,
+        "F1": f1(precision, recall),
+        "F1 filtered": filtered["f1"],
+        "best F1": float(best.max()),
+    }
+
+
+def f1(precision: float, recall: float) -> float:
+    """Return the harmonic mean."""
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def show(experiment: Experiment, rows: Sequence[Row]) -> None:
+    """Print the table of an experiment in Markdown."""
+    print(f"\n| {experiment.hidden} hidden | {' | '.join(rows[0])} |")
+    print("|---|" + "---|" * len(rows[0]))
+    names = [f"{source}-{target}" for source, target in experiment.mined]
+    mean = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+    for name, row in zip([*names, "mean"], [*rows, mean], strict=True):
+        cells = [
+            f"{value:.0f}" if key == "hidden" else f"{value:.3f}" for key, value in row.items()
+        ]
+        print(f"| {name} | {' | '.join(cells)} |")
+
+
+def main() -> None:
+    """Run both experiments and print their tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    arguments = parser.parse_args()
+    data, work = arguments.data.resolve(), arguments.work.resolve()
+    prepare_lid(data, work / "lid_text")
+    lid = ("--data", work / "lid_text" / "text", "--output", work / "lid")
+    tongues("lid", "train", *lid, *options(*LID_OPTIONS))
+    for experiment in EXPERIMENTS:
+        run(data, work / experiment.hidden, work / "lid", experiment)
+        show(experiment, measure(data, work / experiment.hidden, experiment))
+
+
+if __name__ == "__main__":
+    main()
