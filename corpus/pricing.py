@@ -1,8 +1,8 @@
 """What a job will cost, from running it on small parts of its input.
 
 The real command runs on parts of its input that grow, each in a new process and a temporary folder.
-The difference between the last two in CPU time, by the difference of their sizes, is the price of a
-unit; what is left of the first is the price of a start.
+The difference between first and last in CPU time, by the difference of their sizes, is the price of
+a unit; what is left of the first is the price of a start.
 """
 
 import dataclasses
@@ -155,7 +155,7 @@ def price_job(trial: Trial) -> Price:
 _ASSUMPTIONS = (
     "The part that was tried is like the rest.",
     "Cores are idle and as fast as this one; a busy machine takes longer.",
-    "Memory grows with the size of a shard as it did between the two parts.",
+    "Memory grows with the size of a shard as it did between the parts.",
 )
 
 
@@ -219,19 +219,19 @@ def _read_stage(receipts: Path) -> _Stage:
 
 
 def _line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Return the slope of the last two points and what it leaves of the first one.
+    """Return the slope between the first and the last point, and what it leaves of the first.
 
     A single point goes through zero. Where noise makes either negative, it is taken for zero.
     """
     if not points:
         return 0.0, 0.0
-    (x, y), (x_last, y_last) = points[-2:] if len(points) > 1 else (points[0], points[0])
+    (x, y), (x_last, y_last) = points[0], points[-1]
     if x == x_last:
         return y / x, 0.0
     slope = (y_last - y) / (x_last - x)
     if slope <= 0:
         return y_last / x_last, 0.0
-    return slope, max(0.0, points[0][1] - slope * points[0][0])
+    return slope, max(0.0, y - slope * x)
 
 
 def _stage_prices(trial: Trial, parts: Sequence[_Part], units: int) -> dict[str, StagePrice]:
@@ -266,6 +266,6 @@ def _peak_memory(trial: Trial, parts: Sequence[_Part], largest: int) -> float:
     slope, _ = _line(
         [(math.pow(part.largest, trial.row_exponent), part.peak_memory_mb) for part in parts]
     )
-    if len(parts) < 2 or parts[-2].peak_memory_mb >= last.peak_memory_mb:
+    if len(parts) < 2 or parts[0].peak_memory_mb >= last.peak_memory_mb:
         slope = 0.0  # `_line` would give the mean, since a price of zero is no price
     return last.peak_memory_mb + max(0.0, goal - at) * slope

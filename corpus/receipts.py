@@ -1,5 +1,6 @@
 """Receipts: what a finished shard was made from, and whether that still holds."""
 
+import functools
 import importlib.metadata
 import json
 import os
@@ -28,8 +29,14 @@ def describe_input(file: Path | RemoteFile) -> dict[str, Any]:
         "path": str(file),
         "bytes": stat.st_size,
         "modified_ns": stat.st_mtime_ns,
-        "blake2b": digest_file(file),
+        "blake2b": _digest_once(file, stat.st_ino, stat.st_size, stat.st_mtime_ns),
     }
+
+
+@functools.lru_cache(maxsize=256)
+def _digest_once(file: Path, *state: int) -> str:
+    """Return a file's digest; a model that all shards depend on is read once per process."""
+    return digest_file(file)
 
 
 def write_receipt(
