@@ -33,8 +33,8 @@ from mining.encoders.tokens import pieces_of
 from mining.encoders.use_config import ImportLaserConfig
 
 LANGUAGES = ("eng_Latn", "deu_Latn", "rus_Cyrl", "hin_Deva", "tur_Latn", "zho_Hans")
-SENTENCES = 960
-ONE_BY_ONE = 120
+SENTENCES = 480
+ONE_BY_ONE = 60
 """Sentences for the loop without batches, whose rate does not depend on their number."""
 TURNS = 2
 VOCABULARY = 16_000
