@@ -23,7 +23,7 @@ def drop_stale(name: str, tasks: Sequence[Task], output: Path) -> list[Task]:
         try:
             done = is_done(receipt, arguments=task.arguments, inputs=task.inputs, config=None)
         except (UserError, DataError):
-            receipt.unlink()
+            receipt.unlink(missing_ok=True)
             done = False
         if not done:
             todo.append(task)

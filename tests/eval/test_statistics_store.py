@@ -116,6 +116,18 @@ def test_second_run_counts_nothing_and_changes_nothing(
     assert results(tmp_path / "o") == before
 
 
+def test_other_metrics_in_the_same_output_replace_the_tables(
+    flores: Path, system: Path, tmp_path: Path
+) -> None:
+    arguments = ([system], flores, "devtest")
+    score_systems(*arguments, tmp_path / "o", ["chrf++"], CONFIG)
+    both = score_systems(*arguments, tmp_path / "o", ["chrf", "bleu"], CONFIG)
+    assert {row.metric for row in both.rows} == {"chrf", "bleu"}
+    back = score_systems(*arguments, tmp_path / "o", ["chrf++"], CONFIG)
+    alone = score_systems(*arguments, tmp_path / "p", ["chrf++"], CONFIG)
+    assert back.rows == alone.rows
+
+
 def test_lost_receipts_cost_no_counting(
     flores: Path, system: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
