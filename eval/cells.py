@@ -144,6 +144,8 @@ def score_target(task: Task, *, grid: Grid) -> Outcome:
     outputs = [grid.cells(task.name), grid.statistics(task.name)]
     if grid.segments:
         outputs.append(_write_segments(grid, task.name, names, statistics))
+    else:  # those of an earlier run may be of other hypotheses
+        _segments_file(grid, task.name).unlink(missing_ok=True)
     lines = sum(len(text.lines) for text in texts)
     counts = {"cells": len(names), "counted": counted, "lines": lines}
     return Outcome(counts=counts, outputs=tuple(outputs))
@@ -191,6 +193,10 @@ def _score(metric: str, statistics: Statistics, grid: Grid) -> dict[str, Any]:
     }
 
 
+def _segments_file(grid: Grid, target: str) -> Path:
+    return grid.output / SEGMENTS / f"{target}.parquet"
+
+
 def _write_segments(
     grid: Grid, target: str, names: Sequence[tuple[str, str]], statistics: Mapping[str, Statistics]
 ) -> Path:
@@ -203,7 +209,7 @@ def _write_segments(
     }
     for metric, rows in statistics.items():
         columns[metric] = pa.array(find_metric(metric).score_sentences(rows).ravel())
-    path = grid.output / SEGMENTS / f"{target}.parquet"
+    path = _segments_file(grid, target)
     write_table(path, pa.table(columns))
     return path
 

@@ -84,7 +84,7 @@ class CorrelateConfig:
 
     calibration: Calibration = "moderated"
     """`none`; `shift` by the nominal mean less the group's on the calibration set; `moderated`,
-    the same fading out towards both ends of the scale. Without a calibration set: none."""
+    the same fading out towards both ends of the scale. Both need a calibration set."""
 
     nominal_mean: float = 3.0
     """Mean of the calibration set on the scale of XSTS (NLLB Team 2022)."""

@@ -40,8 +40,8 @@ def find_systems(directories: Sequence[Path], manifest: Path | None = None) -> S
     """Return the files of each system by direction; a directory is a system of its name.
 
     Raises:
-        UserError: If nothing is given, a directory is missing or empty, two have one name, or a
-            file's name is no direction.
+        UserError: If nothing is given, a directory is missing or empty, two have one name, a
+            file's name is no direction, or what has such a name is no file.
         DataError: If the manifest is damaged or names a file twice for one direction.
     """
     if not directories and manifest is None:
@@ -59,6 +59,9 @@ def find_systems(directories: Sequence[Path], manifest: Path | None = None) -> S
         files = sorted(directory.glob("*.txt"))
         if not files:
             raise UserError(f"{directory} holds no hypotheses named <source>-<target>.txt")
+        for path in files:
+            if not path.is_file():
+                raise UserError(f"{path} is no file, or a link to none; remove or mend it")
         systems[name] = {_direction(path): path for path in files}
     return systems
 
@@ -181,5 +184,6 @@ def find_oddities(
 
 
 def _equal(left: Sequence[str], right: Sequence[str]) -> list[int]:
-    pairs = enumerate(zip(left, right, strict=True), 1)
-    return [number for number, (a, b) in pairs if a == b and a.strip()]
+    # Without spaces around: copies with `\r` at their ends are copies.
+    pairs = enumerate(zip(map(str.strip, left), map(str.strip, right), strict=True), 1)
+    return [number for number, (a, b) in pairs if a == b != ""]

@@ -24,6 +24,9 @@ from eval.store import read_text
 CHECK_FILES = ("off_target.json", "hallucination.json", "toxicity.json")
 """Summaries that `tongues eval check` writes beside the scores."""
 
+LONGEST_SHOWN = 2_000
+"""Characters of a line on the page; the longest of FLORES-200 has 597."""
+
 _SIDES = ("source", "target")
 _DECIMALS = 2
 
@@ -116,9 +119,11 @@ def _lines_of(
     return [
         SegmentLine(
             line=line + 1,
-            source=sources[line],
-            reference=references.lines[line],
-            hypotheses=[hypotheses[name][line] if name in scores else None for name in systems],
+            source=_clip(sources[line]),
+            reference=_clip(references.lines[line]),
+            hypotheses=[
+                _clip(hypotheses[name][line]) if name in scores else None for name in systems
+            ],
             scores=[
                 round(float(scores[name][line]), _DECIMALS) if name in scores else None
                 for name in systems
@@ -126,6 +131,12 @@ def _lines_of(
         )
         for line in sorted(order[places].tolist())
     ]
+
+
+def _clip(text: str) -> str:
+    """Cut what nobody reads on a page: a loop of megabytes would make the page as long."""
+    left = len(text) - LONGEST_SHOWN
+    return text if left <= 0 else f"{text[:LONGEST_SHOWN]} […and {left:,} characters more]"
 
 
 def check_files(output: Path) -> list[Path]:

@@ -8,6 +8,7 @@ and `direction, test set, chrF, BLEU, model, lines, tokens` in `*.scores.txt`, w
 from __future__ import annotations
 
 import functools
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,8 +31,8 @@ def read_quoted(path: Path, metric: str, split: str) -> dict[Direction, float]:
 
     Raises:
         UserError: If the file does not exist.
-        DataError: If a row is none of these, its direction is unknown or there twice, or no row is
-            of this test set.
+        DataError: If a row is none of these, its direction is unknown or there twice, its score is
+            negative or no number, or no row is of this test set.
     """
     if not path.is_file():
         raise UserError(f"{path} does not exist; give a file of published scores")
@@ -50,6 +51,11 @@ def read_quoted(path: Path, metric: str, split: str) -> dict[Direction, float]:
                 continue  # a header
             raise DataError(f"{place}: not a row of published scores: {line[:80]}")
         direction = _read_direction(cells[0], place)
+        if not 0 <= value < math.inf:
+            raise DataError(
+                f"{place}: {value} is no score. Where it stands for a missing one, as NLLB's -1"
+                " does, delete the row."
+            )
         if direction in scores:
             raise DataError(f"{place}: {direction} is there twice")
         scores[direction] = value

@@ -101,6 +101,7 @@ def make_grid(
 
     Raises:
         UserError: If the SentencePiece model is missing, or sacrebleu lacks the tokenizer.
+        DataError: If the file is no SentencePiece model.
     """
     spm = find_spm(config.spm) if "spbleu" in metrics else None
     grid = Grid(
@@ -115,8 +116,8 @@ def make_grid(
         confidence=config.confidence,
         segments=config.segments,
     )
-    if "bleu" in metrics:  # a tokenizer that is not there is found out before anything is written
-        find_measure("bleu", grid.models)
+    for metric in metrics:  # a tokenizer that is not there is found out before anything is written
+        find_measure(metric, grid.models)
     return grid
 
 

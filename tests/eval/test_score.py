@@ -212,6 +212,16 @@ def test_file_that_is_no_sentencepiece_model_is_named(tmp_path: Path) -> None:
         Scorer("spbleu", ["a"], MetricModels(spm=tmp_path / "x.model"))
 
 
+def test_wrong_model_is_refused_before_anything_is_written(
+    flores: Path, system: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "x.model").write_bytes(b"")
+    config = ScoreConfig(spm=tmp_path / "x.model")
+    with pytest.raises(DataError, match=r"x\.model is not a SentencePiece model"):
+        score_systems([system], flores, "devtest", tmp_path / "o", ["spbleu"], config)
+    assert not (tmp_path / "o").exists()
+
+
 def test_unknown_metric_lists_the_known() -> None:
     with pytest.raises(UserError, match=r"`meteor`.*chrf\+\+"):
         parse_metrics("spbleu,meteor")
@@ -305,6 +315,39 @@ def test_hypothesis_named_for_no_direction_is_refused(
     write_lines(system / "english-rus_Cyrl.txt", ["x"] * 4)
     with pytest.raises(UserError, match="english"):
         score_systems([system], flores, "devtest", tmp_path / "o", ["chrf++"], ScoreConfig())
+
+
+def test_what_is_no_file_is_named(flores: Path, system: Path, tmp_path: Path) -> None:
+    arguments = ([system], flores, "devtest", tmp_path / "o", ["chrf++"], ScoreConfig())
+    path = system / "eng_Latn-arb_Arab.txt"
+    path.symlink_to("nowhere.txt")
+    with pytest.raises(UserError, match=r"eng_Latn-arb_Arab\.txt is no file"):
+        score_systems(*arguments)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(UserError, match=r"eng_Latn-arb_Arab\.txt is no file"):
+        score_systems(*arguments)
+
+
+def test_copy_of_the_source_with_other_line_ends_is_warned_of(
+    flores: Path, system: Path, tmp_path: Path
+) -> None:
+    copied = [f"{line}\r" for line in REFERENCES["eng_Latn"]]
+    write_lines(system / "eng_Latn-rus_Cyrl.txt", copied)
+    scores = score_systems([system], flores, "devtest", tmp_path / "o", ["chrf"], ScoreConfig())
+    warned = "mine/eng_Latn-rus_Cyrl.txt: 4 of 4 lines are equal to the source"
+    assert any(warning.startswith(warned) for warning in scores.warnings)
+
+
+def test_sentence_scores_of_an_earlier_run_do_not_stay_beside_others(
+    flores: Path, system: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "o"
+    score_systems([system], flores, "devtest", output, ["chrf"], ScoreConfig(segments=True))
+    assert (output / "segments" / "rus_Cyrl.parquet").is_file()
+    write_lines(system / "eng_Latn-rus_Cyrl.txt", ["река"] * 4)
+    score_systems([system], flores, "devtest", output, ["chrf"], ScoreConfig())
+    assert not (output / "segments" / "rus_Cyrl.parquet").exists()
 
 
 def test_two_systems_of_one_name_are_refused(flores: Path, system: Path, tmp_path: Path) -> None:

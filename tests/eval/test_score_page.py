@@ -18,7 +18,7 @@ from eval.averages import Average
 from eval.buckets import built_in_table
 from eval.config import ScoreConfig
 from eval.grid_data import MISSING, grid_data
-from eval.page_data import page_languages
+from eval.page_data import LONGEST_SHOWN, page_languages
 from eval.publish import latex_tables, markdown_tables
 from eval.results import Scores
 from eval.score import score_systems
@@ -128,6 +128,18 @@ def test_text_of_a_system_cannot_become_part_of_the_page(run: Path) -> None:
         for text in line["hypotheses"]
     ]
     assert HOSTILE in texts
+
+
+def test_endless_line_is_cut_on_the_page(tmp_path: Path) -> None:
+    make_run(tmp_path)
+    path = tmp_path / "first" / "eng_Latn-fra_Latn.txt"
+    lines = read_lines(path)
+    lines[5] = "é" * (LONGEST_SHOWN + 1_234)
+    write_lines(path, lines)
+    score(tmp_path)
+    data = read_data((tmp_path / "scores" / "report.html").read_text(encoding="utf-8"))
+    shown = data["segments"]["eng_Latn-fra_Latn"][5]["hypotheses"][0]
+    assert shown == "é" * LONGEST_SHOWN + " […and 1,234 characters more]"
 
 
 def test_page_needs_no_network(run: Path) -> None:
