@@ -184,6 +184,5 @@ def find_oddities(
 
 
 def _equal(left: Sequence[str], right: Sequence[str]) -> list[int]:
-    # Without spaces around: copies with `\r` at their ends are copies.
-    pairs = enumerate(zip(map(str.strip, left), map(str.strip, right), strict=True), 1)
-    return [number for number, (a, b) in pairs if a == b != ""]
+    pairs = enumerate(zip(left, right, strict=True), 1)
+    return [number for number, (a, b) in pairs if a == b and a.strip()]

@@ -329,16 +329,6 @@ def test_what_is_no_file_is_named(flores: Path, system: Path, tmp_path: Path) ->
         score_systems(*arguments)
 
 
-def test_copy_of_the_source_with_other_line_ends_is_warned_of(
-    flores: Path, system: Path, tmp_path: Path
-) -> None:
-    copied = [f"{line}\r" for line in REFERENCES["eng_Latn"]]
-    write_lines(system / "eng_Latn-rus_Cyrl.txt", copied)
-    scores = score_systems([system], flores, "devtest", tmp_path / "o", ["chrf"], ScoreConfig())
-    warned = "mine/eng_Latn-rus_Cyrl.txt: 4 of 4 lines are equal to the source"
-    assert any(warning.startswith(warned) for warning in scores.warnings)
-
-
 def test_sentence_scores_of_an_earlier_run_do_not_stay_beside_others(
     flores: Path, system: Path, tmp_path: Path
 ) -> None:
