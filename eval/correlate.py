@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from corpus.errors import UserError
+from corpus.errors import DataError, UserError
 from corpus.files import read_json, write_json
 from corpus.jobs import Outcome, Task, run_job
 from corpus.languages import Direction
@@ -23,6 +23,7 @@ from eval.human import (
     score_directions,
 )
 from eval.hypotheses import COPY
+from eval.metrics import without_references
 from eval.score import Row, read_scores
 from eval.tables import write_table
 
@@ -170,12 +171,7 @@ def _correlate(
     for system, judged in human.items():
         known = {direction: value for direction, value in judged.items() if value is not None}
         own = [row for row in metrics if row.system == system]
-        for metric, signature in sorted({(row.metric, row.signature) for row in own}):
-            values = {
-                row.direction: row.value
-                for row in own
-                if (row.metric, row.signature) == (metric, signature)
-            }
+        for (metric, signature), values in sorted(_group_scores(own).items()):
             both = sorted(known.keys() & values.keys())
             for name in COEFFICIENTS:
                 found = correlate(
@@ -189,6 +185,26 @@ def _correlate(
                 missing = len(judged) - len(both)
                 rows.append((system, metric, name, *found, len(both), missing, signature))
     return rows
+
+
+def _group_scores(rows: Sequence[Row]) -> dict[tuple[str, str], dict[Direction, float]]:
+    """Return the scores of a system by metric and signature, then by direction.
+
+    The references' hash is left out of the signature: every target language has its own.
+
+    Raises:
+        DataError: If a direction has two scores, against other references.
+    """
+    grouped: dict[tuple[str, str], dict[Direction, float]] = {}
+    for row in rows:
+        values = grouped.setdefault((row.metric, without_references(row.signature)), {})
+        if values.setdefault(row.direction, row.value) != row.value:
+            raise DataError(
+                f"{row.system} has two {row.metric} scores in {row.direction},"
+                f" {values[row.direction]} and {row.value}: are the files of --scores of different"
+                " test sets? Give those of one."
+            )
+    return grouped
 
 
 def _human_row(one: _Calibrated) -> tuple[Any, ...]:

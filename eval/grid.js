@@ -269,7 +269,10 @@ function drawBars() {
 
 // A chart of points (x, y, label) with axes, on a canvas; points answer to the pointer.
 function scatter(id, points, across, up, hasDiagonal, isLogarithmic) {
-  const canvas = $(id), side = Math.min(520, canvas.parentElement.clientWidth), margin = 46;
+  const canvas = $(id), around = getComputedStyle(canvas.parentElement), margin = 46;
+  const inside = canvas.parentElement.clientWidth - parseFloat(around.paddingLeft) -
+    parseFloat(around.paddingRight);
+  const side = Math.min(520, inside);
   const ratio = devicePixelRatio || 1, pen = canvas.getContext("2d");
   canvas.width = canvas.height = side * ratio;
   canvas.style.width = canvas.style.height = side + "px";

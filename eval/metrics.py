@@ -131,6 +131,11 @@ def sign(metric: str, models: MetricModels, references_digest: str) -> str:
     return "|".join([*parts, f"refs:{references_digest[:_SHORT_HASH]}"])
 
 
+def without_references(signature: str) -> str:
+    """Return a signature that `sign` gave, less the hash of the references."""
+    return signature.split("|refs:")[0]
+
+
 def digest_lines(lines: Sequence[str]) -> str:
     r"""Return the BLAKE2b-128 digest of lines, each ended by `\n`, in hex."""
     data = ("\n".join(lines) + "\n" if lines else "").encode("utf-8", "surrogatepass")

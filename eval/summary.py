@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from corpus.languages import Direction
 from eval.buckets import direction_level
 from eval.hypotheses import COPY
+from eval.metrics import without_references
 from eval.results import Row
 
 BASELINE_METRIC = "chrf++"
@@ -34,7 +35,7 @@ class ScoreTable:
     @property
     def signatures(self) -> list[str]:
         """Metric and signature of all scores, each once, less the hash of the references."""
-        return sorted({f"{r.metric}: {r.signature.split('|refs:')[0]}" for r in self.rows})
+        return sorted({f"{r.metric}: {without_references(r.signature)}" for r in self.rows})
 
     def values(self, metric: str) -> dict[Direction, float]:
         """Return the system's score in each direction that has one."""

@@ -267,6 +267,28 @@ def test_command_writes_correlations_of_every_metric_but_not_of_the_baseline(
     assert {path.name: path.read_bytes() for path in (tables / "out").glob("*.tsv")} == written
 
 
+def test_directions_of_every_target_correlate_together(tables: Path) -> None:
+    signed = [line.replace("signed", f"v:1|refs:{number}") for number, line in enumerate(SCORES)]
+    write_lines(tables / "scores.tsv", signed)
+    config = CorrelateConfig(calibration="none", trials=20)
+    scores = tables / "scores.tsv"
+    found = correlate_human(tables / "human.tsv", [scores], None, tables / "o", config)
+    rows = {(row["metric"], row["coefficient"]): row for row in found["correlations"]}
+    assert len(rows) == len(found["correlations"]) == 2 * 3
+    assert (rows["chrf++", "pearson"]["n"], rows["chrf++", "pearson"]["signature"]) == (2, "v:1")
+
+
+def test_scores_of_two_test_sets_are_not_mixed(tables: Path) -> None:
+    again = f"mine\t{FRENCH}\tchrf++\t61.5\t4\tsigned|refs:other"
+    write_lines(tables / "scores.tsv", [*SCORES, again])
+    config = CorrelateConfig(calibration="none", trials=20)
+    scores = tables / "scores.tsv"
+    with pytest.raises(
+        JobError, match=r"two chrf\+\+ scores in eng_Latn-fra_Latn, 60\.5 and 61\.5"
+    ):
+        correlate_human(tables / "human.tsv", [scores], None, tables / "o", config)
+
+
 def test_several_systems_need_a_column_to_tell_them_apart(tables: Path) -> None:
     write_lines(tables / "scores.tsv", [*SCORES, f"other\t{FRENCH}\tchrf++\t50.5\t4\tsigned"])
     config = CorrelateConfig(calibration="none", trials=20)
