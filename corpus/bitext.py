@@ -130,6 +130,16 @@ class BitextReader:
             raise DataError(f"{self._path} cannot be read: {error}") from error
 
 
+def check_bitext_name(path: Path) -> None:
+    """Refuse a file that bitext cannot be written to; asked before the work, not after it.
+
+    Raises:
+        UserError: If the suffix is of no format.
+    """
+    if not path.name.endswith(BITEXT_SUFFIXES):
+        raise UserError(f"{path}: bitext is written as {', '.join(BITEXT_SUFFIXES)}")
+
+
 @contextmanager
 def bitext_writer(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
     """Yield a function that appends tables of `schema` to a file that appears whole or not at all.
@@ -139,8 +149,7 @@ def bitext_writer(path: Path, schema: pa.Schema) -> Iterator[Callable[[pa.Table]
     Raises:
         UserError: If the suffix is of neither.
     """
-    if not path.name.endswith(BITEXT_SUFFIXES):
-        raise UserError(f"{path}: bitext is written as .parquet, .tsv, .tsv.gz or .tsv.zst")
+    check_bitext_name(path)
     with atomic_path(path) as temporary:
         if path.suffix == ".parquet":
             with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:

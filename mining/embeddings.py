@@ -110,20 +110,22 @@ def scales_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}.int8.safetensors")
 
 
-def check_one_space(folders: Sequence[Path]) -> None:
-    """Refuse languages that were embedded by encoders of different spaces.
+def check_one_space(files: Sequence[Path]) -> None:
+    """Refuse vectors that were made by encoders of different spaces.
+
+    Args:
+        files: `space.json` of languages, or what known pairs have in its place.
 
     Raises:
-        UserError: Naming two such languages; folders that do not say their space pass.
+        UserError: Naming two such files; one that is not there says nothing, and passes.
     """
-    files = [folder / SPACE_FILE for folder in folders if (folder / SPACE_FILE).is_file()]
-    spaces = {str(read_json(file)["space"]): file for file in files}
+    spaces = {str(read_json(file)["space"]): file for file in files if file.is_file()}
     if len(spaces) > 1:
         first, second = list(spaces.values())[:2]
         raise UserError(
-            f"{first} and {second} name different spaces: the languages were embedded by encoders"
-            " that have nothing to do with each other. Embed both with one encoder, or with a"
-            " teacher and its students."
+            f"{first} and {second} name different spaces: what lies beside them was embedded by"
+            " encoders that have nothing to do with each other. Embed all with one encoder, or with"
+            " a teacher and its students."
         )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from corpus.bitext import BITEXT_SUFFIXES, BitextReader, bitext_writer, direction_of
+from corpus.bitext import BitextReader, bitext_writer, check_bitext_name, direction_of
 from corpus.errors import DataError, UserError
 from corpus.executors import LOCAL, Executor
 from corpus.jobs import Outcome, Summary, Task, run_job
@@ -120,8 +120,7 @@ def _check_files(bitext: Path, output: Path, rejects: Path | None) -> None:
         raise UserError(f"bitext {bitext} does not exist")
     written = [output] if rejects is None else [output, rejects]
     for path in written:
-        if not path.name.endswith(BITEXT_SUFFIXES):
-            raise UserError(f"{path}: bitext is written as {', '.join(BITEXT_SUFFIXES)}")
+        check_bitext_name(path)
         if path.resolve() == bitext.resolve():
             raise UserError(f"{path} is the input; choose another output")
     if rejects is not None and output.resolve() == rejects.resolve():

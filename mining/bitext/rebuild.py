@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from corpus.bitext import BATCH_ROWS, BITEXT_SUFFIXES, bitext_writer
+from corpus.bitext import BATCH_ROWS, bitext_writer, check_bitext_name
 from corpus.documents import Document, read_documents
 from corpus.errors import UserError
 from corpus.jobs import Outcome, Summary, Task, run_job
@@ -66,8 +66,7 @@ def run_rebuild(
     """
     if not shards and sentences is None:
         raise UserError("there is no text at hand: give crawl shards, or --sentences, or both")
-    if not output.name.endswith(BITEXT_SUFFIXES):
-        raise UserError(f"{output}: bitext is written as {', '.join(BITEXT_SUFFIXES)}")
+    check_bitext_name(output)
     direction = metadata_direction(metadata)
     tables = {
         language: sentence_shards(sentences, language) if sentences is not None else []

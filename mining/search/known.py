@@ -11,12 +11,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from corpus.errors import DataError, UserError
-from corpus.files import atomic_path
+from corpus.files import atomic_path, write_json
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import Direction
 from corpus.records import bitext_files, read_bitext, write_table
 from corpus.text import normalize, sentence_hash
-from mining.encoders import encoder_files, encoder_space, load_encoder
+from mining.encoders import Encoder, encoder_files, encoder_space, load_encoder
 from mining.search.calibrate import Planted
 from mining.search.encoder_config import KnownConfig
 
@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 Float16 = npt.NDArray[np.float16]
 KnownFiles = tuple[Path, Path, bool]
 """Text and vectors of known pairs, and whether their source is the target asked for."""
+
+KNOWN_SPACE_SUFFIX = ".space.json"
+"""`<source>-<target>.space.json`: the space of the encoder that embedded these pairs."""
 
 MIN_KNOWN = 40
 """Fewer pairs than this tell nothing of a precision: 40 leave ten sentences a side alone."""
@@ -104,6 +107,12 @@ def pair_encoder_files(
     return tuple(file for path in sorted(used) for file in encoder_files(path))
 
 
+@functools.lru_cache(maxsize=2)
+def _encoder(path: Path, device: str, batch_tokens: int) -> Encoder:
+    """Load an encoder once per process, not once for each side of each direction."""
+    return load_encoder(path, threads=1, device=device, batch_tokens=batch_tokens)
+
+
 def _embed_file(task: Task, *, encoder: Path, output: Path, config: KnownConfig) -> Outcome:
     pairs: dict[tuple[str, str], None] = {}
     for path in task.inputs[: task.arguments["bitexts"]]:
@@ -120,10 +129,9 @@ def _embed_file(task: Task, *, encoder: Path, output: Path, config: KnownConfig)
         raise DataError(f"{task.inputs[0]} holds no pair")
     sides = []
     for side, language in enumerate(task.name.split("-")):
-        loaded = load_encoder(
-            config.encoders.get(language, encoder), threads=1, device=config.device,
-            batch_tokens=config.batch_tokens,
-        )  # fmt: skip
+        loaded = _encoder(
+            config.encoders.get(language, encoder), config.device, config.batch_tokens
+        )
         sides.append(loaded.encode([pair[side] for pair in kept]).astype(np.float16))
     matrix = np.stack(sides)
     outputs = (output / f"{task.name}.parquet", output / f"{task.name}.npy")
@@ -132,8 +140,10 @@ def _embed_file(task: Task, *, encoder: Path, output: Path, config: KnownConfig)
     write_table(outputs[0], pa.table(dict(zip(names, columns, strict=True))))
     with atomic_path(outputs[1]) as temporary:
         np.save(temporary, matrix, allow_pickle=False)
+    space = outputs[0].with_suffix(KNOWN_SPACE_SUFFIX)
+    write_json(space, {"space": encoder_space(encoder)})
     counts = {"pairs": len(kept), "rejected.empty": len(pairs) - len(kept)}
-    return Outcome(counts=counts, outputs=outputs)
+    return Outcome(counts=counts, outputs=(*outputs, space))
 
 
 def known_files(directory: Path, source: str, target: str) -> KnownFiles:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from corpus.bitext import check_bitext_name
 from corpus.errors import DataError, UserError
 from corpus.executors import LOCAL, Executor
 from corpus.files import make_directory, read_lines
@@ -68,11 +69,12 @@ def run_mine_local(
         executor: Where it runs.
 
     Raises:
-        UserError: If a language or the list is missing.
+        UserError: If a language or the list is missing, or the output's suffix is not a bitext's.
         JobError: If files do not fit each other, or the list is damaged.
     """
     if not documents.is_file():
         raise UserError(f"the list of documents {documents} does not exist")
+    check_bitext_name(output)
     shards, vectors = language_files(sentences, embeddings, source, target)
     inputs = [path for paths in shards.values() for path in paths]
     inputs += [

@@ -8,18 +8,19 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from corpus.bitext import check_bitext_name
 from corpus.errors import DataError, UserError
 from corpus.executors import LOCAL, Executor
 from corpus.files import make_directory
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import check_language
 from corpus.records import BITEXT_SCHEMA, count_rows, sentence_shards, write_bitext
-from mining.embeddings import check_one_space, embedding_files
+from mining.embeddings import SPACE_FILE, check_one_space, embedding_files
 from mining.search.calibrated import calibration_file, mine_calibrated, write_calibration
 from mining.search.config import MineConfig
 from mining.search.embedded import EmbeddedSentences, load_language
 from mining.search.ivf import index_files
-from mining.search.known import KnownFiles, known_files, load_known
+from mining.search.known import KNOWN_SPACE_SUFFIX, KnownFiles, known_files, load_known
 from mining.search.margin import Pairs
 from mining.search.neighbors import as_vectors, uses_index
 
@@ -51,8 +52,9 @@ def run_mine(
         executor: Where it runs.
 
     Raises:
-        UserError: If a language has no sentences, the languages are the same, or there are no known
-            pairs where the config or the caller asks for them.
+        UserError: If a language has no sentences, the languages are the same, there are no known
+            pairs where the config or the caller asks for them, they are of an encoder of another
+            space, or the output has not the suffix of a bitext.
         JobError: If embeddings are missing or do not fit the sentences.
     """
     if config.target_precision is not None and known is None:
@@ -60,6 +62,7 @@ def run_mine(
             f"`target_precision` is {config.target_precision}, and a threshold for it is found with"
             " known pairs: give them with --known (`tongues mining embed-known` makes them)"
         )
+    check_bitext_name(output)
     shards, vectors = language_files(sentences, embeddings, source, target)
     inputs = [path for paths in shards.values() for path in paths]
     inputs += [
@@ -68,6 +71,8 @@ def run_mine(
     planted = known_files(known, source, target) if known else None
     if planted:
         inputs += planted[:2]
+        folder = embeddings / source
+        check_one_space([folder / SPACE_FILE, planted[0].with_suffix(KNOWN_SPACE_SUFFIX)])
     largest = max(sum(map(count_rows, paths)) for paths in shards.values())
     index = index_files(embeddings) if uses_index(config, largest) else ()
     inputs += index
@@ -103,7 +108,7 @@ def language_files(
     if source == target:
         raise UserError(f"source and target are both `{source}`")
     shards = {language: sentence_shards(sentences, language) for language in (source, target)}
-    check_one_space([embeddings / language for language in (source, target)])
+    check_one_space([embeddings / language / SPACE_FILE for language in (source, target)])
     vectors = {
         language: [embeddings / language / f"{path.stem}.npy" for path in paths]
         for language, paths in shards.items()

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from corpus.bitext import direction_of
+from corpus.bitext import check_bitext_name, direction_of
 from corpus.errors import DataError, UserError
 from corpus.executors import LOCAL, Executor
 from corpus.jobs import Outcome, Summary, Task, run_job
@@ -55,6 +55,7 @@ def run_score(
     """
     if not bitext.is_file():
         raise UserError(f"bitext {bitext} does not exist")
+    check_bitext_name(output)
     if bitext.resolve() == output.resolve():
         raise UserError(f"{output} is the input; choose another output")
     name = output.name.split(".")[0]

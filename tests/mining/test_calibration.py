@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.errors import DataError, JobError, UserError
+from corpus.files import write_json
 from corpus.records import read_bitext
 from corpus.text import sentence_hash
 from mining.search.calibrate import Calibration, Planted, Point, calibrate, judge, merge_neighbors
@@ -248,3 +249,20 @@ def test_known_pairs_of_another_encoder_are_refused(tmp_path: Path, known: Path)
             tmp_path / "sentences", tmp_path / "embeddings", SOURCE, TARGET,
             tmp_path / "m.parquet", MineConfig(), known,
         )  # fmt: skip
+
+
+def test_known_pairs_of_another_space_are_refused_though_they_are_as_wide(
+    tmp_path: Path, known: Path
+) -> None:
+    write_corpus(tmp_path)
+    own = json.loads((known / f"{TARGET}-{SOURCE}.space.json").read_text(encoding="utf-8"))
+    arguments = (tmp_path / "sentences", tmp_path / "embeddings", SOURCE, TARGET)
+    for name, space in (("same", own["space"]), ("other", "of another encoder")):
+        write_json(tmp_path / "embeddings" / SOURCE / "space.json", {"space": space})
+        output = tmp_path / name / "x.parquet"
+        if name == "same":
+            run_mine(*arguments, output, MineConfig(), known)
+            continue
+        with pytest.raises(UserError, match="different spaces"):
+            run_mine(*arguments, output, MineConfig(), known)
+        assert not output.parent.exists()

@@ -122,7 +122,9 @@ def test_missing_embeddings_and_languages_are_named(tmp_path: Path) -> None:
     with pytest.raises(JobError, match=r"000\.npy does not exist"):
         mine(tmp_path, MineConfig())
     with pytest.raises(UserError, match="no sentences of `qad_Arab`"):
-        run_mine(tmp_path / "sentences", tmp_path, SOURCE, "qad_Arab", tmp_path / "x", MineConfig())
+        run_mine(
+            tmp_path / "sentences", tmp_path, SOURCE, "qad_Arab", tmp_path / "x.tsv", MineConfig()
+        )
 
 
 def test_languages_of_different_spaces_are_refused(tmp_path: Path) -> None:
@@ -172,3 +174,12 @@ def test_u2028_in_a_sentence_shifts_no_row(tmp_path: Path) -> None:
     table = read_table(tmp_path / "sentences" / TARGET / "000.parquet", SENTENCES_SCHEMA)
     assert table.num_rows == len(np.load(tmp_path / "embeddings" / TARGET / "000.npy")) == 60
     assert "\u2028" in mine(tmp_path, MineConfig()).column("target")[0].as_py()
+
+
+def test_output_that_bitext_cannot_be_written_to_is_refused_before_the_search(
+    tmp_path: Path,
+) -> None:
+    write_corpus(tmp_path)
+    with pytest.raises(UserError, match=r"pairs\.csv: bitext is written as \.parquet, \.tsv"):
+        mine(tmp_path, MineConfig(), "pairs.csv")
+    assert not (tmp_path / "mined").exists()
