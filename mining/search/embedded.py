@@ -67,7 +67,7 @@ def load_language(
         scratch: A folder; the vectors go to a file in it that has no name.
 
     Raises:
-        DataError: If embeddings do not fit their sentences.
+        DataError: If embeddings do not fit their sentences, or are not finite.
     """
     hashes = [
         read_table(shard, SENTENCES_SCHEMA, ["hash"]).column("hash").to_numpy() for shard in shards
@@ -91,6 +91,7 @@ def load_language(
         for start in range(0, len(places), _ROWS):
             part = places[start : start + _ROWS]
             gathered[part] = take_float16(matrix, row_of[part])
+            _check_finite(vectors[number], row_of[part], gathered[part])
     return EmbeddedSentences(tuple(shards), shard_of, row_of, joined[first], gathered)
 
 
@@ -101,6 +102,16 @@ def _check_width(paths: Sequence[Path], matrices: Sequence[Embeddings]) -> None:
                 f"{path} has {matrix.dimension} columns, {paths[0]} has {matrices[0].dimension};"
                 " embed all shards with one encoder"
             )
+
+
+def _check_finite(path: Path, rows: npt.NDArray[np.int32], taken: Float16) -> None:
+    """Name what is damaged by file and row, while it is known; later it is a number of a hash."""
+    is_finite = np.isfinite(taken).all(axis=1)
+    if not is_finite.all():
+        raise DataError(
+            f"{path}: row {int(rows[~is_finite][0])} is not finite. The embedding overflowed or is"
+            " damaged; delete the file and rerun `tongues mining embed`, which redoes this shard."
+        )
 
 
 def take_float16(matrix: Embeddings, rows: slice | Int64) -> Float16:

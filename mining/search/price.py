@@ -3,9 +3,11 @@
 import functools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from corpus.errors import UserError
+from corpus.files import make_directory
 from corpus.prices import Price
 from corpus.pricing import Cut, Trial, finished, price_job
 from corpus.records import (
@@ -17,7 +19,9 @@ from corpus.records import (
 )
 from mining.embeddings import open_embeddings, write_embeddings
 from mining.search.config import MineConfig
+from mining.search.ivf import INDEX_FOLDER, index_files
 from mining.search.mine import MINE_JOB, run_mine
+from mining.search.neighbors import uses_index
 
 _FIRST_PAIRS = 1000 * 1000
 
@@ -37,13 +41,17 @@ def price_mine(
     the other language.
 
     Raises:
-        UserError: If a language has no sentences, or the languages are the same.
+        UserError: If a language has no sentences, the languages are the same, or the shared index
+            is to be searched and is not there.
         DataError: If embeddings are missing.
     """
     shards = {language: sentence_shards(sentences, language) for language in (source, target)}
     rows = [sum(count_rows(path) for path in paths) for paths in shards.values()]
     if not all(rows):
         raise UserError(f"{source} or {target} has no sentences in {sentences}")
+    # A part is too small for `auto` to choose the index for it.
+    index = index_files(embeddings) if uses_index(config, max(rows)) else ()
+    config = replace(config, plan="index") if index else config
     text_bytes = [sum(path.stat().st_size for path in paths) for paths in shards.values()]
     name = output.name.split(".")[0]
     return price_job(
@@ -52,7 +60,7 @@ def price_mine(
             unit="comparisons",
             shards={name: math.prod(rows)},
             done=finished(output.parent, MINE_JOB, [name]),
-            cut=functools.partial(_cut_pair, shards=shards, embeddings=embeddings),
+            cut=functools.partial(_cut_pair, shards=shards, embeddings=embeddings, index=index),
             run=functools.partial(
                 _run_part,
                 source=source,
@@ -90,8 +98,9 @@ def _run_part(
 
 
 def _cut_pair(
-    size: int, folder: Path, *, shards: Mapping[str, Sequence[Path]], embeddings: Path
-) -> Cut:
+    size: int, folder: Path, *, shards: Mapping[str, Sequence[Path]], embeddings: Path,
+    index: Sequence[Path],
+) -> Cut:  # fmt: skip
     """Write the first sentences of every shard, as large a share of both languages."""
     whole = {language: [count_rows(path) for path in paths] for language, paths in shards.items()}
     share = math.sqrt(size / math.prod(map(sum, whole.values())))
@@ -111,4 +120,8 @@ def _cut_pair(
                 storage="float16" if vectors.scales is None else "int8",
             )
         kept.append(sum(sizes))
+    for file in index:
+        linked = folder / "embeddings" / INDEX_FOLDER / file.name
+        make_directory(linked.parent)
+        linked.symlink_to(file.resolve())
     return Cut(math.prod(kept), math.prod(kept))

@@ -183,3 +183,30 @@ def test_output_that_bitext_cannot_be_written_to_is_refused_before_the_search(
     with pytest.raises(UserError, match=r"pairs\.csv: bitext is written as \.parquet, \.tsv"):
         mine(tmp_path, MineConfig(), "pairs.csv")
     assert not (tmp_path / "mined").exists()
+
+
+def test_embedding_that_is_not_finite_is_named_by_file_and_row(tmp_path: Path) -> None:
+    write_corpus(tmp_path, shards=3)
+    path = tmp_path / "embeddings" / TARGET / "001.npy"
+    matrix = np.load(path)
+    matrix[7, 3] = np.nan
+    np.save(path, matrix)
+    with pytest.raises(JobError, match=r"001\.npy: row 7 is not finite.*mining embed"):
+        mine(tmp_path, MineConfig())
+
+
+def test_remedy_for_a_changed_config_spares_the_other_pairs_of_the_directory(
+    tmp_path: Path,
+) -> None:
+    write_corpus(tmp_path)
+    kept = mine(tmp_path, MineConfig(), "other.parquet")
+    mine(tmp_path, MineConfig(margin_threshold=1.3))
+    with pytest.raises(UserError, match=r"is 1\.3 there and 1\.4 now") as caught:
+        mine(tmp_path, MineConfig(margin_threshold=1.4))
+    folder = tmp_path / "mined"
+    config, receipts = folder / "pairs.config.yaml", folder / "receipts" / "mine"
+    assert f"or delete {config} and its receipts in {receipts} to make it" in str(caught.value)
+    config.unlink()
+    (receipts / "pairs.json").unlink()
+    mine(tmp_path, MineConfig(margin_threshold=1.4))
+    assert mine(tmp_path, MineConfig(), "other.parquet") == kept

@@ -10,9 +10,11 @@ import pytest
 from corpus import pricing
 from corpus.documents import read_documents
 from corpus.errors import UserError
-from corpus.files import write_lines
+from corpus.files import read_json, write_lines
 from corpus.records import count_rows, read_first_rows
-from mining.search.config import MineConfig
+from mining.search import neighbors, price
+from mining.search.config import IndexConfig, MineConfig
+from mining.search.ivf import run_train_index
 from mining.search.mine import run_mine
 from mining.search.price import price_mine
 from mining.sentences.price import cut_shards
@@ -81,3 +83,25 @@ def test_price_of_a_pair_without_sentences_is_refused(tmp_path: Path) -> None:
             tmp_path / "sentences", tmp_path / "embeddings", SOURCE, "qad_Arab",
             tmp_path / "x.parquet", MineConfig(),
         )  # fmt: skip
+
+
+def test_price_is_that_of_the_index_where_the_whole_is_searched_with_it(
+    tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_corpus(tmp_path)
+    places = (tmp_path / "sentences", tmp_path / "embeddings", SOURCE, TARGET)
+    monkeypatch.setattr(neighbors, "EXACT_UP_TO", 59)
+    output = tmp_path / "mined" / "pair.parquet"
+    with pytest.raises(UserError, match="has no index for so many sentences"):
+        price_mine(*places, output, MineConfig())
+    run_train_index(tmp_path / "embeddings", IndexConfig(clusters=2, training_vectors=120))
+    assert price_mine(*places, output, MineConfig(plan="index")).stages["mine"].core_hours > 0
+    trials: list[pricing.Trial] = []
+    monkeypatch.setattr(price, "price_job", trials.append)
+    price_mine(*places, output, MineConfig())
+    # A part that is small enough for `auto` to search it exactly.
+    trials[0].cut(30 * 30, tmp_path / "part")
+    trials[0].run(tmp_path / "part", tmp_path / "tried")
+    calibration = read_json(tmp_path / "tried" / f"{SOURCE}-{TARGET}.calibration.json")
+    assert calibration["plan"] == "index"
+    assert calibration["source_sentences"] == 30
