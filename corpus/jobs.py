@@ -54,6 +54,7 @@ _clock = _Clock()
 
 RECEIPTS = "receipts"
 RUNS = "runs.jsonl"
+CONFIG_FILE = "config.yaml"
 _LOCK = ".lock"
 _POLL_SECONDS = 1.0
 
@@ -76,7 +77,7 @@ def run_job(
     output: Path,
     config: Any = None,
     workers: int = 1,
-    config_name: str = "config.yaml",
+    config_name: str = CONFIG_FILE,
     executor: Executor = LOCAL,
     gpus: int = 0,
 ) -> Summary:
@@ -100,7 +101,7 @@ def run_job(
     """
     _check_names(tasks)
     config_values = without_execution(config, plain_config(config))
-    _settle_config(output, config_name, config, config_values)
+    _settle_config(output, name, config_name, config, config_values)
     attempt = Attempt(work, output / RECEIPTS / name, config_values)
     share = executor.share(tasks)
     todo = [task for task in share if not attempt.is_done(task)]
@@ -162,7 +163,7 @@ def _check_shares(
         )
 
 
-def _settle_config(output: Path, config_name: str, config: Any, values: Any) -> None:
+def _settle_config(output: Path, name: str, config_name: str, config: Any, values: Any) -> None:
     """Write the config, or check that the one already there is the same."""
     if config is None:
         return
@@ -175,9 +176,12 @@ def _settle_config(output: Path, config_name: str, config: Any, values: Any) -> 
     there = without_execution(config, yaml.safe_load(path.read_text(encoding="utf-8")))
     here = json.loads(json.dumps(values))
     if there != here:
+        made = str(output)
+        if config_name != CONFIG_FILE:  # what others made lies in the directory too
+            made = f"{path} and its receipts in {output / RECEIPTS / name}"
         raise UserError(
             f"{path} is of another config: {first_difference(there, here)}. Choose another"
-            f" output, or delete {path.parent} to make it anew."
+            f" output, or delete {made} to make it anew."
         )
 
 
