@@ -201,10 +201,11 @@ class TrainEncoderConfig:
     """Share of each direction's pairs held out for the validation error, at most 200."""
 
     validations: int = 8
-    """How often the held-out pairs are looked at; the weights that did best on them are kept."""
+    """How often the held-out pairs are looked at; the weights with fewest errors are
+    kept, the last of equal ones."""
 
     patience: int = 4
-    """Training stops when so many validations in a row were no better; 0 never stops it."""
+    """Training stops when so many validations in a row had more errors; 0 never stops it."""
 
     seed: int = 1
     """Of the initial weights, the order of pairs, and the held-out lines."""
@@ -286,10 +287,11 @@ class DistillConfig:
     """Share of each language's pairs held out, at most 200."""
 
     validations: int = 8
-    """How often the held-out pairs are looked at; the weights that did best on them are kept."""
+    """How often the held-out pairs are looked at; the weights with fewest errors are
+    kept, the last of equal ones."""
 
     patience: int = 4
-    """Training stops when so many validations in a row were no better; 0 never stops it."""
+    """Training stops when so many validations in a row had more errors; 0 never stops it."""
 
     seed: int = 1
     """Of the order of pairs, the held-out lines, and the weights of a student that begins anew."""

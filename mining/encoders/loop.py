@@ -36,13 +36,14 @@ class Validation:
     errors: dict[str, float]
     """xsim by direction."""
 
-    loss: float
-    """Decides between equal errors: mean of 1 - cosine of the pairs."""
+    distance: float
+    """Mean of 1 - cosine of the pairs. Told, not judged by: it grows when hard negatives spread the
+    vectors, and true pairs stand out all the more."""
 
     @property
-    def score(self) -> tuple[float, float]:
-        """Mean error, then loss; lower is better."""
-        return sum(self.errors.values()) / max(len(self.errors), 1), self.loss
+    def error(self) -> float:
+        """Mean error."""
+        return sum(self.errors.values()) / max(len(self.errors), 1)
 
 
 class Extra(Protocol):
@@ -94,7 +95,7 @@ class Trained:
     best_update: int
     validation_errors: dict[str, float]
     history: list[dict[str, float]]
-    """Update, error and loss of each validation."""
+    """Update, error and distance of each validation."""
 
     def as_facts(self) -> dict[str, object]:
         """Return what an encoder's description tells of its training."""
@@ -164,18 +165,21 @@ class Loop:
         if found is None:
             return
         standing = self._standing
-        error, loss = found.score
-        standing.history.append({"update": standing.update, "error": error, "loss": loss})
+        error = found.error
+        standing.history.append(
+            {"update": standing.update, "error": error, "distance": found.distance}
+        )
         worst = max(found.errors, key=lambda direction: found.errors[direction])
         logger.info(
             "update %s: validation error %.4f over %d directions, worst %s %.4f",
             f"{standing.update:,}", error, len(found.errors), worst, found.errors[worst],
         )  # fmt: skip
-        if standing.best is not None and found.score >= standing.best.score:
+        # Of equal ones the last is best: the rate falls to zero, and the last updates settle.
+        if standing.best is not None and error > standing.best.error:
             standing.misses += 1
             if 0 < self._settings.patience <= standing.misses:
                 logger.info(
-                    "stopping: %d validations in a row were no better than that of update %s",
+                    "stopping: %d validations in a row were worse than that of update %s",
                     standing.misses, f"{standing.best_update:,}",
                 )  # fmt: skip
             return

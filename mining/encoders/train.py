@@ -256,4 +256,4 @@ def validation_of(vectors: dict[Direction, tuple[Any, ...]]) -> Validation | Non
         for direction, (source, target) in vectors.items()
     }
     distances = [1 - float((a * b).sum(axis=1).mean()) for a, b in vectors.values()]
-    return Validation(errors=errors, loss=sum(distances) / len(distances))
+    return Validation(errors=errors, distance=sum(distances) / len(distances))
