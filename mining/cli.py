@@ -244,9 +244,16 @@ def filter_bitext(
 ) -> None:  # fmt: skip
     """Keep the pairs that pass all filters; count the others by reason."""
     from mining.bitext.filter import FilterInputs, run_filter
+    from mining.bitext.price import price_filter
 
     inputs = FilterInputs(evaluation_sets=evaluation_sets, lid=lid, toxicity=toxicity)
     load = context.obj["load_identifier"]
+    if job.dry_run:
+        price = price_filter(
+            bitext, output, inputs, config, rejects=rejects, load_identifier=load
+        )  # fmt: skip
+        job.print_price(price)
+        return
     summary = run_filter(
         bitext, output, inputs, config,
         rejects=rejects, load_identifier=load, executor=job.executor,

@@ -38,7 +38,7 @@ class ArrayExecutor:
             raise UserError(
                 "--executor slurm is for the elements of a Slurm job array or the ranks of `srun`,"
                 " and neither SLURM_ARRAY_TASK_ID nor SLURM_STEP_NUM_TASKS above 1 is set."
-                " recipes/mining/slurm.sbatch is a script for `sbatch --array=0-15`."
+                " recipes/mining/rank.sbatch is a script for `sbatch --array=0-15`."
             )
         procedure = variables.get("SLURM_PROCID", 0) if step_ranks > 1 else 0
         return cls(rank * step_ranks + procedure, ranks * step_ranks)

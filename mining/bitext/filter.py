@@ -26,6 +26,8 @@ from mining.bitext.rules import REASONS, SIDES, Knowledge, PairFilter
 
 logger = logging.getLogger(__name__)
 
+FILTER_JOB = "filter"
+
 
 @dataclass(frozen=True, kw_only=True)
 class FilterInputs:
@@ -89,7 +91,7 @@ def run_filter(
     Raises:
         UserError: If an input is missing, or two of the files are one.
     """
-    _check_files(bitext, output, rejects)
+    check_files(bitext, output, rejects)
     direction = parse_direction(config.direction) if config.direction else direction_of(bitext)
     name = output.name.split(".")[0]
     task = Task(
@@ -105,7 +107,7 @@ def run_filter(
         know=functools.partial(_know, direction, inputs, load_identifier),
     )
     return run_job(
-        name="filter",
+        name=FILTER_JOB,
         tasks=[task],
         work=work,
         output=output.parent,
@@ -115,7 +117,12 @@ def run_filter(
     )
 
 
-def _check_files(bitext: Path, output: Path, rejects: Path | None) -> None:
+def check_files(bitext: Path, output: Path, rejects: Path | None) -> None:
+    """Refuse a bitext that is not there, and outputs that are none or another of the files.
+
+    Raises:
+        UserError: Naming the file.
+    """
     if not bitext.is_file():
         raise UserError(f"bitext {bitext} does not exist")
     written = [output] if rejects is None else [output, rejects]

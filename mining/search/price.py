@@ -65,7 +65,8 @@ def price_mine(
                 _run_part,
                 source=source,
                 target=target,
-                config=config,
+                # Few sentences may not reach a precision that all of them reach.
+                config=replace(config, target_precision=None),
                 known=known,
             ),
             first=_FIRST_PAIRS,
