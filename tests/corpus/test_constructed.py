@@ -10,7 +10,7 @@ from warcio.archiveiterator import ArchiveIterator
 from corpus.config import load_config
 from corpus.constructed.generate import SCALES, ConstructedConfig, generate
 from corpus.constructed.languages import LANGUAGES, PIVOT, ConstructedLanguage
-from corpus.documents import Documents
+from corpus.documents import read_documents
 from corpus.errors import UserError
 from corpus.files import read_lines
 from corpus.flores import read_split
@@ -33,7 +33,7 @@ def crawled_lines(data: Path) -> Counter[str]:
     return Counter(
         line
         for shard in shards
-        for document in Documents(shard)
+        for document in read_documents(shard)
         for line in document.text.split("\n")
     )
 
@@ -164,7 +164,7 @@ def test_crawl_holds_all_that_is_wrong_with_a_crawl(
     texts = [
         document.text
         for shard in sorted((data / "crawl").glob("*.warc.wet.gz"))
-        for document in Documents(shard)
+        for document in read_documents(shard)
     ]
     assert len(set(texts)) < len(texts)
 
@@ -173,7 +173,7 @@ def test_documents_are_mainly_in_the_language_of_their_site(data: Path) -> None:
     shares = [
         script_share(document.text, "Mymr")
         for shard in sorted((data / "crawl").glob("*.warc.wet.gz"))
-        for document in Documents(shard)
+        for document in read_documents(shard)
         if ".qaj." in document.identifier
     ]
     assert sum(share > 0.5 for share in shares) > 0.8 * len(shares)
