@@ -46,7 +46,7 @@ def run_train_index(
     found = list(languages) or sorted(
         path.name for path in embeddings.glob("*") if is_language(path.name)
     )
-    files = [path for name in found for path in sorted((embeddings / name).glob("*.npy"))]
+    files = [path for name in found for path in sorted((embeddings / name).glob("[!.]*.npy"))]
     if not files:
         raise UserError(f"{embeddings} holds no embeddings; `tongues mining embed` makes them")
     output = embeddings / INDEX_FOLDER

@@ -1,11 +1,13 @@
 """The shared index: trained once over all languages, searched in blocks, finds rescored."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from corpus.errors import DataError, JobError, UserError
+from corpus.files import temporary_path
 from corpus.records import read_bitext
 from mining.search import neighbors
 from mining.search.config import IndexConfig, MineConfig
@@ -117,3 +119,13 @@ def test_damaged_index_is_named(embeddings: Path) -> None:
     index.write_bytes(index.read_bytes()[:100])
     with pytest.raises(DataError, match="not a readable index"):
         read_index(index)
+
+
+def test_what_a_killed_embedding_left_is_not_trained_on(embeddings: Path) -> None:
+    index = index_files(embeddings)[0]
+    trained = index.read_bytes()
+    shutil.rmtree(index.parent)
+    half_written = temporary_path(embeddings / SOURCE / "a.npy")
+    half_written.write_bytes((embeddings / SOURCE / "a.npy").read_bytes()[:500])
+    run_train_index(embeddings, CONFIG)
+    assert index.read_bytes() == trained
