@@ -34,6 +34,7 @@ BITEXT_SCHEMA = pa.schema(
 """A sentence pair with its margin score and where both sides come from."""
 
 _BATCH_ROWS = 4096
+_STREAMED_ROWS = 1 << 14
 
 
 def write_table(path: Path, table: pa.Table) -> None:
@@ -61,6 +62,24 @@ def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = No
     if table is None:
         raise DataError(f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(names)}")
     return table
+
+
+def sentence_batches(
+    path: Path, columns: Sequence[str], rows: int = _STREAMED_ROWS
+) -> Iterator[pa.RecordBatch]:
+    """Yield columns of a sentence shard, so many rows at a time.
+
+    Raises:
+        DataError: If it is not whole or lacks a column.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            missing = [name for name in columns if name not in file.schema_arrow.names]
+            if missing:
+                raise DataError(f"{path} lacks the columns {', '.join(missing)}")
+            yield from file.iter_batches(rows, columns=list(columns))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path} is not a readable Parquet file: {error}") from error
 
 
 def count_rows(path: Path) -> int:

@@ -21,7 +21,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import pyarrow.parquet as pq
 import xxhash
 import zstandard
 
@@ -30,12 +29,11 @@ from corpus.errors import DataError, UserError
 from corpus.files import Lines, open_binary, write_lines
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import Direction, parse_direction
-from corpus.records import SENTENCES_SCHEMA, sentence_shards
+from corpus.records import SENTENCES_SCHEMA, sentence_batches, sentence_shards
 from corpus.text import sentence_hash
 
 METADATA_SUFFIXES = (".meta", ".meta.gz", ".meta.zst")
 UNUSED = "-"
-_BATCH_ROWS = 1 << 14
 _SPACE = re.compile(r"\s")
 _LEFT_OUT = "left_out.not_in_sentences"
 
@@ -175,17 +173,18 @@ def _write_metadata(
 
 def _places(reader: BitextReader, side: str, shards: Sequence[Path]) -> dict[int, _Place]:
     """Return where the sentences of a side stand, by the digest of their text."""
-    wanted = {sentence_hash(text) for table in reader for text in table.column(side).to_pylist()}
+    texts = (text for table in reader for text in table.column(side).to_pylist())
+    # A side that is not there is among no sentences, so its pair is left out and counted.
+    wanted = {sentence_hash(text) for text in texts if text}
     found: dict[int, _Place] = {}
     for shard in shards:
-        with pq.ParquetFile(shard) as file:
-            for batch in file.iter_batches(_BATCH_ROWS, columns=SENTENCES_SCHEMA.names):
-                for row in batch.to_pylist():
-                    if row["hash"] in wanted:
-                        found[text_digest(row["text"])] = _Place(
-                            shard.stem, row["document"], row["position"], row["hash"],
-                            row["lid_score"],
-                        )  # fmt: skip
+        for batch in sentence_batches(shard, SENTENCES_SCHEMA.names):
+            for row in batch.to_pylist():
+                if row["hash"] in wanted:
+                    found[text_digest(row["text"])] = _Place(
+                        shard.stem, row["document"], row["position"], row["hash"],
+                        row["lid_score"],
+                    )  # fmt: skip
     return found
 
 
@@ -201,7 +200,7 @@ def _metadata_lines(
         sides = (table.column(name).to_pylist() for name in ("source", "target"))
         for *texts, score in zip(*sides, scores, strict=True):
             counts["pairs"] += 1
-            digests = [text_digest(text) for text in texts]
+            digests = [text_digest(text or "") for text in texts]
             if any(digest not in side for digest, side in zip(digests, places, strict=True)):
                 counts[_LEFT_OUT] += 1
                 continue

@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from corpus.bitext import BATCH_ROWS, bitext_writer, check_bitext_name
 from corpus.documents import Document, read_documents
 from corpus.errors import UserError
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import Direction
-from corpus.records import BITEXT_SCHEMA, sentence_shards
+from corpus.records import BITEXT_SCHEMA, sentence_batches, sentence_shards
 from corpus.text import normalize
 from mining.bitext.metadata import (
     UNUSED,
@@ -27,8 +26,6 @@ from mining.bitext.metadata import (
 )
 from mining.sentences.clean import repair
 from mining.sentences.split import split_sentences
-
-_BATCH_ROWS = 1 << 14
 
 
 @dataclass
@@ -114,12 +111,11 @@ def _rebuild(
 
 
 def _find_in_sentences(path: Path, digests: set[int], texts: dict[int, str]) -> None:
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(_BATCH_ROWS, columns=["text"]):
-            for text in batch.column(0).to_pylist():
-                digest = text_digest(text)
-                if digest in digests:
-                    texts[digest] = text
+    for batch in sentence_batches(path, ["text"]):
+        for text in batch.column(0).to_pylist():
+            digest = text_digest(text)
+            if digest in digests:
+                texts[digest] = text
 
 
 def _find_in_document(document: Document, wanted: _Wanted) -> None:

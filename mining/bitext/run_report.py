@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from corpus.bitext import BitextReader
 from corpus.errors import UserError
 from corpus.files import read_json, write_text
 from corpus.jobs import RECEIPTS
 from corpus.languages import Direction
-from corpus.records import bitext_files, sentence_languages, sentence_shards
+from corpus.records import bitext_files, sentence_batches, sentence_languages, sentence_shards
 from corpus.text import key_hash
 
 BANDS = 5
@@ -223,7 +222,6 @@ def _sentences_by_domain(sentences: Path, languages: set[str]) -> Counter[str]:
 
 def _document_counts(shards: Sequence[Path]) -> Iterator[tuple[str, int]]:
     for shard in shards:
-        with pq.ParquetFile(shard) as file:
-            for batch in file.iter_batches(_BATCH_ROWS, columns=["document"]):
-                for entry in batch.column(0).value_counts().to_pylist():
-                    yield entry["values"] or "", entry["counts"]
+        for batch in sentence_batches(shard, ["document"], _BATCH_ROWS):
+            for entry in batch.column(0).value_counts().to_pylist():
+                yield entry["values"] or "", entry["counts"]

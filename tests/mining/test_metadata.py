@@ -146,3 +146,30 @@ def test_careless_calls_are_the_users_mistake(tmp_path: Path) -> None:
     (tmp_path / "empty.meta").write_bytes(b"")
     with pytest.raises(DataError, match="is empty"):
         run_rebuild(tmp_path / "empty.meta", [], tmp_path / "y.tsv", tmp_path / "sentences")
+
+
+@pytest.mark.parametrize("damage", ["end", "middle"])
+def test_damaged_sentences_are_named_by_their_file(tmp_path: Path, damage: str) -> None:
+    metadata = export(tmp_path)
+    path = tmp_path / "sentences" / "arb_Arab" / "crawl-0001.parquet"
+    whole = path.read_bytes()
+    half = len(whole) // 8
+    torn = {"end": whole[:-9], "middle": whole[:4] + bytes(half) + whole[4 + half :]}
+    path.write_bytes(torn[damage])
+    named = r"crawl-0001\.parquet is not a readable Parquet file"
+    with pytest.raises(JobError, match=named):
+        run_rebuild(metadata, [], tmp_path / "y.parquet", tmp_path / "sentences")
+    with pytest.raises(JobError, match=named):
+        run_metadata(tmp_path / "eng_Latn-arb_Arab.parquet", tmp_path / "sentences",
+                     tmp_path / "again" / "x.meta")  # fmt: skip
+
+
+def test_pair_without_a_side_is_left_out_and_counted(tmp_path: Path) -> None:
+    sentences = write_sentences(tmp_path)
+    pairs = write_pairs(tmp_path)
+    table = read_bitext(pairs)
+    targets = [None, *table.column("target").to_pylist()[1:]]
+    place = table.column_names.index("target")
+    write_bitext(pairs, table.set_column(place, "target", pa.array(targets, pa.string())))
+    counts = run_metadata(pairs, sentences, tmp_path / "x.meta").counts
+    assert counts == {"pairs": 3, "written": 2, "left_out.not_in_sentences": 1}

@@ -5,7 +5,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from corpus.errors import UserError
+from corpus.errors import DataError, UserError
 from corpus.files import write_json
 from corpus.records import BITEXT_SCHEMA, SENTENCES_SCHEMA, write_bitext, write_table
 from mining.bitext.config import FilterConfig
@@ -150,6 +150,13 @@ def test_missing_directories_are_the_users_mistake(run: Path) -> None:
         page(run, mined=run / "nowhere")
     with pytest.raises(UserError, match="holds no bitext"):
         write_report(run / "x.html", bitext=run / "mined")
+
+
+def test_damaged_sentences_are_named_by_their_file(run: Path) -> None:
+    path = next((run / "sentences").glob("*/*.parquet"))
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(DataError, match=rf"{path.name} is not a readable Parquet file"):
+        page(run, sentences=run / "sentences")
 
 
 @pytest.mark.parametrize("planted", [True, False])
