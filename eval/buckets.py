@@ -163,10 +163,12 @@ def make_buckets(
     Args:
         directions: All directions that a complete system has.
         table: What is known of languages.
-        pivot: Language whose directions are told from the others.
+        pivot: Language whose directions are told from the others, where it has any.
         supervised: Directions that had training data; None where nobody said.
     """
     every = sorted(set(directions))
+    if not any(pivot in direction for direction in every):
+        pivot = None  # all directions would be beside it
     buckets: dict[str, set[Direction]] = {ALL: set(every)}
     for direction in every:
         level = direction_level(direction, table.levels)

@@ -66,6 +66,7 @@ def test_pivot_levels_scripts_and_supervision_make_buckets() -> None:
     assert buckets["family:Austroasiatic"] == {pairs[3]}
     assert "eng-xx/low" in buckets
     assert next(iter(buckets)) == "all"
+    assert "xx-yy" not in make_buckets(pairs, built_in_table(), "fra_Latn")
 
 
 def test_own_table_may_count_sentences_and_add_columns(tmp_path: Path) -> None:
