@@ -56,7 +56,7 @@ def find_systems(directories: Sequence[Path], manifest: Path | None = None) -> S
                 f"{directory} would be system `{name}`, a name already taken. Systems are told"
                 " apart by the names of their directories; rename one."
             )
-        files = sorted(directory.glob("*.txt"))
+        files = sorted(directory.glob("[!.]*.txt"))
         if not files:
             raise UserError(f"{directory} holds no hypotheses named <source>-<target>.txt")
         for path in files:

@@ -189,7 +189,7 @@ def _read_samples(run: Path, number: int) -> list[Sample]:
     """Pick sentences from different directions, new target scripts and sources first."""
     flores = run / "data" / "flores" / SPLIT
     picked: list[Sample] = []
-    for path in _varied(sorted((run / "hypotheses").glob("*.txt")))[:number]:
+    for path in _varied(sorted((run / "hypotheses").glob("[!.]*.txt")))[:number]:
         direction = parse_direction(path.stem)
         files = (
             flores / f"{direction.source}.{SPLIT}",

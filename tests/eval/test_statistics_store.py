@@ -344,3 +344,10 @@ def test_tokenizer_nobody_knows_is_refused_before_anything_is_written(
     with pytest.raises(UserError, match=r"no tokenizer `14b`.*13a"):
         score_systems([system], flores, "devtest", tmp_path / "o", ["bleu"], config)
     assert not (tmp_path / "o").exists()
+
+
+def test_half_written_files_of_a_killed_run_are_no_hypotheses(tmp_path: Path) -> None:
+    write_lines(tmp_path / "eng_Latn-fra_Latn.txt", ["a"])
+    write_lines(tmp_path / ".tmp~node~7~eng_Latn-deu_Latn.txt", ["b"])
+    (files,) = find_systems([tmp_path]).values()
+    assert list(map(str, files)) == ["eng_Latn-fra_Latn"]
