@@ -183,7 +183,10 @@ import os, sys, time, functools
 from pathlib import Path
 from corpus.jobs import Outcome, Task, run_job
 sys.path.insert(0, sys.argv[2])
+import signal
 import slow_work, tongues
+# Where tests run in the background SIGINT is ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 def job(*_, **__):
     tasks = [Task(name=f"t{i}", inputs=()) for i in range(4)]
     work = functools.partial(slow_work.work, output=Path(sys.argv[1]))
