@@ -3,9 +3,11 @@
 Pairs are drawn in rounds. A round draws some thousand pairs, directions by their shares and pairs
 in the order of the direction's own shuffled epochs; sorts them by length; cuts the sorted list into
 batches of so many tokens; and deals the batches in random order. A round depends on the seed, its
-number, its phase and how far each direction's epochs had come: that is the whole state.
+number, its phase and how far each direction's epochs had come: that is the whole state. Where a
+phase of the curriculum begins, what is left of the round is not dealt.
 """
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +20,8 @@ from nmt.bitext import DirectionPairs, TokenizedBitext
 from nmt.config import BatchConfig
 from nmt.curriculum import Curriculum
 from nmt.vocabulary import END, PAD, Vocabulary
+
+logger = logging.getLogger(__name__)
 
 _SOURCE_EXTRA = 3
 _TARGET_EXTRA = 2
@@ -83,25 +87,36 @@ class Rows:
 def cut(
     source_lengths: NDArray[np.int64], target_lengths: NDArray[np.int64], max_tokens: int
 ) -> list[NDArray[np.int64]]:
-    """Sort pairs by length and cut them into batches of at most `max_tokens` padded positions."""
+    """Sort pairs by length and cut them into batches of at most `max_tokens` padded positions.
+
+    Each batch takes as many of the next pairs as fit, one at least.
+    """
     order = np.lexsort((source_lengths, target_lengths))
+    source, target = source_lengths[order], target_lengths[order]
     batches: list[NDArray[np.int64]] = []
-    begin = widest_source = widest_target = 0
-    for end, pair in enumerate(order.tolist()):
-        source = max(widest_source, int(source_lengths[pair]))
-        target = max(widest_target, int(target_lengths[pair]))
-        if end > begin and (source + target) * (end + 1 - begin) > max_tokens:
-            batches.append(order[begin:end])
-            begin = end
-            source, target = int(source_lengths[pair]), int(target_lengths[pair])
-        widest_source, widest_target = source, target
-    if begin < len(order):
-        batches.append(order[begin:])
+    begin = 0
+    while begin < len(order):
+        # Lengths only grow along a batch, so that its first pair says how many fit at most.
+        most = max(1, max_tokens // max(1, int(source[begin] + target[begin])))
+        widest = np.maximum.accumulate(source[begin : begin + most])
+        widest += target[begin : begin + most]  # sorted: the last is the longest
+        positions = widest * np.arange(1, len(widest) + 1)
+        end = begin + max(1, int(np.searchsorted(positions, max_tokens, "right")))
+        batches.append(order[begin:end])
+        begin = end
     return batches
 
 
 class BatchStream:
-    """An endless stream of training batches that can be resumed exactly."""
+    """An endless stream of training batches that can be resumed exactly.
+
+    There is one sequence of batches, the same on every process. At each step process `rank` of
+    `world_size` takes the batch of that place among the next `world_size`. So all processes have
+    the same state, and another number of processes can go on from it: no batch is lost or repeated.
+
+    Attributes:
+        num_batches: Batches that all processes together have taken.
+    """
 
     def __init__(
         self,
@@ -111,7 +126,29 @@ class BatchStream:
         curriculum: Curriculum,
         config: BatchConfig,
         seed: int,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        batches_per_update: int = 1,
     ) -> None:
+        """Begin the sequence.
+
+        Args:
+            bitext: Tokenized pairs.
+            pairs: What there is to train for each direction.
+            vocabulary: Gives languages and tags their tokens.
+            curriculum: Says which directions an update draws from.
+            config: Size of batches and rounds, temperature.
+            seed: Decides the whole sequence.
+            rank: This process among those that train together, from 0.
+            world_size: How many there are.
+            batches_per_update: Batches that each of them takes in an update.
+        """
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank {rank} is none of {world_size} processes")
+        self._rank = rank
+        self._world_size = world_size
+        self._batches_per_update = batches_per_update
         self._rows = Rows(bitext)
         self._pairs = pairs
         self._numbers = {direction: i for i, direction in enumerate(pairs)}
@@ -126,6 +163,7 @@ class BatchStream:
         self._config = config
         self._seed = seed
         self.num_batches = 0
+        self._steps = 0
         self._round = -1
         self._phase = -1
         self._cursors = dict.fromkeys(pairs, 0)
@@ -136,17 +174,25 @@ class BatchStream:
 
     def __next__(self) -> Batch:
         # The stream counts for itself: the trainer reads a batch before it counts the update.
-        phase = self._curriculum.phase(self.num_batches)
-        if phase != self._phase or self._position == len(self._dealt):
-            self._begin_round(self._round + 1, phase)
-        chosen = self._dealt[self._position]
-        self._position += 1
-        self.num_batches += 1
-        return self._assemble(chosen)
+        phase = self._curriculum.phase(self._steps // self._batches_per_update)
+        batch = None
+        for place in range(self._world_size):
+            if phase != self._phase or self._position == len(self._dealt):
+                self._begin_round(self._round + 1, phase)
+            if place == self._rank:
+                batch = self._assemble(self._dealt[self._position])
+            self._position += 1
+        self._steps += 1
+        self.num_batches += self._world_size
+        assert batch is not None
+        return batch
 
     def state(self) -> dict[str, Any]:
-        """Return what `restore` needs: plain numbers."""
+        """Return what `restore` needs: plain numbers, the same on every process."""
         return {
+            "world_size": self._world_size,
+            "updates": self._steps // self._batches_per_update,
+            "batch_of_update": self._steps % self._batches_per_update,
             "num_batches": self.num_batches,
             "round": self._round,
             "phase": self._phase,
@@ -155,12 +201,25 @@ class BatchStream:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state` was taken."""
+        """Go on where `state` was taken, also by another number of processes.
+
+        The sequence of batches goes on at the same place. Between updates that is all; within one,
+        a process goes on at the same place of its update if as many batches make one.
+        """
         self._cursors = {d: int(state["cursors"][str(d)]) for d in self._pairs}
         if state["round"] >= 0:
             self._begin_round(int(state["round"]), int(state["phase"]))
         self._position = int(state["position"])
         self.num_batches = int(state["num_batches"])
+        within = min(int(state["batch_of_update"]), self._batches_per_update - 1)
+        self._steps = int(state["updates"]) * self._batches_per_update + within
+        before = int(state["world_size"])
+        if before != self._world_size and self._rank == 0:
+            logger.info(
+                "update %s: %d processes took the batches so far, %d go on from batch %s of the"
+                " same sequence; none is lost or repeated",
+                f"{int(state['updates']):,}", before, self._world_size, f"{self.num_batches:,}",
+            )  # fmt: skip
 
     def _begin_round(self, number: int, phase: int) -> None:
         self._round, self._phase, self._position = number, phase, 0

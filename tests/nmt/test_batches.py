@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from corpus.config import load_config
 from corpus.errors import UserError
@@ -18,7 +20,12 @@ HIGH, LOW = Direction("qaa_Latn", "qab_Latn"), Direction("qaa_Latn", "qac_Cyrl")
 
 
 def make_stream(
-    tmp_path: Path, bitext: Path, vocabulary_directory: Path, **curriculum: object
+    tmp_path: Path,
+    bitext: Path,
+    vocabulary_directory: Path,
+    rank: int = 0,
+    world_size: int = 1,
+    **curriculum: object,
 ) -> BatchStream:
     config = TrainConfig(vocabulary=vocabulary_directory, bitext={"mined": (bitext,)})
     vocabulary = Vocabulary.load(vocabulary_directory)
@@ -27,7 +34,10 @@ def make_stream(
     phases = CurriculumConfig(**curriculum)  # type: ignore[arg-type]
     counts = {direction: len(there) for direction, there in pairs.items()}
     batches = BatchConfig(max_tokens=300, max_length=60, round_size=200)
-    return BatchStream(tokenized, pairs, vocabulary, Curriculum(phases, counts), batches, seed=5)
+    return BatchStream(
+        tokenized, pairs, vocabulary, Curriculum(phases, counts), batches, seed=5,
+        rank=rank, world_size=world_size,
+    )  # fmt: skip
 
 
 def take(stream: BatchStream, count: int) -> list[Batch]:
@@ -70,6 +80,91 @@ def test_batches_keep_the_token_budget_and_hold_every_pair_once() -> None:
     assert sorted(np.concatenate(batches).tolist()) == list(range(500))
     for batch in batches:
         assert len(batch) * (source[batch].max() + target[batch].max()) <= 200
+
+
+def one_by_one(source: list[int], target: list[int], max_tokens: int) -> list[list[int]]:
+    """Cut as `cut` does, a pair at a time."""
+    order = sorted(range(len(source)), key=lambda pair: (target[pair], source[pair]))
+    batches: list[list[int]] = []
+    for pair in order:
+        batch = [*batches[-1], pair] if batches else []
+        widest = max((source[i] for i in batch), default=0) + max(
+            (target[i] for i in batch), default=0
+        )
+        if batch and widest * len(batch) <= max_tokens:
+            batches[-1] = batch
+        else:
+            batches.append([pair])
+    return batches
+
+
+@given(
+    lengths=st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), max_size=60),
+    max_tokens=st.integers(1, 400),
+)
+def test_cutting_many_pairs_at_once_is_cutting_one_by_one(
+    lengths: list[tuple[int, int]], max_tokens: int
+) -> None:
+    source, target = [pair[0] for pair in lengths], [pair[1] for pair in lengths]
+    batches = cut(np.array(source, np.int64), np.array(target, np.int64), max_tokens)
+    assert [batch.tolist() for batch in batches] == one_by_one(source, target, max_tokens)
+
+
+@pytest.mark.parametrize("world_size", [2, 3, 5])
+def test_processes_take_the_batches_of_one_in_turns(
+    tmp_path: Path, bitext: Path, vocabulary_directory: Path, world_size: int
+) -> None:
+    alone = take(make_stream(tmp_path, bitext, vocabulary_directory), 6 * world_size)
+    streams = [
+        make_stream(tmp_path, bitext, vocabulary_directory, rank, world_size)
+        for rank in range(world_size)
+    ]
+    for rank, stream in enumerate(streams):
+        assert equal(take(stream, 6), alone[rank::world_size])
+    assert all(stream.state() == streams[0].state() for stream in streams)
+
+
+def test_other_numbers_of_processes_go_on_with_the_same_sequence_and_say_so(
+    tmp_path: Path,
+    bitext: Path,
+    vocabulary_directory: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    alone = take(make_stream(tmp_path, bitext, vocabulary_directory), 4 * 3 + 5 * 2 + 6)
+    state, position, updates = None, 0, 0
+    for world_size, steps in ((3, 4), (2, 5), (1, 6)):
+        for rank in reversed(range(world_size)):
+            stream = make_stream(tmp_path, bitext, vocabulary_directory, rank, world_size)
+            with caplog.at_level("INFO"):
+                if state is not None:
+                    stream.restore(state)
+            mine = alone[position + rank : position + steps * world_size : world_size]
+            assert equal(take(stream, steps), mine)
+        state, position, updates = stream.state(), position + steps * world_size, updates + steps
+        assert (state["num_batches"], state["updates"]) == (position, updates)
+    assert "3 processes took the batches so far, 2 go on from batch 12" in caplog.text
+    assert caplog.text.count("go on from batch") == 2  # once a change, not once a process
+
+
+def test_phases_begin_at_updates_however_many_batches_make_one(
+    tmp_path: Path, bitext: Path, vocabulary_directory: Path
+) -> None:
+    phases = (
+        PhaseConfig(from_update=0, resource_levels=("high",)),
+        PhaseConfig(from_update=4, resource_levels=("low",)),
+    )
+    low = Vocabulary.load(vocabulary_directory).language_index("qac_Cyrl")
+    for rank in range(2):
+        stream = make_stream(
+            tmp_path, bitext, vocabulary_directory, rank, 2,
+            high_resource_pairs=300, very_low_resource_pairs=10, phases=phases,
+        )  # fmt: skip
+        stream._batches_per_update = 3
+        are_low = [
+            bool(((batch.source[:, 0] == low) | (batch.target[:, 1] == low)).all())
+            for batch in take(stream, 16)
+        ]
+        assert are_low == [False] * 12 + [True] * 4
 
 
 def test_restored_stream_goes_on_with_the_same_batches(
