@@ -19,7 +19,7 @@ from corpus.languages import Direction
 from nmt.bitext import DirectionPairs, TokenizedBitext
 from nmt.config import BatchConfig
 from nmt.curriculum import Curriculum
-from nmt.vocabulary import END, PAD, Vocabulary
+from nmt.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,9 @@ class Batch:
 class Rows:
     """Assembles batches from sentences of a tokenized bitext."""
 
-    def __init__(self, bitext: TokenizedBitext) -> None:
+    def __init__(self, bitext: TokenizedBitext, vocabulary: Vocabulary) -> None:
+        self._pad_index = vocabulary.pad_index
+        self._end_index = vocabulary.end_index
         self._tokens = bitext.tokens
         self._offsets = bitext.offsets
 
@@ -69,7 +71,7 @@ class Rows:
         for prefix in prefixes:
             begins += prefix >= 0
         totals = begins + lengths + 1
-        rows = np.full((len(sentences), int(totals.max())), PAD, np.int64)
+        rows = np.full((len(sentences), int(totals.max())), self._pad_index, np.int64)
         row = np.arange(len(sentences))
         place = np.zeros_like(lengths)
         for prefix in prefixes:
@@ -80,7 +82,7 @@ class Rows:
         rows[np.repeat(row, lengths), np.repeat(begins, lengths) + within] = self._tokens[
             np.repeat(self._offsets[sentences], lengths) + within
         ]
-        rows[row, totals - 1] = END
+        rows[row, totals - 1] = self._end_index
         return rows, totals
 
 
@@ -149,7 +151,8 @@ class BatchStream:
         self._rank = rank
         self._world_size = world_size
         self._batches_per_update = batches_per_update
-        self._rows = Rows(bitext)
+        self._rows = Rows(bitext, vocabulary)
+        self._end_index = vocabulary.end_index
         self._pairs = pairs
         self._numbers = {direction: i for i, direction in enumerate(pairs)}
         self._languages = {
@@ -278,7 +281,7 @@ class BatchStream:
 
     def _assemble(self, chosen: NDArray[np.int64]) -> Batch:
         source, target, tag, source_language, target_language = self._drawn[:, chosen]
-        end = np.full(len(chosen), END, np.int64)
+        end = np.full(len(chosen), self._end_index, np.int64)
         return Batch(
             *self._rows.assemble([source_language, tag], source),
             *self._rows.assemble([end, target_language], target),

@@ -8,8 +8,10 @@ from corpus.errors import UserError
 from corpus.languages import parse_direction
 
 PRIMARY = "primary"
-TAGS = (PRIMARY, "mined", "back_translated")
-"""Where a pair comes from. Primary bitext carries no tag in the source; the others one each."""
+TAGS = (PRIMARY, "mined", "back_translated", "smt_back_translated")
+"""Where a pair comes from. Primary bitext carries no tag in the source; the others one each.
+
+Back-translations of a neural model and of a statistical one are told apart, as in NLLB-200."""
 
 RESOURCE_LEVELS = ("high", "low", "very_low")
 
@@ -162,7 +164,7 @@ class TrainConfig:
     """Directory written by `tongues nmt vocabulary`."""
 
     bitext: dict[str, tuple[Path, ...]]
-    """Bitext directories by tag: primary, mined, back_translated."""
+    """Bitext directories by tag: primary, mined, back_translated, smt_back_translated."""
 
     flores: Path | None = None
     """Directory in FLORES-200's layout, for validation; none without it."""

@@ -76,7 +76,7 @@ def named_config(size: str) -> MoEConfig:
     return MoEConfig(**SIZES[size])
 
 
-def resolve_config(config: ModelConfig, vocabulary_size: int) -> MoEConfig:
+def resolve_config(config: ModelConfig, vocabulary_size: int, pad_index: int) -> MoEConfig:
     """Return the shape of a named size with a recipe's differences, for a vocabulary."""
     differences = {
         field.name: getattr(config, field.name)
@@ -84,7 +84,7 @@ def resolve_config(config: ModelConfig, vocabulary_size: int) -> MoEConfig:
         if field.name != "size" and getattr(config, field.name) is not None
     }
     return dataclasses.replace(
-        named_config(config.size), **differences, vocab_size=vocabulary_size, pad_idx=0
+        named_config(config.size), **differences, vocab_size=vocabulary_size, pad_idx=pad_index
     )
 
 

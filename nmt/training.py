@@ -59,7 +59,7 @@ def _train_model(task: Task, config: TrainConfig, output: Path) -> Outcome:
     for line in curriculum.describe():
         logger.info("%s", line)
     stream = BatchStream(bitext, pairs, vocabulary, curriculum, config.batches, config.seed)
-    model_config = resolve_config(config.model, vocabulary.size)
+    model_config = resolve_config(config.model, vocabulary.size, vocabulary.pad_index)
     validation = validation_batches(config, vocabulary, list(pairs))
     model = run_recipe(config, model_config, stream, validation, directory)
     outputs = save_model(output, model, model_config, config.vocabulary, list(pairs))
@@ -108,7 +108,7 @@ def validation_batches(
         offsets=np.concatenate([[0], np.cumsum(lengths)]),
         blocks=(),
     )
-    rows = Rows(bitext)
+    rows = Rows(bitext, vocabulary)
     number = len(next(iter(encoded.values()), []))
     first = {language: i * number for i, language in enumerate(languages)}
     batches: dict[str, list[Batch]] = {}
@@ -133,7 +133,7 @@ def vocabulary_rows(
     """Return source and target rows with lengths, for one direction and no tag."""
     source_language = np.full(len(source), vocabulary.language_index(direction.source))
     target_language = np.full(len(target), vocabulary.language_index(direction.target))
-    end = np.full(len(target), vocabulary_files.END)
+    end = np.full(len(target), vocabulary.end_index)
     return (
         *rows.assemble([source_language], source),
         *rows.assemble([end, target_language], target),

@@ -22,7 +22,6 @@ from nmt.model_directory import (
     TrainedModel,
     load_model,
 )
-from nmt.vocabulary import BEGIN, END, PAD, UNKNOWN
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +54,7 @@ class BeamTranslator:
         encoded = vocabulary.encode(sentences)
         limit = int(self._model.translator.max_source_seq_len) - 2
         self.num_truncated += sum(len(pieces) > limit for pieces in encoded)
-        rows = [[source_index, *pieces[:limit], END] for pieces in encoded]
+        rows = [[source_index, *pieces[:limit], vocabulary.end_index] for pieces in encoded]
         order = sorted(
             (i for i, pieces in enumerate(encoded) if pieces), key=lambda i: len(rows[i])
         )
@@ -73,10 +72,12 @@ class BeamTranslator:
     def _search(self, rows: Sequence[Sequence[int]], target_index: int) -> list[list[int]]:
         """Return the best hypothesis of each row, without its prompt."""
         lengths = [len(row) for row in rows]
-        seqs = torch.full((len(rows), max(lengths)), PAD)
+        seqs = torch.full((len(rows), max(lengths)), self._model.vocabulary.pad_index)
         for i, row in enumerate(rows):
             seqs[i, : len(row)] = torch.tensor(row)
-        prompts = torch.tensor([[END, target_index]]).repeat(len(rows), 1)
+        prompts = torch.tensor([[self._model.vocabulary.end_index, target_index]]).repeat(
+            len(rows), 1
+        )
         generator = self._generator(max(lengths))
         output = generator(seqs, BatchLayout.of(seqs, lengths), prompts, BatchLayout.of(prompts))
         return [hypotheses[0].seq.tolist() for hypotheses in output.hypotheses]
@@ -89,7 +90,11 @@ class BeamTranslator:
         return BeamSearchSeq2SeqGenerator(
             self._model.translator,
             VocabularyInfo(
-                size=vocabulary.size, unk_idx=UNKNOWN, bos_idx=BEGIN, eos_idx=END, pad_idx=PAD
+                size=vocabulary.size,
+                unk_idx=vocabulary.unknown_index,
+                bos_idx=vocabulary.begin_index,
+                eos_idx=vocabulary.end_index,
+                pad_idx=vocabulary.pad_index,
             ),
             beam_size=config.beam_size,
             max_gen_len=(0.0, longest),

@@ -15,7 +15,6 @@ from corpus.flores import read_split, split_languages
 from nmt.fairseq import BatchLayout
 from nmt.model import moe_layers
 from nmt.model_directory import TrainedModel
-from nmt.vocabulary import END, PAD
 
 _BATCH_SENTENCES = 64
 
@@ -65,10 +64,11 @@ def _count_direction(
 ) -> None:
     source, target = direction
     sources = _rows(model, texts[source], [], source)
-    targets = _rows(model, texts[target], [END], target)
+    targets = _rows(model, texts[target], [model.vocabulary.end_index], target)
     for begin in range(0, len(sources), _BATCH_SENTENCES):
         batch = slice(begin, begin + _BATCH_SENTENCES)
-        model.translator(*_pad(sources[batch]), *_pad(targets[batch]))
+        pad_index = model.vocabulary.pad_index
+        model.translator(*_pad(sources[batch], pad_index), *_pad(targets[batch], pad_index))
         for name, layer in moe_layers(model.translator):
             assert layer.routing is not None
             expert_KT, weight_KT = layer.routing.expert_KT, layer.routing.weight_KT
@@ -85,12 +85,15 @@ def _rows(
     vocabulary = model.vocabulary
     limit = int(model.translator.max_source_seq_len) - 3
     index = vocabulary.language_index(language)
-    return [[*prefix, index, *pieces[:limit], END] for pieces in vocabulary.encode(lines)]
+    return [
+        [*prefix, index, *pieces[:limit], vocabulary.end_index]
+        for pieces in vocabulary.encode(lines)
+    ]
 
 
-def _pad(rows: list[list[int]]) -> tuple[Tensor, BatchLayout]:
+def _pad(rows: list[list[int]], pad_index: int) -> tuple[Tensor, BatchLayout]:
     lengths = [len(row) for row in rows]
-    seqs = torch.full((len(rows), max(lengths)), PAD)
+    seqs = torch.full((len(rows), max(lengths)), pad_index)
     for i, row in enumerate(rows):
         seqs[i, : len(row)] = torch.tensor(row)
     return seqs, BatchLayout.of(seqs, lengths)

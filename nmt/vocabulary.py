@@ -1,9 +1,11 @@
-"""The vocabulary: SentencePiece pieces, then language tokens, data-source tags and `<mask>`."""
+"""The vocabulary: SentencePiece pieces, languages, data-source tags, `<mask>`, as in NLLB-200."""
 
 import functools
 import io
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import sentencepiece
@@ -15,14 +17,28 @@ from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import Direction
 from corpus.records import bitext_files, read_bitext
 from corpus.text import normalize
-from nmt.config import TAGS, VocabularyConfig
+from nmt.config import VocabularyConfig
 
 MODEL_FILE = "sentencepiece.model"
 LAYOUT_FILE = "vocabulary.json"
-PAD, UNKNOWN, BEGIN, END = range(4)
+BEGIN_SYMBOL, PAD_SYMBOL, END_SYMBOL, UNKNOWN_SYMBOL = CONTROL_SYMBOLS = (
+    "<s>", "<pad>", "</s>", "<unk>",
+)  # fmt: skip
+"""In fairseq's order, which NLLB-200's checkpoints have."""
+
 MASK_SYMBOL = "<mask>"
-TAG_SYMBOLS = {"mined": "<MINED_DATA>", "back_translated": "<MMT_BT_DATA>"}
-"""Symbols of NLLB-200's checkpoints; primary bitext has none."""
+TAG_SYMBOLS = {
+    "mined": "<MINED_DATA>",
+    "back_translated": "<MMT_BT_DATA>",
+    "smt_back_translated": "<SMT_BT_DATA>",
+}
+"""Symbols of NLLB-200's checkpoints, in their order; primary bitext has none."""
+
+PIECE_OFFSET = 1
+"""SentencePiece has three control symbols of its own, fairseq four."""
+
+_FIRST_SYMBOLS = (PAD_SYMBOL, UNKNOWN_SYMBOL, BEGIN_SYMBOL, END_SYMBOL)
+_FIRST_TAGS = ("mined", "back_translated")
 
 
 def language_symbol(language: str) -> str:
@@ -30,28 +46,88 @@ def language_symbol(language: str) -> str:
     return f"__{language}__"
 
 
+def nllb_symbols(num_pieces: int, languages: Sequence[str]) -> dict[str, int]:
+    """Return the indices of all that is not text, as NLLB-200's checkpoints have them.
+
+    `<s> <pad> </s> <unk>`, then the pieces of SentencePiece that are text, the languages in the
+    order given, the tags, and last `<mask>`, which those checkpoints lack.
+    """
+    after = [*map(language_symbol, languages), *TAG_SYMBOLS.values(), MASK_SYMBOL]
+    symbols = {symbol: i for i, symbol in enumerate(CONTROL_SYMBOLS)}
+    return symbols | {symbol: num_pieces + PIECE_OFFSET + i for i, symbol in enumerate(after)}
+
+
 class Vocabulary:
     """Text to token indices and back.
 
-    Indices: the pieces of SentencePiece (0 pad, 1 unknown, 2 begin, 3 end), the languages in sorted
-    order, the tags, `<mask>`.
+    A symbol has the index that the layout gives it, a piece of SentencePiece its own plus
+    `piece_offset`. So a layout can be that of any checkpoint with these symbols.
     """
 
-    def __init__(self, model: bytes, languages: Sequence[str]) -> None:
+    def __init__(
+        self,
+        model: bytes,
+        languages: Sequence[str],
+        *,
+        symbols: Mapping[str, int] | None = None,
+        piece_offset: int = PIECE_OFFSET,
+        size: int | None = None,
+    ) -> None:
+        """Join a SentencePiece model and a layout.
+
+        Args:
+            model: The model, serialized.
+            languages: Those that have a token.
+            symbols: Index of each symbol; `nllb_symbols` if not given.
+            piece_offset: What is added to the number of a piece.
+            size: Tokens; as many as there must be if not given.
+
+        Raises:
+            RuntimeError: If the model is none.
+            ValueError: If a symbol is missing or two tokens have one index.
+        """
         self._pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
         self.num_pieces: int = self._pieces.get_piece_size()
         self.languages = tuple(languages)
-        symbols = [
-            *(language_symbol(language) for language in languages),
-            *TAG_SYMBOLS.values(),
-            MASK_SYMBOL,
-        ]
-        self._symbols = {symbol: self.num_pieces + i for i, symbol in enumerate(symbols)}
-        self.size = self.num_pieces + len(symbols)
+        self._piece_offset = piece_offset
+        self._symbols = dict(
+            nllb_symbols(self.num_pieces, languages) if symbols is None else symbols
+        )
+        needed = [*CONTROL_SYMBOLS, *map(language_symbol, languages)]
+        missing = [symbol for symbol in needed if symbol not in self._symbols]
+        if missing:
+            raise ValueError(f"no index for {', '.join(missing)}")
+        self.begin_index, self.pad_index, self.end_index, self.unknown_index = (
+            self._symbols[symbol] for symbol in CONTROL_SYMBOLS
+        )
+        self._indices = np.arange(self.num_pieces, dtype=np.int32) + np.int32(piece_offset)
+        is_text = np.ones(self.num_pieces, bool)
+        for symbol, piece in self._control_pieces().items():
+            self._indices[piece] = self._symbols[symbol]
+            is_text[piece] = False
+        taken = np.concatenate([self._indices[is_text], list(self._symbols.values())])
+        self.size = int(taken.max()) + 1 if size is None else size
+        if taken.min() < 0 or taken.max() >= self.size:
+            raise ValueError(f"indices outside 0 to {self.size - 1}, the size less one")
+        if len(np.unique(taken)) < len(taken):
+            raise ValueError("two tokens have the same index")
+        self._pieces_at = np.full(self.size, -1, np.int32)
+        """Piece of each index; -1 for symbols and what is no token."""
+        self._pieces_at[self._indices[is_text]] = np.flatnonzero(is_text)
+
+    def _control_pieces(self) -> dict[str, int]:
+        """Return SentencePiece's own control symbols, those that the model has."""
+        pieces = {
+            BEGIN_SYMBOL: self._pieces.bos_id(),
+            PAD_SYMBOL: self._pieces.pad_id(),
+            END_SYMBOL: self._pieces.eos_id(),
+            UNKNOWN_SYMBOL: self._pieces.unk_id(),
+        }
+        return {symbol: piece for symbol, piece in pieces.items() if piece >= 0}
 
     @classmethod
     def load(cls, directory: Path) -> "Vocabulary":
-        """Load a directory written by `tongues nmt vocabulary`.
+        """Load a directory written by `tongues nmt vocabulary` or `tongues nmt import`.
 
         Raises:
             UserError: If the directory is not one.
@@ -63,16 +139,35 @@ class Vocabulary:
                 " `tongues nmt vocabulary` writes one."
             )
         layout = read_json(directory / LAYOUT_FILE)
+        model = (directory / MODEL_FILE).read_bytes()
         try:
-            vocabulary = cls((directory / MODEL_FILE).read_bytes(), layout["languages"])
-        except (RuntimeError, KeyError) as error:
+            if "symbols" not in layout:
+                layout |= _first_layout(layout["pieces"], layout["languages"])
+            vocabulary = cls(
+                model,
+                layout["languages"],
+                symbols=layout["symbols"],
+                piece_offset=layout["piece_offset"],
+                size=layout["size"],
+            )
+        except (RuntimeError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"{directory} is not a readable vocabulary: {error}") from error
-        if vocabulary.size != layout.get("size"):
+        if vocabulary.num_pieces != layout.get("pieces"):
             raise DataError(
-                f"{directory}: {LAYOUT_FILE} says {layout.get('size')} tokens, {MODEL_FILE} makes"
-                f" {vocabulary.size}"
+                f"{directory}: {LAYOUT_FILE} says {layout.get('pieces')} pieces, {MODEL_FILE} has"
+                f" {vocabulary.num_pieces}"
             )
         return vocabulary
+
+    def layout(self) -> dict[str, Any]:
+        """Return what `vocabulary.json` holds."""
+        return {
+            "size": self.size,
+            "pieces": self.num_pieces,
+            "piece_offset": self._piece_offset,
+            "languages": list(self.languages),
+            "symbols": dict(sorted(self._symbols.items(), key=lambda item: item[1])),
+        }
 
     def language_index(self, language: str) -> int:
         """Return the token of a language.
@@ -87,19 +182,62 @@ class Vocabulary:
         return index
 
     def tag_index(self, tag: str) -> int | None:
-        """Return the token of a data-source tag; None for primary bitext, which has none."""
-        return self._symbols[TAG_SYMBOLS[tag]] if tag in TAG_SYMBOLS else None
+        """Return the token of a data-source tag; None for primary bitext, which has none.
+
+        Raises:
+            UserError: If the vocabulary has none for a tag that needs one.
+        """
+        symbol = TAG_SYMBOLS.get(tag)
+        return None if symbol is None else self._symbol_index(symbol)
+
+    @property
+    def mask_index(self) -> int:
+        """The token that stands for text that a model is to fill in.
+
+        Raises:
+            UserError: If the vocabulary has none.
+        """
+        return self._symbol_index(MASK_SYMBOL)
+
+    def _symbol_index(self, symbol: str) -> int:
+        if symbol not in self._symbols:
+            raise UserError(
+                f"the vocabulary has no token {symbol}; those of `tongues nmt vocabulary` have one"
+            )
+        return self._symbols[symbol]
 
     def encode(self, sentences: Sequence[str]) -> list[list[int]]:
-        """Return the pieces of each sentence, without language, tag and end."""
+        """Return the tokens of each sentence, without language, tag and end."""
+        tokens, lengths = self.encode_flat(sentences)
+        ends = np.cumsum(lengths).tolist()
+        flat = tokens.tolist()
+        return [flat[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+
+    def encode_flat(self, sentences: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Return the tokens of all sentences end to end, and how many each has."""
         normalized = [normalize(sentence) for sentence in sentences]
-        encoded: list[list[int]] = self._pieces.encode(normalized, num_threads=1)
-        return encoded
+        encoded = self._pieces.encode(normalized, num_threads=1)
+        lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
+        flat = itertools.chain.from_iterable(encoded)
+        return self._indices[np.fromiter(flat, np.int32, int(lengths.sum()))], lengths
 
     def decode(self, indices: Sequence[int]) -> str:
-        """Return the text of token indices; control symbols are left out."""
-        text: str = self._pieces.decode([i for i in indices if END < i < self.num_pieces])
+        """Return the text of token indices; symbols are left out, the unknown one too."""
+        pieces = self._pieces_at[np.asarray(indices, np.int64)]
+        text: str = self._pieces.decode(pieces[pieces >= 0].tolist())
         return text
+
+
+def _first_layout(num_pieces: int, languages: Sequence[str]) -> dict[str, Any]:
+    """Return the layout of directories that do not spell theirs out: they were the first."""
+    after = [
+        *map(language_symbol, languages),
+        *(TAG_SYMBOLS[tag] for tag in _FIRST_TAGS),
+        MASK_SYMBOL,
+    ]
+    symbols = {symbol: i for i, symbol in enumerate(_FIRST_SYMBOLS)}
+    symbols |= {symbol: num_pieces + i for i, symbol in enumerate(after)}
+    return {"symbols": symbols, "piece_offset": 0}
 
 
 def train_vocabulary(bitext: Sequence[Path], output: Path, config: VocabularyConfig) -> Summary:
@@ -119,15 +257,7 @@ def _write_vocabulary(
     with atomic_path(output / MODEL_FILE) as temporary:
         temporary.write_bytes(model)
     vocabulary = Vocabulary(model, sorted(texts))
-    write_json(
-        output / LAYOUT_FILE,
-        {
-            "size": vocabulary.size,
-            "pieces": vocabulary.num_pieces,
-            "languages": list(vocabulary.languages),
-            "tags": {tag: vocabulary.tag_index(tag) for tag in TAGS},
-        },
-    )
+    write_json(output / LAYOUT_FILE, vocabulary.layout())
     return Outcome(
         counts={
             "sentences": sum(len(lines) for lines in texts.values()),
@@ -177,10 +307,11 @@ def _train_sentencepiece(sentences: Sequence[str], config: VocabularyConfig) -> 
             model_type=config.kind,
             character_coverage=config.character_coverage,
             normalization_rule_name="identity",
-            pad_id=PAD,
-            unk_id=UNKNOWN,
-            bos_id=BEGIN,
-            eos_id=END,
+            # As NLLB-200's; `PIECE_OFFSET` makes room for the padding.
+            unk_id=0,
+            bos_id=1,
+            eos_id=2,
+            pad_id=-1,
             num_threads=1,
             shuffle_input_sentence=False,
             hard_vocab_limit=False,

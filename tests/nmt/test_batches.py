@@ -14,7 +14,7 @@ from nmt.batches import Batch, BatchStream, cut
 from nmt.bitext import direction_pairs, tokenize
 from nmt.config import BatchConfig, CurriculumConfig, PhaseConfig, TrainConfig
 from nmt.curriculum import Curriculum, resource_level
-from nmt.vocabulary import END, PAD, Vocabulary
+from nmt.vocabulary import Vocabulary
 
 HIGH, LOW = Direction("qaa_Latn", "qab_Latn"), Direction("qaa_Latn", "qac_Cyrl")
 
@@ -63,13 +63,13 @@ def test_rows_are_language_tag_text_end_and_end_language_text_end(
         for row, length in zip(batch.source, batch.source_lengths, strict=True):
             assert row[0] in languages
             assert row[1] == vocabulary.tag_index("mined")
-            assert row[length - 1] == END
-            assert (row[length:] == PAD).all()
+            assert row[length - 1] == vocabulary.end_index
+            assert (row[length:] == vocabulary.pad_index).all()
             assert vocabulary.decode(row[2 : length - 1].tolist()) in lines
         for row, length in zip(batch.target, batch.target_lengths, strict=True):
-            assert row[0] == END
+            assert row[0] == vocabulary.end_index
             assert row[1] in languages
-            assert row[length - 1] == END
+            assert row[length - 1] == vocabulary.end_index
             assert vocabulary.decode(row[2 : length - 1].tolist()) in lines
 
 

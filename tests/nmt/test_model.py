@@ -79,7 +79,9 @@ def test_padding_does_not_change_what_a_sentence_gets() -> None:
 
 
 def test_recipe_differences_replace_fields_of_the_named_size() -> None:
-    config = resolve_config(ModelConfig(size="tiny", num_experts=8), vocabulary_size=100)
+    config = resolve_config(
+        ModelConfig(size="tiny", num_experts=8), vocabulary_size=100, pad_index=1
+    )
     assert (config.num_experts, config.vocab_size, config.model_dim) == (8, 100, 64)
 
 
