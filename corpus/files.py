@@ -20,6 +20,7 @@ from corpus.errors import DataError, UserError
 
 _CHUNK_BYTES = 1 << 20
 _FORGOTTEN_SECONDS = 3600.0
+_CLOCK_SLACK_SECONDS = 5.0
 
 
 @contextmanager
@@ -61,18 +62,35 @@ def remove_leftovers(path: Path) -> None:
 
 
 def _may_be_written(temporary: Path, node: str, process: int) -> bool:
+    try:
+        written = temporary.stat().st_mtime
+    except FileNotFoundError:
+        return False
     if node != platform.node():
-        try:
-            return time.time() - temporary.stat().st_mtime < _FORGOTTEN_SECONDS
-        except FileNotFoundError:
-            return False
+        return time.time() - written < _FORGOTTEN_SECONDS
+    return process != os.getpid() and _ran_already(process, written)
+
+
+def _ran_already(process: int, moment: float) -> bool:
+    """Return whether a process is running that may have begun before a moment in Unix time.
+
+    In containers the first process often does not collect the dead, which then keep their numbers
+    as zombies for good; and a restarted container gives the same small numbers to others.
+    """
     try:
         os.kill(process, 0)  # sends nothing; asks whether there is such a process
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
-    return process != os.getpid()
+        pass
+    try:
+        # The name, in parentheses, may hold spaces.
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return not Path("/proc/self/stat").exists()  # not Linux: what `kill` said holds
+    booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    began = booted + int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return fields[0] not in "ZX" and began < moment + _CLOCK_SLACK_SECONDS
 
 
 def make_directory(path: Path) -> None:

@@ -209,7 +209,7 @@ class Attempt:
         started, cpu_started = time.monotonic(), time.process_time()
         inputs = [describe_input(file) for file in task.files]
         outcome = self.work(task)
-        for output in outcome.outputs:
+        for output in (*outcome.outputs, self.receipt(task)):
             remove_leftovers(output)
         write_receipt(
             self.receipt(task),

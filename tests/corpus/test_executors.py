@@ -256,6 +256,21 @@ def test_leftovers_of_live_processes_and_fresh_ones_of_other_machines_stay(tmp_p
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="tells by /proc who is dead")
+def test_leftovers_of_the_uncollected_dead_go_and_of_numbers_given_again_too(tmp_path: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    while not Path(f"/proc/{dead.pid}/stat").read_text().rpartition(")")[2].startswith(" Z"):
+        time.sleep(0.01)
+    left = tmp_path / f".tmp~{platform.node()}~{dead.pid}.~b.txt"
+    left.write_text("half")
+    written_before_its_time = tmp_path / f".tmp~{platform.node()}~{os.getppid()}.~b.txt"
+    written_before_its_time.write_text("half")
+    os.utime(written_before_its_time, (0, 0))
+    remove_leftovers(tmp_path / "b.txt")
+    assert not list(tmp_path.iterdir())
+    dead.wait()
+
+
 def test_leftovers_of_a_killed_task_go_when_it_is_done(tmp_path: Path) -> None:
     left = tmp_path / ".tmp~elsewhere~1~t0.txt"
     left.write_text("half")
