@@ -6,6 +6,7 @@ VENV ?= .venv
 DATA ?= ../shared/data
 DEMO ?= demo
 REAL ?= real
+TEST_PROCESSES ?= 2
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 UV_VERSION := 0.13.9
 EXTRAS := lid,mining,nmt,eval,ray,dev
@@ -40,9 +41,10 @@ demo: setup
 real: setup
 	PATH="$(BIN):$$PATH" DATA="$(DATA)" recipes/real/run.sh "$(REAL)"
 
+# Two processes; tests/conftest.py says which tests stay together.
 test: setup
 	TONGUES_DATA="$${TONGUES_DATA:-$(abspath $(DATA))}" "$(BIN)/python" -m pytest -q \
-	  -m "not gpu and not network"
+	  -m "not gpu and not network" -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
 
 test-fast: setup
 	TONGUES_DATA="$${TONGUES_DATA:-$(abspath $(DATA))}" "$(BIN)/python" -m pytest -q

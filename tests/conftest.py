@@ -1,0 +1,22 @@
+"""What tests of one run share: which stay together when several processes do them."""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent
+
+RAY = ("corpus/test_cluster.py", "system/test_executors.py")
+"""Both start clusters, and one looks for a cluster of this machine: never at the same time."""
+
+LONGEST_FIRST = ("system/test_recipe.py", "test_docs.py", RAY[1], RAY[0])
+"""Else one process would do them at the end, while the other has nothing left to do."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a file's tests in one process, as they share what is costly to make."""
+    for item in items:
+        file = item.path.relative_to(ROOT).as_posix()
+        item.add_marker(pytest.mark.xdist_group("ray" if file in RAY else file))
+    places = {file: i for i, file in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.relative_to(ROOT).as_posix(), len(places)))
