@@ -257,7 +257,7 @@ def test_leftovers_of_live_processes_and_fresh_ones_of_other_machines_stay(tmp_p
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="tells by /proc who is dead")
-def test_leftovers_of_the_uncollected_dead_go_and_of_numbers_given_again_too(tmp_path: Path) -> None:
+def test_leftovers_of_zombies_go_and_of_numbers_given_again_too(tmp_path: Path) -> None:
     dead = subprocess.Popen(["true"])
     while not Path(f"/proc/{dead.pid}/stat").read_text().rpartition(")")[2].startswith(" Z"):
         time.sleep(0.01)
