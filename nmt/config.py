@@ -65,8 +65,26 @@ class ModelConfig:
     capacity_factor: float | None = None
     """In training an expert takes capacity_factor · ceil(T/E) assignments; 0 for all."""
 
+    batch_prioritized_routing: bool | None = None
+    """Capacity is given out by gate probability instead of by the order of the batch."""
+
     expert_output_masking_p: float | None = None
-    """Probability that an expert's output for a token is masked in training."""
+    """Probability that an expert's output for a token is masked in training (EOM)."""
+
+    final_output_masking_p: float | None = None
+    """Probability that a token's combined output is masked in training (FOM)."""
+
+    gating_dropout_p: float | None = None
+    """Probability that a layer leaves tokens to the experts of their own rank for a step."""
+
+    gating_dropout_ranks: int | None = None
+    """In one process, the ranks that gating dropout imagines; 0 for one per expert."""
+
+    cmr: bool | None = None
+    """A dense network beside the experts and a gate between them (conditional routing)."""
+
+    cmr_gate_dropout_p: float | None = None
+    """Dropout on that gate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +207,9 @@ class TrainConfig:
 
     balance_loss_weight: float = 0.01
     """Weight of the gates' load-balance losses, summed over layers, per target token."""
+
+    cmr_loss_weight: float = 0.1
+    """Weight of |mean G - 0.8| per target token, where the model has conditional routing."""
 
     matmul_precision: Literal["highest", "high", "medium"] = "highest"
     """How exact fp32 products are; `medium` lets processors that can multiply in bfloat16."""

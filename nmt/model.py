@@ -25,6 +25,8 @@ from nmt.fairseq import (
     register_model_family,
 )
 from nmt.loss import label_smoothed_cross_entropy
+from nmt.moe.conditional import ConditionalRouting
+from nmt.moe.gating_dropout import GatingDropout
 from nmt.moe.layer import MoEFeedForwardNetwork
 
 FAMILY = "tongues_moe"
@@ -46,8 +48,26 @@ class MoEConfig(NllbConfig):
     capacity_factor: float = 2.0
     """In training an expert takes capacity_factor · ceil(T/E) assignments; 0 for all."""
 
+    batch_prioritized_routing: bool = False
+    """Capacity is given out by gate probability instead of by the order of the batch."""
+
     expert_output_masking_p: float = 0.2
-    """Probability that an expert's output for a token is masked in training."""
+    """Probability that an expert's output for a token is masked in training (EOM)."""
+
+    final_output_masking_p: float = 0.0
+    """Probability that a token's combined output is masked in training (FOM)."""
+
+    gating_dropout_p: float = 0.0
+    """Probability that a layer leaves tokens to the experts of their own rank for a step."""
+
+    gating_dropout_ranks: int = 0
+    """In one process, the ranks that gating dropout imagines; 0 for one per expert, as NLLB had."""
+
+    cmr: bool = False
+    """A dense network beside the experts and a gate between them (conditional routing, CMR)."""
+
+    cmr_gate_dropout_p: float = 0.0
+    """Dropout on that gate."""
 
 
 SIZES: dict[str, dict[str, Any]] = {
@@ -83,9 +103,24 @@ def resolve_config(config: ModelConfig, vocabulary_size: int, pad_index: int) ->
         for field in dataclasses.fields(config)
         if field.name != "size" and getattr(config, field.name) is not None
     }
-    return dataclasses.replace(
+    resolved = dataclasses.replace(
         named_config(config.size), **differences, vocab_size=vocabulary_size, pad_idx=pad_index
     )
+    _check(resolved)
+    return resolved
+
+
+def _check(config: MoEConfig) -> None:
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name.endswith("_p") and not 0 <= value < 1:
+            raise UserError(f"`model.{field.name}` is {value}; it must be from 0 to below 1")
+    ranks = config.gating_dropout_ranks
+    if ranks < 0 or (ranks > 0 and config.num_experts % ranks != 0):
+        raise UserError(
+            f"`model.gating_dropout_ranks` is {ranks}; it must divide `num_experts`,"
+            f" {config.num_experts}, or be 0"
+        )
 
 
 class Translator(TransformerModel):  # type: ignore[misc]  # final, but nothing else takes the loss
@@ -156,6 +191,14 @@ class MoEFactory(NllbFactory):
     def _replace_feed_forward(self, layer: nn.Module) -> None:
         config = self._config
         assert isinstance(layer, StandardTransformerEncoderLayer | StandardTransformerDecoderLayer)
+        conditional = None
+        if config.cmr:
+            conditional = ConditionalRouting(
+                config.model_dim,
+                layer.ffn,
+                dropout_p=config.dropout_p,
+                gate_dropout_p=config.cmr_gate_dropout_p,
+            )
         layer.ffn = MoEFeedForwardNetwork(
             config.model_dim,
             config.ffn_inner_dim,
@@ -163,6 +206,13 @@ class MoEFactory(NllbFactory):
             dropout_p=config.dropout_p,
             capacity_factor=config.capacity_factor or None,
             expert_output_masking_p=config.expert_output_masking_p,
+            final_output_masking_p=config.final_output_masking_p,
+            batch_prioritized=config.batch_prioritized_routing,
+            gating_dropout=GatingDropout(
+                p=config.gating_dropout_p,
+                num_ranks=config.gating_dropout_ranks or config.num_experts,
+            ),
+            conditional=conditional,
         )
         # NLLB drops out inside each expert, before outputs are combined, and not again after.
         layer.ffn_dropout = None

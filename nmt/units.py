@@ -20,6 +20,7 @@ from nmt.batches import Batch, BatchStream
 from nmt.config import TrainConfig
 from nmt.fairseq import BatchLayout
 from nmt.model import Translator, moe_layers
+from nmt.moe.conditional import cmr_loss
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +155,12 @@ class TranslationUnit(TrainUnit[TokenBatch]):
         metric_bag.get("balance_loss", Mean).update(balance.detach() / max(len(layers), 1))
         metric_bag.get("num_source_elements", Sum).update(batch.num_source_tokens)
         metric_bag.get("num_target_elements", Sum).update(count)
-        return loss + self._config.balance_loss_weight * count * balance, count
+        loss = loss + self._config.balance_loss_weight * count * balance
+        conditional = (layer.conditional for _, layer in moe_layers(self._module))
+        cmr = cmr_loss(layer for layer in conditional if layer is not None)
+        if cmr is not None:
+            loss = loss + self._config.cmr_loss_weight * count * cmr
+        return loss, count
 
     def process_metric_values(self, values: MutableMapping[str, object]) -> None:
         """Log a line for the person who waits."""

@@ -4,9 +4,9 @@ Shape suffixes: T tokens; D model_dim; F ffn_inner_dim; E experts; K choices of 
 assignments, sorted by expert.
 """
 
-# ruff: noqa: N803, N806 (shape suffixes)
+# ruff: noqa: N803, N806, N815 (shape suffixes)
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -62,12 +62,35 @@ class Experts(nn.Module):
         return torch.cat(outputs)
 
 
+class Assignments(NamedTuple):
+    """Assignments in the order of their experts."""
+
+    order_A: Tensor
+    """Assignment, k · T + t, at each place of the order."""
+
+    place_A: Tensor
+    """Place of each assignment: the inverse of `order_A`."""
+
+    load_E: Tensor
+    """Assignments of each expert; what no expert takes stands behind all of them."""
+
+
+def sort_assignments(expert_KT: Tensor, num_experts: int) -> Assignments:
+    """Sort assignments by expert; E, one past the last, is for those that no expert takes."""
+    sorted_A, order_A = expert_KT.flatten().sort(stable=True)
+    experts = torch.arange(num_experts + 1, device=sorted_A.device)
+    load_E = torch.searchsorted(sorted_A, experts).diff()
+    place_A = torch.empty_like(order_A)
+    place_A[order_A] = torch.arange(len(order_A), device=order_A.device)
+    return Assignments(order_A, place_A, load_E)
+
+
 class _Dispatch(torch.autograd.Function):
     """Copy each token to its places in the order of experts; the gradient is a gather too."""
 
     @staticmethod
     def forward(context: Any, tokens_TD: Tensor, order_A: Tensor, place_A: Tensor) -> Tensor:
-        """Return tokens by assignment, [A, D]; `place_A` is the inverse of `order_A`."""
+        """Return tokens by place, [A, D]."""
         context.save_for_backward(place_A)
         context.num_tokens = len(tokens_TD)
         return tokens_TD.index_select(0, order_A % len(tokens_TD))
@@ -76,40 +99,52 @@ class _Dispatch(torch.autograd.Function):
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         """Sum a token's gradients over its places."""
         (place_A,) = context.saved_tensors
-        gathered = gradients[0].index_select(0, place_A)
-        return gathered.view(-1, context.num_tokens, gathered.shape[1]).sum(0), None, None
+        places = place_A.view(-1, context.num_tokens)
+        gradient_TD = gradients[0].index_select(0, places[0])
+        for place_T in places[1:]:
+            gradient_TD += gradients[0].index_select(0, place_T)
+        return gradient_TD, None, None
 
 
-class _Collect(torch.autograd.Function):
-    """Bring expert outputs back to the order of tokens and choices."""
-
-    @staticmethod
-    def forward(context: Any, outputs_AD: Tensor, order_A: Tensor, place_A: Tensor) -> Tensor:
-        """Return outputs by choice and token, [K·T, D]."""
-        context.save_for_backward(order_A)
-        return outputs_AD.index_select(0, place_A)
+class _Combine(torch.autograd.Function):
+    """Sum a token's expert outputs, weighted; nothing of the size K · T · D is kept for it."""
 
     @staticmethod
-    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        """Undo the permutation."""
-        (order_A,) = context.saved_tensors
-        return gradients[0].index_select(0, order_A), None, None
+    def forward(
+        context: Any, outputs_AD: Tensor, weight_KT: Tensor, order_A: Tensor, place_A: Tensor
+    ) -> Tensor:
+        """Return the sums, [T, D]."""
+        context.save_for_backward(outputs_AD, weight_KT, order_A, place_A)
+        weights_KT1 = weight_KT.to(outputs_AD.dtype).unsqueeze(-1)
+        places = place_A.view(weight_KT.shape)
+        output_TD = outputs_AD.index_select(0, places[0]).mul_(weights_KT1[0])
+        for place_T, weight_T1 in zip(places[1:], weights_KT1[1:], strict=True):
+            output_TD.addcmul_(outputs_AD.index_select(0, place_T), weight_T1)
+        return output_TD
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        """Bring the gradient to the places, then multiply it by weights and by outputs."""
+        outputs_AD, weight_KT, order_A, place_A = context.saved_tensors
+        gradient_AD = gradients[0].index_select(0, order_A % weight_KT.shape[1])
+        products_A = torch.einsum("ad,ad->a", gradient_AD, outputs_AD)
+        weight_gradient_KT = products_A.index_select(0, place_A).view(weight_KT.shape)
+        weight_A1 = weight_KT.flatten().index_select(0, order_A).unsqueeze(-1)
+        gradient_AD *= weight_A1.to(gradient_AD.dtype)
+        return gradient_AD, weight_gradient_KT.to(weight_KT.dtype), None, None
 
 
-def dispatch(tokens_TD: Tensor, order_A: Tensor, place_A: Tensor) -> Tensor:
-    """Return tokens by assignment, [A, D]; `place_A` is the inverse of `order_A`."""
-    sorted_AD: Tensor = _Dispatch.apply(tokens_TD, order_A, place_A)  # type: ignore[no-untyped-call]
+def dispatch(tokens_TD: Tensor, assignments: Assignments) -> Tensor:
+    """Return the token of each place, [A, D]."""
+    sorted_AD: Tensor = _Dispatch.apply(  # type: ignore[no-untyped-call]
+        tokens_TD, assignments.order_A, assignments.place_A
+    )
     return sorted_AD
 
 
-def collect(outputs_AD: Tensor, order_A: Tensor, place_A: Tensor) -> Tensor:
-    """Return expert outputs by choice and token, [K·T, D]."""
-    outputs: Tensor = _Collect.apply(outputs_AD, order_A, place_A)  # type: ignore[no-untyped-call]
-    return outputs
-
-
-def inverse_permutation(order_A: Tensor) -> Tensor:
-    """Return where each assignment stands in the order."""
-    place_A = torch.empty_like(order_A)
-    place_A[order_A] = torch.arange(len(order_A), device=order_A.device)
-    return place_A
+def combine(outputs_AD: Tensor, weight_KT: Tensor, assignments: Assignments) -> Tensor:
+    """Return sum_k weight_k · output_k for each token, [T, D]."""
+    output_TD: Tensor = _Combine.apply(  # type: ignore[no-untyped-call]
+        outputs_AD, weight_KT, assignments.order_A, assignments.place_A
+    )
+    return output_TD

@@ -1,4 +1,4 @@
-"""The Mixture-of-Experts feed-forward layer with expert output masking.
+"""The Mixture-of-Experts feed-forward layer with its ways of masking and routing in training.
 
 Shape suffixes: N sequences; S steps; T = N·S tokens; D model_dim; E experts; K choices of a token.
 """
@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from nmt.fairseq import BatchLayout, FeedForwardNetwork
-from nmt.moe.experts import Experts, collect, dispatch, inverse_permutation
+from nmt.moe.conditional import ConditionalRouting
+from nmt.moe.experts import Experts, combine, dispatch, sort_assignments
 from nmt.moe.gate import Routing, route
+from nmt.moe.gating_dropout import GatingDropout, stay_local
 
 
 class MoEFeedForwardNetwork(FeedForwardNetwork):
@@ -23,11 +25,15 @@ class MoEFeedForwardNetwork(FeedForwardNetwork):
 
     Expert output masking (EOM) draws mask_k as 0 with probability p for each of a token's two
     outputs by itself in training, and does not scale what is left; at evaluation the sum is scaled
-    by (1 - p) instead, as NLLB's weights need it (decision 0004).
+    by (1 - p) instead, as NLLB's weights need it (decision 0004). Final output masking (FOM) does
+    the same with the layer's output for a token as a whole. Gating dropout and conditional routing
+    (CMR) have modules of their own. What counts nothing, for padding, capacity or masking, is not
+    computed: it stands behind all loads.
 
     Attributes:
         layout: Layout of the next input, handed in by a hook on the layer; None for no padding.
-        routing: Where the last input went.
+        routing: Where the gate sent the last input.
+        cmr_loss: |mean G - 0.8| of the last input; None without conditional routing.
     """
 
     def __init__(
@@ -38,16 +44,31 @@ class MoEFeedForwardNetwork(FeedForwardNetwork):
         *,
         dropout_p: float,
         capacity_factor: float | None,
-        expert_output_masking_p: float,
+        expert_output_masking_p: float = 0.0,
+        final_output_masking_p: float = 0.0,
+        batch_prioritized: bool = False,
+        gating_dropout: GatingDropout | None = None,
+        conditional: ConditionalRouting | None = None,
     ) -> None:
         super().__init__()
         self.num_experts = num_experts
         self.capacity_factor = capacity_factor
         self.expert_output_masking_p = expert_output_masking_p
+        self.final_output_masking_p = final_output_masking_p
+        self.batch_prioritized = batch_prioritized
+        self.gating_dropout = gating_dropout
         self.gate = nn.Linear(model_dim, num_experts, bias=False)
-        self.experts = Experts(num_experts, model_dim, ffn_inner_dim, dropout_p)
+        self.experts: nn.Module = Experts(num_experts, model_dim, ffn_inner_dim, dropout_p)
+        self.register_module("conditional", conditional)
         self.layout: BatchLayout | None = None
         self.routing: Routing | None = None
+
+    conditional: ConditionalRouting | None
+
+    @property
+    def cmr_loss(self) -> Tensor | None:
+        """The loss of conditional routing for this layer alone, for the log."""
+        return None if self.conditional is None else self.conditional.loss()
 
     def forward(self, seqs: Tensor) -> Tensor:
         """Return the layer's output for [N, S, D]."""
@@ -59,9 +80,13 @@ class MoEFeedForwardNetwork(FeedForwardNetwork):
         with torch.autocast(seqs.device.type, enabled=False):
             logits_TE = nn.functional.linear(tokens_TD.float(), self.gate.weight.float())
             scores_TE = logits_TE.softmax(dim=1)
-        self.routing = route(scores_TE, is_token_T, capacity)
-        output_TD = self._apply_experts(tokens_TD, self.routing)
-        return output_TD.view(seqs.shape)
+        self.routing = route(
+            scores_TE, is_token_T, capacity, batch_prioritized=self.batch_prioritized
+        )
+        output = self._apply_experts(tokens_TD, self.routing, seqs.shape[-2]).view(seqs.shape)
+        if self.conditional is not None:
+            output = self.conditional(seqs, output, is_token_T)
+        return self._mask(output, output[..., :1], self.final_output_masking_p)
 
     def _tokens_of_layout(self, tokens_TD: Tensor) -> tuple[Tensor | None, int]:
         layout, self.layout = self.layout, None
@@ -69,19 +94,29 @@ class MoEFeedForwardNetwork(FeedForwardNetwork):
             return None, len(tokens_TD)
         return (layout.position_indices >= 0).flatten(), sum(layout.seq_lens)
 
-    def _apply_experts(self, tokens_TD: Tensor, routing: Routing) -> Tensor:
-        order_KT, weight_KT = routing.order_KT, routing.weight_KT
-        place_KT = inverse_permutation(order_KT)
-        sorted_AD = dispatch(tokens_TD, order_KT, place_KT)
-        outputs_AD = self.experts(sorted_AD, routing.load_E)
-        outputs_KTD = collect(outputs_AD, order_KT, place_KT).view(len(weight_KT), *tokens_TD.shape)
-        p = self.expert_output_masking_p
-        if self.training and p > 0:
-            weight_KT = weight_KT * (torch.rand_like(weight_KT) >= p)
-        elif p > 0:
-            weight_KT = weight_KT * (1 - p)
-        weight_KT = weight_KT.to(outputs_KTD.dtype)
-        return (outputs_KTD * weight_KT.unsqueeze(-1)).sum(0)
+    def _apply_experts(self, tokens_TD: Tensor, routing: Routing, sequence_length: int) -> Tensor:
+        weight_KT = self._mask(routing.weight_KT, routing.weight_KT, self.expert_output_masking_p)
+        expert_KT = routing.expert_KT
+        dropout = self.gating_dropout
+        if self.training and dropout is not None and dropout.draw():
+            expert_KT = stay_local(
+                expert_KT,
+                sequence_length,
+                num_experts=self.num_experts,
+                num_ranks=dropout.num_ranks,
+            )
+        expert_KT = expert_KT.where(weight_KT > 0, self.num_experts)
+        assignments = sort_assignments(expert_KT, self.num_experts)
+        outputs_AD = self.experts(dispatch(tokens_TD, assignments), assignments.load_E)
+        return combine(outputs_AD, weight_KT, assignments)
+
+    def _mask(self, values: Tensor, drawn_for: Tensor, p: float) -> Tensor:
+        """Set values to 0 with probability p in training, else scale them by 1 - p."""
+        if p == 0:
+            return values
+        if self.training:
+            return values * (torch.rand_like(drawn_for, dtype=torch.float32) >= p)
+        return values * (1 - p)
 
     if TYPE_CHECKING:
         __call__ = forward

@@ -53,17 +53,20 @@ def literal_output(
 @settings(deadline=None, max_examples=40)
 @given(
     num_tokens=st.integers(1, 12), num_experts=st.integers(2, 5), seed=st.integers(0, 1000),
-    capacity=st.one_of(st.none(), st.integers(1, 6)),
+    capacity=st.one_of(st.none(), st.integers(1, 6)), batch_prioritized=st.booleans(),
 )  # fmt: skip
 def test_routing_is_the_literal_algorithm(
-    num_tokens: int, num_experts: int, seed: int, capacity: int | None
+    num_tokens: int, num_experts: int, seed: int, capacity: int | None, batch_prioritized: bool
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
     scores = torch.randn(num_tokens, num_experts, generator=generator).softmax(1)
     is_token = torch.rand(num_tokens, generator=generator) < 0.8
     is_token[0] = True
-    routing = route(scores, is_token, capacity)
-    expected = literal.weights(scores.tolist(), is_token.tolist(), capacity)
+    routing = route(scores, is_token, capacity, batch_prioritized=batch_prioritized)
+    expected = literal.weights(scores.tolist(), is_token.tolist(), capacity, batch_prioritized)
+    assert int(routing.num_assignments) == 2 * int(is_token.sum())
+    num_kept = sum(len(weights) for weights in expected)
+    assert int(routing.num_dropped) == int(routing.num_assignments) - num_kept
     for t, weights in enumerate(expected):
         found = {
             int(e): float(w)
