@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from corpus.console import set_up_logging
-from corpus.errors import TonguesError
+from corpus.errors import TonguesError, UserError
 
 if TYPE_CHECKING:
-    from corpus.protocols import LanguageIdentifier
+    from corpus.protocols import LanguageIdentifier, TranslationScorer
 
 EXIT_BUG = 1
 EXIT_USER_MISTAKE = 2
@@ -55,6 +55,24 @@ def load_identifier(path: Path) -> "LanguageIdentifier":
     return identifier
 
 
+def load_scorer() -> "TranslationScorer":
+    """Load chrF++; see `eval.metrics`.
+
+    Raises:
+        UserError: If sacrebleu is not installed.
+    """
+    try:
+        from eval.metrics import score_chrf
+    except ModuleNotFoundError as error:
+        if error.name != "sacrebleu":
+            raise
+        raise UserError(
+            "chrF++ of validation translations needs the package `sacrebleu`: pip install"
+            " 'tongues[eval]', or set `chrf.sentences` to 0"
+        ) from error
+    return score_chrf
+
+
 class _StageGroups(click.Group):
     """The stages as groups, each imported when it is called."""
 
@@ -81,7 +99,11 @@ def cli(context: click.Context, verbose: bool) -> None:
     """Machine translation from web crawl shards to scored translations."""
     set_up_logging(verbose)
     # By its importable name, so that worker processes can load it too.
-    context.obj = {"load_identifier": importlib.import_module("tongues").load_identifier}
+    front_door = importlib.import_module("tongues")
+    context.obj = {
+        "load_identifier": front_door.load_identifier,
+        "load_scorer": front_door.load_scorer,
+    }
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -31,3 +31,19 @@ class IdentifierLoader(Protocol):
     def __call__(self, path: Path) -> LanguageIdentifier:
         """Return the identifier stored at `path`."""
         ...
+
+
+class TranslationScorer(Protocol):
+    """Scores the translations of a text."""
+
+    def __call__(self, hypotheses: Sequence[str], references: Sequence[str]) -> float:
+        """Return chrF++, 0 to 100; there is one hypothesis per reference, one at least."""
+        ...
+
+
+class ScorerLoader(Protocol):
+    """Loads what scores translations; picklable, so that workers can."""
+
+    def __call__(self) -> TranslationScorer:
+        """Return the scorer."""
+        ...

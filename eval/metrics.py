@@ -196,3 +196,8 @@ class Scorer:
     def score_statistics(self, summed: NDArray[Any]) -> float:
         """Return the corpus score of summed statistics, [S]."""
         return float(self._metric.score(np.asarray(summed)))
+
+
+def score_chrf(hypotheses: Sequence[str], references: Sequence[str]) -> float:
+    """Return the corpus chrF++, 0 to 100; there is one hypothesis per reference."""
+    return Scorer("chrf++", references, MetricModels()).score(hypotheses).value

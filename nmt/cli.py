@@ -46,11 +46,12 @@ def vocabulary(bitext: tuple[Path, ...], output: Path, config: VocabularyConfig)
 @group.command()
 @click.option("--output", type=PATH, required=True, help="Model directory to write.")
 @config_options(TrainConfig)
-def train(output: Path, config: TrainConfig) -> None:
+@click.pass_context
+def train(context: click.Context, output: Path, config: TrainConfig) -> None:
     """Train a model; run again, it goes on from its last checkpoint."""
     from nmt.training import train as train_model
 
-    summary = train_model(config, output)
+    summary = train_model(config, output, load_scorer=context.obj["load_scorer"])
     print_counts("model", dict(summary.counts))
 
 

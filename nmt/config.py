@@ -6,6 +6,7 @@ from typing import Literal
 
 from corpus.errors import UserError
 from corpus.languages import parse_direction
+from nmt.training_config import ChrfConfig, ComputeConfig, SelectionConfig
 
 PRIMARY = "primary"
 TAGS = (PRIMARY, "mined", "back_translated", "smt_back_translated")
@@ -190,7 +191,9 @@ class TrainConfig:
     validation_split: str = "dev"
 
     validation_sentences: int = 50
-    """Sentences of the split per direction."""
+    """First sentences of the split whose likelihood is measured, per direction."""
+
+    chrf: ChrfConfig = field(default_factory=ChrfConfig)
 
     directions: tuple[str, ...] = ()
     """Directions to train; empty for both directions of all pairs in the bitext."""
@@ -199,6 +202,8 @@ class TrainConfig:
     batches: BatchConfig = field(default_factory=BatchConfig)
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+    selection: SelectionConfig = field(default_factory=SelectionConfig)
 
     updates: int = 300_000
     """Optimizer steps in all."""
@@ -247,6 +252,25 @@ class TrainConfig:
                     f"`{name}` is {getattr(self, name)}; it must be a multiple of `report_every`,"
                     f" {self.report_every}"
                 )
+        self._check_selection()
+
+    def _check_selection(self) -> None:
+        selection = self.selection
+        if not selection.needs_validation:
+            return
+        if self.flores is None:
+            raise UserError(
+                "`selection` compares validations, and there are none without `flores`; give it, or"
+                " set `selection.keep` to last and `selection.patience` to 0"
+            )
+        if selection.keep == "best" and self.checkpoint_every != self.validate_every:
+            raise UserError(
+                f"with `selection.keep` best, `checkpoint_every` ({self.checkpoint_every}) and"
+                f" `validate_every` ({self.validate_every}) must be equal: every update that is"
+                " validated is saved, as it may be the best"
+            )
+        if selection.score == "chrf++" and self.chrf.sentences == 0:
+            raise UserError("`selection.score` is chrf++, but `chrf.sentences` is 0")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,9 +20,15 @@ from fairseq2.models.transformer import (
     TransformerDecoderLayer,
     TransformerEncoderLayer,
     TransformerModel,
+    apply_ac_to_transformer,
     create_default_sdpa,
 )
 from fairseq2.nn import BatchLayout, Embedding, IncrementalStateBag, Projection
+from fairseq2.nn.data_parallel import (
+    DataParallelFacade,
+    get_data_parallel_facade,
+    set_data_parallel_facade,
+)
 from fairseq2.runtime.config_registry import ConfigRegistrar
 from fairseq2.runtime.dependency import DependencyContainer
 
@@ -31,6 +37,7 @@ __all__ = [
     "BeamSearchSeq2SeqGenerator",
     "CausalAttentionBias",
     "ConfigRegistrar",
+    "DataParallelFacade",
     "DependencyContainer",
     "Embedding",
     "FeedForwardNetwork",
@@ -47,6 +54,9 @@ __all__ = [
     "TransformerEncoderLayer",
     "TransformerModel",
     "VocabularyInfo",
+    "apply_ac_to_transformer",
     "create_default_sdpa",
+    "get_data_parallel_facade",
     "register_model_family",
+    "set_data_parallel_facade",
 ]

@@ -21,6 +21,7 @@ from nmt.fairseq import (
     StandardTransformerDecoderLayer,
     StandardTransformerEncoderLayer,
     TransformerModel,
+    apply_ac_to_transformer,
     create_default_sdpa,
     register_model_family,
 )
@@ -247,7 +248,8 @@ def moe_layers(model: nn.Module) -> Iterator[tuple[str, MoEFeedForwardNetwork]]:
     """Yield the Mixture-of-Experts layers of a model by name, encoder first."""
     for name, module in model.named_modules():
         if isinstance(module, MoEFeedForwardNetwork):
-            yield name.removesuffix(".ffn"), module
+            # Activation checkpointing wraps layers under a name of its own.
+            yield name.removesuffix(".ffn").replace("._checkpoint_wrapped_module", ""), module
 
 
 def create_model(config: MoEConfig) -> Translator:
@@ -255,9 +257,24 @@ def create_model(config: MoEConfig) -> Translator:
     return MoEFactory(config).create_model()
 
 
+def compile_layers(model: TransformerModel, **options: Any) -> None:
+    """Compile each layer in place; `options` are those of `torch.compile`."""
+    for stack in (model.encoder, model.decoder):
+        for layer in stack.layers:
+            layer.compile(**options)  # type: ignore[no-untyped-call]
+
+
 def register_family(container: DependencyContainer) -> None:
     """Make the family and its named sizes known to a fairseq2 recipe."""
-    register_model_family(container, FAMILY, TransformerModel, MoEConfig, factory=create_model)
+    register_model_family(
+        container,
+        FAMILY,
+        TransformerModel,
+        MoEConfig,
+        factory=create_model,
+        compiler=compile_layers,
+        layerwise_ac_applier=apply_ac_to_transformer,
+    )
     register = ConfigRegistrar(container, MoEConfig)
     for size in SIZES:
         register(size)(lambda size=size: named_config(size))

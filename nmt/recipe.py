@@ -1,39 +1,76 @@
-"""The fairseq2 recipe: its config sections, its run, its log.
+"""The fairseq2 recipe: its trainer with ours in it, its run, its log.
 
-With `nmt.units`, the only module that uses fairseq2's recipe and trainer API.
+With `nmt.recipe_config`, `readers`, `units` and `validation_unit`, the only modules that use
+fairseq2's recipe and trainer API.
 """
 
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import fairseq2.recipe.base as base  # first: importing fairseq2.trainer before it is circular
 import torch
-from fairseq2.recipe import config as sections
+from fairseq2.early_stopper import EarlyStopper
+from fairseq2.error import OperationalError
+from fairseq2.recipe.error import MinimumLossScaleReachedError
 from fairseq2.recipe.run import run
 from fairseq2.runtime.dependency import DependencyContainer
-from fairseq2.task import Task
+from fairseq2.task import Task, TaskStopException
 
-from nmt.batches import Batch, BatchStream
-from nmt.config import OptimizerConfig, TrainConfig
-from nmt.model import FAMILY, MoEConfig, Translator, register_family
-from nmt.units import ListReader, StreamReader, TranslationUnit, ValidationUnit
+from corpus.errors import UserError
+from corpus.languages import Direction
+from corpus.protocols import TranslationScorer
+from nmt.batches import BatchStream
+from nmt.checkpoints import best_update, hold_while_validating, last_update, load_weights
+from nmt.config import TrainConfig, TranslateConfig
+from nmt.curves import forget_after, mean_scores, read_curves, stopped_at
+from nmt.fairseq import get_data_parallel_facade, set_data_parallel_facade
+from nmt.guard import GradientGuard, SkippedUpdates
+from nmt.model import MoEConfig, Translator, register_family
+from nmt.model_directory import TrainedModel
+from nmt.readers import ListReader, StreamReader
+from nmt.recipe_config import RecipeConfig, compute_dtype, recipe_config
+from nmt.throughput import measure_peak, token_flops
+from nmt.units import Arithmetic, TranslationUnit
+from nmt.validation import ValidationSet
+from nmt.validation_unit import Translating, ValidationUnit
+from nmt.vocabulary import Vocabulary
+
+logger = logging.getLogger(__name__)
+
+_TERA = 1e12
 
 
-@dataclass(kw_only=True)
-class RecipeConfig:
-    """The sections that fairseq2 looks for."""
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What a training is made of, beside its config."""
 
-    model: sections.ModelSection
-    trainer: sections.TrainerSection
-    optimizer: sections.OptimizerSection
-    lr_scheduler: sections.LRSchedulerSection
-    regime: sections.RegimeSection
-    common: sections.CommonSection
-    gang: sections.GangSection = field(default_factory=sections.GangSection)
+    model_config: MoEConfig
+    stream: BatchStream
+    validation: ValidationSet
+    vocabulary: Vocabulary
+    score: TranslationScorer | None
+    """What scores translations of validation sentences; None where none are translated."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What came of it."""
+
+    model: Translator
+
+    updates: int
+    """The last update."""
+
+    kept_update: int
+    """The update that the model is of."""
+
+    skipped_updates: int
+    """Updates without a finite gradient."""
 
 
 class TranslationRecipe(base.Recipe):
@@ -41,15 +78,15 @@ class TranslationRecipe(base.Recipe):
 
     Attributes:
         module: The model, once training has begun.
+        skipped: The count of skipped updates.
     """
 
-    def __init__(
-        self, config: TrainConfig, stream: BatchStream, validation: dict[str, list[Batch]]
-    ) -> None:
+    def __init__(self, config: TrainConfig, training: Training, directory: Path) -> None:
         self._config = config
-        self._stream = stream
-        self._validation = validation
+        self._training = training
+        self._directory = directory
         self.module: Translator | None = None
+        self.skipped = SkippedUpdates()
 
     @property
     def config_kls(self) -> type[object]:
@@ -62,33 +99,146 @@ class TranslationRecipe(base.Recipe):
 
     def create_task(self, context: base.RecipeContext) -> Task:
         """Build the trainer."""
-        config = self._config
+        config, compute = self._config, self._config.compute
         torch.set_num_threads(config.threads)
         torch.set_float32_matmul_precision(config.matmul_precision)
         module = context.get_model_as(Translator)
         self.module = module
         model = context.get_data_parallel_model()
-        return context.create_trainer(
-            TranslationUnit(model, module, config, context.get_lr_scheduler()),
-            StreamReader(self._stream),
-            [ValidationUnit(model, module, direction) for direction in self._validation],
-            [ListReader(batches) for batches in self._validation.values()],
+        guard = GradientGuard(
+            get_data_parallel_facade(model),
+            model,
+            self.skipped,
+            max_in_a_row=compute.max_skipped_updates,
+            scales_loss=compute.precision == "fp16",
         )
+        set_data_parallel_facade(model, guard)
+        unit = TranslationUnit(
+            model,
+            module,
+            config,
+            context.get_lr_scheduler(),
+            self.skipped,
+            Arithmetic(token_flops(module), self._peak(context)),
+        )
+        reader = StreamReader(self._training.stream, compute.accumulated_batches, self.skipped)
+        batches = self._training.validation.batches
+        trainer = context.create_trainer(
+            unit,
+            reader,
+            [self._validation_unit(direction, model, module) for direction in batches],
+            [ListReader(there) for there in batches.values()],
+        )
+        self._add_what_recipes_lack(context, trainer)
+        return trainer
+
+    def _peak(self, context: base.RecipeContext) -> float:
+        """Return the peak of all devices together, in operations per second."""
+        compute = self._config.compute
+        peak = (
+            compute.peak_teraflops * _TERA
+            if compute.peak_teraflops is not None
+            else measure_peak(context.device, compute_dtype(compute))
+        )
+        logger.info("peak of a device: %.3g TFLOP/s in %s", peak / _TERA, compute.precision)
+        return peak * context.gangs.root.size
+
+    def _validation_unit(
+        self, direction: Direction, model: torch.nn.Module, module: Translator
+    ) -> ValidationUnit:
+        training, texts = self._training, self._training.validation.translated.get(direction)
+        translating = None
+        if texts is not None and training.score is not None:
+            chrf = self._config.chrf
+            translating = Translating(
+                TrainedModel(module, training.vocabulary, ()),
+                TranslateConfig(beam_size=chrf.beam_size, threads=self._config.threads),
+                training.score,
+                direction,
+                *texts,
+            )
+        return ValidationUnit(model, module, direction, translating)
+
+    def _add_what_recipes_lack(self, context: base.RecipeContext, trainer: Any) -> None:
+        """Give the trainer what it can do and no section of a recipe asks it for.
+
+        Its parts are replaced under their own names: fairseq2 0.8.1 has no other way in.
+        """
+        if not self._training.validation.batches:
+            return
+        hold_while_validating(context.get_checkpoint_manager(), trainer._validator)
+        if self._config.selection.patience:
+            trainer._early_stopper = Patience(self._config, self._directory)
 
 
-def run_recipe(
-    config: TrainConfig,
-    model_config: MoEConfig,
-    stream: BatchStream,
-    validation: dict[str, list[Batch]],
-    directory: Path,
-) -> Translator:
-    """Train to the last update, from the last checkpoint in `directory` if there is one."""
-    recipe = TranslationRecipe(config, stream, validation)
-    with _log_in_file_only():
-        run(recipe, _recipe_config(config, model_config), directory, no_rich=True, no_progress=True)
-    assert recipe.module is not None
-    return recipe.module
+class Patience(EarlyStopper):
+    """Stops training when validations have brought nothing better for too long.
+
+    Reads the curves, so that an interrupted training stops where an undisturbed one does.
+    """
+
+    def __init__(self, config: TrainConfig, directory: Path) -> None:
+        self._selection = config.selection
+        self._directory = directory
+
+    def should_stop(self, step_nr: int, score: float) -> bool:
+        """Return whether the validation after this update is one too many."""
+        scores = mean_scores(read_curves(self._directory), self._selection.score)
+        return stopped_at(scores, self._selection.patience) is not None
+
+
+def run_recipe(config: TrainConfig, training: Training, directory: Path) -> Trained:
+    """Train to the last update, from the last checkpoint in `directory` if there is one.
+
+    Raises:
+        UserError: If the training diverges.
+        OSError: If a checkpoint cannot be written, as on a full disk.
+    """
+    if config.compute.precision == "fp16" and not torch.cuda.is_available():
+        raise UserError("`compute.precision` is fp16, which needs a GPU; bf16 does not")
+    begun = last_update(directory)
+    forget_after(directory, begun)
+    earlier = mean_scores(read_curves(directory), config.selection.score)
+    updates = stopped_at(earlier, config.selection.patience) or config.updates
+    sections = recipe_config(
+        config, training.model_config, updates=updates, validates=bool(training.validation.batches)
+    )
+    recipe = TranslationRecipe(config, training, directory)
+    with _log_in_file_only(), _errors_of_ours():
+        try:
+            run(recipe, sections, directory, no_rich=True, no_progress=True)
+        except TaskStopException:
+            if not config.selection.patience:
+                raise
+    model = recipe.module
+    assert model is not None
+    last = last_update(directory)
+    if last < config.updates:
+        logger.info("no better validation for a while: stopped after update %s", f"{last:,}")
+    kept = best_update(directory) if config.selection.keep == "best" else last
+    if kept != last:
+        load_weights(directory, kept, model)
+        logger.info("the best validation was after update %s; its weights are kept", f"{kept:,}")
+    return Trained(
+        model=model, updates=last, kept_update=kept, skipped_updates=recipe.skipped.total
+    )
+
+
+@contextmanager
+def _errors_of_ours() -> Iterator[None]:
+    """Raise what a person can mend as errors that say how."""
+    try:
+        yield
+    except OperationalError as error:
+        if isinstance(error.__cause__, OSError):
+            raise error.__cause__ from error
+        raise
+    except MinimumLossScaleReachedError as error:
+        raise UserError(
+            "gradients overflow in fp16 even at the smallest scale of the loss: the training has"
+            " diverged. Lower `optimizer.learning_rate`, or take `compute.precision` bf16, and"
+            " train into another output directory."
+        ) from error
 
 
 @contextmanager
@@ -122,56 +272,3 @@ def _log_in_file_only() -> Iterator[None]:
 
 def _is_not_environment(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith("Environment Variables")
-
-
-def _recipe_config(config: TrainConfig, model_config: MoEConfig) -> RecipeConfig:
-    optimizer = config.optimizer
-    return RecipeConfig(
-        model=sections.ModelSection(family=FAMILY, config_overrides=asdict(model_config)),
-        trainer=sections.TrainerSection(
-            mixed_precision=sections.MixedPrecisionConfig(mode="off"),
-            max_grad_norm=optimizer.max_grad_norm,
-        ),
-        optimizer=sections.OptimizerSection(
-            config=sections.AdamWConfig(
-                lr=optimizer.learning_rate,
-                betas=(optimizer.betas[0], optimizer.betas[1]),
-                eps=optimizer.epsilon,
-                weight_decay=optimizer.weight_decay,
-                impl="fused",
-            )
-        ),
-        lr_scheduler=_schedule(optimizer),
-        regime=sections.RegimeSection(
-            num_steps=config.updates,
-            validate_every_n_steps=config.validate_every,
-            checkpoint_every_n_steps=config.checkpoint_every,
-            keep_last_n_checkpoints=1,
-            publish_metrics_every_n_steps=config.report_every,
-        ),
-        common=sections.CommonSection(
-            seed=config.seed,
-            no_sweep_dir=True,
-            torch=sections.TorchConfig(num_threads=config.threads),
-            metric_recorders=sections.MetricRecordersConfig(
-                tensorboard=sections.TensorBoardConfig(enabled=False)
-            ),
-        ),
-    )
-
-
-def _schedule(optimizer: OptimizerConfig) -> sections.LRSchedulerSection:
-    warmup = optimizer.warmup_updates
-    if optimizer.schedule == "inverse_sqrt":
-        return sections.LRSchedulerSection(
-            name=sections.MYLE_LR, config=sections.MyleLRConfig(num_warmup_steps=max(warmup, 1))
-        )
-    if optimizer.schedule == "linear":
-        return sections.LRSchedulerSection(
-            name=sections.POLYNOMIAL_DECAY_LR,
-            config=sections.PolynomialDecayLRConfig(num_warmup_steps=warmup),
-        )
-    return sections.LRSchedulerSection(
-        name=sections.COSINE_ANNEALING_LR,
-        config=sections.CosineAnnealingLRConfig(num_warmup_steps=warmup, final_lr_scale=0.0),
-    )

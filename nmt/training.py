@@ -1,25 +1,24 @@
 """The training job: bitext and vocabulary to a model directory, resumable at any moment."""
 
 import functools
+import json
 import logging
 import shutil
 from pathlib import Path
 
-import numpy as np
-
-from corpus.config import dump_config
+from corpus.config import plain_config, without_execution
 from corpus.errors import UserError
 from corpus.files import digest_file, read_json, write_json
-from corpus.flores import read_split, split_languages
 from corpus.jobs import Outcome, Summary, Task, run_job
-from corpus.languages import Direction
+from corpus.protocols import ScorerLoader, TranslationScorer
 from nmt import vocabulary as vocabulary_files
-from nmt.batches import Batch, BatchStream, Rows, cut
-from nmt.bitext import TokenizedBitext, bitext_inputs, direction_pairs, fingerprint, tokenize
+from nmt.batches import BatchStream
+from nmt.bitext import bitext_inputs, direction_pairs, fingerprint, tokenize
 from nmt.config import TrainConfig
 from nmt.curriculum import Curriculum
 from nmt.model import resolve_config
 from nmt.model_directory import save_model
+from nmt.validation import ValidationSet, read_validation
 from nmt.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
@@ -29,8 +28,18 @@ _FINGERPRINT_FILE = "fingerprint.json"
 _SCRATCH = ("checkpoints", "data", "cache")
 
 
-def train(config: TrainConfig, output: Path) -> Summary:
-    """Train a model, or go on with an interrupted training of the same config and data."""
+def train(config: TrainConfig, output: Path, *, load_scorer: ScorerLoader | None = None) -> Summary:
+    """Train a model, or go on with an interrupted training of the same config and data.
+
+    Args:
+        config: The training.
+        output: The model directory; what is known of the training goes to `training/` in it.
+        load_scorer: Loads what scores validation translations; without it none are made.
+
+    Raises:
+        UserError: For a mistake in the config, for data that the config does not fit, for an
+            output of another config, or if training diverges.
+    """
     Vocabulary.load(config.vocabulary)
     inputs = [path for _, _, path in bitext_inputs(config)]
     inputs += [
@@ -38,15 +47,17 @@ def train(config: TrainConfig, output: Path) -> Summary:
         for name in (vocabulary_files.MODEL_FILE, vocabulary_files.LAYOUT_FILE)
     ]
     task = Task(name="model", inputs=tuple(inputs))
-    work = functools.partial(_train_model, config=config, output=output)
+    work = functools.partial(_train_model, config=config, output=output, load_scorer=load_scorer)
     summary = run_job(name="train", tasks=[task], work=work, output=output, config=config)
     for name in _SCRATCH:
         shutil.rmtree(output / TRAINING_DIRECTORY / name, ignore_errors=True)
     return summary
 
 
-def _train_model(task: Task, config: TrainConfig, output: Path) -> Outcome:
-    from nmt.recipe import run_recipe
+def _train_model(
+    task: Task, config: TrainConfig, output: Path, load_scorer: ScorerLoader | None
+) -> Outcome:
+    from nmt.recipe import Training, run_recipe
 
     directory = output / TRAINING_DIRECTORY
     _check_fingerprint(directory, config, task.inputs)
@@ -58,83 +69,55 @@ def _train_model(task: Task, config: TrainConfig, output: Path) -> Outcome:
     logger.info("%s pairs in %d directions", f"{sum(counts.values()):,}", len(counts))
     for line in curriculum.describe():
         logger.info("%s", line)
-    stream = BatchStream(bitext, pairs, vocabulary, curriculum, config.batches, config.seed)
+    stream = BatchStream(
+        bitext, pairs, vocabulary, curriculum, config.batches, config.seed,
+        batches_per_update=config.compute.accumulated_batches,
+    )  # fmt: skip
     model_config = resolve_config(config.model, vocabulary.size, vocabulary.pad_index)
-    validation = validation_batches(config, vocabulary, list(pairs))
-    model = run_recipe(config, model_config, stream, validation, directory)
-    outputs = save_model(output, model, model_config, config.vocabulary, list(pairs))
-    parameters = sum(parameter.numel() for parameter in model.parameters())
+    validation = read_validation(config, vocabulary, list(pairs), model_config.max_seq_len)
+    training = Training(
+        model_config=model_config,
+        stream=stream,
+        validation=validation,
+        vocabulary=vocabulary,
+        score=_scorer(config, validation, load_scorer),
+    )
+    trained = run_recipe(config, training, directory)
+    outputs = save_model(output, trained.model, model_config, config.vocabulary, list(pairs))
     return Outcome(
         counts={
             "pairs": sum(block.num_pairs for block in bitext.blocks),
             "directions": len(pairs),
-            "parameters": parameters,
-            "updates": config.updates,
+            "parameters": sum(parameter.numel() for parameter in trained.model.parameters()),
+            "updates": trained.updates,
+            "kept_update": trained.kept_update,
+            "skipped_updates": trained.skipped_updates,
         },
         outputs=outputs,
     )
 
 
+def _scorer(
+    config: TrainConfig, validation: ValidationSet, load_scorer: ScorerLoader | None
+) -> TranslationScorer | None:
+    if not validation.translated:
+        return None
+    if load_scorer is not None:
+        return load_scorer()
+    if config.selection.needs_validation and config.selection.score == "chrf++":
+        raise ValueError("`selection.score` is chrf++, and no scorer was handed in")
+    logger.info("no scorer was handed in: validation goes without chrF++")
+    return None
+
+
 def _check_fingerprint(directory: Path, config: TrainConfig, inputs: tuple[Path, ...]) -> None:
     """Refuse to go on with a training of other data; receipts cannot tell before it is done."""
     path = directory / _FINGERPRINT_FILE
-    here = {"inputs": fingerprint(dump_config(config), [digest_file(file) for file in inputs])}
+    settings = json.dumps(without_execution(config, plain_config(config)))
+    here = {"inputs": fingerprint(settings, [digest_file(file) for file in inputs])}
     if path.exists() and read_json(path) != here:
         raise UserError(
             f"{directory} holds an unfinished training on other data than the bitext and vocabulary"
             f" are now. Delete {directory.parent} to train anew."
         )
     write_json(path, here)
-
-
-def validation_batches(
-    config: TrainConfig, vocabulary: Vocabulary, directions: list[Direction]
-) -> dict[str, list[Batch]]:
-    """Return batches of the first sentences of the validation split, by direction."""
-    if config.flores is None:
-        return {}
-    there = set(split_languages(config.flores, config.validation_split))
-    directions = [d for d in directions if d.source in there and d.target in there]
-    languages = sorted({language for direction in directions for language in direction})
-    texts = read_split(config.flores, config.validation_split, languages)
-    encoded = {
-        language: vocabulary.encode(lines[: config.validation_sentences])
-        for language, lines in texts.items()
-    }
-    sentences = [sentence for language in languages for sentence in encoded[language]]
-    lengths = np.array([len(sentence) for sentence in sentences], np.int64)
-    bitext = TokenizedBitext(
-        tokens=np.array([token for sentence in sentences for token in sentence], np.int64),
-        offsets=np.concatenate([[0], np.cumsum(lengths)]),
-        blocks=(),
-    )
-    rows = Rows(bitext, vocabulary)
-    number = len(next(iter(encoded.values()), []))
-    first = {language: i * number for i, language in enumerate(languages)}
-    batches: dict[str, list[Batch]] = {}
-    for direction in directions:
-        source = first[direction.source] + np.arange(number)
-        target = first[direction.target] + np.arange(number)
-        chosen = cut(rows.lengths(source), rows.lengths(target), config.batches.max_tokens)
-        batches[str(direction)] = [
-            Batch(*vocabulary_rows(rows, vocabulary, direction, source[c], target[c]))
-            for c in chosen
-        ]
-    return batches
-
-
-def vocabulary_rows(
-    rows: Rows,
-    vocabulary: Vocabulary,
-    direction: Direction,
-    source: np.ndarray[tuple[int], np.dtype[np.int64]],
-    target: np.ndarray[tuple[int], np.dtype[np.int64]],
-) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.int64]], ...]:
-    """Return source and target rows with lengths, for one direction and no tag."""
-    source_language = np.full(len(source), vocabulary.language_index(direction.source))
-    target_language = np.full(len(target), vocabulary.language_index(direction.target))
-    end = np.full(len(target), vocabulary.end_index)
-    return (
-        *rows.assemble([source_language], source),
-        *rows.assemble([end, target_language], target),
-    )

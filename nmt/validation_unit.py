@@ -1,0 +1,100 @@
+"""What fairseq2's validator asks of a direction: its likelihood and its chrF++."""
+
+import logging
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+
+import fairseq2.recipe.base  # noqa: F401  # first: importing fairseq2.trainer before it is circular
+import torch
+from fairseq2.evaluator import EvalUnit
+from fairseq2.metrics import Mean, MetricBag
+from torch import nn
+
+from corpus.languages import Direction
+from corpus.protocols import TranslationScorer
+from nmt.config import TranslateConfig
+from nmt.model import Translator
+from nmt.model_directory import TrainedModel
+from nmt.readers import TokenBatch
+from nmt.translation import BeamTranslator
+from nmt.units import number
+
+logger = logging.getLogger(__name__)
+
+CHRF = "chrf"
+"""fairseq2's name of chrF++ among its metrics."""
+
+
+@dataclass(frozen=True)
+class Translating:
+    """Translates the sentences of a direction and scores them."""
+
+    model: TrainedModel
+    config: TranslateConfig
+    score: TranslationScorer
+    direction: Direction
+    sources: list[str]
+    references: list[str]
+
+    def chrf(self) -> float:
+        """Return chrF++ of what the model makes of the sources."""
+        translator = BeamTranslator(self.model, self.config)
+        # Shapes change with every step of a search; compiled layers would be compiled anew.
+        with torch.compiler.set_stance("force_eager"):
+            hypotheses = translator.translate(self.sources, *self.direction)
+        return self.score(hypotheses, self.references)
+
+
+class ValidationUnit(EvalUnit[TokenBatch]):
+    """Negative log-likelihood per target token of one direction, and chrF++ where asked for."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        module: Translator,
+        direction: Direction,
+        translating: Translating | None = None,
+    ) -> None:
+        self._model = model
+        self._module = module
+        self._direction = direction
+        self._translating = translating
+        self._update = 0
+
+    @property
+    def name(self) -> str:
+        """The direction."""
+        return str(self._direction)
+
+    def prepare_metric_bag(self, metric_bag: MetricBag) -> None:
+        """Declare what is measured."""
+        metric_bag.add("nll_loss", Mean())
+        if self._translating is not None:
+            metric_bag.add(CHRF, Mean())
+
+    def set_train_step_nr(self, step_nr: int) -> None:
+        """Note the update after which this is."""
+        self._update = step_nr
+
+    def process_batch(self, batch: TokenBatch, metric_bag: MetricBag) -> None:
+        """Add a batch."""
+        batch.loss(self._model, 0.0)
+        nll, count = self._module.nll, batch.num_target_tokens
+        assert nll is not None
+        metric_bag.get("nll_loss", Mean).update(nll / count, weight=count)
+
+    def finalize(self, metric_bag: MetricBag) -> None:
+        """Translate; every process all sentences, as each may hold experts that others need."""
+        if self._translating is not None:
+            metric_bag.get(CHRF, Mean).update(self._translating.chrf())
+
+    def process_metric_values(self, values: MutableMapping[str, object]) -> None:
+        """Log what the direction got."""
+        chrf = f", chrF++ {number(values[CHRF]):.1f}" if CHRF in values else ""
+        logger.info(
+            "update %s, validation %s: nll %.3f%s",
+            f"{self._update:,}",
+            self._direction,
+            number(values["nll_loss"]),
+            chrf,
+        )
