@@ -257,6 +257,7 @@ def _log_in_file_only() -> Iterator[None]:
     library.setLevel(logging.INFO)
     library.propagate = False
     library.addFilter(_is_not_environment)
+    root.addFilter(_is_not_zero)
     try:
         with warnings.catch_warnings(record=True):
             yield
@@ -264,6 +265,7 @@ def _log_in_file_only() -> Iterator[None]:
         for handler in library.handlers:
             handler.close()
         library.removeFilter(_is_not_environment)
+        root.removeFilter(_is_not_zero)
         for log, handlers, level, propagates in before:
             log.handlers[:] = handlers
             log.setLevel(level)
@@ -272,3 +274,8 @@ def _log_in_file_only() -> Iterator[None]:
 
 def _is_not_environment(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith("Environment Variables")
+
+
+def _is_not_zero(record: logging.LogRecord) -> bool:
+    """Whether a line is not torcheval's, which takes a mean of 0 for one of nothing."""
+    return not record.getMessage().startswith("No calls to update()")

@@ -18,7 +18,7 @@ _FLOPS_PER_PARAMETER = 6
 """A multiplication and an addition forward, and twice that backward."""
 
 _PRODUCTS = 5
-_SIDE = {"cpu": 1024, "cuda": 8192}
+_SIDE = {"cpu": 512, "cuda": 8192}
 """Rows and columns of the matrices that the peak is measured with."""
 
 

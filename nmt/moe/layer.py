@@ -80,9 +80,10 @@ class MoEFeedForwardNetwork(FeedForwardNetwork):
         with torch.autocast(seqs.device.type, enabled=False):
             logits_TE = nn.functional.linear(tokens_TD.float(), self.gate.weight.float())
             scores_TE = logits_TE.softmax(dim=1)
-        self.routing = route(
-            scores_TE, is_token_T, capacity, batch_prioritized=self.batch_prioritized
-        )
+            # Here too: the balance loss is a product, which would be in half precision outside.
+            self.routing = route(
+                scores_TE, is_token_T, capacity, batch_prioritized=self.batch_prioritized
+            )
         output = self._apply_experts(tokens_TD, self.routing, seqs.shape[-2]).view(seqs.shape)
         if self.conditional is not None:
             output = self.conditional(seqs, output, is_token_T)
