@@ -9,7 +9,7 @@ REAL ?= real
 TEST_PROCESSES ?= 2
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 UV_VERSION := 0.13.9
-EXTRAS := lid,mining,nmt,eval,ray,dev
+EXTRAS := lid,mining,nmt,export,eval,ray,dev
 # An absolute path, so that recipes find `tongues` wherever they run.
 BIN := $(abspath $(VENV))/bin
 

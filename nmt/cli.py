@@ -14,6 +14,7 @@ from corpus.console import format_table
 from corpus.files import stdin_lines
 from corpus.languages import Direction, parse_directions
 from nmt.config import TrainConfig, TranslateConfig, VocabularyConfig
+from nmt.interop.cli import export_command, import_command
 from nmt.threads import share_processors
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ logger = logging.getLogger(__name__)
 def group() -> None:
     """Translation: vocabulary, training, translation."""
     share_processors()
+
+
+group.add_command(import_command)
+group.add_command(export_command)
 
 
 @group.command()

@@ -18,7 +18,7 @@ from corpus.errors import DataError, UserError
 from corpus.files import atomic_path, digest_file, read_json, write_json
 from corpus.languages import Direction, parse_direction
 from nmt import vocabulary as vocabulary_files
-from nmt.model import MoEConfig, Translator, create_model
+from nmt.model import FAMILY, MoEConfig, Translator, create_model
 from nmt.vocabulary import Vocabulary
 
 WEIGHTS_FILE = "model.safetensors"
@@ -52,14 +52,19 @@ def save_model(
     weights = directory / WEIGHTS_FILE
     with atomic_path(weights) as temporary:
         safetensors.torch.save_file(_distinct_weights(model), str(temporary))
+    return (*outputs, weights, describe_model(directory, config, directions))
+
+
+def describe_model(directory: Path, config: MoEConfig, directions: Sequence[Direction]) -> Path:
+    """Write `model.json` beside weights that are there; return it."""
     description = {
-        "family": "tongues_moe",
+        "family": FAMILY,
         "config": dataclasses.asdict(config),
         "directions": [str(direction) for direction in directions],
-        "weights_blake2b": digest_file(weights),
+        "weights_blake2b": digest_file(directory / WEIGHTS_FILE),
     }
     write_json(directory / DESCRIPTION_FILE, description)
-    return (*outputs, weights, directory / DESCRIPTION_FILE)
+    return directory / DESCRIPTION_FILE
 
 
 def _distinct_weights(model: Translator) -> dict[str, torch.Tensor]:
@@ -76,12 +81,21 @@ def _distinct_weights(model: Translator) -> dict[str, torch.Tensor]:
     return weights
 
 
-def load_model(directory: Path) -> TrainedModel:
-    """Load a model for use.
+@dataclass(frozen=True)
+class ModelDescription:
+    """What `model.json` holds."""
+
+    config: MoEConfig
+    directions: tuple[Direction, ...]
+    weights_digest: str
+
+
+def read_description(directory: Path) -> ModelDescription:
+    """Read what a model directory says of itself.
 
     Raises:
         UserError: If the directory is not a model.
-        DataError: If it is damaged.
+        DataError: If the description is damaged.
     """
     for name in (DESCRIPTION_FILE, WEIGHTS_FILE):
         if not (directory / name).is_file():
@@ -90,17 +104,31 @@ def load_model(directory: Path) -> TrainedModel:
                 " writes one; an interrupted training goes on when the same command is run again."
             )
     description = read_json(directory / DESCRIPTION_FILE)
-    vocabulary = Vocabulary.load(directory / VOCABULARY_DIRECTORY)
-    weights = directory / WEIGHTS_FILE
-    if digest_file(weights) != description.get("weights_blake2b"):
-        raise DataError(f"{weights} is damaged: its digest is not the one in {DESCRIPTION_FILE}")
     try:
-        config = MoEConfig(**description["config"])
-        directions = tuple(parse_direction(text) for text in description["directions"])
+        return ModelDescription(
+            MoEConfig(**description["config"]),
+            tuple(parse_direction(text) for text in description["directions"]),
+            description["weights_blake2b"],
+        )
     except (KeyError, TypeError) as error:
         raise DataError(
             f"{directory / DESCRIPTION_FILE} does not describe a model: {error}"
         ) from error
+
+
+def load_model(directory: Path) -> TrainedModel:
+    """Load a model for use.
+
+    Raises:
+        UserError: If the directory is not a model.
+        DataError: If it is damaged.
+    """
+    description = read_description(directory)
+    config = description.config
+    vocabulary = Vocabulary.load(directory / VOCABULARY_DIRECTORY)
+    weights = directory / WEIGHTS_FILE
+    if digest_file(weights) != description.weights_digest:
+        raise DataError(f"{weights} is damaged: its digest is not the one in {DESCRIPTION_FILE}")
     if config.vocab_size != vocabulary.size:
         raise DataError(
             f"{directory}: the model has {config.vocab_size} tokens, its vocabulary"
@@ -112,4 +140,4 @@ def load_model(directory: Path) -> TrainedModel:
     except (RuntimeError, safetensors.SafetensorError) as error:
         raise DataError(f"{weights} does not fit {DESCRIPTION_FILE}: {error}") from error
     translator.eval()
-    return TrainedModel(translator, vocabulary, directions)
+    return TrainedModel(translator, vocabulary, description.directions)

@@ -1,0 +1,1 @@
+"""Checkpoints of others: from and to transformers' layout, on to CTranslate2."""

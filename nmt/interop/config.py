@@ -1,0 +1,34 @@
+"""How checkpoints are brought in and out."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from corpus.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportConfig:
+    """How a checkpoint in transformers' layout is imported."""
+
+    dtype: Literal["kept", "float32", "float16", "bfloat16"] = "kept"
+    """Type of the weights that are written; training and translation compute in their own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """How a model is exported."""
+
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    """Type of the weights in transformers' layout."""
+
+    shard_bytes: int = 5_000_000_000
+    """A file of weights is no larger, but for a single larger tensor (transformers' 5 GB)."""
+
+    quantization: Literal["float32", "int8", "int8_float32", "float16", "int16", "bfloat16"] = (
+        "int8"
+    )
+    """Type of the weights for CTranslate2."""
+
+    def __post_init__(self) -> None:
+        if self.shard_bytes <= 0:
+            raise UserError(f"`shard_bytes` is {self.shard_bytes}; it must be positive")

@@ -1,0 +1,70 @@
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from corpus.languages import Direction
+from nmt.config import VocabularyConfig
+from nmt.interop.config import ExportConfig
+from nmt.interop.exporting import export_to_transformers
+from nmt.model import MoEConfig, Translator, create_model, named_config
+from nmt.model_directory import save_model
+from nmt.vocabulary import Vocabulary, train_vocabulary
+from tests.nmt.conftest import write_bitext
+
+DIRECTIONS = [Direction("qaa_Latn", "qab_Latn"), Direction("qab_Latn", "qaa_Latn")]
+
+
+@pytest.fixture(scope="session")
+def vocabulary_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("interop")
+    write_bitext(directory / "bitext" / "qaa_Latn-qab_Latn.tsv", 300)
+    train_vocabulary([directory / "bitext"], directory / "vocabulary", VocabularyConfig(size=80))
+    return directory / "vocabulary"
+
+
+def tiny_config(vocabulary: Vocabulary, *, num_experts: int) -> MoEConfig:
+    return dataclasses.replace(
+        named_config("tiny"),
+        num_experts=num_experts,
+        vocab_size=vocabulary.size,
+        pad_idx=vocabulary.pad_index,
+    )
+
+
+def random_model(config: MoEConfig) -> Translator:
+    """Return a model whose every weight, biases and norms too, differs from its first value."""
+    torch.manual_seed(3)
+    model = create_model(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+def write_model(directory: Path, vocabulary_path: Path, *, num_experts: int) -> Path:
+    vocabulary = Vocabulary.load(vocabulary_path)
+    config = tiny_config(vocabulary, num_experts=num_experts)
+    save_model(directory, random_model(config), config, vocabulary_path, DIRECTIONS)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory, vocabulary_path: Path) -> dict[int, Path]:
+    """A dense model and one with four experts, by their number of experts; not to be changed."""
+    folder = tmp_path_factory.mktemp("models")
+    return {
+        num_experts: write_model(
+            folder / str(num_experts), vocabulary_path, num_experts=num_experts
+        )
+        for num_experts in (0, 4)
+    }
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory, models: dict[int, Path]) -> Path:
+    """The model with experts in transformers' layout, in one file; not to be changed."""
+    folder = tmp_path_factory.mktemp("exported") / "theirs"
+    export_to_transformers(models[4], folder, ExportConfig())
+    return folder
