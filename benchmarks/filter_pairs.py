@@ -27,13 +27,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from corpus.evaluation_sets import EvaluationSentences
 from corpus.files import read_lines
 from corpus.flores import read_split
 from corpus.languages import Direction
 from corpus.records import BITEXT_SCHEMA, write_bitext
 from corpus.text import sentence_hash, sentence_key
 from mining.bitext.config import FilterConfig
-from mining.bitext.evaluation_sets import EvaluationSentences
 from mining.bitext.numbers import numbers_agree, numbers_of
 from mining.bitext.pairs import lengths_fit, median_length_ratio, trigram_overlap
 from mining.bitext.rules import Knowledge, PairFilter

@@ -5,7 +5,6 @@ double every quotation mark of the text.
 """
 
 import functools
-import gzip
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +12,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import zstandard
 
 from corpus.errors import DataError, UserError
-from corpus.files import Lines, atomic_path, open_binary
+from corpus.files import atomic_path, open_binary, open_lines
 from corpus.languages import Direction, is_language
 
 BITEXT_SUFFIXES = (".parquet", ".tsv", ".tsv.gz", ".tsv.zst")
@@ -83,7 +81,7 @@ class BitextReader:
                 yield pa.Table.from_batches([batch]).replace_schema_metadata()
 
     def _tsv_schema(self) -> pa.Schema:
-        first = next(self._lines(), "").split("\t")
+        first = next(open_lines(self._path), "").split("\t")
         self._has_header = set(_SIDES) <= set(first)
         names = first if self._has_header else list(_SIDES)
         self._columns = {name: place for place, name in enumerate(names)}
@@ -94,7 +92,7 @@ class BitextReader:
     def _tsv_tables(self) -> Iterator[pa.Table]:
         width = 1 + max(self._columns[name] for name in _SIDES)
         rows: list[list[str]] = []
-        for number, line in enumerate(self._lines(), 1):
+        for number, line in enumerate(open_lines(self._path), 1):
             if number == 1 and self._has_header:
                 continue
             row = line.split("\t")
@@ -121,13 +119,6 @@ class BitextReader:
                     f"{self._path}: column `{field.name}` holds what is not a number: {error}"
                 ) from None
         return pa.Table.from_arrays(columns, schema=self.schema)
-
-    def _lines(self) -> Iterator[str]:
-        try:
-            with open_binary(self._path) as stream:
-                yield from Lines(stream)
-        except (EOFError, gzip.BadGzipFile, zstandard.ZstdError, OSError) as error:
-            raise DataError(f"{self._path} cannot be read: {error}") from error
 
 
 def check_bitext_name(path: Path) -> None:

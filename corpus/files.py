@@ -230,8 +230,8 @@ class Lines:
                 yield line.decode("utf-8", "replace")
 
 
-def read_lines(path: Path) -> list[str]:
-    """Read all lines of a text file, plain, `.gz` or `.zst`; see `Lines` for what a line is.
+def open_lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a text file, plain, `.gz` or `.zst`; see `Lines` for what a line is.
 
     Raises:
         UserError: If the file does not exist.
@@ -239,9 +239,14 @@ def read_lines(path: Path) -> list[str]:
     """
     try:
         with open_binary(path) as stream:
-            return list(Lines(stream))
+            yield from Lines(stream)
     except (EOFError, gzip.BadGzipFile, zstandard.ZstdError, OSError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
+
+
+def read_lines(path: Path) -> list[str]:
+    """Read all lines of a text file; see `open_lines`."""
+    return list(open_lines(path))
 
 
 def digest_file(path: Path) -> str:

@@ -7,8 +7,9 @@ number, its phase and how far each direction's epochs had come: that is the whol
 phase of the curriculum begins, what is left of the round is not dealt.
 """
 
+import itertools
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corpus.languages import Direction
-from nmt.bitext import DirectionPairs, TokenizedBitext
+from nmt.bitext import DirectionPairs, TokenizedBitext, language_text
 from nmt.config import BatchConfig
 from nmt.curriculum import Curriculum
+from nmt.data_config import MonolingualConfig
+from nmt.monolingual import Denoising
+from nmt.rounds import DENOISE, PREDICT, TRANSLATE, Pool, share_round, supplies
+from nmt.token_files import pick
 from nmt.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
@@ -43,17 +48,32 @@ class Batch:
 
 
 class Rows:
-    """Assembles batches from sentences of a tokenized bitext."""
+    """Makes padded rows of sentences."""
 
-    def __init__(self, bitext: TokenizedBitext, vocabulary: Vocabulary) -> None:
+    def __init__(
+        self, tokens: NDArray[Any], offsets: NDArray[np.int64], vocabulary: Vocabulary
+    ) -> None:
+        """Take sentences.
+
+        Args:
+            tokens: All of them end to end.
+            offsets: Where each begins; one more at the end.
+            vocabulary: Has the tokens of padding and end.
+        """
+        self._tokens = tokens
+        self._offsets = offsets
         self._pad_index = vocabulary.pad_index
         self._end_index = vocabulary.end_index
-        self._tokens = bitext.tokens
-        self._offsets = bitext.offsets
 
     def lengths(self, sentences: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the tokens of each sentence, without anything added."""
         return self._offsets[sentences + 1] - self._offsets[sentences]
+
+    def texts(self, sentences: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the tokens of sentences, end to end."""
+        return pick(self._tokens, self._offsets[sentences], self.lengths(sentences)).astype(
+            np.int64
+        )
 
     def assemble(
         self,
@@ -66,22 +86,28 @@ class Rows:
             prefixes: Token index per row; -1 leaves the place out.
             sentences: Sentence per row.
         """
-        lengths = self.lengths(sentences)
+        return self.pad(prefixes, self.texts(sentences), self.lengths(sentences))
+
+    def pad(
+        self,
+        prefixes: Sequence[NDArray[np.int64]],
+        texts: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return rows as `assemble` does, of texts end to end with such lengths."""
         begins = np.zeros_like(lengths)
         for prefix in prefixes:
             begins += prefix >= 0
         totals = begins + lengths + 1
-        rows = np.full((len(sentences), int(totals.max())), self._pad_index, np.int64)
-        row = np.arange(len(sentences))
+        rows = np.full((len(lengths), int(totals.max())), self._pad_index, np.int64)
+        row = np.arange(len(lengths))
         place = np.zeros_like(lengths)
         for prefix in prefixes:
             there = prefix >= 0
             rows[row[there], place[there]] = prefix[there]
             place += there
-        within = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        rows[np.repeat(row, lengths), np.repeat(begins, lengths) + within] = self._tokens[
-            np.repeat(self._offsets[sentences], lengths) + within
-        ]
+        firsts = row * rows.shape[1] + begins - (np.cumsum(lengths) - lengths)
+        rows.reshape(-1)[np.repeat(firsts, lengths) + np.arange(len(texts))] = texts
         rows[row, totals - 1] = self._end_index
         return rows, totals
 
@@ -129,6 +155,7 @@ class BatchStream:
         config: BatchConfig,
         seed: int,
         *,
+        monolingual: MonolingualConfig | None = None,
         rank: int = 0,
         world_size: int = 1,
         batches_per_update: int = 1,
@@ -136,12 +163,13 @@ class BatchStream:
         """Begin the sequence.
 
         Args:
-            bitext: Tokenized pairs.
+            bitext: Tokenized pairs, and text.
             pairs: What there is to train for each direction.
             vocabulary: Gives languages and tags their tokens.
             curriculum: Says which directions an update draws from.
             config: Size of batches and rounds, temperature.
             seed: Decides the whole sequence.
+            monolingual: What the text is for; none by default.
             rank: This process among those that train together, from 0.
             world_size: How many there are.
             batches_per_update: Batches that each of them takes in an update.
@@ -151,28 +179,23 @@ class BatchStream:
         self._rank = rank
         self._world_size = world_size
         self._batches_per_update = batches_per_update
-        self._rows = Rows(bitext, vocabulary)
-        self._end_index = vocabulary.end_index
-        self._pairs = pairs
-        self._numbers = {direction: i for i, direction in enumerate(pairs)}
-        self._languages = {
-            direction: (
-                vocabulary.language_index(direction.source),
-                vocabulary.language_index(direction.target),
-            )
-            for direction in pairs
-        }
+        self._shards = bitext.shards
+        self._vocabulary = vocabulary
         self._curriculum = curriculum
         self._config = config
         self._seed = seed
+        self._supplies = supplies(pairs, language_text(bitext), vocabulary, monolingual, seed)
+        self._denoising = None
+        if any(supply.objective == DENOISE for supply in self._supplies):
+            assert monolingual is not None
+            self._denoising = Denoising(monolingual, vocabulary.mask_index, vocabulary.text_indices)
+        self._pool = Pool(bitext.shards, self._supplies)
         self.num_batches = 0
         self._steps = 0
         self._round = -1
         self._phase = -1
-        self._cursors = dict.fromkeys(pairs, 0)
-        self._cursors_before = dict(self._cursors)
+        self._cursors_before = dict(self._pool.cursors)
         self._dealt: list[NDArray[np.int64]] = []
-        self._drawn: NDArray[np.int64] = np.empty((5, 0), np.int64)
         self._position = 0
 
     def __next__(self) -> Batch:
@@ -181,9 +204,9 @@ class BatchStream:
         batch = None
         for place in range(self._world_size):
             if phase != self._phase or self._position == len(self._dealt):
-                self._begin_round(self._round + 1, phase)
+                self._begin_round(self._round + 1, phase, first=self._rank - place)
             if place == self._rank:
-                batch = self._assemble(self._dealt[self._position])
+                batch = self._assemble(self._dealt[self._position], self.num_batches + place)
             self._position += 1
         self._steps += 1
         self.num_batches += self._world_size
@@ -200,7 +223,7 @@ class BatchStream:
             "round": self._round,
             "phase": self._phase,
             "position": self._position,
-            "cursors": {str(d): cursor for d, cursor in self._cursors_before.items()},
+            "cursors": dict(self._cursors_before),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -209,10 +232,11 @@ class BatchStream:
         The sequence of batches goes on at the same place. Between updates that is all; within one,
         a process goes on at the same place of its update if as many batches make one.
         """
-        self._cursors = {d: int(state["cursors"][str(d)]) for d in self._pairs}
+        self._pool.cursors = {name: int(state["cursors"][name]) for name in self._pool.cursors}
+        position = int(state["position"])
         if state["round"] >= 0:
-            self._begin_round(int(state["round"]), int(state["phase"]))
-        self._position = int(state["position"])
+            self._begin_round(int(state["round"]), int(state["phase"]), position + self._rank)
+        self._position = position
         self.num_batches = int(state["num_batches"])
         within = min(int(state["batch_of_update"]), self._batches_per_update - 1)
         self._steps = int(state["updates"]) * self._batches_per_update + within
@@ -224,65 +248,81 @@ class BatchStream:
                 f"{int(state['updates']):,}", before, self._world_size, f"{self.num_batches:,}",
             )  # fmt: skip
 
-    def _begin_round(self, number: int, phase: int) -> None:
+    def _begin_round(self, number: int, phase: int, first: int) -> None:
+        """Draw a round, and read what this process has of it, shard by shard.
+
+        Args:
+            number: Of the round.
+            phase: Of the curriculum.
+            first: Where its first batch is; below 0 others have as many before the next turn.
+        """
         self._round, self._phase, self._position = number, phase, 0
-        self._cursors_before = dict(self._cursors)
+        self._cursors_before = dict(self._pool.cursors)
         generator = np.random.default_rng([self._seed, 0, number])
-        parts = []
-        for direction, count in self._counts(phase, generator):
-            pairs = self._pairs[direction]
-            chosen = self._next_pairs(direction, count)
-            source, target = self._languages[direction]
-            parts.append(
-                np.stack(
-                    [
-                        pairs.source_sentences[chosen],
-                        pairs.target_sentences[chosen],
-                        pairs.tag_indices[chosen],
-                        np.full(count, source),
-                        np.full(count, target),
-                    ]
-                )
+        directions = set(self._curriculum.directions(phase))
+        languages = {language for direction in directions for language in direction}
+        there = [
+            supply
+            for supply in self._supplies
+            if (
+                supply.pairs.direction in directions
+                if supply.objective == TRANSLATE
+                else supply.pairs.direction.source in languages
             )
-        drawn = np.concatenate(parts, axis=1)
-        self._drawn = drawn[:, generator.permutation(drawn.shape[1])]
+        ]
+        config = self._config
+        counts = share_round(there, config.round_size, config.temperature, generator)
+        self._drawn = self._pool.draw(counts, generator)
         batches = cut(
-            self._rows.lengths(self._drawn[0]) + _SOURCE_EXTRA,
-            self._rows.lengths(self._drawn[1]) + _TARGET_EXTRA,
-            self._config.max_tokens,
+            self._drawn.source_lengths + _SOURCE_EXTRA,
+            self._drawn.target_lengths + _TARGET_EXTRA,
+            config.max_tokens,
         )
         self._dealt = [batches[i] for i in generator.permutation(len(batches))]
+        mine = self._dealt[first if first >= 0 else first + self._world_size :: self._world_size]
+        self._read(np.concatenate(mine) if mine else np.empty(0, np.int64))
 
-    def _counts(
-        self, phase: int, generator: np.random.Generator
-    ) -> Iterable[tuple[Direction, int]]:
-        """Return how many pairs of each direction a round draws, p ∝ n^(1/temperature)."""
-        directions = self._curriculum.directions(phase)
-        sizes = np.array([len(self._pairs[d]) for d in directions], np.float64)
-        shares = (sizes / sizes.sum()) ** (1 / self._config.temperature)
-        size = min(self._config.round_size, int(sizes.sum()))
-        counts = generator.multinomial(size, shares / shares.sum())
-        return ((d, int(n)) for d, n in zip(directions, counts, strict=True) if n)
-
-    def _next_pairs(self, direction: Direction, count: int) -> NDArray[np.int64]:
-        """Take the next pairs of a direction; its epochs are shuffled each by itself."""
-        size = len(self._pairs[direction])
-        cursor = self._cursors[direction]
-        self._cursors[direction] = cursor + count
-        parts = []
-        while count:
-            epoch, begin = divmod(cursor, size)
-            seed = [self._seed, 1, self._numbers[direction], epoch]
-            taken = np.random.default_rng(seed).permutation(size)[begin : begin + count]
-            parts.append(taken)
-            cursor += len(taken)
-            count -= len(taken)
-        return np.concatenate(parts)
-
-    def _assemble(self, chosen: NDArray[np.int64]) -> Batch:
-        source, target, tag, source_language, target_language = self._drawn[:, chosen]
-        end = np.full(len(chosen), self._end_index, np.int64)
-        return Batch(
-            *self._rows.assemble([source_language, tag], source),
-            *self._rows.assemble([end, target_language], target),
+    def _read(self, wanted: NDArray[np.int64]) -> None:
+        """Read the sentences of some of the pairs drawn."""
+        wanted = wanted[np.lexsort((self._drawn.starts[wanted], self._drawn.shards[wanted]))]
+        chosen = self._drawn.take(wanted)
+        self._places = np.full(len(self._drawn.shards), -1, np.int64)
+        self._places[wanted] = np.arange(len(wanted))
+        lengths = chosen.first_lengths + chosen.second_lengths
+        bounds = np.flatnonzero(np.diff(chosen.shards, prepend=-1, append=-1))
+        tokens = [
+            pick(
+                self._shards.tokens(int(chosen.shards[begin])),
+                chosen.starts[begin:end],
+                lengths[begin:end],
+            )
+            for begin, end in itertools.pairwise(bounds.tolist())
+        ]
+        sides = np.stack([chosen.first_lengths, chosen.second_lengths], 1)
+        self._rows = Rows(
+            np.concatenate(tokens) if tokens else np.empty(0, np.int64),
+            np.concatenate([[0], np.cumsum(sides)]),
+            self._vocabulary,
         )
+
+    def _assemble(self, chosen: NDArray[np.int64], number: int) -> Batch:
+        drawn, first = self._drawn.take(chosen), 2 * self._places[chosen]
+        is_pair = drawn.objectives == TRANSLATE
+        source = first + drawn.source_sides
+        target = np.where(is_pair, first + 1 - drawn.source_sides, first)
+        end = np.full(len(chosen), self._vocabulary.end_index, np.int64)
+        source_prefixes = [drawn.source_indices, drawn.tags]
+        target_rows = self._rows.assemble([end, drawn.target_indices], target)
+        if is_pair.all():
+            return Batch(*self._rows.assemble(source_prefixes, source), *target_rows)
+        generator = np.random.default_rng([self._seed, 2, number])
+        texts = np.split(self._rows.texts(source), np.cumsum(self._rows.lengths(source))[:-1])
+        for i in np.flatnonzero(~is_pair):
+            if drawn.objectives[i] == PREDICT:
+                texts[i] = texts[i][:0]
+            else:
+                assert self._denoising is not None
+                texts[i] = self._denoising.mask(texts[i], generator)
+        lengths = np.array([len(text) for text in texts], np.int64)
+        rows = self._rows.pad(source_prefixes, np.concatenate(texts), lengths)
+        return Batch(*rows, *target_rows)

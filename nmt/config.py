@@ -6,6 +6,7 @@ from typing import Literal
 
 from corpus.errors import UserError
 from corpus.languages import parse_direction
+from nmt.data_config import DataConfig, MonolingualConfig
 from nmt.training_config import ChrfConfig, ComputeConfig, SelectionConfig
 
 PRIMARY = "primary"
@@ -185,8 +186,16 @@ class TrainConfig:
     bitext: dict[str, tuple[Path, ...]]
     """Bitext directories by tag: primary, mined, back_translated, smt_back_translated."""
 
+    data: DataConfig = field(default_factory=DataConfig)
+    monolingual: MonolingualConfig = field(default_factory=MonolingualConfig)
+
     flores: Path | None = None
-    """Directory in FLORES-200's layout, for validation; none without it."""
+    """Directory in FLORES-200's layout, for validation; none without it. The sentences of all its
+    splits are kept out of training."""
+
+    evaluation_sets: tuple[Path, ...] = ()
+    """Other test sets whose sentences are kept out of training: directories in FLORES-200's layout,
+    directories of `.txt` and `.tsv` files, or such files."""
 
     validation_split: str = "dev"
 

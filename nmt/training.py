@@ -18,6 +18,7 @@ from nmt.config import TrainConfig
 from nmt.curriculum import Curriculum
 from nmt.model import resolve_config
 from nmt.model_directory import save_model
+from nmt.monolingual import text_files
 from nmt.validation import ValidationSet, read_validation
 from nmt.vocabulary import Vocabulary
 
@@ -42,6 +43,7 @@ def train(config: TrainConfig, output: Path, *, load_scorer: ScorerLoader | None
     """
     Vocabulary.load(config.vocabulary)
     inputs = [path for _, _, path in bitext_inputs(config)]
+    inputs += [text.path for text in text_files(config.monolingual.text)]
     inputs += [
         config.vocabulary / name
         for name in (vocabulary_files.MODEL_FILE, vocabulary_files.LAYOUT_FILE)
@@ -62,7 +64,7 @@ def _train_model(
     directory = output / TRAINING_DIRECTORY
     _check_fingerprint(directory, config, task.inputs)
     vocabulary = Vocabulary.load(config.vocabulary)
-    bitext = tokenize(config, vocabulary, directory / "data")
+    bitext = tokenize(config, vocabulary, config.data.directory or directory / "data")
     pairs = direction_pairs(bitext, vocabulary, config.directions)
     counts = {direction: len(there) for direction, there in pairs.items()}
     curriculum = Curriculum(config.curriculum, counts)
@@ -72,6 +74,7 @@ def _train_model(
     stream = BatchStream(
         bitext, pairs, vocabulary, curriculum, config.batches, config.seed,
         batches_per_update=config.compute.accumulated_batches,
+        monolingual=config.monolingual,
     )  # fmt: skip
     model_config = resolve_config(config.model, vocabulary.size, vocabulary.pad_index)
     validation = read_validation(config, vocabulary, list(pairs), model_config.max_seq_len)
@@ -86,7 +89,7 @@ def _train_model(
     outputs = save_model(output, trained.model, model_config, config.vocabulary, list(pairs))
     return Outcome(
         counts={
-            "pairs": sum(block.num_pairs for block in bitext.blocks),
+            **bitext.counts,
             "directions": len(pairs),
             "parameters": sum(parameter.numel() for parameter in trained.model.parameters()),
             "updates": trained.updates,

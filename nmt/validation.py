@@ -11,7 +11,6 @@ from corpus.errors import DataError, UserError
 from corpus.flores import read_split, split_languages
 from corpus.languages import Direction, parse_direction
 from nmt.batches import Batch, Rows, cut
-from nmt.bitext import TokenizedBitext
 from nmt.config import TrainConfig
 from nmt.vocabulary import Vocabulary
 
@@ -122,16 +121,8 @@ def _batches(
     texts: dict[str, list[str]],
     max_positions: int,
 ) -> dict[Direction, list[Batch]]:
-    encoded = [sentence for lines in texts.values() for sentence in vocabulary.encode(lines)]
-    lengths = np.array([len(sentence) for sentence in encoded], np.int64)
-    rows = Rows(
-        TokenizedBitext(
-            tokens=np.array([token for sentence in encoded for token in sentence], np.int64),
-            offsets=np.concatenate([[0], np.cumsum(lengths)]),
-            blocks=(),
-        ),
-        vocabulary,
-    )
+    tokens, lengths = vocabulary.encode_flat([line for lines in texts.values() for line in lines])
+    rows = Rows(tokens, np.concatenate([[0], np.cumsum(lengths)]), vocabulary)
     number = len(next(iter(texts.values()), []))
     first = {language: i * number for i, language in enumerate(texts)}
     batches: dict[Direction, list[Batch]] = {}

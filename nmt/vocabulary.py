@@ -199,6 +199,11 @@ class Vocabulary:
         """
         return self._symbol_index(MASK_SYMBOL)
 
+    @property
+    def text_indices(self) -> NDArray[np.int32]:
+        """The tokens that are text."""
+        return np.flatnonzero(self._pieces_at >= 0).astype(np.int32)
+
     def _symbol_index(self, symbol: str) -> int:
         if symbol not in self._symbols:
             raise UserError(

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from corpus.bitext import BitextReader, bitext_writer, check_bitext_name, direction_of
 from corpus.errors import DataError, UserError
+from corpus.evaluation_sets import EvaluationSentences, evaluation_files
 from corpus.executors import LOCAL, Executor
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import Direction, parse_direction
@@ -20,7 +21,6 @@ from corpus.protocols import LanguageIdentifier
 from corpus.terms import TermMatcher
 from corpus.word_lists import WordList, read_word_lists
 from mining.bitext.config import FilterConfig
-from mining.bitext.evaluation_sets import EvaluationSentences, evaluation_files
 from mining.bitext.pairs import median_length_ratio
 from mining.bitext.rules import REASONS, SIDES, Knowledge, PairFilter
 

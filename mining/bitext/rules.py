@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 
 from corpus.errors import DataError
+from corpus.evaluation_sets import CONTAINED, SAME, EvaluationSentences
 from corpus.languages import UNKNOWN_LANGUAGE, Direction
 from corpus.protocols import LanguageIdentifier
 from corpus.terms import TermMatcher
 from corpus.text import key_hash, script_share, sentence_key
 from mining.bitext.config import FilterConfig
-from mining.bitext.evaluation_sets import CONTAINED, SAME, EvaluationSentences
 from mining.bitext.numbers import numbers_agree
 from mining.bitext.pairs import lengths_fit, trigram_overlap
 from mining.bitext.seen import SeenHashes
@@ -107,12 +107,7 @@ class PairFilter:
     def _leaks(self, keys: Sequence[Sequence[str]]) -> list[str]:
         if self._known.evaluation is None:
             return [""] * len(keys[0])
-        limit = self._config.evaluation_containment
-        source, target = (self._known.evaluation.reasons(side, limit) for side in keys)
-        return [
-            SAME if SAME in pair else CONTAINED if CONTAINED in pair else ""
-            for pair in zip(source, target, strict=True)
-        ]
+        return self._known.evaluation.pair_reasons(keys, self._config.evaluation_containment)
 
     def _score_reason(self, score: float | None) -> str:
         if score is None:

@@ -14,13 +14,13 @@ import pytest
 
 from corpus.bitext import BitextReader
 from corpus.errors import DataError, JobError, UserError
+from corpus.evaluation_sets import EvaluationSentences
 from corpus.flores import read_split, split_languages
 from corpus.languages import Direction
 from corpus.protocols import Prediction
 from corpus.records import BITEXT_SCHEMA, read_bitext, write_bitext
 from corpus.terms import TermMatcher
 from mining.bitext.config import FilterConfig
-from mining.bitext.evaluation_sets import EvaluationSentences
 from mining.bitext.filter import FilterInputs, run_filter
 from mining.bitext.pairs import lengths_fit, median_length_ratio, trigram_overlap
 from mining.bitext.rules import REASONS, Knowledge, PairFilter

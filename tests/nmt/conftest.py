@@ -17,6 +17,15 @@ def write_bitext(path: Path, pairs: int, seed: int = 0) -> None:
     path.write_text("".join(f"{line}\t{line}\n" for line in lines), encoding="utf-8")
 
 
+def write_flores(directory: Path, lines: list[str]) -> Path:
+    for split in ("dev", "devtest"):
+        for language in ("qaa_Latn", "qab_Latn", "qac_Cyrl"):
+            path = directory / split / f"{language}.{split}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return directory
+
+
 @pytest.fixture
 def bitext(tmp_path: Path) -> Path:
     directory = tmp_path / "bitext"

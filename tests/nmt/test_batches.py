@@ -14,7 +14,9 @@ from nmt.batches import Batch, BatchStream, cut
 from nmt.bitext import direction_pairs, tokenize
 from nmt.config import BatchConfig, CurriculumConfig, PhaseConfig, TrainConfig
 from nmt.curriculum import Curriculum, resource_level
+from nmt.data_config import MonolingualConfig
 from nmt.vocabulary import Vocabulary
+from tests.nmt.conftest import WORDS
 
 HIGH, LOW = Direction("qaa_Latn", "qab_Latn"), Direction("qaa_Latn", "qac_Cyrl")
 
@@ -25,9 +27,13 @@ def make_stream(
     vocabulary_directory: Path,
     rank: int = 0,
     world_size: int = 1,
+    monolingual: MonolingualConfig | None = None,
     **curriculum: object,
 ) -> BatchStream:
-    config = TrainConfig(vocabulary=vocabulary_directory, bitext={"mined": (bitext,)})
+    config = TrainConfig(
+        vocabulary=vocabulary_directory, bitext={"mined": (bitext,)},
+        monolingual=monolingual or MonolingualConfig(),
+    )  # fmt: skip
     vocabulary = Vocabulary.load(vocabulary_directory)
     tokenized = tokenize(config, vocabulary, tmp_path / "data")
     pairs = direction_pairs(tokenized, vocabulary, ())
@@ -36,7 +42,7 @@ def make_stream(
     batches = BatchConfig(max_tokens=300, max_length=60, round_size=200)
     return BatchStream(
         tokenized, pairs, vocabulary, Curriculum(phases, counts), batches, seed=5,
-        rank=rank, world_size=world_size,
+        monolingual=monolingual, rank=rank, world_size=world_size,
     )  # fmt: skip
 
 
@@ -165,6 +171,116 @@ def test_phases_begin_at_updates_however_many_batches_make_one(
             for batch in take(stream, 16)
         ]
         assert are_low == [False] * 12 + [True] * 4
+
+
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_every_pair_comes_once_an_epoch_over_all_processes(
+    tmp_path: Path, vocabulary_directory: Path, world_size: int
+) -> None:
+    vocabulary = Vocabulary.load(vocabulary_directory)
+    numerals = [f"{a} {b} {c}" for a in WORDS[:9] for b in WORDS[9:14] for c in WORDS[:3]]
+    directories = [tmp_path / "p", tmp_path / "m"]
+    for directory, lines in zip(directories, (numerals[:90], numerals[90:]), strict=True):
+        directory.mkdir()
+        text = "".join(f"{line}\t{line}\n" for line in lines)
+        (directory / f"{HIGH}.tsv").write_text(text, encoding="utf-8")
+    config = TrainConfig(
+        vocabulary=vocabulary_directory,
+        bitext={"primary": (directories[0],), "mined": (directories[1],)},
+        directions=(str(HIGH),),
+    )
+    tokenized = tokenize(config, vocabulary, tmp_path / "data")
+    pairs = direction_pairs(tokenized, vocabulary, config.directions)
+    assert {direction: len(own) for direction, own in pairs.items()} == {HIGH: 135}
+    curriculum = Curriculum(CurriculumConfig(very_low_resource_pairs=1), {HIGH: 135})
+    streams = [
+        BatchStream(
+            tokenized, pairs, vocabulary, curriculum,
+            BatchConfig(max_tokens=200, max_length=60, round_size=45), 5,
+            rank=rank, world_size=world_size,
+        )
+        for rank in range(world_size)
+    ]  # fmt: skip
+    seen: Counter[tuple[str, str, bool]] = Counter()
+    mined = vocabulary.tag_index("mined")
+    while seen.total() < 2 * 135:
+        for batch in (next(stream) for stream in streams):
+            for source, target in zip(batch.source.tolist(), batch.target.tolist(), strict=True):
+                seen[vocabulary.decode(source), vocabulary.decode(target), mined in source] += 1
+    # Three rounds make an epoch; the last step may have begun the next round.
+    again = {pair for pair, count in seen.items() if count == 3}
+    assert seen.total() == 2 * 135 + len(again)
+    assert set(seen) == {(line, line, i >= 90) for i, line in enumerate(numerals)}
+    assert set(seen.values()) <= {2, 3}
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    directory = tmp_path / "text"
+    directory.mkdir()
+    for language, count in (("qaa_Latn", 60), ("qac_Cyrl", 30)):
+        lines = [" ".join(WORDS[(i + j) % len(WORDS)] for j in range(8)) for i in range(count)]
+        (directory / f"{language}.txt").write_text("\n".join(lines), encoding="utf-8")
+    return directory
+
+
+def test_text_is_mixed_in_by_weight_masked_or_alone(
+    tmp_path: Path, bitext: Path, vocabulary_directory: Path, text: Path
+) -> None:
+    vocabulary = Vocabulary.load(vocabulary_directory)
+    monolingual = MonolingualConfig(text=(text,), denoising_weight=0.5, causal_weight=0.25)
+    stream = make_stream(tmp_path, bitext, vocabulary_directory, monolingual=monolingual)
+    lines = {line for path in text.iterdir() for line in path.read_text().splitlines()}
+    kinds: Counter[str] = Counter()
+    for batch in take(stream, 150):
+        for source, target in zip(batch.source.tolist(), batch.target.tolist(), strict=True):
+            text_in, text_out = vocabulary.decode(source), vocabulary.decode(target)
+            if source[0] != target[1]:
+                kinds["translation"] += 1
+                assert text_in == text_out  # as the fixture's pairs are
+                assert vocabulary.mask_index not in source
+                continue
+            assert text_out in lines
+            assert source[0] != vocabulary.language_index("qab_Latn")
+            assert vocabulary.tag_index("mined") not in source
+            assert source.index(vocabulary.end_index) <= target.index(vocabulary.end_index, 1) - 1
+            kinds["denoising" if text_in else "causal"] += 1
+    shares = {kind: count / kinds.total() for kind, count in kinds.items()}
+    # Of 1 + 0.5 + 0.25.
+    expected = {"translation": 4 / 7, "denoising": 2 / 7, "causal": 1 / 7}
+    assert shares == pytest.approx(expected, abs=0.03)
+
+
+def test_masks_are_the_same_after_a_restart_on_other_processes(
+    tmp_path: Path, bitext: Path, vocabulary_directory: Path, text: Path
+) -> None:
+    settings = {"monolingual": MonolingualConfig(text=(text,), denoising_weight=2.0)}
+    stream = make_stream(tmp_path, bitext, vocabulary_directory, **settings)
+    take(stream, 8)
+    state = stream.state()
+    expected = take(stream, 30)
+    for rank in range(3):
+        other = make_stream(tmp_path, bitext, vocabulary_directory, rank, 3, **settings)
+        other.restore(state)
+        assert equal(take(other, 10), expected[rank::3])
+
+
+def test_text_waits_for_the_phase_of_its_language(
+    tmp_path: Path, bitext: Path, vocabulary_directory: Path, text: Path
+) -> None:
+    stream = make_stream(
+        tmp_path, bitext, vocabulary_directory,
+        monolingual=MonolingualConfig(text=(text,), causal_weight=1.0),
+        high_resource_pairs=300, very_low_resource_pairs=10,
+        phases=(
+            PhaseConfig(from_update=0, resource_levels=("high",)),
+            PhaseConfig(from_update=9, resource_levels=("high", "low")),
+        ),
+    )  # fmt: skip
+    low = Vocabulary.load(vocabulary_directory).language_index("qac_Cyrl")
+    there = [bool((batch.source[:, 0] == low).any()) for batch in take(stream, 30)]
+    assert not any(there[:9])
+    assert any(there[9:])
 
 
 def test_restored_stream_goes_on_with_the_same_batches(

@@ -17,7 +17,7 @@ from nmt.config import TrainConfig, TranslateConfig
 from nmt.model_directory import WEIGHTS_FILE, load_model
 from nmt.training import train
 from nmt.translation import BeamTranslator, translate_flores
-from tests.nmt.conftest import WORDS, write_bitext
+from tests.nmt.conftest import WORDS, write_bitext, write_flores
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,15 +34,6 @@ def write_recipe(tmp_path: Path, vocabulary: Path, bitext: Path, **differences: 
     path = tmp_path / "train.yaml"
     path.write_text(yaml.safe_dump({**recipe, **differences}), encoding="utf-8")
     return path
-
-
-def write_flores(directory: Path, lines: list[str]) -> Path:
-    for split in ("dev", "devtest"):
-        for language in ("qaa_Latn", "qab_Latn", "qac_Cyrl"):
-            path = directory / split / f"{language}.{split}"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    return directory
 
 
 def command(recipe: Path, output: Path) -> list[str]:

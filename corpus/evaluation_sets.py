@@ -1,8 +1,8 @@
-"""Sentences of evaluation sets in mined pairs: the same sentence, or large parts of one.
+"""Sentences of evaluation sets in other text: the same sentence, or large parts of one.
 
 Sentences are compared by their key (no case, no punctuation, numbers as `0`), parts of them by
 character n-grams of the key without spaces, since words cannot be counted in every script. The
-n-grams of evaluation sentences are taken at a stride, all those of mined sentences are looked up,
+n-grams of evaluation sentences are taken at a stride, all those of the other text are looked up,
 so that every common stretch of n + stride - 1 characters is found. Cutting, hashing and looking up
 are array operations over a batch.
 """
@@ -127,6 +127,19 @@ class EvaluationSentences:
         return [
             SAME if same else CONTAINED if contained else ""
             for same, contained in zip(is_same.tolist(), is_contained.tolist(), strict=True)
+        ]
+
+    def pair_reasons(self, keys: Sequence[Sequence[str]], max_containment: float) -> list[str]:
+        """Return for each pair why it must not stay, on either side; see `reasons`.
+
+        Args:
+            keys: Sentence keys of the sources, and of the targets.
+            max_containment: As for `reasons`.
+        """
+        source, target = (self.reasons(side, max_containment) for side in keys)
+        return [
+            SAME if SAME in pair else CONTAINED if CONTAINED in pair else ""
+            for pair in zip(source, target, strict=True)
         ]
 
 

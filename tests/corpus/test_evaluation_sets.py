@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus.text import sentence_key
-from mining.bitext.evaluation_sets import (
+from corpus.evaluation_sets import (
     CONTAINED,
     SAME,
     EvaluationSentences,
     _rolling_hashes,
     evaluation_files,
 )
+from corpus.text import sentence_key
 
 ENGLISH = "On Monday scientists announced a new tool that sorts cells by their type."
 CHINESE = "周一科学家宣布发明了一种新的诊断工具，可以按类型对细胞进行分类。"
