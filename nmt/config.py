@@ -7,6 +7,7 @@ from typing import Literal
 from corpus.errors import UserError
 from corpus.languages import parse_direction
 from nmt.data_config import DataConfig, MonolingualConfig
+from nmt.distillation_config import DistillationConfig
 from nmt.training_config import ChrfConfig, ComputeConfig, SelectionConfig
 
 PRIMARY = "primary"
@@ -213,6 +214,9 @@ class TrainConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     selection: SelectionConfig = field(default_factory=SelectionConfig)
+
+    distillation: DistillationConfig | None = None
+    """A teacher beside the bitext; none without it."""
 
     updates: int = 300_000
     """Optimizer steps in all."""

@@ -1,7 +1,7 @@
 """Encoder-decoders with Mixture-of-Experts layers on fairseq2's NLLB factory."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from corpus.errors import UserError
 from nmt.config import ModelConfig
+from nmt.distillation_loss import Lesson, distilled_cross_entropy
 from nmt.fairseq import (
+    BatchLayout,
     CausalAttentionBias,
     ConfigRegistrar,
     DependencyContainer,
@@ -129,9 +131,30 @@ class Translator(TransformerModel):  # type: ignore[misc]  # final, but nothing 
 
     Attributes:
         nll: Summed negative log-likelihood of the last loss, for the log.
+        teach: Gives the lesson on a batch in training, from the model's inputs; None without a
+            teacher.
+        divergence: Summed divergence from the teacher of the last loss, for the log.
     """
 
     nll: Tensor | None = None
+    teach: Callable[[Tensor, BatchLayout, Tensor, BatchLayout], Lesson] | None = None
+    divergence: Tensor | None = None
+    _lesson: Lesson | None = None
+
+    def forward(  # type: ignore[override]  # fairseq2's overloads leave out targets that are None
+        self,
+        source_seqs: Tensor,
+        source_seqs_layout: BatchLayout,
+        target_seqs: Tensor,
+        target_seqs_layout: BatchLayout,
+        targets: Tensor | None = None,
+        **options: Any,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Return logits, or the loss where targets are given; in training, the teacher's too."""
+        inputs = (source_seqs, source_seqs_layout, target_seqs, target_seqs_layout)
+        if self.teach is not None and self.training and targets is not None:
+            self._lesson = self.teach(*inputs)
+        return super().forward(*inputs, targets, **options)  # type: ignore[arg-type]
 
     @property
     def output_weight(self) -> Tensor:
@@ -152,13 +175,17 @@ class Translator(TransformerModel):  # type: ignore[misc]  # final, but nothing 
         """Return the summed label-smoothed cross-entropy of [N, S, D] against [N, S]."""
         if target_mask is not None or reduction != "sum":
             raise NotImplementedError("the chunked loss is a sum over all targets")
-        loss, self.nll = label_smoothed_cross_entropy(
-            decoder_output.flatten(0, -2),
-            self.output_weight,
-            targets.flatten(),
-            ignored_index=-1 if self.pad_idx is None else self.pad_idx,
-            label_smoothing=label_smoothing,
-        )
+        inputs = (decoder_output.flatten(0, -2), self.output_weight, targets.flatten())
+        ignored_index = -1 if self.pad_idx is None else self.pad_idx
+        lesson, self._lesson = self._lesson, None
+        if lesson is None:
+            loss, self.nll = label_smoothed_cross_entropy(
+                *inputs, ignored_index=ignored_index, label_smoothing=label_smoothing
+            )
+        else:
+            loss, self.nll, self.divergence = distilled_cross_entropy(
+                *inputs, lesson, ignored_index=ignored_index, label_smoothing=label_smoothing
+            )
         return loss
 
 

@@ -28,6 +28,7 @@ from nmt.batches import BatchStream
 from nmt.checkpoints import best_update, hold_while_validating, last_update, load_weights
 from nmt.config import TrainConfig, TranslateConfig
 from nmt.curves import forget_after, mean_scores, read_curves, stopped_at
+from nmt.distillation import Teacher
 from nmt.fairseq import get_data_parallel_facade, set_data_parallel_facade
 from nmt.guard import GradientGuard, SkippedUpdates
 from nmt.model import MoEConfig, Translator, register_family
@@ -104,6 +105,8 @@ class TranslationRecipe(base.Recipe):
         torch.set_float32_matmul_precision(config.matmul_precision)
         module = context.get_model_as(Translator)
         self.module = module
+        if config.distillation is not None:
+            module.teach = Teacher(config.distillation, context.device).teach
         model = context.get_data_parallel_model()
         guard = GradientGuard(
             get_data_parallel_facade(model),

@@ -16,6 +16,7 @@ from nmt.batches import BatchStream
 from nmt.bitext import bitext_inputs, direction_pairs, fingerprint, tokenize
 from nmt.config import TrainConfig
 from nmt.curriculum import Curriculum
+from nmt.distillation import check_teacher, teacher_files, warn_of_untaught
 from nmt.model import resolve_config
 from nmt.model_directory import save_model
 from nmt.monolingual import text_files
@@ -48,6 +49,9 @@ def train(config: TrainConfig, output: Path, *, load_scorer: ScorerLoader | None
         config.vocabulary / name
         for name in (vocabulary_files.MODEL_FILE, vocabulary_files.LAYOUT_FILE)
     ]
+    if config.distillation is not None:
+        check_teacher(config.distillation, config.vocabulary)
+    inputs += teacher_files(config.distillation)
     task = Task(name="model", inputs=tuple(inputs))
     work = functools.partial(_train_model, config=config, output=output, load_scorer=load_scorer)
     summary = run_job(name="train", tasks=[task], work=work, output=output, config=config)
@@ -66,6 +70,8 @@ def _train_model(
     vocabulary = Vocabulary.load(config.vocabulary)
     bitext = tokenize(config, vocabulary, config.data.directory or directory / "data")
     pairs = direction_pairs(bitext, vocabulary, config.directions)
+    if config.distillation is not None:
+        warn_of_untaught(config.distillation, list(pairs))
     counts = {direction: len(there) for direction, there in pairs.items()}
     curriculum = Curriculum(config.curriculum, counts)
     logger.info("%s pairs in %d directions", f"{sum(counts.values()):,}", len(counts))

@@ -25,6 +25,7 @@ from nmt.throughput import TokenFlops
 logger = logging.getLogger(__name__)
 
 _FINITE = "num_finite_batches"
+_DIVERGENCE = "divergence_from_teacher"
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ class TranslationUnit(TrainUnit[TokenBatch]):
         """Declare what the log counts."""
         for name in ("loss", "nll_loss", "balance_loss"):
             metric_bag.add(name, Mean())
+        if self._config.distillation is not None:
+            metric_bag.add(_DIVERGENCE, Mean())
         for name in ("num_source_elements", "num_target_elements", _FINITE):
             metric_bag.add(name, Sum())
         for name, layer in moe_layers(self._module):
@@ -93,11 +96,14 @@ class TranslationUnit(TrainUnit[TokenBatch]):
         assert nll is not None
         # Means are over batches whose loss is a number; the guard counts the others.
         is_finite = torch.isfinite(loss.detach()) & torch.isfinite(balance.detach())
-        for mean, value, weight in (
+        means = [
             ("loss", loss.detach() / count, count),
             ("nll_loss", nll / count, count),
             ("balance_loss", balance.detach() / max(num_layers, 1), 1),
-        ):
+        ]
+        if self._module.divergence is not None:
+            means.append((_DIVERGENCE, self._module.divergence / count, count))
+        for mean, value, weight in means:
             kept = torch.where(is_finite, value, torch.zeros_like(value))
             metric_bag.get(mean, Mean).update(kept, weight=is_finite * weight)
         metric_bag.get(_FINITE, Sum).update(is_finite.float())

@@ -1,0 +1,184 @@
+"""Cross-entropy mixed with the divergence from a teacher, never holding all logits.
+
+Shape suffixes: N target positions; D model_dim; V vocabulary; C positions of a chunk; K tokens that
+the teacher names.
+"""
+
+# ruff: noqa: N803, N806, N815 (shape suffixes)
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from nmt.loss import MAX_LOGITS_PER_CHUNK
+
+
+class Lesson(NamedTuple):
+    """What a teacher says of each target position: its likeliest tokens."""
+
+    tokens_NK: Tensor
+
+    log_probabilities_NK: Tensor
+    """At `temperature`, fp32; those of a position are a distribution over its K tokens."""
+
+    temperature: float
+
+    weight: float
+    """Share of the divergence in the loss."""
+
+    def of(self, chunk: slice) -> "Lesson":
+        """Return what is said of some positions."""
+        return self._replace(
+            tokens_NK=self.tokens_NK[chunk],
+            log_probabilities_NK=self.log_probabilities_NK[chunk],
+        )
+
+
+def teach(
+    hidden_ND: Tensor, weight_VD: Tensor, *, top_k: int, temperature: float, weight: float
+) -> Lesson:
+    """Return a teacher's lesson from its decoder output, chunk by chunk.
+
+    q = softmax(z_top / temperature), z_top the `top_k` largest logits of a position; the rest of
+    the vocabulary has probability 0 (Tan et al. 2019, "Multilingual Neural Machine Translation
+    with Knowledge Distillation", top-K distillation).
+
+    Args:
+        hidden_ND: Decoder output.
+        weight_VD: Output embedding.
+        top_k: Tokens per position, or 0 for all V.
+        temperature: Above 1 makes the distribution flatter.
+        weight: Handed on.
+    """
+    vocabulary_size = len(weight_VD)
+    kept = min(top_k or vocabulary_size, vocabulary_size)
+    chunk_size = max(1, MAX_LOGITS_PER_CHUNK // vocabulary_size)
+    tokens, log_probabilities = [], []
+    for begin in range(0, len(hidden_ND), chunk_size):
+        hidden_CD = hidden_ND[begin : begin + chunk_size]
+        logits_CK, tokens_CK = (hidden_CD @ weight_VD.T).float().topk(kept, dim=1)
+        tokens.append(tokens_CK)
+        log_probabilities.append((logits_CK / temperature).log_softmax(dim=1))
+    return Lesson(torch.cat(tokens), torch.cat(log_probabilities), temperature, weight)
+
+
+class _Grade:
+    """Losses of a chunk and the gradient of its logits, which it overwrites.
+
+    dloss/dlogits = (1 - w) · (p - smoothed target) + w · t · (p_soft - q)
+    """
+
+    def __init__(
+        self, logits_CV: Tensor, lesson: Lesson, targets_C1: Tensor, label_smoothing: float
+    ) -> None:
+        self._logits_CV, self._lesson = logits_CV, lesson
+        self._targets_C1, self._smoothing = targets_C1, label_smoothing
+        self._normalizer_C1 = logits_CV.logsumexp(dim=1, keepdim=True)
+        # At temperature 1, the usual one, both distributions of the student are the same.
+        self._soft_CV, self._soft_normalizer_C1 = logits_CV, self._normalizer_C1
+        if lesson.temperature != 1:
+            self._soft_CV = logits_CV / lesson.temperature
+            self._soft_normalizer_C1 = self._soft_CV.logsumexp(dim=1, keepdim=True)
+
+    def sums(self, is_target_C1: Tensor) -> Tensor:
+        """Return label-smoothed cross-entropy, nll and divergence, [3]."""
+        logits_CV, normalizer_C1, lesson = self._logits_CV, self._normalizer_C1, self._lesson
+        nll_C1 = (normalizer_C1 - logits_CV.gather(1, self._targets_C1)) * is_target_C1
+        uniform_C1 = (normalizer_C1 - logits_CV.mean(dim=1, keepdim=True)) * is_target_C1
+        smoothed_C1 = (1 - self._smoothing) * nll_C1 + self._smoothing * uniform_C1
+        student_CK = self._soft_CV.gather(1, lesson.tokens_NK) - self._soft_normalizer_C1
+        log_teacher_CK = lesson.log_probabilities_NK
+        divergence_CK = log_teacher_CK.exp() * (log_teacher_CK - student_CK) * is_target_C1
+        return torch.stack([smoothed_C1.sum(), nll_C1.sum(), divergence_CK.sum()])
+
+    def gradient(self) -> Tensor:
+        """Return the gradient of the mixed loss, padding not yet left out."""
+        lesson, share = self._lesson, 1 - self._lesson.weight
+        pull = lesson.weight * lesson.temperature
+        gradient_CV = self._logits_CV.sub_(self._normalizer_C1).exp_()
+        if lesson.temperature != 1:
+            soft_CV = self._soft_CV.sub_(self._soft_normalizer_C1).exp_()
+            gradient_CV.mul_(share).add_(soft_CV, alpha=pull)
+        gradient_CV.sub_(share * self._smoothing / gradient_CV.shape[1])
+        target = gradient_CV.new_full(self._targets_C1.shape, share * (self._smoothing - 1))
+        gradient_CV.scatter_add_(1, self._targets_C1, target)
+        teacher_CK = lesson.log_probabilities_NK.exp()
+        return gradient_CV.scatter_add_(1, lesson.tokens_NK, -pull * teacher_CK)
+
+
+class _ChunkedDistillation(torch.autograd.Function):
+    """Loss and its gradients chunk by chunk, all in the forward pass, as in `nmt.loss`."""
+
+    @staticmethod
+    def forward(
+        context: Any,
+        hidden_ND: Tensor,
+        weight_VD: Tensor,
+        targets_N: Tensor,
+        lesson: Lesson,
+        ignored_index: int,
+        label_smoothing: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        needs_gradient = hidden_ND.requires_grad or weight_VD.requires_grad
+        chunk_size = max(1, MAX_LOGITS_PER_CHUNK // len(weight_VD))
+        sums = hidden_ND.new_zeros(3, dtype=torch.float32)
+        hidden_gradient_ND = torch.empty_like(hidden_ND) if needs_gradient else None
+        weight_gradient_VD = torch.zeros_like(weight_VD) if needs_gradient else None
+        for begin in range(0, len(hidden_ND), chunk_size):
+            chunk = slice(begin, begin + chunk_size)
+            hidden_CD, targets_C1 = hidden_ND[chunk], targets_N[chunk].unsqueeze(1)
+            logits_CV = (hidden_CD @ weight_VD.T).float()
+            grade = _Grade(logits_CV, lesson.of(chunk), targets_C1, label_smoothing)
+            is_target_C1 = targets_C1 != ignored_index
+            sums += grade.sums(is_target_C1)
+            if hidden_gradient_ND is None or weight_gradient_VD is None:
+                continue
+            gradient_CV = (grade.gradient() * is_target_C1).to(hidden_ND.dtype)
+            torch.mm(gradient_CV, weight_VD, out=hidden_gradient_ND[chunk])
+            weight_gradient_VD.addmm_(gradient_CV.T, hidden_CD)
+        context.save_for_backward(hidden_gradient_ND, weight_gradient_VD)
+        cross_entropy, nll, divergence = sums.unbind()
+        context.mark_non_differentiable(nll, divergence)
+        scale = lesson.weight * lesson.temperature**2
+        return (1 - lesson.weight) * cross_entropy + scale * divergence, nll, divergence
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        hidden_gradient_ND, weight_gradient_VD = context.saved_tensors
+        scale = gradients[0]
+        return hidden_gradient_ND * scale, weight_gradient_VD * scale, *[None] * 4
+
+
+def distilled_cross_entropy(
+    hidden_ND: Tensor,
+    weight_VD: Tensor,
+    targets_N: Tensor,
+    lesson: Lesson,
+    *,
+    ignored_index: int,
+    label_smoothing: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the summed loss, and without gradient the summed nll and divergence.
+
+    loss = (1 - w) · cross-entropy + w · t² · sum_n KL(q_n || p_n)
+
+    with the label-smoothed cross-entropy of `nmt.loss`, q the teacher's distribution over the
+    tokens of the lesson, p = softmax(logits / t) over the whole vocabulary, t the temperature and w
+    the weight of the lesson. t² keeps the gradient's size when t changes (Hinton et al. 2015,
+    section 2); at t = 1 and all tokens kept this is word-level distillation (Kim and Rush 2016,
+    section 3.1) less the teacher's entropy, which has no gradient. At w = 0 it is
+    `label_smoothed_cross_entropy` to the last bit.
+
+    Args:
+        hidden_ND: Decoder output of the student.
+        weight_VD: Output embedding of the student; logits are hidden · weightᵀ.
+        targets_N: Token indices; those equal to `ignored_index` count nothing.
+        lesson: Of the same positions.
+        ignored_index: Padding.
+        label_smoothing: eps, in [0, 1].
+    """
+    loss, nll, divergence = _ChunkedDistillation.apply(  # type: ignore[no-untyped-call]
+        hidden_ND, weight_VD, targets_N, lesson, ignored_index, label_smoothing
+    )
+    return loss, nll, divergence
