@@ -113,7 +113,7 @@ def translate_flores(
 def experts(model: Path, flores: Path, split: str, as_json: bool) -> None:
     """Say which experts the languages' tokens go to, layer by layer."""
     from nmt.model_directory import load_model
-    from nmt.usage import measure_usage
+    from nmt.usage.measure import measure_usage
 
     usage = measure_usage(load_model(model), flores, split)
     if as_json:

@@ -148,7 +148,7 @@ def test_model_says_what_it_was_trained_on(trained: Path) -> None:
 
 
 def test_shares_of_experts_sum_to_one_for_every_language(trained: Path) -> None:
-    from nmt.usage import measure_usage
+    from nmt.usage.measure import measure_usage
 
     flores = write_flores(trained / "flores", ["bara kili", "mono"])
     usage = measure_usage(load_model(trained / "model"), flores, "dev")
