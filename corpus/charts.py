@@ -185,9 +185,9 @@ def lines(
         parts.append(
             f'<path class="rule" d="M{_PLOT_MARGIN} {y:.1f}h{width}"/>'
             f'<text class="soft" x="{_PLOT_MARGIN - 6}" y="{y + 4:.1f}" text-anchor="end">'
-            f"{y_value:.3g}</text>"
+            f"{_tick(y_value)}</text>"
             f'<text class="soft" x="{x:.1f}" y="{bottom + 17}" text-anchor="middle">'
-            f"{x_value:.3g}</text>"
+            f"{_tick(x_value)}</text>"
         )
     if diagonal:
         parts.append(
@@ -212,6 +212,40 @@ def lines(
     return (
         f'<svg viewBox="0 0 {_WIDTH} {_PLOT_HEIGHT}" width="{_WIDTH}" role="img">'
         f"{''.join(parts)}</svg>"
+    )
+
+
+def sparkline(
+    points: Sequence[tuple[float, float]],
+    *,
+    x_range: tuple[float, float],
+    y_range: tuple[float, float],
+    width: int = 150,
+    height: int = 36,
+) -> str:
+    """Return a small line without axes; points that are no numbers are left out.
+
+    Args:
+        points: The line, from left to right.
+        x_range: Values at the left and the right edge.
+        y_range: Values at the lower and the upper edge.
+        width: Width in pixels.
+        height: Height in pixels.
+    """
+    places = [
+        (2 + _length(x, *x_range, width - 4), height - 2 - _length(y, *y_range, height - 4))
+        for x, y in points
+        if math.isfinite(x) and math.isfinite(y)
+    ]
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    end = ""
+    if places:
+        x, y = places[-1]
+        end = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2" style="fill: var(--accent)"/>'
+    return (
+        f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img">'
+        f'<polyline points="{path}" style="stroke: var(--accent); fill: none" stroke-width="1.5"/>'
+        f"{end}</svg>"
     )
 
 
@@ -248,6 +282,10 @@ def _length(value: float | None, start: float, full: float, room: float) -> floa
     if value is None or full <= start:
         return 0.0
     return max(0.0, min(1.0, (value - start) / (full - start))) * room
+
+
+def _tick(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _number(value: float | None, decimals: int) -> str:

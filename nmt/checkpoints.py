@@ -54,7 +54,7 @@ def load_weights(training: Path, update: int, model: Translator) -> None:
         raise DataError(f"{path} is damaged: {error}. Delete {training} to train anew.") from error
 
 
-def hold_while_validating(manager: Any, validator: Any) -> None:
+def hold_while_validating(manager: Any, validator: Any, then: Callable[[], None]) -> None:
     """Let a checkpoint be finished only after the validation that comes with it.
 
     fairseq2 saves in the background and may rename a checkpoint while its update is validated. A
@@ -64,6 +64,7 @@ def hold_while_validating(manager: Any, validator: Any) -> None:
     Args:
         manager: fairseq2's checkpoint manager.
         validator: Its validator.
+        then: Done after each validation.
     """
     complete: Callable[..., bool | None] = manager.maybe_complete_save_operation
     run: Callable[[int], float | None] = validator.run
@@ -73,9 +74,11 @@ def hold_while_validating(manager: Any, validator: Any) -> None:
         nonlocal is_validating
         is_validating = True
         try:
-            return run(update)
+            score = run(update)
         finally:
             is_validating = False
+        then()
+        return score
 
     def complete_later(*, blocking: bool = False) -> bool | None:
         return False if is_validating and not blocking else complete(blocking=blocking)

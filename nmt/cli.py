@@ -14,8 +14,10 @@ from corpus.console import format_table
 from corpus.files import stdin_lines
 from corpus.languages import Direction, parse_directions
 from nmt.config import TrainConfig, TranslateConfig, VocabularyConfig
+from nmt.curves import read_curves
 from nmt.interop.cli import export_command, import_command
 from nmt.threads import share_processors
+from nmt.training_summary import summarize
 
 if TYPE_CHECKING:
     from typing import Any
@@ -50,14 +52,20 @@ def vocabulary(bitext: tuple[Path, ...], output: Path, config: VocabularyConfig)
 
 @group.command()
 @click.option("--output", type=PATH, required=True, help="Model directory to write.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @config_options(TrainConfig)
 @click.pass_context
-def train(context: click.Context, output: Path, config: TrainConfig) -> None:
+def train(context: click.Context, output: Path, as_json: bool, config: TrainConfig) -> None:
     """Train a model; run again, it goes on from its last checkpoint."""
+    from nmt.training import TRAINING_DIRECTORY
     from nmt.training import train as train_model
 
     summary = train_model(config, output, load_scorer=context.obj["load_scorer"])
-    print_counts("model", dict(summary.counts))
+    if as_json:
+        curves = read_curves(output / TRAINING_DIRECTORY)
+        print_json({"counts": dict(summary.counts), **summarize(curves)})
+    else:
+        print_counts("model", dict(summary.counts))
 
 
 @group.command()

@@ -4,6 +4,7 @@ With `nmt.recipe_config`, `readers`, `units` and `validation_unit`, the only mod
 fairseq2's recipe and trainer API.
 """
 
+import functools
 import logging
 import warnings
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from fairseq2.runtime.dependency import DependencyContainer
 from fairseq2.task import Task, TaskStopException
 
 from corpus.errors import UserError
+from corpus.files import write_text
 from corpus.languages import Direction
 from corpus.protocols import TranslationScorer
 from nmt.batches import BatchStream
@@ -36,6 +38,7 @@ from nmt.model_directory import TrainedModel
 from nmt.readers import ListReader, StreamReader
 from nmt.recipe_config import RecipeConfig, compute_dtype, recipe_config
 from nmt.throughput import measure_peak, token_flops
+from nmt.training_page import PAGE_FILE, render_training
 from nmt.units import Arithmetic, TranslationUnit
 from nmt.validation import ValidationSet
 from nmt.validation_unit import Translating, ValidationUnit
@@ -169,9 +172,18 @@ class TranslationRecipe(base.Recipe):
         """
         if not self._training.validation.batches:
             return
-        hold_while_validating(context.get_checkpoint_manager(), trainer._validator)
+        is_root = context.gangs.root.rank == 0
+        hold_while_validating(
+            context.get_checkpoint_manager(),
+            trainer._validator,
+            then=functools.partial(self._renew_page, is_root),
+        )
         if self._config.selection.patience:
             trainer._early_stopper = Patience(self._config, self._directory)
+
+    def _renew_page(self, is_root: bool) -> None:
+        if is_root:
+            _write_page(self._directory, self._config, self.module)
 
 
 class Patience(EarlyStopper):
@@ -218,6 +230,7 @@ def run_recipe(config: TrainConfig, training: Training, directory: Path) -> Trai
     last = last_update(directory)
     if last < config.updates:
         logger.info("no better validation for a while: stopped after update %s", f"{last:,}")
+    _write_page(directory, config, model)
     kept = best_update(directory) if config.selection.keep == "best" else last
     if kept != last:
         load_weights(directory, kept, model)
@@ -225,6 +238,15 @@ def run_recipe(config: TrainConfig, training: Training, directory: Path) -> Trai
     return Trained(
         model=model, updates=last, kept_update=kept, skipped_updates=recipe.skipped.total
     )
+
+
+def _write_page(directory: Path, config: TrainConfig, model: Translator | None) -> None:
+    """Write the page of a training as far as it has come."""
+    assert model is not None
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    curves = read_curves(directory)
+    title = f"{config.model.size}, {parameters:,} parameters"
+    write_text(directory / PAGE_FILE, render_training(curves, title=title, updates=config.updates))
 
 
 @contextmanager
