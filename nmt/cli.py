@@ -37,16 +37,21 @@ group.add_command(export_command)
 
 @group.command()
 @click.option(
-    "--bitext", type=PATH, multiple=True, required=True,
-    help="Directory of bitext; may be repeated.",
+    "--bitext", type=PATH, multiple=True, help="Directory of bitext; may be repeated."
+)  # fmt: skip
+@click.option(
+    "--text", type=PATH, multiple=True,
+    help="Directory of <language>.txt, or of sentences; may be repeated.",
 )  # fmt: skip
 @click.option("--output", type=PATH, required=True, help="Vocabulary directory to write.")
 @config_options(VocabularyConfig)
-def vocabulary(bitext: tuple[Path, ...], output: Path, config: VocabularyConfig) -> None:
-    """Train a SentencePiece vocabulary on both sides of bitext."""
-    from nmt.vocabulary import train_vocabulary
+def vocabulary(
+    bitext: tuple[Path, ...], text: tuple[Path, ...], output: Path, config: VocabularyConfig
+) -> None:
+    """Train a SentencePiece vocabulary on both sides of bitext, and on text of one language."""
+    from nmt.vocabulary_training import train_vocabulary
 
-    summary = train_vocabulary(bitext, output, config)
+    summary = train_vocabulary(bitext, output, config, text)
     print_counts("vocabulary", dict(summary.counts))
 
 

@@ -30,10 +30,13 @@ class VocabularyConfig:
     """SentencePiece's algorithm."""
 
     temperature: float = 5.0
-    """Languages are sampled with p ∝ n^(1/temperature), n their sentences (NLLB-200)."""
+    """Languages are sampled with p ∝ n^(1/temperature), n their distinct sentences (NLLB-200)."""
 
     max_sentences: int = 10_000_000
-    """Sentences that the model is trained on, over all languages."""
+    """Sentences that the model is trained on, over all languages. Bounds memory."""
+
+    languages: tuple[str, ...] = ()
+    """Languages that get a token without having text."""
 
     character_coverage: float = 0.99995
     """Share of characters that get a piece of their own."""

@@ -1,9 +1,7 @@
 """The vocabulary: SentencePiece pieces, languages, data-source tags, `<mask>`, as in NLLB-200."""
 
-import functools
-import io
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +10,8 @@ import sentencepiece
 from numpy.typing import NDArray
 
 from corpus.errors import DataError, UserError
-from corpus.files import atomic_path, read_json, write_json
-from corpus.jobs import Outcome, Summary, Task, run_job
-from corpus.languages import Direction
-from corpus.records import bitext_files, read_bitext
+from corpus.files import read_json
 from corpus.text import normalize
-from nmt.config import VocabularyConfig
 
 MODEL_FILE = "sentencepiece.model"
 LAYOUT_FILE = "vocabulary.json"
@@ -243,88 +237,3 @@ def _first_layout(num_pieces: int, languages: Sequence[str]) -> dict[str, Any]:
     symbols = {symbol: i for i, symbol in enumerate(_FIRST_SYMBOLS)}
     symbols |= {symbol: num_pieces + i for i, symbol in enumerate(after)}
     return {"symbols": symbols, "piece_offset": 0}
-
-
-def train_vocabulary(bitext: Sequence[Path], output: Path, config: VocabularyConfig) -> Summary:
-    """Train a vocabulary on both sides of bitext directories, as a job with a receipt."""
-    inputs = tuple(path for directory in bitext for path in bitext_files(directory).values())
-    task = Task(name="vocabulary", inputs=inputs)
-    work = functools.partial(_write_vocabulary, bitext=tuple(bitext), output=output, config=config)
-    return run_job(name="vocabulary", tasks=[task], work=work, output=output, config=config)
-
-
-def _write_vocabulary(
-    task: Task, bitext: tuple[Path, ...], output: Path, config: VocabularyConfig
-) -> Outcome:
-    texts = _read_texts(bitext)
-    sentences = list(_sample(texts, config))
-    model = _train_sentencepiece(sentences, config)
-    with atomic_path(output / MODEL_FILE) as temporary:
-        temporary.write_bytes(model)
-    vocabulary = Vocabulary(model, sorted(texts))
-    write_json(output / LAYOUT_FILE, vocabulary.layout())
-    return Outcome(
-        counts={
-            "sentences": sum(len(lines) for lines in texts.values()),
-            "sampled": len(sentences),
-            "tokens": vocabulary.size,
-        },
-        outputs=(output / MODEL_FILE, output / LAYOUT_FILE),
-    )
-
-
-def _read_texts(bitext: Sequence[Path]) -> dict[str, list[str]]:
-    """Return the distinct sentences of each language, sorted."""
-    texts: dict[str, set[str]] = {}
-    for directory in bitext:
-        for direction, path in bitext_files(directory).items():
-            table = read_bitext(path)
-            for language, column in zip(Direction(*direction), ("source", "target"), strict=True):
-                lines = (normalize(line) for line in table.column(column).to_pylist())
-                texts.setdefault(language, set()).update(line for line in lines if line)
-    return {language: sorted(lines) for language, lines in sorted(texts.items())}
-
-
-def _sample(texts: dict[str, list[str]], config: VocabularyConfig) -> Iterator[str]:
-    """Yield sentences, languages by temperature; one that has too few gives some repeatedly."""
-    sizes = np.array([len(lines) for lines in texts.values()], np.float64)
-    shares = (sizes / sizes.sum()) ** (1 / config.temperature)
-    wanted = shares / shares.sum() * min(config.max_sentences, int(sizes.sum()))
-    generator = np.random.default_rng(config.seed)
-    for lines, count in zip(texts.values(), wanted, strict=True):
-        chosen: NDArray[np.int64] = np.concatenate(
-            [
-                generator.permutation(len(lines))
-                for _ in range(-(-round(count) // max(len(lines), 1)))
-            ]
-            or [np.empty(0, np.int64)]
-        )[: round(count)]
-        yield from (lines[i] for i in chosen)
-
-
-def _train_sentencepiece(sentences: Sequence[str], config: VocabularyConfig) -> bytes:
-    model = io.BytesIO()
-    try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(sentences),
-            model_writer=model,
-            vocab_size=config.size,
-            model_type=config.kind,
-            character_coverage=config.character_coverage,
-            normalization_rule_name="identity",
-            # As NLLB-200's; `PIECE_OFFSET` makes room for the padding.
-            unk_id=0,
-            bos_id=1,
-            eos_id=2,
-            pad_id=-1,
-            num_threads=1,
-            shuffle_input_sentence=False,
-            hard_vocab_limit=False,
-            minloglevel=2,
-        )
-    except RuntimeError as error:
-        raise DataError(
-            f"SentencePiece cannot make {config.size:,} pieces from {len(sentences):,} sentences:"
-            f" {error}"
-        ) from error
-    return model.getvalue()

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from nmt.config import VocabularyConfig
-from nmt.vocabulary import train_vocabulary
+from nmt.vocabulary_training import train_vocabulary
 
 WORDS = [a + b for a in ("ba", "ki", "mo", "tu", "še") for b in ("ra", "li", "no", "", "gu", "дом")]
 

@@ -17,7 +17,7 @@ from nmt.distillation_loss import Lesson, distilled_cross_entropy, teach
 from nmt.loss import label_smoothed_cross_entropy
 from nmt.model_directory import VOCABULARY_DIRECTORY, WEIGHTS_FILE, load_model
 from nmt.training import train
-from nmt.vocabulary import train_vocabulary
+from nmt.vocabulary_training import train_vocabulary
 from tests.nmt.conftest import write_bitext
 from tests.nmt.test_training import write_recipe
 

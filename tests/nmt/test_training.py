@@ -107,7 +107,7 @@ def test_environment_does_not_reach_the_logs(
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from nmt.config import VocabularyConfig
-    from nmt.vocabulary import train_vocabulary
+    from nmt.vocabulary_training import train_vocabulary
 
     directory = tmp_path_factory.mktemp("trained")
     write_bitext(directory / "bitext" / "qaa_Latn-qab_Latn.tsv", 100)

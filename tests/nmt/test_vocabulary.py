@@ -5,14 +5,12 @@ import pytest
 import sentencepiece
 
 from corpus.errors import DataError, UserError
-from nmt.config import VocabularyConfig
 from nmt.vocabulary import (
     LAYOUT_FILE,
     MASK_SYMBOL,
     MODEL_FILE,
     Vocabulary,
     nllb_symbols,
-    train_vocabulary,
 )
 
 
@@ -115,13 +113,6 @@ def test_layouts_that_cannot_be_are_refused(
     directory = rewrite_layout(vocabulary_directory, tmp_path / "other", **differences)
     with pytest.raises(DataError, match=problem):
         Vocabulary.load(directory)
-
-
-def test_same_bitext_gives_the_same_bytes(tmp_path: Path, bitext: Path) -> None:
-    for name in ("a", "b"):
-        train_vocabulary([bitext], tmp_path / name, VocabularyConfig(size=80))
-    for name in (MODEL_FILE, LAYOUT_FILE):
-        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
 def test_unknown_language_is_refused_with_the_known_ones(vocabulary_directory: Path) -> None:

@@ -10,7 +10,8 @@ from nmt.interop.config import ExportConfig
 from nmt.interop.exporting import export_to_transformers
 from nmt.model import MoEConfig, Translator, create_model, named_config
 from nmt.model_directory import save_model
-from nmt.vocabulary import Vocabulary, train_vocabulary
+from nmt.vocabulary import Vocabulary
+from nmt.vocabulary_training import train_vocabulary
 from tests.nmt.conftest import write_bitext
 
 DIRECTIONS = [Direction("qaa_Latn", "qab_Latn"), Direction("qab_Latn", "qaa_Latn")]
