@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +9,8 @@ import click
 
 from corpus.command import PATH, config_options, print_counts, print_json
 from corpus.console import format_table
-from corpus.files import stdin_lines
-from corpus.languages import Direction, parse_directions
-from nmt.config import TrainConfig, TranslateConfig, VocabularyConfig
+from nmt.cli_translate import COMMANDS
+from nmt.config import TrainConfig, VocabularyConfig
 from nmt.curves import read_curves
 from nmt.interop.cli import export_command, import_command
 from nmt.threads import share_processors
@@ -22,8 +19,6 @@ from nmt.training_summary import summarize
 if TYPE_CHECKING:
     from typing import Any
 
-logger = logging.getLogger(__name__)
-
 
 @click.group()
 def group() -> None:
@@ -31,8 +26,8 @@ def group() -> None:
     share_processors()
 
 
-group.add_command(import_command)
-group.add_command(export_command)
+for _command in (*COMMANDS, import_command, export_command):
+    group.add_command(_command)
 
 
 @group.command()
@@ -71,51 +66,6 @@ def train(context: click.Context, output: Path, as_json: bool, config: TrainConf
         print_json({"counts": dict(summary.counts), **summarize(curves)})
     else:
         print_counts("model", dict(summary.counts))
-
-
-@group.command()
-@click.option("--model", type=PATH, required=True, help="Model directory.")
-@click.option("--source", required=True, help="Language of the input, as eng_Latn.")
-@click.option("--target", required=True, help="Language of the output.")
-@config_options(TranslateConfig)
-def translate(model: Path, source: str, target: str, config: TranslateConfig) -> None:
-    """Translate the lines of standard input, one line out for each."""
-    from nmt.model_directory import load_model
-    from nmt.translation import BeamTranslator, check_trained
-
-    loaded = load_model(model)
-    check_trained(loaded, Direction(source, target))
-    translator = BeamTranslator(loaded, config)
-    lines = stdin_lines()
-    for line in translator.translate(list(lines), source, target):
-        sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-    if translator.num_truncated:
-        logger.warning("%d lines were too long and were cut", translator.num_truncated)
-    if lines.invalid_lines:
-        logger.warning("%d lines were not valid UTF-8", lines.invalid_lines)
-
-
-@group.command("translate-flores")
-@click.option("--model", type=PATH, required=True, help="Model directory.")
-@click.option("--flores", type=PATH, required=True, help="Directory in FLORES-200's layout.")
-@click.option("--split", default="devtest", show_default=True, help="Split to translate.")
-@click.option("--directions", default="", help="A-B,C-D; all that were trained without it.")
-@click.option("--output", type=PATH, required=True, help="Directory of the hypotheses.")
-@config_options(TranslateConfig)
-def translate_flores(
-    model: Path,
-    flores: Path,
-    split: str,
-    directions: str,
-    output: Path,
-    config: TranslateConfig,
-) -> None:
-    """Translate a FLORES split into <source>-<target>.txt for many directions."""
-    from nmt.translation import translate_flores as translate_split
-
-    summary = translate_split(model, flores, split, parse_directions(directions), output, config)
-    print_counts("hypotheses", dict(summary.counts))
 
 
 @group.command()

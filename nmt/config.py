@@ -1,4 +1,4 @@
-"""Configs of vocabulary, training and translation. Every default of the stage stands here."""
+"""Configs of vocabulary and training, with their defaults; each other room has its own."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -287,25 +287,3 @@ class TrainConfig:
             )
         if selection.score == "chrf++" and self.chrf.sentences == 0:
             raise UserError("`selection.score` is chrf++, but `chrf.sentences` is 0")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TranslateConfig:
-    """How a model translates."""
-
-    beam_size: int = 4
-    """Hypotheses that are kept at each step (NLLB-200)."""
-
-    batch_sentences: int = 64
-    """Sentences per batch, sorted by length."""
-
-    max_length_factor: float = 1.5
-    """A hypothesis has at most factor · source tokens + `max_length_constant` tokens."""
-
-    max_length_constant: int = 10
-
-    length_penalty: float = 1.0
-    """Scores are divided by length to this power; above 1 favors longer hypotheses."""
-
-    threads: int = 2
-    """Torch threads."""

@@ -23,7 +23,7 @@ from fairseq2.models.transformer import (
     apply_ac_to_transformer,
     create_default_sdpa,
 )
-from fairseq2.nn import BatchLayout, Embedding, IncrementalStateBag, Projection
+from fairseq2.nn import BatchLayout, Embedding, IncrementalStateBag, LayerNorm, Projection
 from fairseq2.nn.data_parallel import (
     DataParallelFacade,
     get_data_parallel_facade,
@@ -43,6 +43,7 @@ __all__ = [
     "FeedForwardNetwork",
     "IdentityBias",
     "IncrementalStateBag",
+    "LayerNorm",
     "MultiheadAttention",
     "NllbConfig",
     "NllbFactory",

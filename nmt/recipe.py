@@ -28,8 +28,9 @@ from corpus.languages import Direction
 from corpus.protocols import TranslationScorer
 from nmt.batches import BatchStream
 from nmt.checkpoints import best_update, hold_while_validating, last_update, load_weights
-from nmt.config import TrainConfig, TranslateConfig
+from nmt.config import TrainConfig
 from nmt.curves import forget_after, mean_scores, read_curves, stopped_at
+from nmt.decoding.config import TranslateConfig
 from nmt.distillation import Teacher
 from nmt.fairseq import get_data_parallel_facade, set_data_parallel_facade
 from nmt.guard import GradientGuard, SkippedUpdates

@@ -1,171 +1,252 @@
-"""Beam-search translation of lines, in order, one out for one in."""
+"""Translation of lines, in order, one out for one in: by beam search or by sampling."""
 
-import functools
 import logging
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from corpus.console import Progress
 from corpus.errors import UserError
-from corpus.files import write_lines
-from corpus.flores import read_split
-from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import Direction, check_language
-from nmt.config import TranslateConfig
-from nmt.fairseq import BatchLayout, BeamSearchSeq2SeqGenerator, VocabularyInfo
-from nmt.model_directory import (
-    DESCRIPTION_FILE,
-    WEIGHTS_FILE,
-    TrainedModel,
-    load_model,
-)
+from nmt.decoding.beam import BeamSearch, Hypothesis
+from nmt.decoding.config import TranslateConfig
+from nmt.decoding.decoder import DecoderState
+from nmt.decoding.sampling import sample
+from nmt.decoding.scores import Symbols
+from nmt.decoding.segments import join_translations, split_line
+from nmt.model_directory import TrainedModel, load_model
+from nmt.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
 
-_UNKNOWN_PENALTY = 100.0
-"""Keeps the unknown piece, which has no text, out of hypotheses."""
+_SOURCE_EXTRA = 2
+"""Language token and end."""
+
+_SEPARATORS = str.maketrans("\t\n\r", "   ")
+"""A vocabulary of others may hold them; a line stays a line, a cell a cell."""
 
 
-class BeamTranslator:
-    """Translates sentences with one model."""
+class Translation(NamedTuple):
+    """What became of a line."""
+
+    text: str
+
+    log_probability: float
+    """Of the text given the line, in nats; the sum of its parts where it was split. NaN for an
+    empty line."""
+
+    score: float
+    """log_probability / tokens^`length_penalty`, tokens as fairseq counts them: with the language
+    and the end."""
+
+    def as_line(self, scored: bool) -> str:
+        """Return the text, or score, log-probability and text with tabs between."""
+        return f"{self.score:.6f}\t{self.log_probability:.6f}\t{self.text}" if scored else self.text
+
+
+class _Segment(NamedTuple):
+    line: int
+    number: int
+    pieces: list[int]
+
+
+class TextTranslator:
+    """Translates lines with one model, on the device and in the type that the model has.
+
+    Attributes:
+        model: The model.
+        counts: Lines so far, and what a person should know of them: `split` had more tokens than
+            fit and were translated sentence by sentence; `broken` sentences did not fit by
+            themselves and were cut at punctuation or words; `unfinished` translations reached the
+            length limit before they ended.
+    """
 
     def __init__(self, model: TrainedModel, config: TranslateConfig) -> None:
+        self.model = model
         torch.set_num_threads(config.threads)
-        self._model = model
         self._config = config
-        self.num_truncated = 0
+        words = model.vocabulary
+        self._symbols = Symbols(words.pad_index, words.unknown_index, words.end_index)
+        self._device = model.translator.output_weight.device
+        self.counts: Counter[str] = Counter()
+        positions = int(model.translator.max_source_seq_len) - _SOURCE_EXTRA
+        wanted = config.max_source_tokens
+        if wanted > positions:
+            raise UserError(
+                f"`max_source_tokens` is {wanted}; the model has positions for {positions}"
+            )
+        self._limit = wanted or positions
+        if model.vocabulary.size < 4 * config.beam_size:
+            raise UserError(
+                f"`beam_size` is {config.beam_size}, too large for {model.vocabulary.size} tokens"
+            )
 
-    def translate(self, sentences: Sequence[str], source: str, target: str) -> list[str]:
-        """Translate sentences; an empty one gives an empty one.
-
-        Sentences longer than the model's positions are cut and counted in `num_truncated`.
+    def translate(self, lines: Sequence[str], source: str, target: str) -> list[str]:
+        """Return the translations of lines; an empty one gives an empty one.
 
         Raises:
             UserError: If a language is unknown to everybody or to the model.
         """
+        return [translation.text for translation in self.translate_scored(lines, source, target)]
+
+    def translate_scored(
+        self, lines: Sequence[str], source: str, target: str, first: int = 0
+    ) -> list[Translation]:
+        """Return the translations of lines with their scores.
+
+        Args:
+            lines: What to translate.
+            source: Its language.
+            target: Language to translate into.
+            first: Number of the first line in its input, from 0; sampling depends on it.
+        """
         check_language(source)
         check_language(target)
-        vocabulary = self._model.vocabulary
-        source_index = vocabulary.language_index(source)
-        target_index = vocabulary.language_index(target)
-        encoded = vocabulary.encode(sentences)
-        limit = int(self._model.translator.max_source_seq_len) - 2
-        self.num_truncated += sum(len(pieces) > limit for pieces in encoded)
-        rows = [[source_index, *pieces[:limit], vocabulary.end_index] for pieces in encoded]
-        order = sorted(
-            (i for i, pieces in enumerate(encoded) if pieces), key=lambda i: len(rows[i])
-        )
-        translations = [""] * len(sentences)
-        size = self._config.batch_sentences
-        with Progress(len(order), f"{source}-{target}", "sentences") as progress:
-            for begin in range(0, len(order), size):
-                chosen = order[begin : begin + size]
-                outputs = self._search([rows[i] for i in chosen], target_index)
-                for i, output in zip(chosen, outputs, strict=True):
-                    translations[i] = vocabulary.decode(output)
-                progress.update(len(chosen))
-        return translations
+        vocabulary = self.model.vocabulary
+        prefix, target_index = vocabulary.language_index(source), vocabulary.language_index(target)
+        segments = self._segments(lines, first)
+        found: list[dict[int, Hypothesis]] = [{} for _ in lines]
+        with Progress(len(lines), f"{source}-{target}", "sentences") as progress:
+            for batch in self._batches(segments):
+                rows = [[prefix, *segment.pieces, self._symbols.end] for segment in batch]
+                keys = [(first + segment.line, segment.number) for segment in batch]
+                hypotheses = self._search(rows, target_index, keys)
+                for segment, hypothesis in zip(batch, hypotheses, strict=True):
+                    found[segment.line][segment.number] = hypothesis
+                progress.update(sum(segment.number == 0 for segment in batch))
+        self.counts["lines"] += len(lines)
+        return [self._join(parts, target) for parts in found]
 
-    def _search(self, rows: Sequence[Sequence[int]], target_index: int) -> list[list[int]]:
-        """Return the best hypothesis of each row, without its prompt."""
+    def stream(self, lines: Iterable[str], source: str, target: str) -> Iterator[list[Translation]]:
+        """Yield the translations of lines, in order, so many at a time as a block has."""
+        iterator = iter(lines)
+        first = 0
+        while block := list(islice(iterator, self._config.block_lines)):
+            yield self.translate_scored(block, source, target, first)
+            first += len(block)
+
+    def warn(self) -> None:
+        """Log what a person should know of what was translated so far."""
+        for name, text in (
+            ("split", f"lines had more than {self._limit} tokens; split by sentence and joined"),
+            ("broken", "sentences of theirs did not fit either; cut at punctuation or words"),
+            ("unfinished", "translations reached the length limit (`max_length_factor`)"),
+        ):
+            if self.counts[name]:
+                logger.warning("%s %s", f"{self.counts[name]:,}", text)
+
+    def _segments(self, lines: Sequence[str], first: int) -> list[_Segment]:
+        """Return what is translated at a time, longest first."""
+        vocabulary = self.model.vocabulary
+        segments = []
+        for line, pieces in enumerate(vocabulary.encode(lines)):
+            if not pieces:
+                continue
+            if len(pieces) <= self._limit:
+                segments.append(_Segment(line, 0, pieces))
+                continue
+            parts = split_line(lines[line], lambda text: vocabulary.encode([text])[0], self._limit)
+            if not self.counts["split"]:
+                logger.warning(
+                    "line %s has %s tokens, more than %d: it is split by sentence",
+                    f"{first + line + 1:,}", f"{len(pieces):,}", self._limit,
+                )  # fmt: skip
+            self.counts["split"] += 1
+            self.counts["broken"] += parts.num_broken
+            segments += [_Segment(line, i, part) for i, part in enumerate(parts.encoded)]
+        return sorted(segments, key=lambda segment: -len(segment.pieces))
+
+    def _batches(self, segments: Sequence[_Segment]) -> Iterator[Sequence[_Segment]]:
+        begin = 0
+        rows = self._config.beam_size if self._config.method == "beam" else 1
+        while begin < len(segments):
+            width = len(segments[begin].pieces) + _SOURCE_EXTRA
+            size = max(1, self._config.max_batch_tokens // (rows * width))
+            yield segments[begin : begin + size]
+            begin += size
+
+    @torch.inference_mode()
+    def _search(
+        self, rows: Sequence[Sequence[int]], target: int, keys: Sequence[Sequence[int]]
+    ) -> list[Hypothesis]:
+        model, config = self.model.translator, self._config
         lengths = [len(row) for row in rows]
-        seqs = torch.full((len(rows), max(lengths)), self._model.vocabulary.pad_index)
+        source = torch.full((len(rows), max(lengths)), self._symbols.pad)
         for i, row in enumerate(rows):
-            seqs[i, : len(row)] = torch.tensor(row)
-        prompts = torch.tensor([[self._model.vocabulary.end_index, target_index]]).repeat(
-            len(rows), 1
-        )
-        generator = self._generator(max(lengths))
-        output = generator(seqs, BatchLayout.of(seqs, lengths), prompts, BatchLayout.of(prompts))
-        return [hypotheses[0].seq.tolist() for hypotheses in output.hypotheses]
-
-    def _generator(self, max_source_length: int) -> BeamSearchSeq2SeqGenerator:
-        config, vocabulary = self._config, self._model.vocabulary
-        longest = math.ceil(
-            config.max_length_factor * max_source_length + config.max_length_constant
-        )
-        return BeamSearchSeq2SeqGenerator(
-            self._model.translator,
-            VocabularyInfo(
-                size=vocabulary.size,
-                unk_idx=vocabulary.unknown_index,
-                bos_idx=vocabulary.begin_index,
-                eos_idx=vocabulary.end_index,
-                pad_idx=vocabulary.pad_index,
-            ),
+            source[i, : len(row)] = torch.tensor(row)
+        state = DecoderState(model, source.to(self._device), lengths)
+        limits = [self._longest(length) for length in lengths]
+        if config.method == "sampling":
+            return sample(
+                state,
+                model.output_weight,
+                self._symbols,
+                target,
+                limits,
+                keys,
+                config.sampling,
+            )
+        search = BeamSearch(
+            state,
+            model.output_weight,
+            self._symbols,
             beam_size=config.beam_size,
-            max_gen_len=(0.0, longest),
-            max_seq_len=self._model.translator.max_target_seq_len,
-            unk_penalty=_UNKNOWN_PENALTY,
-            len_penalty=config.length_penalty,
+            length_penalty=config.length_penalty,
         )
+        return search.run(target, limits)
+
+    def _longest(self, source_tokens: int) -> int:
+        """Return how many tokens a hypothesis may have, its end included."""
+        config = self._config
+        wanted = math.ceil(config.max_length_factor * source_tokens) + config.max_length_constant
+        # The prompt takes one position; the end is never an input.
+        return min(wanted, int(self.model.translator.max_target_seq_len) - 1)
+
+    def _join(self, parts: dict[int, Hypothesis], target: str) -> Translation:
+        if not parts:
+            return Translation("", math.nan, math.nan)
+        ordered = [parts[number] for number in sorted(parts)]
+        self.counts["unfinished"] += not all(part.is_complete for part in ordered)
+        texts = [self.model.vocabulary.decode(part.tokens) for part in ordered]
+        total = sum(part.log_probability for part in ordered)
+        length = sum(part.length for part in ordered)
+        text = join_translations(texts, target).translate(_SEPARATORS)
+        return Translation(text, total, total / length**self._config.length_penalty)
 
 
-def translate_flores(
-    model: Path,
-    flores: Path,
-    split: str,
-    directions: Sequence[Direction],
-    output: Path,
-    config: TranslateConfig,
-) -> Summary:
-    """Translate a FLORES split, a task per direction; hypotheses go to `<source>-<target>.txt`.
+def open_translator(model: Path, config: TranslateConfig) -> TextTranslator:
+    """Load a model directory for translation, on the device and in the type of the config.
 
-    Args:
-        model: Model directory.
-        flores: Directory in FLORES-200's layout.
-        split: `dev` or `devtest`.
-        directions: What to translate; empty for all that the model was trained on.
-        output: Directory of the hypotheses.
-        config: How to translate.
+    Raises:
+        UserError: If it is no model, or a GPU is asked for and none is there.
     """
     loaded = load_model(model)
-    chosen = list(directions) or list(loaded.directions)
-    read_split(flores, split, sorted({language for direction in chosen for language in direction}))
-    for direction in chosen:
-        for language in direction:
-            loaded.vocabulary.language_index(language)
-    weights = (model / WEIGHTS_FILE, model / DESCRIPTION_FILE)
-    tasks = [
-        Task(
-            name=str(direction),
-            inputs=(*weights, flores / split / f"{direction.source}.{split}"),
-        )
-        for direction in chosen
-    ]
-    translator = BeamTranslator(loaded, config)
-    work = functools.partial(
-        _translate_task, translator=translator, flores=flores, split=split, output=output
-    )
-    return run_job(name="translate-flores", tasks=tasks, work=work, output=output, config=config)
+    device = config.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    elif device == "cuda" and not torch.cuda.is_available():
+        raise UserError("`device` is cuda, and torch finds no GPU here")
+    loaded.translator.to(device=torch.device(device), dtype=getattr(torch, config.dtype))
+    return TextTranslator(loaded, config)
 
 
-def _translate_task(
-    task: Task, translator: BeamTranslator, flores: Path, split: str, output: Path
-) -> Outcome:
-    source, target = task.name.split("-")
-    lines = read_split(flores, split, [source])[source]
-    before = translator.num_truncated
-    hypotheses = translator.translate(lines, source, target)
-    path = output / f"{task.name}.txt"
-    write_lines(path, hypotheses)
-    truncated = translator.num_truncated - before
-    return Outcome(counts={"sentences": len(lines), "truncated": truncated}, outputs=(path,))
-
-
-def check_trained(model: TrainedModel, direction: Direction) -> None:
-    """Warn of a direction that the model has never seen; refuse languages it does not know.
+def check_direction(
+    direction: Direction, vocabulary: Vocabulary, trained: Sequence[Direction]
+) -> None:
+    """Warn of a direction that a model has never seen; refuse languages it does not know.
 
     Raises:
         UserError: If the model has no token for one of the languages.
     """
     for language in direction:
         check_language(language)
-        model.vocabulary.language_index(language)
+        vocabulary.language_index(language)
     if direction.source == direction.target:
         raise UserError(f"source and target are both `{direction.source}`")
-    if direction not in model.directions:
+    if direction not in trained:
         logger.warning("the model was not trained on %s; expect little", direction)

@@ -12,11 +12,11 @@ from torch import nn
 
 from corpus.languages import Direction
 from corpus.protocols import TranslationScorer
-from nmt.config import TranslateConfig
+from nmt.decoding.config import TranslateConfig
 from nmt.model import Translator
 from nmt.model_directory import TrainedModel
 from nmt.readers import TokenBatch
-from nmt.translation import BeamTranslator
+from nmt.translation import TextTranslator
 from nmt.units import number
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Translating:
 
     def chrf(self) -> float:
         """Return chrF++ of what the model makes of the sources."""
-        translator = BeamTranslator(self.model, self.config)
+        translator = TextTranslator(self.model, self.config)
         # Shapes change with every step of a search; compiled layers would be compiled anew.
         with torch.compiler.set_stance("force_eager"):
             hypotheses = translator.translate(self.sources, *self.direction)

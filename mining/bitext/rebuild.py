@@ -15,6 +15,7 @@ from corpus.errors import UserError
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import Direction
 from corpus.records import BITEXT_SCHEMA, sentence_batches, sentence_shards
+from corpus.split import split_sentences
 from corpus.text import normalize
 from mining.bitext.metadata import (
     UNUSED,
@@ -25,7 +26,6 @@ from mining.bitext.metadata import (
     without_spaces,
 )
 from mining.sentences.clean import repair
-from mining.sentences.split import split_sentences
 
 
 @dataclass

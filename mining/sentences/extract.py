@@ -16,6 +16,7 @@ from typing import NamedTuple
 from corpus.documents import Documents, read_documents
 from corpus.jobs import Outcome, Task
 from corpus.protocols import LanguageIdentifier, Prediction
+from corpus.split import iterate_sentences
 from corpus.text import normalize, sentence_hash
 from mining.sentences.clean import boilerplate_reason, lines_of, repair
 from mining.sentences.config import SentencesConfig
@@ -23,7 +24,6 @@ from mining.sentences.filters import damage_reason, form_reason, language_reason
 from mining.sentences.merge import PART_SCHEMA
 from mining.sentences.profiles import Profiles
 from mining.sentences.rejects import REJECTS, REJECTS_SCHEMA
-from mining.sentences.split import iterate_sentences
 from mining.sentences.tables import RowsByName
 
 EXTRACT_JOB = "extract"

@@ -11,12 +11,12 @@ from corpus.config import load_config
 from corpus.errors import UserError
 from corpus.flores import read_split, split_languages
 from corpus.protocols import Prediction
+from corpus.split import iterate_sentences
 from corpus.text import normalize
 from mining.sentences.clean import boilerplate_reason, looks_bad, repair
 from mining.sentences.config import FilterProfile, SentenceFilterConfig, SentencesConfig
 from mining.sentences.filters import damage_reason, form_reason, language_reason
 from mining.sentences.profiles import SCRIPT_PROFILES, Profiles
-from mining.sentences.split import iterate_sentences
 
 PROFILES = Profiles(SentenceFilterConfig())
 

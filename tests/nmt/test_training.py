@@ -13,10 +13,12 @@ from corpus.config import load_config
 from corpus.errors import DataError, UserError
 from corpus.files import read_lines
 from corpus.languages import Direction
-from nmt.config import TrainConfig, TranslateConfig
+from nmt.config import TrainConfig
+from nmt.decoding.config import TranslateConfig
 from nmt.model_directory import WEIGHTS_FILE, load_model
 from nmt.training import train
-from nmt.translation import BeamTranslator, translate_flores
+from nmt.translation import TextTranslator
+from nmt.translation_jobs import translate_flores
 from tests.nmt.conftest import WORDS, write_bitext, write_flores
 
 ROOT = Path(__file__).parents[2]
@@ -118,20 +120,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_translation_gives_one_line_for_each_and_keeps_empty_ones(trained: Path) -> None:
-    translator = BeamTranslator(load_model(trained / "model"), TranslateConfig(batch_sentences=2))
+    translator = TextTranslator(load_model(trained / "model"), TranslateConfig(max_batch_tokens=80))
     lines = ["bara", "", "kili mo tu", "   ", "še še še še"]
     first = translator.translate(lines, "qaa_Latn", "qab_Latn")
     assert len(first) == 5
     assert (first[1], first[3]) == ("", "")
     assert first == translator.translate(lines, "qaa_Latn", "qab_Latn")
-
-
-def test_overlong_lines_are_cut_and_counted(trained: Path) -> None:
-    translator = BeamTranslator(
-        load_model(trained / "model"), TranslateConfig(beam_size=1, max_length_factor=0)
-    )
-    translator.translate(["ba" * 4000], "qaa_Latn", "qab_Latn")
-    assert translator.num_truncated == 1
 
 
 def test_finished_training_is_not_done_again(trained: Path) -> None:

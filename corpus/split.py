@@ -1,9 +1,9 @@
 """Sentences out of a paragraph, by punctuation and script; nothing is lost.
 
-The language is not known yet where this runs (it is identified sentence by sentence), so the rules
-go by script: full stops that only end sentences always split; `.` splits unless it looks like an
-abbreviation, an initial, a decimal or an ordinal; Thai and Lao, which have no full stop, are left
-whole. Kiss and Strunk (2006) describe what makes `.` ambiguous.
+In crawl text the language is not known yet where this runs (it is identified sentence by sentence),
+so the rules go by script: full stops that only end sentences always split; `.` splits unless it
+looks like an abbreviation, an initial, a decimal or an ordinal; Thai and Lao, which have no full
+stop, are left whole. Kiss and Strunk (2006) describe what makes `.` ambiguous.
 """
 
 from collections.abc import Iterator

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mining.sentences.split import split_sentences
+from corpus.split import split_sentences
 
 
 @given(st.text(alphabet='abA1 .!?…।။。؟’")(\n\u2028', max_size=60))

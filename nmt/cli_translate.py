@@ -1,0 +1,107 @@
+"""Commands that translate: lines, files, FLORES splits."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import click
+
+from corpus.command import PATH, config_options, print_counts
+from corpus.executors import EXECUTORS, find_executor
+from corpus.files import stdin_lines
+from corpus.languages import Direction, parse_directions
+from nmt.decoding.config import TranslateConfig
+
+logger = logging.getLogger(__name__)
+
+_executor = click.option(
+    "--executor", type=click.Choice(EXECUTORS), default="local", show_default=True,
+    help="Where files are worked on: here, a Ray cluster, ranks of a Slurm array.",
+)  # fmt: skip
+
+
+@click.command()
+@click.argument("files", nargs=-1, type=PATH)
+@click.option("--model", type=PATH, required=True, help="Model directory.")
+@click.option("--source", required=True, help="Language of the input, as eng_Latn.")
+@click.option("--target", required=True, help="Language of the output.")
+@click.option("--output", type=PATH, default=None, help="Directory of the translations of FILES.")
+@click.option("--scores", is_flag=True, help="Begin lines with score, tab, log-probability, tab.")
+@_executor
+@config_options(TranslateConfig)
+def translate(
+    files: tuple[Path, ...],
+    model: Path,
+    source: str,
+    target: str,
+    output: Path | None,
+    scores: bool,
+    executor: str,
+    config: TranslateConfig,
+) -> None:
+    """Translate the lines of standard input, one line out for each; or FILES into a directory.
+
+    Files are plain, .gz or .zst, and are written under their own names.
+    """
+    direction = Direction(source, target)
+    if (output is None) != (not files):
+        raise click.UsageError("give FILES and --output together, or neither")
+    if output is None:
+        _translate_input(model, direction, scores, config)
+        return
+    from nmt.translation_jobs import translate_files
+
+    summary = translate_files(
+        model, files, direction, output, config, scores=scores, executor=find_executor(executor)
+    )
+    print_counts("lines", dict(summary.counts))
+
+
+def _translate_input(
+    model: Path, direction: Direction, scores: bool, config: TranslateConfig
+) -> None:
+    from nmt.translation import check_direction, open_translator
+    from nmt.translation_jobs import model_languages
+
+    check_direction(direction, *model_languages(model))
+    translator = open_translator(model, config)
+    lines = stdin_lines()
+    output = sys.stdout.buffer
+    for block in translator.stream(lines, *direction):
+        text = "".join(translation.as_line(scores) + "\n" for translation in block)
+        output.write(text.encode("utf-8", "replace"))
+        output.flush()
+    translator.warn()
+    if lines.invalid_lines:
+        logger.warning("%d lines were not valid UTF-8", lines.invalid_lines)
+
+
+@click.command("translate-flores")
+@click.option("--model", type=PATH, required=True, help="Model directory.")
+@click.option("--flores", type=PATH, required=True, help="Directory in FLORES-200's layout.")
+@click.option("--split", default="devtest", show_default=True, help="Split to translate.")
+@click.option("--directions", default="", help="A-B,C-D; all that were trained without it.")
+@click.option("--output", type=PATH, required=True, help="Directory of the hypotheses.")
+@_executor
+@config_options(TranslateConfig)
+def translate_flores(
+    model: Path,
+    flores: Path,
+    split: str,
+    directions: str,
+    output: Path,
+    executor: str,
+    config: TranslateConfig,
+) -> None:
+    """Translate a FLORES split into <source>-<target>.txt for many directions."""
+    from nmt.translation_jobs import translate_flores as translate_split
+
+    summary = translate_split(
+        model, flores, split, parse_directions(directions), output, config, find_executor(executor)
+    )
+    print_counts("hypotheses", dict(summary.counts))
+
+
+COMMANDS: tuple[click.Command, ...] = (translate, translate_flores)

@@ -1,0 +1,1 @@
+"""Decoding: one step of the decoder, beam search, sampling, long inputs."""

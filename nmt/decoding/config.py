@@ -1,0 +1,86 @@
+"""How a model translates. Every default of translation stands here."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from corpus.config import execution_only
+from corpus.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingConfig:
+    """How tokens are drawn where `method` is `sampling`."""
+
+    temperature: float = 1.0
+    """Logits are divided by it: below 1 likely tokens are favored, above 1 unlikely ones."""
+
+    top_k: int = 0
+    """Tokens that may be drawn at each step, the likeliest; 0 for all (Fan et al. 2018: 10)."""
+
+    top_p: float = 1.0
+    """The likeliest tokens that together have this probability may be drawn (Holtzman et al.
+    2020)."""
+
+    seed: int = 1
+    """With the place of a sentence in its input it decides what is drawn."""
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0:
+            raise UserError(f"`temperature` is {self.temperature}; it must be positive")
+        if not 0 < self.top_p <= 1:
+            raise UserError(f"`top_p` is {self.top_p}; it must be above 0 and at most 1")
+        if self.top_k < 0:
+            raise UserError(f"`top_k` is {self.top_k}; it must be positive, or 0 for all tokens")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslateConfig:
+    """How a model translates."""
+
+    method: Literal["beam", "sampling"] = "beam"
+    """`beam` seeks the likeliest translation; `sampling` draws one, for back-translation."""
+
+    beam_size: int = 4
+    """Hypotheses that are kept at each step (NLLB-200); of `beam` only."""
+
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+
+    max_batch_tokens: int = 8192
+    """Positions of a batch: sentences · beam size · source tokens of the longest. Memory grows with
+    it; a sentence that has more by itself is a batch by itself."""
+
+    block_lines: int = 4096
+    """Lines that are read before they are sorted by length and translated; from a pipe, answers
+    come out after so many. 1 answers every line at once."""
+
+    max_source_tokens: int = 0
+    """An input with more tokens is split by sentence; 0 for as many as the model has positions."""
+
+    max_length_factor: float = 1.5
+    """A hypothesis has at most factor · source tokens + `max_length_constant` tokens."""
+
+    max_length_constant: int = 10
+
+    length_penalty: float = 1.0
+    """Scores are divided by length to this power; above 1 favors longer hypotheses."""
+
+    device: Literal["auto", "cpu", "cuda"] = execution_only("auto")
+    """Where the model runs; `auto` takes a GPU where there is one."""
+
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """In what the model computes. The gates always choose experts in float32."""
+
+    threads: int = 2
+    """Torch threads."""
+
+    def __post_init__(self) -> None:
+        for name in ("beam_size", "max_batch_tokens", "block_lines", "threads"):
+            if getattr(self, name) < 1:
+                raise UserError(f"`{name}` is {getattr(self, name)}; it must be at least 1")
+        for name in ("max_source_tokens", "max_length_factor", "length_penalty"):
+            if getattr(self, name) < 0:
+                raise UserError(f"`{name}` is {getattr(self, name)}; it must not be negative")
+        if self.max_length_constant < 1:
+            raise UserError(
+                f"`max_length_constant` is {self.max_length_constant}; a hypothesis needs one token"
+            )

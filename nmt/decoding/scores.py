@@ -1,0 +1,89 @@
+"""From the decoder's output to log-probabilities of the next token, a few rows at a time.
+
+Shape suffixes: N rows; D model_dim; V vocabulary; C candidates.
+"""
+
+# ruff: noqa: N803, N806, N815 (shape suffixes)
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+_LOGITS_AT_ONCE = 1 << 24
+"""64 MB in float32: with 256,206 tokens, 65 rows."""
+
+_BLOCK = 512
+
+
+class Symbols(NamedTuple):
+    """Tokens that stand for no text."""
+
+    pad: int
+    unknown: int
+    end: int
+
+    @property
+    def forbidden(self) -> list[int]:
+        """Those that no hypothesis takes; their probability goes to nobody else."""
+        return [self.pad, self.unknown]
+
+
+class Candidates(NamedTuple):
+    """The likeliest next tokens of rows, best first, and how likely it is that they end here."""
+
+    log_probability_NC: Tensor
+    token_NC: Tensor
+    end_N: Tensor
+
+
+def likeliest_tokens(
+    output_ND: Tensor, weight_VD: Tensor, symbols: Symbols, count: int
+) -> Candidates:
+    """Return the `count` likeliest tokens of each row under softmax(output · weight^T).
+
+    Logits are never held for all rows at once.
+    """
+    rows = max(1, _LOGITS_AT_ONCE // len(weight_VD))
+    parts = [_likeliest(part, weight_VD, symbols, count) for part in torch.split(output_ND, rows)]
+    if len(parts) == 1:
+        return parts[0]
+    return Candidates(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+
+
+def _likeliest(output_ND: Tensor, weight_VD: Tensor, symbols: Symbols, count: int) -> Candidates:
+    logits_NV = functional.linear(output_ND, weight_VD).float()
+    forbidden = logits_NV[:, symbols.forbidden]
+    end_N = logits_NV[:, symbols.end].clone()
+    logits_NV[:, symbols.forbidden] = -torch.inf
+    top_NC, token_NC = top_of_rows(logits_NV, count)
+    logits_NV[:, symbols.forbidden] = forbidden
+    peak_N = torch.maximum(top_NC[:, 0], forbidden.amax(dim=1))
+    # In place: the logits are not needed any more, and are too large to be copied for nothing.
+    total_N = logits_NV.sub_(peak_N.unsqueeze(1)).exp_().sum(dim=1)
+    normalizer_N = total_N.log_().add_(peak_N)
+    return Candidates(top_NC - normalizer_N.unsqueeze(1), token_NC, end_N - normalizer_N)
+
+
+def top_of_rows(values_NV: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the largest values of each row and where they are, as `topk` does.
+
+    In a long row the maxima of its blocks are found first: the largest `count` values are in the
+    `count` blocks with the largest maxima. That reads a row once, where `topk` partly sorts it.
+    """
+    num_rows, length = values_NV.shape
+    whole = length // _BLOCK * _BLOCK
+    if whole // _BLOCK <= 2 * count:
+        return values_NV.topk(count, dim=1)
+    blocks = values_NV[:, :whole].view(num_rows, -1, _BLOCK)
+    block_NC = blocks.amax(dim=2).topk(count, dim=1).indices
+    chosen = blocks[torch.arange(num_rows, device=values_NV.device).unsqueeze(1), block_NC]
+    rest = values_NV[:, whole:]
+    top_NC, place_NC = torch.cat([chosen.flatten(1), rest], dim=1).topk(count, dim=1)
+    inside = count * _BLOCK
+    block = block_NC.gather(1, (place_NC // _BLOCK).clamp_max(count - 1))
+    index_NC = torch.where(
+        place_NC < inside, block * _BLOCK + place_NC % _BLOCK, place_NC - inside + whole
+    )
+    return top_NC, index_NC

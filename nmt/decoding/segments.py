@@ -1,0 +1,93 @@
+"""Inputs longer than a model takes, in parts: by sentence, and where that is not enough, inside."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import regex
+
+from corpus.languages import check_language
+from corpus.split import iterate_sentences
+
+Encode = Callable[[str], list[int]]
+
+# Where a sentence is best cut, best first: after a clause, between words, between characters.
+_CLAUSES = regex.compile(r"[\p{Pd},;:،؛、，；：·།]\s+|[、，；：།]|\s+(?=[(\[«“])")
+_SPACES = regex.compile(r"\s+")
+_CLUSTERS = regex.compile(r"\X")
+_CLOSED_UP = frozenset({"Hans", "Hant", "Jpan"})
+"""Scripts without a space between sentences; Thai, Lao, Khmer and Burmese put one there."""
+
+_CHARACTERS_PER_TOKEN = 4
+"""A first guess at how much text fits; the search goes on from there."""
+
+_CLUSTER = 32
+"""More characters than a letter and its marks are in any text that means something."""
+
+
+class Segments(NamedTuple):
+    """A line as what is translated at a time."""
+
+    encoded: list[list[int]]
+    num_broken: int
+    """Sentences that were too long by themselves."""
+
+
+def split_line(line: str, encode: Encode, limit: int) -> Segments:
+    """Return the sentences of a line, those with more than `limit` tokens in parts.
+
+    Nothing is left out: the parts joined are the line, but for white space.
+    """
+    encoded = []
+    num_broken = 0
+    for sentence in iterate_sentences(line):
+        pieces = encode(sentence)
+        if len(pieces) <= limit:
+            encoded.append(pieces)
+            continue
+        num_broken += 1
+        encoded += [encode(part) for part in break_sentence(sentence, encode, limit)]
+    return Segments([pieces for pieces in encoded if pieces], num_broken)
+
+
+def break_sentence(sentence: str, encode: Encode, limit: int) -> Iterator[str]:
+    """Yield parts of at most `limit` tokens, cut at punctuation, spaces, or between characters."""
+    rest = sentence
+    while rest:
+        fitting = _fitting_prefix(rest, encode, limit)
+        end = fitting if fitting == len(rest) else _cut(rest, fitting)
+        yield rest[:end]
+        rest = rest[end:]
+
+
+def _fitting_prefix(text: str, encode: Encode, limit: int) -> int:
+    """Return how many characters of a text have at most `limit` tokens; at least one."""
+    fits, above = 1, limit * _CHARACTERS_PER_TOKEN
+    while above < len(text) and len(encode(text[:above])) <= limit:
+        fits, above = above, 2 * above
+    if above >= len(text):
+        above = len(text) + 1
+    while above - fits > 1:
+        middle = (fits + above) // 2
+        if len(encode(text[:middle])) <= limit:
+            fits = middle
+        else:
+            above = middle
+    return fits
+
+
+def _cut(text: str, fitting: int) -> int:
+    """Return the best place to cut at or before `fitting`, in the second half of what fits."""
+    for place in (_CLAUSES, _SPACES, _CLUSTERS):
+        begin = fitting // 2 if place is not _CLUSTERS else max(0, fitting - _CLUSTER)
+        # Looked at a little beyond, lest a letter be cut from its marks.
+        ends = [match.end() for match in place.finditer(text, begin, fitting + _CLUSTER)]
+        inside = [end for end in ends if 0 < end <= fitting]
+        if inside:
+            return int(inside[-1])
+    return fitting
+
+
+def join_translations(parts: list[str], target: str) -> str:
+    """Join the translations of a line's parts, as the target's script puts sentences together."""
+    between = "" if check_language(target).script in _CLOSED_UP else " "
+    return between.join(part for part in parts if part)
