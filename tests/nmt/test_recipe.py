@@ -18,8 +18,8 @@ from nmt.config import TrainConfig
 from nmt.curves import mean_scores, read_curves
 from nmt.model_directory import WEIGHTS_FILE
 from nmt.training import train
-from tests.nmt.conftest import write_bitext
-from tests.nmt.test_training import write_flores, write_recipe
+from tests.nmt.conftest import write_bitext, write_flores
+from tests.nmt.test_training import write_recipe
 
 LINES = ["bara kili mo", "tuno še", "ki ki bagu", "noli mora tu", "bara", "še še kino"]
 SCORES = [10.0, 40.0, 30.0, 40.0, 20.0, 50.0]
@@ -44,7 +44,7 @@ class Scorer:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from nmt.config import VocabularyConfig
-    from nmt.vocabulary import train_vocabulary
+    from nmt.vocabulary_training import train_vocabulary
 
     directory = tmp_path_factory.mktemp("recipe")
     write_bitext(directory / "bitext" / "qaa_Latn-qab_Latn.tsv", 60)
