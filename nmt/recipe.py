@@ -38,6 +38,7 @@ from nmt.model import MoEConfig, Translator, register_family
 from nmt.model_directory import TrainedModel
 from nmt.readers import ListReader, StreamReader
 from nmt.recipe_config import RecipeConfig, compute_dtype, recipe_config
+from nmt.threads import keep_freed_memory
 from nmt.throughput import measure_peak, token_flops
 from nmt.training_page import PAGE_FILE, render_training
 from nmt.units import Arithmetic, TranslationUnit
@@ -106,6 +107,7 @@ class TranslationRecipe(base.Recipe):
         """Build the trainer."""
         config, compute = self._config, self._config.compute
         torch.set_num_threads(config.threads)
+        keep_freed_memory()
         torch.set_float32_matmul_precision(config.matmul_precision)
         module = context.get_model_as(Translator)
         self.module = module

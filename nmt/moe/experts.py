@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.parameter import Parameter
 
+from nmt.moe.grouped import Groups, grouped_linear
+
 
 class Experts(nn.Module):
     """E feed-forward networks: ReLU(x · inner + inner_bias) · output + output_bias."""
@@ -37,29 +39,43 @@ class Experts(nn.Module):
             nn.init.uniform_(bias, -bound, bound)
 
     def forward(self, tokens_AD: Tensor, load_E: Tensor) -> Tensor:
-        """Apply expert e to its `load_E[e]` tokens; rows beyond all loads come out as zeros.
+        """Apply expert e to its `load_E[e]` tokens; rows beyond all loads come out as zeros."""
+        if tokens_AD.device.type == "cpu":
+            return self._cut_rest(tokens_AD, load_E)
+        return self._mask_rest(tokens_AD, load_E)
 
-        A loop over `unbind` is the fastest on CPU at small E: indexing `weight[e]` instead would
-        write a full-size gradient per expert.
+    def _cut_rest(self, tokens_AD: Tensor, load_E: Tensor) -> Tensor:
+        """Spare the work on rows beyond all loads; the host has to know how many there are."""
+        num_taken = int(load_E.sum())
+        outputs_AD = self._feed_forward(tokens_AD[:num_taken], load_E)
+        rest = len(tokens_AD) - num_taken
+        return functional.pad(outputs_AD, (0, 0, 0, rest)) if rest else outputs_AD
+
+    def _mask_rest(self, tokens_AD: Tensor, load_E: Tensor) -> Tensor:
+        """Without asking a GPU how many there are: a grouped product skips rows beyond the loads.
+
+        It leaves them undefined in results and in the gradient that autograd makes for the tokens.
         """
-        outputs = []
-        counts = load_E.tolist()
-        rest = len(tokens_AD) - sum(counts)
-        weights = zip(
-            torch.split(tokens_AD, [*counts, rest]),
-            self.inner_weight.unbind(0),
-            self.inner_bias.unbind(0),
-            self.output_weight.unbind(0),
-            self.output_bias.unbind(0),
-            strict=False,
-        )
-        for tokens, inner_weight, inner_bias, output_weight, output_bias in weights:
-            hidden = functional.linear(tokens, inner_weight, inner_bias).relu_()
-            output = functional.linear(hidden, output_weight, output_bias)
-            outputs.append(functional.dropout(output, self.dropout_p, self.training, inplace=True))
-        if rest:
-            outputs.append(tokens_AD.new_zeros(rest, tokens_AD.shape[1]))
-        return torch.cat(outputs)
+        is_taken_A = torch.arange(len(tokens_AD), device=load_E.device) < load_E.sum()
+        is_taken_A1 = is_taken_A.unsqueeze(1)
+        outputs_AD = self._feed_forward(tokens_AD.where(is_taken_A1, 0), load_E)
+        return outputs_AD.where(is_taken_A1, 0)
+
+    def _feed_forward(self, tokens_AD: Tensor, load_E: Tensor) -> Tensor:
+        device = tokens_AD.device.type
+        dtype = tokens_AD.dtype
+        if torch.is_autocast_enabled(device):
+            dtype = torch.get_autocast_dtype(device)
+        inner_weight, inner_bias, output_weight, output_bias = (
+            parameter.to(dtype)
+            for parameter in (
+                self.inner_weight, self.inner_bias, self.output_weight, self.output_bias
+            )
+        )  # fmt: skip
+        groups = Groups.of(load_E, len(tokens_AD))
+        hidden_AF = grouped_linear(tokens_AD.to(dtype), inner_weight, inner_bias, groups).relu_()
+        outputs_AD = grouped_linear(hidden_AF, output_weight, output_bias, groups)
+        return functional.dropout(outputs_AD, self.dropout_p, self.training, inplace=True)
 
 
 class Assignments(NamedTuple):
