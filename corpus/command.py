@@ -24,7 +24,10 @@ def config_options(config_class: type[Any]) -> Callable[[F], F]:
     """Add `--config-file`, `--config` and `--dump-config`; pass the resolved `config`."""
 
     def decorate(function: F) -> F:
-        @click.option("--config-file", type=PATH, default=None, help="YAML file with what differs.")
+        @click.option(
+            "--config-file", type=PATH, multiple=True,
+            help="YAML file with what differs; may be repeated, later ones win.",
+        )  # fmt: skip
         @click.option(
             "--config", "overrides", multiple=True, metavar="KEY=VALUE",
             help="One value, as a.b=3; may be repeated. Wins over the file.",
@@ -35,7 +38,7 @@ def config_options(config_class: type[Any]) -> Callable[[F], F]:
         @functools.wraps(function)
         def command(
             *args: Any,
-            config_file: Path | None,
+            config_file: tuple[Path, ...],
             overrides: tuple[str, ...],
             dump_config: bool,
             **kwargs: Any,

@@ -40,18 +40,25 @@ class _Located(dict[str, Any]):
 
 
 def load_config(
-    config_class: type[T], file: Path | None = None, overrides: Sequence[str] = ()
+    config_class: type[T],
+    file: Path | Sequence[Path] | None = None,
+    overrides: Sequence[str] = (),
 ) -> T:
-    """Build a config from its defaults, then a YAML file, then `a.b=c` overrides.
+    """Build a config from its defaults, then a YAML file or several, then `a.b=c` overrides.
+
+    Of several files each adds to those before it; where two give a value, the later one wins.
 
     Raises:
         UserError: For a file that is not YAML, an unknown key, a value of the wrong type or out
             of range; the message names file, line, key and the known keys.
     """
-    tree = _read_yaml(file) if file is not None else _Located()
+    files = [file] if isinstance(file, Path) else list(file or ())
+    tree = _Located()
+    for one in files:
+        _merge(tree, _read_yaml(one))
     for override in overrides:
         _apply_override(tree, override)
-    place = _Place(str(file) if file is not None else "--config")
+    place = _Place(", ".join(map(str, files)) or "--config")
     built: T = _build(config_class, tree, place, ())
     return built
 
@@ -137,6 +144,17 @@ def _construct(node: yaml.Node, file: Path) -> Any:
         return [_construct(item, file) for item in node.value]
     loader = yaml.SafeLoader("")
     return loader.construct_object(node)
+
+
+def _merge(tree: _Located, later: _Located) -> None:
+    """Add the keys of a later file; mappings are joined, anything else is replaced."""
+    for key, value in later.items():
+        there = tree.get(key)
+        if isinstance(there, _Located) and isinstance(value, _Located):
+            _merge(there, value)
+        else:
+            tree[key] = value
+        tree.places[key] = later.places[key]
 
 
 def _apply_override(tree: _Located, override: str) -> None:

@@ -12,6 +12,7 @@ from corpus.console import format_table
 from nmt.cli_translate import COMMANDS
 from nmt.config import TrainConfig, VocabularyConfig
 from nmt.curves import read_curves
+from nmt.derived_curriculum import DerivationConfig
 from nmt.interop.cli import export_command, import_command
 from nmt.threads import share_processors
 from nmt.training_summary import summarize
@@ -87,6 +88,21 @@ def experts(model: Path, flores: Path, split: str, as_json: bool) -> None:
         rows = [[language, *shares] for language, shares in layer["languages"].items()]
         click.echo(f"{name}: gate entropy {layer['entropy']:.3f} of {layer['max_entropy']:.3f}")
         click.echo(format_table(["language", *numbers], [*rows, ["all", *layer["load"]]]) + "\n")
+
+
+@group.command()
+@click.option(
+    "--training", type=PATH, required=True,
+    help="Model directory of a run on all directions, or a TSV of direction, update, nll.",
+)  # fmt: skip
+@click.option("--output", type=PATH, required=True, help="YAML file of phases to write.")
+@config_options(DerivationConfig)
+def curriculum(training: Path, output: Path, config: DerivationConfig) -> None:
+    """Derive from validation curves in which phase each direction enters training."""
+    from nmt.derived_curriculum import derive_curriculum
+
+    summary = derive_curriculum(training, output, config)
+    print_counts("curriculum", dict(summary.counts))
 
 
 @group.command()

@@ -1,10 +1,13 @@
 """Which directions are trained when (NLLB-200, section 6.4: low-resource directions enter late)."""
 
+import logging
 from collections.abc import Mapping
 
 from corpus.errors import UserError
 from corpus.languages import Direction, parse_direction
 from nmt.config import CurriculumConfig, PhaseConfig
+
+logger = logging.getLogger(__name__)
 
 
 def resource_level(num_pairs: int, config: CurriculumConfig) -> str:
@@ -29,6 +32,12 @@ class Curriculum:
         """
         self._starts = [phase.from_update for phase in config.phases]
         self._directions = [_directions(phase, config, num_pairs) for phase in config.phases]
+        never = sorted(set(num_pairs).difference(*self._directions))
+        if never:
+            logger.warning(
+                "%d directions with bitext are in no phase, %s among them: they are not trained",
+                len(never), never[0],
+            )  # fmt: skip
 
     def phase(self, update: int) -> int:
         """Return the index of the phase that the update with this number, from 0, belongs to."""

@@ -45,6 +45,17 @@ def test_file_then_overrides_win_over_defaults(tmp_path: Path) -> None:
     assert config.weights == {"x": 0.001}
 
 
+def test_files_are_joined_and_the_later_one_wins(tmp_path: Path) -> None:
+    first = write(tmp_path, "name: a\npairs:\n  neighbors: 4\n  margin_threshold: 1.2\n")
+    second = tmp_path / "second.yaml"
+    second.write_text("pairs:\n  neighbors: 8\nlanguages: [eng_Latn]\n", encoding="utf-8")
+    config = load_config(Stage, [first, second])
+    assert (config.name, config.pairs) == ("a", Pairs(margin_threshold=1.2, neighbors=8))
+    second.write_text("pairs:\n  neighbours: 8\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"second\.yaml:2: unknown key `neighbours`"):
+        load_config(Stage, [first, second])
+
+
 def test_unknown_key_is_refused_with_file_line_and_a_guess(tmp_path: Path) -> None:
     path = write(tmp_path, "name: a\npairs:\n  neighbors: 4\n  margin_treshold: 1.1\n")
     with pytest.raises(

@@ -17,7 +17,7 @@ from nmt.model_directory import load_model
 from nmt.training import train
 from nmt.translation import TextTranslator, open_translator
 from nmt.translation_jobs import translate_files
-from nmt.vocabulary import train_vocabulary
+from nmt.vocabulary_training import train_vocabulary
 from tests.nmt.conftest import write_bitext
 from tests.nmt.test_training import write_recipe
 
