@@ -85,8 +85,23 @@ SIZES: dict[str, dict[str, Any]] = {
         "num_encoder_attn_heads": 4, "num_decoder_attn_heads": 4, "num_experts": 4,
         "moe_every_n_layers": 2, "max_seq_len": 512, "dropout_p": 0.05, "attention_dropout_p": 0.0,
     },
+    "600m": {
+        "model_dim": 1024, "ffn_inner_dim": 4096, "num_encoder_layers": 12,
+        "num_decoder_layers": 12,
+    },
+    "1b": {"model_dim": 1024, "ffn_inner_dim": 8192},
+    "3b": {"model_dim": 2048, "ffn_inner_dim": 8192},
+    "moe_54b": {
+        "model_dim": 2048, "ffn_inner_dim": 8192, "num_experts": 128, "moe_every_n_layers": 4,
+        "dropout_p": 0.3,
+    },
 }  # fmt: skip
-"""Named sizes: what differs from `MoEConfig`."""
+"""Named sizes: what differs from `MoEConfig`, whose layers, heads and dropout are NLLB-200's.
+
+The last four are NLLB-200's published shapes (NLLB Team 2022, sections 6 and 8): the distilled
+600 M, the dense 1.3 B and 3.3 B, and the Mixture-of-Experts of 54.5 B. Dropout is that of the
+released configurations, 0.1, and 0.3 for the Mixture-of-Experts.
+"""
 
 
 def named_config(size: str) -> MoEConfig:

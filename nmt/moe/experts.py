@@ -96,9 +96,14 @@ def sort_assignments(expert_KT: Tensor, num_experts: int) -> Assignments:
     sorted_A, order_A = expert_KT.flatten().sort(stable=True)
     experts = torch.arange(num_experts + 1, device=sorted_A.device)
     load_E = torch.searchsorted(sorted_A, experts).diff()
+    return Assignments(order_A, inverse_permutation(order_A), load_E)
+
+
+def inverse_permutation(order_A: Tensor) -> Tensor:
+    """Return where each assignment stands in the order."""
     place_A = torch.empty_like(order_A)
     place_A[order_A] = torch.arange(len(order_A), device=order_A.device)
-    return Assignments(order_A, place_A, load_E)
+    return place_A
 
 
 class _Dispatch(torch.autograd.Function):
@@ -120,6 +125,22 @@ class _Dispatch(torch.autograd.Function):
         for place_T in places[1:]:
             gradient_TD += gradients[0].index_select(0, place_T)
         return gradient_TD, None, None
+
+
+class _Collect(torch.autograd.Function):
+    """Undo an order of rows; the gradient is a gather too."""
+
+    @staticmethod
+    def forward(context: Any, rows_AD: Tensor, order_A: Tensor, place_A: Tensor) -> Tensor:
+        """Return the row of each place."""
+        context.save_for_backward(order_A)
+        return rows_AD.index_select(0, place_A)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        """Put the gradient in the order again."""
+        (order_A,) = context.saved_tensors
+        return gradients[0].index_select(0, order_A), None, None
 
 
 class _Combine(torch.autograd.Function):
@@ -156,6 +177,12 @@ def dispatch(tokens_TD: Tensor, assignments: Assignments) -> Tensor:
         tokens_TD, assignments.order_A, assignments.place_A
     )
     return sorted_AD
+
+
+def collect(rows_AD: Tensor, order_A: Tensor, place_A: Tensor) -> Tensor:
+    """Return rows that stand in `order_A` as they were before; `place_A` is its inverse."""
+    rows: Tensor = _Collect.apply(rows_AD, order_A, place_A)  # type: ignore[no-untyped-call]
+    return rows
 
 
 def combine(outputs_AD: Tensor, weight_KT: Tensor, assignments: Assignments) -> Tensor:

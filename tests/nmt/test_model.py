@@ -90,6 +90,17 @@ def test_unknown_size_is_refused_with_the_known_ones() -> None:
         named_config("huge")
 
 
+@pytest.mark.parametrize(
+    ("size", "published", "step"),
+    # As NLLB Team 2022 names them: 54.5B, 3.3B, 1.3B (cut, not rounded: it has 1.37) and 600M.
+    [("moe_54b", 54.5e9, 0.05e9), ("3b", 3.3e9, 0.05e9), ("1b", 1.3e9, 0.1e9), ("600m", 6e8, 2e7)],
+)
+def test_published_sizes_have_the_published_number_of_parameters(
+    size: str, published: float, step: float
+) -> None:
+    assert abs(describe_size(size)["total_parameters"] - published) < step
+
+
 def test_description_counts_two_experts_of_each_layer_as_active() -> None:
     description = describe_size("tiny", vocabulary_size=V)
     model = tiny_model()
