@@ -1,6 +1,8 @@
 """Languages and directions by FLORES-200 code.
 
 The table lists the 204 texts of FLORES-200 (https://github.com/facebookresearch/flores, README).
+Families are Glottolog's top level, with creoles and constructed languages set apart as the NLLB
+paper does.
 Codes `qaa` to `qtz`, which ISO 639-3 reserves for private use, name the built-in constructed
 languages and may be used for a person's own.
 """
@@ -28,6 +30,8 @@ class Language(NamedTuple):
 
     code: str
     name: str
+    family: str = ""
+    """Empty where it is not known."""
 
     @property
     def script(self) -> str:
@@ -55,7 +59,7 @@ def known_languages() -> dict[str, Language]:
     """Return the languages of FLORES-200 by code, sorted."""
     table = (resources.files("corpus") / "languages.tsv").read_text(encoding="utf-8")
     rows = [line.split("\t") for line in table.split("\n")[1:] if line]
-    return {code: Language(code, name) for code, name in rows}
+    return {row[0]: Language(*row) for row in rows}
 
 
 def is_language(code: str) -> bool:

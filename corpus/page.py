@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
 
 CSS = """
 :root { color-scheme: light dark;
@@ -65,6 +68,23 @@ footer { color: var(--soft); font-size: 13px; margin-top: 24px; }
   .sample { grid-template-columns: 1fr; } }
 """
 
+INTERACTIVE_CSS = """
+.controls { position: sticky; top: 0; z-index: 2; display: flex; flex-wrap: wrap; gap: 8px 18px;
+  background: var(--page); padding: 12px 0; margin-top: 14px;
+  border-bottom: 1px solid var(--line); }
+.controls label { color: var(--soft); font-size: 13px; }
+select { font: inherit; color: var(--ink); background: var(--card); border: 1px solid var(--line);
+  border-radius: 8px; padding: 4px 8px; max-width: 60vw; }
+canvas { display: block; cursor: crosshair; }
+.legend { display: flex; align-items: center; gap: 10px; color: var(--soft); font-size: 13px;
+  font-variant-numeric: tabular-nums; margin: 0 0 10px; }
+#legend { height: 10px; width: 220px; border-radius: 5px; }
+#tip { position: fixed; z-index: 3; pointer-events: none; background: var(--card);
+  border: 1px solid var(--line); border-radius: 8px; padding: 6px 10px; font-size: 13px;
+  box-shadow: 0 4px 16px rgb(0 0 0 / 18%); max-width: 320px; }
+"""
+"""Beside `CSS`, for pages whose pictures are drawn by `interactive_script`."""
+
 SORT_SCRIPT = """
 for (const table of document.querySelectorAll("table.sortable"))
   table.tHead.addEventListener("click", event => {
@@ -99,6 +119,26 @@ def page(title: str, subtitle: str, body: Sequence[str], script: str = "", style
         + "\n".join(part for part in body if part)
         + f"\n</main>\n{scripts}</body>\n</html>\n"
     )
+
+
+def interactive_script() -> str:
+    """Return what the scripts of interactive pages share; it comes before them."""
+    return (resources.files("corpus") / "interactive.js").read_text(encoding="utf-8")
+
+
+def select(name: str, label: str, options: Sequence[tuple[str, str]] = ()) -> str:
+    """Return a choice with an id, of values and their words."""
+    chosen = "".join(
+        f'<option value="{escape(value)}">{escape(text)}</option>' for value, text in options
+    )
+    return f'<label>{escape(label)} <select id="{name}">{chosen}</select></label>'
+
+
+def as_script(data: Mapping[str, Any]) -> str:
+    """Return data as an HTML element; no text in it can end the element or begin another."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    safe = text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    return f'<script type="application/json" id="data">{safe}</script>'
 
 
 def section(title: str, explanation: str, content: str) -> str:

@@ -5,8 +5,6 @@ million or more, low less, and very low, which is inside low and counted in both
 or less. Counts sit near these limits for several languages, so they come from a named version:
 `nllb-200` is what facebookresearch/fairseq published with NLLB-200 (branch nllb,
 examples/nllb/modeling/evaluation/train_example_count/flores200_public.py, commit 7e2a8ea, MIT).
-Families are Glottolog's top level, with creoles and constructed languages set apart as the NLLB
-paper does.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ from pathlib import Path
 
 from corpus.errors import DataError, UserError
 from corpus.files import read_lines
-from corpus.languages import Direction, check_language, parse_direction
+from corpus.languages import Direction, check_language, known_languages, parse_direction
 from eval.config import LATEST_COUNTS
 
 VERY_LOW, LOW, HIGH = "very_low", "low", "high"
@@ -65,13 +63,13 @@ def built_in_table(version: str = LATEST_COUNTS) -> LanguageTable:
     """
     text = (resources.files("eval") / "languages.tsv").read_text(encoding="utf-8")
     header, *rows = [line.split("\t") for line in text.split("\n") if line]
-    if version not in header[2:]:
-        raise UserError(f"no counts `{version}`; there are {', '.join(header[2:])}")
+    if version not in header[1:]:
+        raise UserError(f"no counts `{version}`; there are {', '.join(header[1:])}")
     column = header.index(version)
     sentences = {row[0]: int(row[column]) for row in rows if row[column]}
     return LanguageTable(
         {code: count_level(count) for code, count in sentences.items()},
-        {"family": {row[0]: row[1] for row in rows}},
+        {"family": {code: language.family for code, language in known_languages().items()}},
         sentences,
     )
 

@@ -5,22 +5,9 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const languages = data.languages, size = languages.length;
 const MISSING = -32768;
 const state = { system: 0, against: -1, metric: 0, order: "mean", side: "target", cell: -1 };
-const $ = id => document.getElementById(id);
 const mean = values => values.length ? values.reduce((a, b) => a + b, 0) / values.length : NaN;
 const show = (value, signed) => Number.isNaN(value) || value === undefined ? "missing"
   : (signed && value > 0 ? "+" : "") + value.toFixed(data.decimals);
-const element = (tag, text, name) => {
-  const made = document.createElement(tag);
-  if (text !== undefined) made.textContent = text;
-  if (name) made.className = name;
-  return made;
-};
-
-function unpack(text, Type) {
-  const bytes = Uint8Array.from(atob(text), c => c.charCodeAt(0));
-  return new Type(bytes.buffer);
-}
-
 // Scores of a system in a metric, [source * size + target]; NaN where there are none.
 const cells = data.cells ? unpack(data.cells, Uint16Array) : null;
 const opened = new Map();
@@ -81,21 +68,11 @@ function ordered(means) {
     group(languages[a]).localeCompare(group(languages[b])) || byMean(a, b));
 }
 
-const isDark = () => matchMedia("(prefers-color-scheme: dark)").matches;
-const hex = text => [1, 3, 5].map(i => parseInt(text.slice(i, i + 2), 16));
-function ramp(stops) {
-  const colors = stops.map(hex), last = colors.length - 1;
-  return share => {
-    const x = Math.min(Math.max(share, 0), 1) * last, i = Math.min(Math.floor(x), last - 1);
-    return colors[i].map((low, k) => Math.round(low + (colors[i + 1][k] - low) * (x - i)));
-  };
-}
 function palette(isDifference) {
   if (isDifference)
     return ramp(isDark() ? ["#ff9d5c", "#7a4526", "#222833", "#24508f", "#8ab4ff"]
       : ["#a8480b", "#f0b98d", "#f4f2ec", "#9cc0f5", "#1d4fa8"]);
-  return ramp(isDark() ? ["#1d2430", "#25477f", "#4f86e0", "#b9d4ff"]
-    : ["#f1efe8", "#b5d0f5", "#3f7de0", "#14366f"]);
+  return heat();
 }
 
 // The range of colors: of the bulk of the scores, so that one odd cell does not bleach the rest.
@@ -204,15 +181,6 @@ const nameOf = at => {
   return `${source.name} → ${target.name}`;
 };
 const codeOf = at => `${languages[Math.floor(at / size)].code}-${languages[at % size].code}`;
-function tip(event, lines) {
-  const box = $("tip");
-  box.hidden = !lines.length;
-  if (!lines.length) return;
-  box.replaceChildren(...lines.map((line, i) => element(i ? "div" : "b", line)));
-  const left = Math.min(event.clientX + 14, innerWidth - box.offsetWidth - 8);
-  box.style.left = Math.max(4, left) + "px";
-  box.style.top = Math.min(event.clientY + 16, innerHeight - box.offsetHeight - 8) + "px";
-}
 function describe(at) {
   if (at < 0) return [];
   if (Math.floor(at / size) === at % size) return [];

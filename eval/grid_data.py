@@ -6,7 +6,6 @@ A score takes two bytes. 41,412 directions in one metric are 83 kB, and 110 kB a
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -117,13 +116,6 @@ def grid_data(
             for direction, lines in (segments.directions if segments else {}).items()
         },
     }
-
-
-def as_script(data: Mapping[str, Any]) -> str:
-    """Return data as an HTML element; no text in it can end the element or begin another."""
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    safe = text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-    return f'<script type="application/json" id="data">{safe}</script>'
 
 
 def _cell(direction: Direction, place: Mapping[str, int]) -> int:

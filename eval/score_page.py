@@ -6,33 +6,30 @@ It is one file that needs no network: the script `grid.js` draws it from packed 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from corpus.charts import Bar, bars
-from corpus.page import SORT_SCRIPT, escape, figure, page, section, table
+from corpus.page import (
+    INTERACTIVE_CSS,
+    SORT_SCRIPT,
+    as_script,
+    escape,
+    figure,
+    interactive_script,
+    page,
+    section,
+    select,
+    table,
+)
 from eval.buckets import ALL
-from eval.grid_data import as_script
 from eval.hypotheses import COPY
 
 if TYPE_CHECKING:
     from eval.results import Scores
 
 _STYLE = """
-.controls { position: sticky; top: 0; z-index: 2; display: flex; flex-wrap: wrap; gap: 8px 18px;
-  background: var(--page); padding: 12px 0; margin-top: 14px;
-  border-bottom: 1px solid var(--line); }
-.controls label { color: var(--soft); font-size: 13px; }
-select { font: inherit; color: var(--ink); background: var(--card); border: 1px solid var(--line);
-  border-radius: 8px; padding: 4px 8px; max-width: 60vw; }
-#map, canvas { display: block; cursor: crosshair; }
-.legend { display: flex; align-items: center; gap: 10px; color: var(--soft); font-size: 13px;
-  font-variant-numeric: tabular-nums; margin: 0 0 10px; }
-#legend { height: 10px; width: 220px; border-radius: 5px; }
-#tip { position: fixed; z-index: 3; pointer-events: none; background: var(--card);
-  border: 1px solid var(--line); border-radius: 8px; padding: 6px 10px; font-size: 13px;
-  box-shadow: 0 4px 16px rgb(0 0 0 / 18%); max-width: 320px; }
 #bars, #segments { max-height: 560px; overflow: auto; }
 svg .loss { fill: var(--warn); } svg .whisker { stroke: var(--ink); stroke-width: 2; }
 summary { cursor: pointer; font-size: 19px; font-weight: 700; }
@@ -97,14 +94,9 @@ def render_scores(
         "Scores",
         f"{', '.join(names)}: {len(directions):,} directions",
         body,
-        SORT_SCRIPT + "\n" + script,
-        _STYLE,
+        "\n".join([SORT_SCRIPT, interactive_script(), script]),
+        INTERACTIVE_CSS + _STYLE,
     )
-
-
-def _select(name: str, label: str, options: Sequence[tuple[str, str]] = ()) -> str:
-    chosen = "".join(f'<option value="{value}">{text}</option>' for value, text in options)
-    return f'<label>{label} <select id="{name}">{chosen}</select></label>'
 
 
 def _controls() -> str:
@@ -114,10 +106,10 @@ def _controls() -> str:
     ]  # fmt: skip
     return (
         '<div class="controls">'
-        + _select("system", "system")
-        + _select("against", "less")
-        + _select("metric", "metric")
-        + _select("order", "sorted by", orders)
+        + select("system", "system")
+        + select("against", "less")
+        + select("metric", "metric")
+        + select("order", "sorted by", orders)
         + "</div>"
     )
 
@@ -136,7 +128,7 @@ def _bars() -> str:
     return section(
         "By language",
         "Mean over directions, with its interval where one was computed.",
-        _select("side", "as", [("target", "target"), ("source", "source")])
+        select("side", "as", [("target", "target"), ("source", "source")])
         + '<div id="bars"></div>',
     )
 
@@ -166,9 +158,9 @@ def _segments() -> str:
     return section(
         "Line by line",
         "Sentence scores are of the line alone, and their mean is not the score of the whole.",
-        _select("direction", "direction")
+        select("direction", "direction")
         + " "
-        + _select("segment-order", "", orders)
+        + select("segment-order", "", orders)
         + '<div id="segments"></div>',
     )
 

@@ -9,6 +9,7 @@ import click
 
 from corpus.command import PATH, config_options, print_counts, print_json
 from corpus.console import format_table
+from corpus.languages import parse_directions
 from nmt.cli_translate import COMMANDS
 from nmt.config import TrainConfig, VocabularyConfig
 from nmt.curves import read_curves
@@ -16,6 +17,7 @@ from nmt.derived_curriculum import DerivationConfig
 from nmt.interop.cli import export_command, import_command
 from nmt.threads import share_processors
 from nmt.training_summary import summarize
+from nmt.usage.config import UsageConfig
 
 if TYPE_CHECKING:
     from typing import Any
@@ -73,13 +75,23 @@ def train(context: click.Context, output: Path, as_json: bool, config: TrainConf
 @click.option("--model", type=PATH, required=True, help="Model directory.")
 @click.option("--flores", type=PATH, required=True, help="Directory in FLORES-200's layout.")
 @click.option("--split", default="dev", show_default=True, help="Split to run through the model.")
+@click.option("--directions", default="", help="A-B,C-D; all that were trained without it.")
+@click.option("--output", type=PATH, default=None, help="Directory of tables and a page.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def experts(model: Path, flores: Path, split: str, as_json: bool) -> None:
+@config_options(UsageConfig)
+def experts(
+    model: Path,
+    flores: Path,
+    split: str,
+    directions: str,
+    output: Path | None,
+    as_json: bool,
+    config: UsageConfig,
+) -> None:
     """Say which experts the languages' tokens go to, layer by layer."""
-    from nmt.model_directory import load_model
-    from nmt.usage.measure import measure_usage
+    from nmt.usage.report import measure_or_report
 
-    usage = measure_usage(load_model(model), flores, split)
+    usage = measure_or_report(model, flores, split, parse_directions(directions), output, config)
     if as_json:
         print_json(usage)
         return

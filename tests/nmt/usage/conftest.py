@@ -1,0 +1,3 @@
+from tests.nmt.interop.conftest import vocabulary_path
+
+__all__ = ["vocabulary_path"]
