@@ -177,7 +177,7 @@ class OptimizerConfig:
     """How the learning rate falls; the latter two reach 0 at the last update."""
 
     max_grad_norm: float = 1.0
-    """Gradients with a larger norm are scaled down to it."""
+    """Gradients with a larger norm are scaled down to it; 0 leaves them as they are (NLLB-200)."""
 
 
 @dataclass(frozen=True, kw_only=True)

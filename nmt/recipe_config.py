@@ -77,7 +77,7 @@ def _trainer(config: TrainConfig) -> sections.TrainerSection:
         activation_checkpointing=sections.ActivationCheckpointingConfig(
             mode="layerwise" if compute.activation_checkpointing else "off"
         ),
-        max_grad_norm=config.optimizer.max_grad_norm,
+        max_grad_norm=config.optimizer.max_grad_norm or None,
     )
 
 
