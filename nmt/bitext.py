@@ -26,7 +26,7 @@ from corpus.languages import Direction, parse_direction
 from corpus.records import bitext_files
 from corpus.text import sentence_key
 from nmt import vocabulary as vocabulary_files
-from nmt.config import TrainConfig
+from nmt.config import ONE_WAY_TAGS, TrainConfig
 from nmt.monolingual import TextFile, read_text, text_files
 from nmt.token_files import TokenShards, pick, token_dtype, token_paths, token_writer
 from nmt.vocabulary import Vocabulary
@@ -270,16 +270,27 @@ def direction_pairs(
     Args:
         bitext: Tokenized pairs.
         vocabulary: Gives the tags their tokens.
-        directions: What to train; empty for both directions of everything.
+        directions: What to train; empty for both directions of everything but what is of a tag
+            that is trained one way.
+
+    Raises:
+        UserError: If one of `directions` has no pairs.
     """
     wanted = {parse_direction(direction) for direction in directions}
     found: dict[Direction, list[Part]] = {}
     for block in bitext.blocks:
         tag_index = vocabulary.tag_index(block.tag)
         tag = -1 if tag_index is None else tag_index
-        for direction, side in ((block.direction, 0), (block.direction.reverse, 1)):
+        ways = ((block.direction, 0), (block.direction.reverse, 1))
+        for direction, side in ways[: 1 if block.tag in ONE_WAY_TAGS else 2]:
             if block.size and (not wanted or direction in wanted):
                 found.setdefault(direction, []).append(Part(block.shard, side, tag, block.size))
+    missing = sorted(wanted - set(found))
+    if missing:
+        raise UserError(
+            f"no pair of the bitext can be trained from {missing[0].source} to {missing[0].target},"
+            " which `directions` names: its pairs were all left out, or are distilled the other way"
+        )
     return {
         direction: DirectionPairs(direction, tuple(found[direction])) for direction in sorted(found)
     }

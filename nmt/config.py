@@ -11,10 +11,15 @@ from nmt.distillation_config import DistillationConfig
 from nmt.training_config import ChrfConfig, ComputeConfig, SelectionConfig
 
 PRIMARY = "primary"
-TAGS = (PRIMARY, "mined", "back_translated", "smt_back_translated")
-"""Where a pair comes from. Primary bitext carries no tag in the source; the others one each.
+DISTILLED = "distilled"
+TAGS = (PRIMARY, "mined", "back_translated", "smt_back_translated", DISTILLED)
+"""Where a pair comes from. Primary and distilled bitext carry no tag in the source; the others one
+each.
 
 Back-translations of a neural model and of a statistical one are told apart, as in NLLB-200."""
+
+ONE_WAY_TAGS = (DISTILLED,)
+"""Pairs that are trained from source to target only: their target is what a model wrote."""
 
 RESOURCE_LEVELS = ("high", "low", "very_low")
 
@@ -188,7 +193,8 @@ class TrainConfig:
     """Directory written by `tongues nmt vocabulary`."""
 
     bitext: dict[str, tuple[Path, ...]]
-    """Bitext directories by tag: primary, mined, back_translated, smt_back_translated."""
+    """Bitext directories by tag: primary, mined, back_translated, smt_back_translated,
+    distilled."""
 
     data: DataConfig = field(default_factory=DataConfig)
     monolingual: MonolingualConfig = field(default_factory=MonolingualConfig)
