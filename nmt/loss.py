@@ -13,9 +13,17 @@ from torch import Tensor
 MAX_LOGITS_PER_CHUNK = 1 << 24
 """Logits held at once: 64 MiB in fp32."""
 
+_CHUNKS_ON_GPU = 4
+"""Times as many on a GPU, whose products of 64 rows with 256 k tokens would wait for memory."""
+
 
 class _ChunkedLoss(torch.autograd.Function):
-    """Loss and its gradients chunk by chunk, all in the forward pass."""
+    """Loss and its gradients chunk by chunk, all in the forward pass.
+
+    Products are in the type of autocast if that is on, else of the decoder output. Logits become
+    fp32 before they are summed, and the weight's gradient, a sum over chunks, is kept in fp32: in
+    bfloat16, with 8 bits, what later chunks add would be rounded away.
+    """
 
     @staticmethod
     def forward(
@@ -27,42 +35,87 @@ class _ChunkedLoss(torch.autograd.Function):
         label_smoothing: float,
     ) -> tuple[Tensor, Tensor]:
         needs_gradient = hidden_ND.requires_grad or weight_VD.requires_grad
-        vocabulary_size = len(weight_VD)
-        chunk_size = max(1, MAX_LOGITS_PER_CHUNK // vocabulary_size)
+        context.types = hidden_ND.dtype, weight_VD.dtype
+        device = hidden_ND.device.type
+        if torch.is_autocast_enabled(device):
+            hidden_ND = hidden_ND.to(torch.get_autocast_dtype(device))
+        weight_VD = weight_VD.to(hidden_ND.dtype)
         loss = hidden_ND.new_zeros((), dtype=torch.float32)
         nll = torch.zeros_like(loss)
         hidden_gradient_ND = torch.empty_like(hidden_ND) if needs_gradient else None
-        weight_gradient_VD = torch.zeros_like(weight_VD) if needs_gradient else None
-        for begin in range(0, len(hidden_ND), chunk_size):
-            chunk = slice(begin, begin + chunk_size)
-            hidden_CD, targets_C1 = hidden_ND[chunk], targets_N[chunk].unsqueeze(1)
-            is_target_C1 = targets_C1 != ignored_index
-            logits_CV = (hidden_CD @ weight_VD.T).float()
-            normalizer_C1 = logits_CV.logsumexp(dim=1, keepdim=True)
-            nll_C1 = (normalizer_C1 - logits_CV.gather(1, targets_C1)) * is_target_C1
-            uniform_C1 = (normalizer_C1 - logits_CV.mean(dim=1, keepdim=True)) * is_target_C1
-            nll += nll_C1.sum()
-            loss += ((1 - label_smoothing) * nll_C1 + label_smoothing * uniform_C1).sum()
-            if hidden_gradient_ND is None or weight_gradient_VD is None:
-                continue
-            gradient_CV = logits_CV.sub_(normalizer_C1).exp_()
-            gradient_CV.sub_(label_smoothing / vocabulary_size)
-            gradient_CV.scatter_add_(
-                1, targets_C1, gradient_CV.new_full(targets_C1.shape, label_smoothing - 1)
-            )
-            gradient_CV *= is_target_C1
-            gradient_CV = gradient_CV.to(hidden_ND.dtype)
-            torch.mm(gradient_CV, weight_VD, out=hidden_gradient_ND[chunk])
-            weight_gradient_VD.addmm_(gradient_CV.T, hidden_CD)
-        context.save_for_backward(hidden_gradient_ND, weight_gradient_VD)
+        weight_gradient_VD = None
+        if needs_gradient:
+            weight_gradient_VD = torch.zeros_like(weight_VD, dtype=torch.float32)
+        chunk_size = _chunk_size(len(weight_VD), device)
+        with torch.autocast(device, enabled=False):
+            for begin in range(0, len(hidden_ND), chunk_size):
+                chunk = slice(begin, begin + chunk_size)
+                logits_CV = (hidden_ND[chunk] @ weight_VD.T).float()
+                grade = _Grade(
+                    logits_CV, targets_N[chunk].unsqueeze(1), ignored_index, label_smoothing
+                )
+                chunk_loss, chunk_nll = grade.losses()
+                loss += chunk_loss
+                nll += chunk_nll
+                if hidden_gradient_ND is None or weight_gradient_VD is None:
+                    continue
+                gradient_CV = grade.gradient().to(hidden_ND.dtype)
+                torch.mm(gradient_CV, weight_VD, out=hidden_gradient_ND[chunk])
+                if gradient_CV.dtype == torch.float32:
+                    weight_gradient_VD.addmm_(gradient_CV.T, hidden_ND[chunk])
+                else:
+                    weight_gradient_VD += gradient_CV.T @ hidden_ND[chunk]
+        context.gradients = hidden_gradient_ND, weight_gradient_VD
         context.mark_non_differentiable(nll)
         return loss, nll
 
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        hidden_gradient_ND, weight_gradient_VD = context.saved_tensors
+        """Scale the gradients where they are, which is why this works once."""
+        if context.gradients is None:
+            raise RuntimeError("the chunked loss can go backward only once")
+        (hidden_gradient_ND, weight_gradient_VD), context.gradients = context.gradients, None
+        hidden_type, weight_type = context.types
         scale = gradients[0]
-        return hidden_gradient_ND * scale, weight_gradient_VD * scale, None, None, None
+        hidden_gradient_ND = hidden_gradient_ND.mul_(scale).to(hidden_type)
+        return hidden_gradient_ND, weight_gradient_VD.mul_(scale).to(weight_type), None, None, None
+
+
+def _chunk_size(vocabulary_size: int, device: str) -> int:
+    chunks = 1 if device == "cpu" else _CHUNKS_ON_GPU
+    return max(1, chunks * MAX_LOGITS_PER_CHUNK // vocabulary_size)
+
+
+class _Grade:
+    """Losses of a chunk and the gradient of its logits, which it overwrites.
+
+    dloss/dlogits = p - (1 - eps) · 1[target] - eps/V
+    """
+
+    def __init__(
+        self, logits_CV: Tensor, targets_C1: Tensor, ignored_index: int, label_smoothing: float
+    ) -> None:
+        self._logits_CV, self._smoothing = logits_CV, label_smoothing
+        self._is_target_C1 = targets_C1 != ignored_index
+        self._targets_C1 = targets_C1.where(self._is_target_C1, 0)
+        self._normalizer_C1 = logits_CV.logsumexp(dim=1, keepdim=True)
+
+    def losses(self) -> tuple[Tensor, Tensor]:
+        """Return the summed loss and the summed negative log-likelihood."""
+        logits_CV, normalizer_C1 = self._logits_CV, self._normalizer_C1
+        nll_C1 = (normalizer_C1 - logits_CV.gather(1, self._targets_C1)) * self._is_target_C1
+        uniform_C1 = (normalizer_C1 - logits_CV.mean(dim=1, keepdim=True)) * self._is_target_C1
+        loss = ((1 - self._smoothing) * nll_C1 + self._smoothing * uniform_C1).sum()
+        return loss, nll_C1.sum()
+
+    def gradient(self) -> Tensor:
+        """Return the gradient, in the memory of the logits."""
+        gradient_CV = self._logits_CV.sub_(self._normalizer_C1).exp_()
+        gradient_CV.sub_(self._smoothing / gradient_CV.shape[1])
+        gradient_CV.scatter_add_(
+            1, self._targets_C1, gradient_CV.new_full(self._targets_C1.shape, self._smoothing - 1)
+        )
+        return gradient_CV.mul_(self._is_target_C1)
 
 
 def label_smoothed_cross_entropy(
