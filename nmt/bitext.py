@@ -289,7 +289,8 @@ def direction_pairs(
     if missing:
         raise UserError(
             f"no pair of the bitext can be trained from {missing[0].source} to {missing[0].target},"
-            " which `directions` names: its pairs were all left out, or are distilled the other way"
+            " which `directions` names: its pairs were all left out, or are trained one way, the"
+            " other"
         )
     return {
         direction: DirectionPairs(direction, tuple(found[direction])) for direction in sorted(found)

@@ -10,6 +10,7 @@ import click
 from corpus.command import PATH, config_options, print_counts, print_json
 from corpus.console import format_table
 from corpus.languages import parse_directions
+from nmt.cli_data import DATA_COMMANDS
 from nmt.cli_distill import distill
 from nmt.cli_translate import COMMANDS
 from nmt.config import TrainConfig, VocabularyConfig
@@ -30,7 +31,7 @@ def group() -> None:
     share_processors()
 
 
-for _command in (*COMMANDS, distill, import_command, export_command):
+for _command in (*DATA_COMMANDS, *COMMANDS, distill, import_command, export_command):
     group.add_command(_command)
 
 

@@ -18,8 +18,9 @@ each.
 
 Back-translations of a neural model and of a statistical one are told apart, as in NLLB-200."""
 
-ONE_WAY_TAGS = (DISTILLED,)
-"""Pairs that are trained from source to target only: their target is what a model wrote."""
+ONE_WAY_TAGS = ("back_translated", "smt_back_translated", DISTILLED)
+"""Pairs that are trained from source to target only. A model wrote the source of back-translated
+ones, which is nothing to learn to write, and the target of distilled ones."""
 
 RESOURCE_LEVELS = ("high", "low", "very_low")
 

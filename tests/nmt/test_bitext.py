@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner
 
 from corpus.errors import DataError, JobError, UserError
 from corpus.languages import Direction
 from corpus.records import SENTENCES_SCHEMA, write_table
 from nmt import bitext as bitext_module
 from nmt.bitext import TokenizedBitext, direction_pairs, language_text, tokenize
+from nmt.cli import group
 from nmt.config import TrainConfig
 from nmt.data_config import DataConfig, MonolingualConfig
 from nmt.token_files import token_paths
@@ -220,3 +222,25 @@ def test_two_processes_write_what_one_does(
     for direction in (A, B):
         for path in token_paths(Path("tokens/primary/0") / str(direction)):
             assert (tmp_path / "one" / path).read_bytes() == (tmp_path / "two" / path).read_bytes()
+
+
+@pytest.mark.parametrize("tag", ["back_translated", "smt_back_translated", "distilled"])
+def test_pairs_with_a_side_that_a_model_wrote_are_trained_one_way(
+    tmp_path: Path, vocabulary_directory: Path, bitext: Path, tag: str
+) -> None:
+    found = run(tmp_path, vocabulary_directory, bitext={tag: (bitext,)})
+    pairs = direction_pairs(found, Vocabulary.load(vocabulary_directory), ())
+    assert list(pairs) == [A, B]
+
+
+def test_command_tokenizes_beforehand_what_a_training_would(
+    tmp_path: Path, vocabulary_directory: Path, bitext: Path
+) -> None:
+    recipe = tmp_path / "train.yaml"
+    recipe.write_text(f"vocabulary: {vocabulary_directory}\nbitext: {{mined: {bitext}}}\n")
+    arguments = ["tokenize", "--config-file", str(recipe), "--output", str(tmp_path / "tokens")]
+    result = CliRunner().invoke(group, [*arguments, "--json"])
+    assert json.loads(result.stdout) == {"pairs": 340, "pairs.kept": 340}
+    changed = {path: path.stat().st_mtime_ns for path in (tmp_path / "tokens").rglob("*.npy")}
+    run(tmp_path, vocabulary_directory, bitext={"mined": (bitext,)})
+    assert {path: path.stat().st_mtime_ns for path in changed} == changed

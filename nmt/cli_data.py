@@ -1,0 +1,33 @@
+"""Commands of the data that models are trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from corpus.command import PATH, config_options, print_counts, print_json
+from corpus.executors import EXECUTORS, find_executor
+from nmt.config import TrainConfig
+
+
+@click.command()
+@click.option("--output", type=PATH, required=True, help="Directory of the tokens.")
+@click.option(
+    "--executor", type=click.Choice(EXECUTORS), default="local", show_default=True,
+    help="Where files are worked on: processes here, a Ray cluster, ranks of a Slurm array.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@config_options(TrainConfig)
+def tokenize(output: Path, executor: str, as_json: bool, config: TrainConfig) -> None:
+    """Tokenize the bitext and text of a training beforehand, for `data.directory`."""
+    from nmt.bitext import run_tokenize
+
+    counts = dict(run_tokenize(config, output, find_executor(executor)).counts)
+    if as_json:
+        print_json(counts)
+    else:
+        print_counts("tokens", counts)
+
+
+DATA_COMMANDS = (tokenize,)
