@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from corpus.console import set_up_logging
-from corpus.errors import TonguesError, UserError
+from corpus.errors import Preempted, TonguesError, UserError
 
 if TYPE_CHECKING:
     from corpus.protocols import LanguageIdentifier, TranslationScorer
@@ -109,7 +109,8 @@ def cli(context: click.Context, verbose: bool) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return its exit code.
 
-    0 done, 1 bug or environment, 2 the user's mistake, 3 some shards failed, 130 interrupted.
+    0 done, 1 bug or environment, 2 the user's mistake, 3 some shards failed, 130 interrupted, 143
+    stopped by the scheduler with a checkpoint.
     """
     with _terminations_as_interrupts():
         return _run(arguments)
@@ -140,7 +141,9 @@ def _run(arguments: list[str] | None) -> int:
         click.echo("interrupted; run the same command again to go on", err=True)
         return EXIT_INTERRUPTED
     except TonguesError as error:
-        click.echo(f"error: {error}" if error.exit_code else str(error), err=True)
+        is_mistake = error.exit_code and not isinstance(error, Preempted)
+        if str(error):
+            click.echo(f"error: {error}" if is_mistake else str(error), err=True)
         return error.exit_code
     except ModuleNotFoundError as error:
         return _report_missing_package(error, sys.argv[1:] if arguments is None else arguments)

@@ -38,3 +38,28 @@ class ShareDone(TonguesError):  # noqa: N818 - it ends the command well, with ex
     """This process did its share of a job; what follows waits for the shares of others."""
 
     exit_code = 0
+
+
+class Preempted(TonguesError):  # noqa: N818 - it ends the command well, for now
+    """A signal of the scheduler stopped a training after a checkpoint; it is to be run again."""
+
+    exit_code = 143
+    """128 + SIGTERM, whichever signal it was; schedulers and scripts requeue on it."""
+
+
+class OtherProcessError(TonguesError):
+    """Another of the processes that work together failed, and has said why; this one says nothing.
+
+    Attributes:
+        exit_code: That of the other.
+    """
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__("")
+        self.exit_code = exit_code
+
+
+class LostProcessError(TonguesError):
+    """Another of the processes that work together is gone without a word."""
+
+    exit_code = 1

@@ -41,13 +41,18 @@ def best_update(training: Path) -> int:
     return max(scores)[1]
 
 
+def step_directory(training: Path, update: int) -> Path:
+    """Return where the checkpoint after an update is."""
+    return training / CHECKPOINTS / f"{_STEP}{update}"
+
+
 def load_weights(training: Path, update: int, model: Translator) -> None:
     """Put the weights of a checkpoint of one process into a model.
 
     Raises:
         DataError: If the file is damaged.
     """
-    path = training / CHECKPOINTS / f"{_STEP}{update}" / _WEIGHTS
+    path = step_directory(training, update) / _WEIGHTS
     try:
         model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:

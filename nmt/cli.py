@@ -61,11 +61,16 @@ def vocabulary(
 @config_options(TrainConfig)
 @click.pass_context
 def train(context: click.Context, output: Path, as_json: bool, config: TrainConfig) -> None:
-    """Train a model; run again, it goes on from its last checkpoint."""
+    """Train a model; run again, it goes on from its last checkpoint.
+
+    The same command in one process, under torchrun and under srun.
+    """
     from nmt.training import TRAINING_DIRECTORY
     from nmt.training import train as train_model
 
     summary = train_model(config, output, load_scorer=context.obj["load_scorer"])
+    if summary is None:  # rank 0 says what there is to say
+        return
     if as_json:
         curves = read_curves(output / TRAINING_DIRECTORY)
         print_json({"counts": dict(summary.counts), **summarize(curves)})

@@ -4,10 +4,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from corpus.config import execution_only
 from corpus.errors import UserError
 from corpus.languages import parse_direction
 from nmt.data_config import DataConfig, MonolingualConfig
 from nmt.distillation_config import DistillationConfig
+from nmt.parallel.config import ParallelConfig
 from nmt.training_config import ChrfConfig, ComputeConfig, SelectionConfig
 
 PRIMARY = "primary"
@@ -224,6 +226,9 @@ class TrainConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     selection: SelectionConfig = field(default_factory=SelectionConfig)
+
+    parallel: ParallelConfig = execution_only(ParallelConfig())  # noqa: RUF009 (frozen)
+    """Another number or arrangement of processes may go on with a training."""
 
     distillation: DistillationConfig | None = None
     """A teacher beside the bitext; none without it."""

@@ -17,6 +17,8 @@ from nmt.fairseq import (
     ConfigRegistrar,
     DependencyContainer,
     IdentityBias,
+    ModelFactory,
+    ModelFSDPApplier,
     MultiheadAttention,
     NllbConfig,
     NllbFactory,
@@ -314,15 +316,30 @@ def compile_layers(model: TransformerModel, **options: Any) -> None:
             layer.compile(**options)  # type: ignore[no-untyped-call]
 
 
-def register_family(container: DependencyContainer) -> None:
-    """Make the family and its named sizes known to a fairseq2 recipe."""
+def register_family(
+    container: DependencyContainer,
+    *,
+    create: ModelFactory[MoEConfig, TransformerModel] = create_model,
+    apply_fsdp: ModelFSDPApplier[TransformerModel] | None = None,
+    supports_meta: bool = True,
+) -> None:
+    """Make the family and its named sizes known to a fairseq2 recipe.
+
+    Args:
+        container: The recipe's.
+        create: Builds the model.
+        apply_fsdp: Shares out its parameters among processes.
+        supports_meta: Whether processes that are sent their weights may build it without any.
+    """
     register_model_family(
         container,
         FAMILY,
         TransformerModel,
         MoEConfig,
-        factory=create_model,
+        factory=create,
+        supports_meta=supports_meta,
         compiler=compile_layers,
+        fsdp_applier=apply_fsdp,
         layerwise_ac_applier=apply_ac_to_transformer,
     )
     register = ConfigRegistrar(container, MoEConfig)

@@ -1,17 +1,16 @@
 """The fairseq2 recipe: its trainer with ours in it, its run, its log.
 
-With `nmt.recipe_config`, `readers`, `units` and `validation_unit`, the only modules that use
-fairseq2's recipe and trainer API.
+With `nmt.recipe_config`, `readers`, `units`, `validation_unit` and `parallel.preemption`, the only
+modules that use fairseq2's recipe and trainer API.
 """
 
 import functools
 import logging
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import fairseq2.recipe.base as base  # first: importing fairseq2.trainer before it is circular
 import torch
@@ -34,10 +33,16 @@ from nmt.decoding.config import TranslateConfig
 from nmt.distillation import Teacher
 from nmt.fairseq import get_data_parallel_facade, set_data_parallel_facade
 from nmt.guard import GradientGuard, SkippedUpdates
-from nmt.model import MoEConfig, Translator, register_family
+from nmt.model import MoEConfig, Translator, create_model, register_family
 from nmt.model_directory import TrainedModel
+from nmt.parallel.checkpoints import Layout, fit_checkpoint, keep_plain_state, load_whole_model
+from nmt.parallel.experts import apply_fsdp, create_shared_out
+from nmt.parallel.launch import as_groups
+from nmt.parallel.preemption import Preemption, ResumableReader, ResumableTask
+from nmt.parallel.world import World
 from nmt.readers import ListReader, StreamReader
 from nmt.recipe_config import RecipeConfig, compute_dtype, recipe_config
+from nmt.recipe_log import log_in_file_only
 from nmt.threads import keep_freed_memory
 from nmt.throughput import measure_peak, token_flops
 from nmt.training_page import PAGE_FILE, render_training
@@ -87,10 +92,13 @@ class TranslationRecipe(base.Recipe):
         skipped: The count of skipped updates.
     """
 
-    def __init__(self, config: TrainConfig, training: Training, directory: Path) -> None:
+    def __init__(
+        self, config: TrainConfig, training: Training, directory: Path, world: World
+    ) -> None:
         self._config = config
         self._training = training
         self._directory = directory
+        self._world = world
         self.module: Translator | None = None
         self.skipped = SkippedUpdates()
 
@@ -101,7 +109,13 @@ class TranslationRecipe(base.Recipe):
 
     def register(self, container: DependencyContainer) -> None:
         """Make the model family known."""
-        register_family(container)
+        if self._config.parallel.expert_parallel and self._world.size > 1:
+            # Every process draws all weights, and keeps its experts; FSDP sends out the others.
+            register_family(
+                container, create=create_shared_out, apply_fsdp=apply_fsdp, supports_meta=False
+            )
+        else:
+            register_family(container, apply_fsdp=apply_fsdp)
 
     def create_task(self, context: base.RecipeContext) -> Task:
         """Build the trainer."""
@@ -130,7 +144,9 @@ class TranslationRecipe(base.Recipe):
             self.skipped,
             Arithmetic(token_flops(module), self._peak(context)),
         )
-        reader = StreamReader(self._training.stream, compute.accumulated_batches, self.skipped)
+        keep_plain_state(context.get_optimizer())
+        preemption = Preemption()
+        reader = self._reader(preemption, context)
         batches = self._training.validation.batches
         trainer = context.create_trainer(
             unit,
@@ -139,7 +155,19 @@ class TranslationRecipe(base.Recipe):
             [ListReader(there) for there in batches.values()],
         )
         self._add_what_recipes_lack(context, trainer)
-        return trainer
+        return ResumableTask(trainer, reader, preemption)
+
+    def _reader(self, preemption: Preemption, context: base.RecipeContext) -> ResumableReader:
+        checkpoints = context.get_checkpoint_manager()
+        accumulated = self._config.compute.accumulated_batches
+        return ResumableReader(
+            StreamReader(self._training.stream, accumulated, self.skipped),
+            self._world.agrees_to_stop,
+            preemption,
+            finish_checkpoint=lambda: checkpoints.maybe_complete_save_operation(blocking=True),
+            rank=self._world.rank,
+            world_size=self._world.size,
+        )
 
     def _peak(self, context: base.RecipeContext) -> float:
         """Return the peak of all devices together, in operations per second."""
@@ -205,29 +233,45 @@ class Patience(EarlyStopper):
         return stopped_at(scores, self._selection.patience) is not None
 
 
-def run_recipe(config: TrainConfig, training: Training, directory: Path) -> Trained:
+def run_recipe(
+    config: TrainConfig, training: Training, directory: Path, world: World
+) -> Trained | None:
     """Train to the last update, from the last checkpoint in `directory` if there is one.
 
+    Returns:
+        What came of it, with the whole model; None on other ranks than 0.
+
     Raises:
+        Preempted: If a scheduler's signal stopped it.
         UserError: If the training diverges.
         OSError: If a checkpoint cannot be written, as on a full disk.
     """
     if config.compute.precision == "fp16" and not torch.cuda.is_available():
         raise UserError("`compute.precision` is fp16, which needs a GPU; bf16 does not")
-    begun = last_update(directory)
-    forget_after(directory, begun)
+    create = functools.partial(create_model, training.model_config)
+    shards = config.parallel.shards(world.size, training.model_config.num_experts)
+    with world.first("checkpoint"):
+        if world.leads:
+            fit_checkpoint(directory, Layout(world.size, shards), create)
+            forget_after(directory, last_update(directory))
     earlier = mean_scores(read_curves(directory), config.selection.score)
     updates = stopped_at(earlier, config.selection.patience) or config.updates
     sections = recipe_config(
-        config, training.model_config, updates=updates, validates=bool(training.validation.batches)
+        config,
+        training.model_config,
+        updates=updates,
+        validates=bool(training.validation.batches),
+        is_hybrid=1 < shards < world.size,
     )
-    recipe = TranslationRecipe(config, training, directory)
-    with _log_in_file_only(), _errors_of_ours():
+    recipe = TranslationRecipe(config, training, directory, world)
+    with log_in_file_only(), _errors_of_ours(), as_groups(world.place, shards):
         try:
             run(recipe, sections, directory, no_rich=True, no_progress=True)
         except TaskStopException:
             if not config.selection.patience:
                 raise
+    if not world.leads:
+        return None
     model = recipe.module
     assert model is not None
     last = last_update(directory)
@@ -235,8 +279,11 @@ def run_recipe(config: TrainConfig, training: Training, directory: Path) -> Trai
         logger.info("no better validation for a while: stopped after update %s", f"{last:,}")
     _write_page(directory, config, model)
     kept = best_update(directory) if config.selection.keep == "best" else last
-    if kept != last:
+    if world.size > 1:
+        model = cast(Translator, load_whole_model(directory, kept, create))
+    elif kept != last:
         load_weights(directory, kept, model)
+    if kept != last:
         logger.info("the best validation was after update %s; its weights are kept", f"{kept:,}")
     return Trained(
         model=model, updates=last, kept_update=kept, skipped_updates=recipe.skipped.total
@@ -267,43 +314,3 @@ def _errors_of_ours() -> Iterator[None]:
             " diverged. Lower `optimizer.learning_rate`, or take `compute.precision` bf16, and"
             " train into another output directory."
         ) from error
-
-
-@contextmanager
-def _log_in_file_only() -> Iterator[None]:
-    """Keep fairseq2's lines in its log file, and the environment out of it.
-
-    fairseq2 replaces the handlers of the root logger, and would log every environment variable,
-    secrets too.
-    """
-    root, library, ours = (logging.getLogger(name) for name in (None, "fairseq2", "nmt"))
-    before = [(log, list(log.handlers), log.level, log.propagate) for log in (root, library, ours)]
-    ours.handlers[:] = root.handlers
-    ours.propagate = False
-    # Without a handler, before its file is open, the library would fall back to standard error.
-    library.handlers[:] = [logging.NullHandler()]
-    library.setLevel(logging.INFO)
-    library.propagate = False
-    library.addFilter(_is_not_environment)
-    root.addFilter(_is_not_zero)
-    try:
-        with warnings.catch_warnings(record=True):
-            yield
-    finally:
-        for handler in library.handlers:
-            handler.close()
-        library.removeFilter(_is_not_environment)
-        root.removeFilter(_is_not_zero)
-        for log, handlers, level, propagates in before:
-            log.handlers[:] = handlers
-            log.setLevel(level)
-            log.propagate = propagates
-
-
-def _is_not_environment(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith("Environment Variables")
-
-
-def _is_not_zero(record: logging.LogRecord) -> bool:
-    """Whether a line is not torcheval's, which takes a mean of 0 for one of nothing."""
-    return not record.getMessage().startswith("No calls to update()")

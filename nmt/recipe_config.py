@@ -33,7 +33,12 @@ def compute_dtype(compute: ComputeConfig) -> torch.dtype:
 
 
 def recipe_config(
-    config: TrainConfig, model_config: MoEConfig, *, updates: int, validates: bool
+    config: TrainConfig,
+    model_config: MoEConfig,
+    *,
+    updates: int,
+    validates: bool,
+    is_hybrid: bool = False,
 ) -> RecipeConfig:
     """Return the sections.
 
@@ -42,6 +47,7 @@ def recipe_config(
         model_config: The model's shape.
         updates: The last update of this run.
         validates: Whether there is a direction to validate.
+        is_hybrid: Whether several groups of processes each share out a copy of the model.
     """
     return RecipeConfig(
         model=sections.ModelSection(
@@ -50,11 +56,13 @@ def recipe_config(
             compile=config.compute.compile,
             compile_options=sections.CompileOptions(backend=config.compute.compile_backend),
         ),
-        trainer=_trainer(config),
+        trainer=_trainer(config, is_hybrid),
         optimizer=_optimizer(config.optimizer),
         lr_scheduler=_schedule(config.optimizer),
         regime=_regime(config, updates, validates),
+        gang=sections.GangSection(timeout=config.parallel.timeout_minutes),
         common=sections.CommonSection(
+            cluster="none",  # `nmt.parallel.launch` has read Slurm's variables
             seed=config.seed,
             no_sweep_dir=True,
             torch=sections.TorchConfig(num_threads=config.threads),
@@ -65,9 +73,11 @@ def recipe_config(
     )
 
 
-def _trainer(config: TrainConfig) -> sections.TrainerSection:
+def _trainer(config: TrainConfig, is_hybrid: bool) -> sections.TrainerSection:
     compute = config.compute
     return sections.TrainerSection(
+        data_parallelism=config.parallel.mode,
+        fsdp=sections.FSDPConfig(version="v2", granularity="layer", hybrid=is_hybrid),
         mixed_precision=sections.MixedPrecisionConfig(
             mode="off" if compute.precision == "fp32" else "auto", dtype=compute_dtype(compute)
         ),
@@ -103,6 +113,7 @@ def _regime(config: TrainConfig, updates: int, validates: bool) -> sections.Regi
         validate_every_n_steps=config.validate_every,
         score_metric=score,
         checkpoint_every_n_steps=config.checkpoint_every,
+        checkpoint_every_n_data_epochs=1,  # one ends where a signal stops the run
         keep_last_n_checkpoints=1,
         keep_best_n_checkpoints=1 if selection.keep == "best" else None,
         publish_metrics_every_n_steps=config.report_every,

@@ -20,6 +20,8 @@ from nmt.distillation import check_teacher, teacher_files, warn_of_untaught
 from nmt.model import resolve_config
 from nmt.model_directory import save_model
 from nmt.monolingual import text_files
+from nmt.parallel.job import run_together
+from nmt.parallel.world import World, join_world
 from nmt.validation import ValidationSet, read_validation
 from nmt.vocabulary import Vocabulary
 
@@ -30,8 +32,12 @@ _FINGERPRINT_FILE = "fingerprint.json"
 _SCRATCH = ("checkpoints", "data", "cache")
 
 
-def train(config: TrainConfig, output: Path, *, load_scorer: ScorerLoader | None = None) -> Summary:
+def train(
+    config: TrainConfig, output: Path, *, load_scorer: ScorerLoader | None = None
+) -> Summary | None:
     """Train a model, or go on with an interrupted training of the same config and data.
+
+    Under torchrun or srun every process calls this; rank 0 writes, and the others return None.
 
     Args:
         config: The training.
@@ -41,7 +47,16 @@ def train(config: TrainConfig, output: Path, *, load_scorer: ScorerLoader | None
     Raises:
         UserError: For a mistake in the config, for data that the config does not fit, for an
             output of another config, or if training diverges.
+        Preempted: If a scheduler's signal stopped it.
     """
+    world = join_world()
+    with world.sharing_fate():
+        return _train_together(config, output, load_scorer, world)
+
+
+def _train_together(
+    config: TrainConfig, output: Path, load_scorer: ScorerLoader | None, world: World
+) -> Summary | None:
     Vocabulary.load(config.vocabulary)
     inputs = [path for _, _, path in bitext_inputs(config)]
     inputs += [text.path for text in text_files(config.monolingual.text)]
@@ -53,22 +68,31 @@ def train(config: TrainConfig, output: Path, *, load_scorer: ScorerLoader | None
         check_teacher(config.distillation, config.vocabulary)
     inputs += teacher_files(config.distillation)
     task = Task(name="model", inputs=tuple(inputs))
-    work = functools.partial(_train_model, config=config, output=output, load_scorer=load_scorer)
-    summary = run_job(name="train", tasks=[task], work=work, output=output, config=config)
-    for name in _SCRATCH:
-        shutil.rmtree(output / TRAINING_DIRECTORY / name, ignore_errors=True)
+    summary = run_together(
+        world,
+        task,
+        functools.partial(
+            _train_model, config=config, output=output, load_scorer=load_scorer, world=world
+        ),
+        lambda work: run_job(name="train", tasks=[task], work=work, output=output, config=config),
+    )
+    if summary is not None:
+        for name in _SCRATCH:
+            shutil.rmtree(output / TRAINING_DIRECTORY / name, ignore_errors=True)
     return summary
 
 
 def _train_model(
-    task: Task, config: TrainConfig, output: Path, load_scorer: ScorerLoader | None
+    task: Task, config: TrainConfig, output: Path, load_scorer: ScorerLoader | None, world: World
 ) -> Outcome:
     from nmt.recipe import Training, run_recipe
 
     directory = output / TRAINING_DIRECTORY
-    _check_fingerprint(directory, config, task.inputs)
     vocabulary = Vocabulary.load(config.vocabulary)
-    bitext = tokenize(config, vocabulary, config.data.directory or directory / "data")
+    with world.first("data"):
+        if world.leads:
+            _check_fingerprint(directory, config, task.inputs)
+        bitext = tokenize(config, vocabulary, config.data.directory or directory / "data")
     pairs = direction_pairs(bitext, vocabulary, config.directions)
     if config.distillation is not None:
         warn_of_untaught(config.distillation, list(pairs))
@@ -80,7 +104,7 @@ def _train_model(
     stream = BatchStream(
         bitext, pairs, vocabulary, curriculum, config.batches, config.seed,
         batches_per_update=config.compute.accumulated_batches,
-        monolingual=config.monolingual,
+        monolingual=config.monolingual, rank=world.rank, world_size=world.size,
     )  # fmt: skip
     model_config = resolve_config(config.model, vocabulary.size, vocabulary.pad_index)
     validation = read_validation(config, vocabulary, list(pairs), model_config.max_seq_len)
@@ -91,7 +115,9 @@ def _train_model(
         vocabulary=vocabulary,
         score=_scorer(config, validation, load_scorer),
     )
-    trained = run_recipe(config, training, directory)
+    trained = run_recipe(config, training, directory, world)
+    if trained is None:
+        return Outcome()
     outputs = save_model(output, trained.model, model_config, config.vocabulary, list(pairs))
     return Outcome(
         counts={

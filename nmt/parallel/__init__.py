@@ -1,0 +1,1 @@
+"""Several processes that train one model: gangs, expert parallelism, checkpoints, preemption."""

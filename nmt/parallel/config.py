@@ -1,0 +1,60 @@
+"""How several processes share the training of one model."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from corpus.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParallelConfig:
+    """What each process holds; one process alone holds everything, whatever stands here."""
+
+    mode: Literal["ddp", "fsdp"] = "ddp"
+    """`ddp`: the whole model in every process. `fsdp`: its parameters, gradients and optimizer
+    states are shared out, and gathered layer by layer as they are needed (FSDP2)."""
+
+    shard_size: int = 0
+    """Processes that share out one copy of the model; 0 for all. With fewer, neighbors share a copy
+    (hybrid): the number of GPUs of a node keeps the gathering within nodes. Only for `fsdp`."""
+
+    expert_parallel: bool = False
+    """Keep whole experts where they are and send the tokens to them, instead of gathering their
+    weights. `shard_size` must divide the number of experts. Only for `fsdp`."""
+
+    timeout_minutes: int = 15
+    """A process that waits so long for the others in the middle of an update gives up."""
+
+    def __post_init__(self) -> None:
+        if self.shard_size < 0 or self.shard_size == 1:
+            raise UserError(
+                f"`shard_size` is {self.shard_size}; it is 0 for all processes, or 2 or more"
+            )
+        if self.mode == "ddp" and (self.shard_size or self.expert_parallel):
+            name = "shard_size" if self.shard_size else "expert_parallel"
+            raise UserError(
+                f"`{name}` needs `mode: fsdp`; with `ddp` every process holds the model"
+            )
+        if self.timeout_minutes < 1:
+            raise UserError(f"`timeout_minutes` is {self.timeout_minutes}; it must be positive")
+
+    def shards(self, world_size: int, num_experts: int) -> int:
+        """Return how many processes share out a copy of the model, of so many in all.
+
+        Raises:
+            UserError: If the processes or the experts cannot be divided so.
+        """
+        if self.mode == "ddp" or world_size == 1:
+            return 1
+        size = self.shard_size or world_size
+        if world_size % size != 0:
+            raise UserError(
+                f"`parallel.shard_size` is {size}, and {world_size} processes cannot be divided"
+                " into groups of so many"
+            )
+        if self.expert_parallel and num_experts % size != 0:
+            raise UserError(
+                f"`parallel.expert_parallel` shares out {num_experts} experts to {size} processes;"
+                " the number of experts must be a multiple. Set `parallel.shard_size`."
+            )
+        return size

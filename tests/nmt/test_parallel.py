@@ -1,0 +1,167 @@
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+import yaml
+
+from corpus.errors import DataError, UserError
+from nmt.config import VocabularyConfig
+from nmt.model_directory import WEIGHTS_FILE
+from nmt.parallel.checkpoints import join, split
+from nmt.parallel.config import ParallelConfig
+from nmt.parallel.launch import Place, find_place, first_host
+from nmt.vocabulary_training import train_vocabulary
+from tests.nmt.conftest import write_bitext
+from tests.nmt.fleet import Fleet
+
+FSDP = ("parallel.mode=fsdp",)
+EXPERTS = (*FSDP, "parallel.expert_parallel=true")
+HYBRID = (*EXPERTS, "parallel.shard_size=2")
+
+
+class Trainings:
+    """Runs of `tongues nmt train` on the same data."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.fleet = Fleet(folder)
+        write_bitext(folder / "bitext" / "qaa_Latn-qab_Latn.tsv", 300)
+        train_vocabulary([folder / "bitext"], folder / "vocabulary", VocabularyConfig(size=80))
+        recipe = {
+            "vocabulary": str(folder / "vocabulary"),
+            "bitext": {"primary": str(folder / "bitext")},
+            # Without chance, which is another in each process, losses can be compared.
+            "model": {"size": "tiny", "dropout_p": 0.0, "expert_output_masking_p": 0.0},
+            "batches": {"max_tokens": 500, "max_length": 60},
+            "optimizer": {"learning_rate": 0.004, "warmup_updates": 2, "schedule": "linear"},
+            "updates": 4, "checkpoint_every": 2, "validate_every": 4, "report_every": 1,
+            "threads": 1,
+        }  # fmt: skip
+        (folder / "train.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
+
+    def command(self, name: str, *overrides: str) -> list[str]:
+        recipe, output = str(self.folder / "train.yaml"), str(self.folder / name)
+        command = ["nmt", "train", "--config-file", recipe, "--output", output]
+        return command + [word for override in overrides for word in ("--config", override)]
+
+    def losses(self, name: str) -> list[float]:
+        lines = (self.folder / name / "training" / "metrics" / "train.jsonl").read_text("utf-8")
+        return [json.loads(line)["NLL Loss"] for line in lines.splitlines()]
+
+    def weights(self, name: str) -> dict[str, torch.Tensor]:
+        return safetensors.torch.load_file(self.folder / name / WEIGHTS_FILE)
+
+
+@pytest.fixture(scope="module")
+def trainings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainings]:
+    there = Trainings(tmp_path_factory.mktemp("parallel"))
+    yield there
+    there.fleet.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "modes"), [(2, (FSDP, EXPERTS)), (4, (HYBRID,))])
+def test_losses_and_models_are_those_of_ddp(
+    trainings: Trainings, size: int, modes: tuple[tuple[str, ...], ...]
+) -> None:
+    runs = {f"ddp_{size}": ()} | {f"mode_{size}_{i}": mode for i, mode in enumerate(modes)}
+    for name, overrides in runs.items():
+        finished = trainings.fleet.run(size, trainings.command(name, *overrides))
+        assert [process.code for process in finished] == [0] * size, finished
+    expected, *others = runs
+    for name in others:
+        assert trainings.losses(name) == pytest.approx(trainings.losses(expected), rel=1e-5)
+        torch.testing.assert_close(
+            trainings.weights(name), trainings.weights(expected), rtol=1e-4, atol=1e-5
+        )
+
+
+def test_joined_parts_are_the_whole_that_was_split() -> None:
+    for rows in (1, 3, 4, 7):
+        whole = torch.randn(rows, 2)
+        for shards in (1, 2, 3, 4):
+            parts = split(whole, shards)
+            assert len(parts) == shards
+            assert torch.equal(join(parts, whole.shape, "it"), whole)
+
+
+def test_parts_that_are_copies_are_taken_once() -> None:
+    whole = torch.randn(4, 2)
+    assert torch.equal(join([whole, whole.clone()], whole.shape, "it"), whole)
+
+
+def test_parts_of_another_whole_are_refused_with_their_shapes() -> None:
+    with pytest.raises(DataError, match=r"`x` has parts of \(2, 3\), \(1, 3\).*\(4, 3\)"):
+        join([torch.zeros(2, 3), torch.zeros(1, 3)], torch.Size([4, 3]), "`x`")
+
+
+def test_slurm_variables_give_what_torchrun_would_set() -> None:
+    environment = {
+        "SLURM_STEP_NUM_TASKS": "7", "SLURM_PROCID": "6", "SLURM_LOCALID": "0",
+        "SLURM_NODEID": "3", "SLURM_STEP_TASKS_PER_NODE": "2(x3),1", "SLURM_JOB_ID": "123456",
+        "SLURM_STEP_NODELIST": "gpu[03-05,9],big1",
+    }  # fmt: skip
+    assert find_place(environment) == Place(rank=6, size=7, local_rank=0, local_size=1)
+    assert environment["MASTER_ADDR"] == "gpu03"
+    assert environment["MASTER_PORT"] == "23456"
+
+
+def test_a_step_of_one_task_and_a_shell_are_one_process() -> None:
+    assert find_place({"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}) == Place()
+    assert find_place({}) == Place()
+
+
+def test_variables_of_torchrun_win_over_those_of_slurm() -> None:
+    environment = {"RANK": "1", "WORLD_SIZE": "2", "SLURM_STEP_NUM_TASKS": "8"}
+    assert find_place(environment) == Place(rank=1, size=2, local_rank=1, local_size=2)
+
+
+@pytest.mark.parametrize(
+    "environment", [{"RANK": "0"}, {"WORLD_SIZE": "2"}, {"RANK": "2", "WORLD_SIZE": "2"}]
+)
+def test_half_a_place_is_refused(environment: dict[str, str]) -> None:
+    with pytest.raises(UserError, match="RANK"):
+        find_place(environment)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "host"),
+    [
+        ("a1", "a1"),
+        ("a1,a2", "a1"),
+        ("n[7-9]", "n7"),
+        ("n[07,09]-ib,x", "n07-ib"),
+        ("", "localhost"),
+    ],
+)
+def test_first_host_of_slurm_short_forms(nodes: str, host: str) -> None:
+    assert first_host(nodes) == host
+
+
+def test_shards_divide_processes_and_experts() -> None:
+    assert ParallelConfig().shards(8, 4) == 1
+    assert ParallelConfig(mode="fsdp").shards(8, 4) == 8
+    hybrid = ParallelConfig(mode="fsdp", shard_size=4, expert_parallel=True)
+    assert hybrid.shards(8, 4) == 4
+    assert hybrid.shards(1, 4) == 1
+    with pytest.raises(UserError, match="6 processes cannot be divided"):
+        hybrid.shards(6, 4)
+    with pytest.raises(UserError, match="shares out 6 experts to 4 processes"):
+        hybrid.shards(8, 6)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"shard_size": 2}, "needs `mode: fsdp`"),
+        ({"expert_parallel": True}, "needs `mode: fsdp`"),
+        ({"mode": "fsdp", "shard_size": 1}, "`shard_size` is 1"),
+        ({"timeout_minutes": 0}, "must be positive"),
+    ],
+)
+def test_arrangements_without_sense_are_refused(values: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        ParallelConfig(**values)  # type: ignore[arg-type]
