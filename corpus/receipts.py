@@ -12,6 +12,7 @@ from typing import Any
 from corpus.errors import DataError, UserError
 from corpus.files import digest_file, make_directory, read_json, write_json
 from corpus.remote import RemoteFile
+from corpus.tasks import Task
 
 
 def describe_input(file: Path | RemoteFile) -> dict[str, Any]:
@@ -99,6 +100,34 @@ def is_done(
             )
     _check_inputs(path, receipt["inputs"], inputs)
     return all((path.parent / output).exists() for output in receipt["outputs"])
+
+
+def forget_outdated(receipts: Path, tasks: Sequence[Task], *, keep_others: bool) -> None:
+    """Take back what tasks made from other inputs than there are now: files and receipts.
+
+    For a command's own intermediate files: unlike with a person's inputs no error is due when
+    there are more of them, or other ones.
+
+    Args:
+        receipts: Directory of the job's receipts.
+        tasks: The tasks as they are now.
+        keep_others: Whether what none of the tasks made stays.
+    """
+    current = {f"{task.name}.json": task for task in tasks}
+    for receipt in sorted(receipts.glob("[!.]*.json")):
+        task = current.get(receipt.name)
+        if task is None and keep_others:
+            continue
+        try:
+            if task is not None and is_done(
+                receipt, arguments=task.arguments, inputs=task.inputs, config=None
+            ):
+                continue
+        except (UserError, DataError):
+            pass
+        for name in read_json(receipt)["outputs"]:
+            (receipt.parent / name).unlink(missing_ok=True)
+        receipt.unlink()
 
 
 def _check_inputs(

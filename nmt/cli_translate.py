@@ -12,7 +12,7 @@ from corpus.command import PATH, config_options, print_counts
 from corpus.executors import EXECUTORS, find_executor
 from corpus.files import stdin_lines
 from corpus.languages import Direction, parse_directions
-from nmt.decoding.config import TranslateConfig
+from nmt.decoding.config import BackTranslateConfig, TranslateConfig
 
 logger = logging.getLogger(__name__)
 
@@ -104,4 +104,31 @@ def translate_flores(
     print_counts("hypotheses", dict(summary.counts))
 
 
-COMMANDS: tuple[click.Command, ...] = (translate, translate_flores)
+@click.command("back-translate")
+@click.option("--model", type=PATH, required=True, help="Model directory.")
+@click.option("--text", type=PATH, required=True, help="Sentences by language, or <language>.txt.")
+@click.option(
+    "--directions", required=True,
+    help="A-B,C-D that the bitext is for: text of B is there, and the model writes A.",
+)  # fmt: skip
+@click.option("--output", type=PATH, required=True, help="Directory of the bitext.")
+@_executor
+@config_options(BackTranslateConfig)
+def back_translate(
+    model: Path,
+    text: Path,
+    directions: str,
+    output: Path,
+    executor: str,
+    config: BackTranslateConfig,
+) -> None:
+    """Write bitext whose target is text and whose source is its translation."""
+    from nmt.back_translation import back_translate as translate_text
+
+    summary = translate_text(
+        model, text, parse_directions(directions), output, config, find_executor(executor)
+    )
+    print_counts("pairs", dict(summary.counts))
+
+
+COMMANDS: tuple[click.Command, ...] = (translate, translate_flores, back_translate)

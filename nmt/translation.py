@@ -44,6 +44,9 @@ class Translation(NamedTuple):
     """log_probability / tokens^`length_penalty`, tokens as fairseq counts them: with the language
     and the end."""
 
+    is_complete: bool = True
+    """Whether it ended, and did not stop at the length limit."""
+
     def as_line(self, scored: bool) -> str:
         """Return the text, or score, log-probability and text with tabs between."""
         return f"{self.score:.6f}\t{self.log_probability:.6f}\t{self.text}" if scored else self.text
@@ -211,12 +214,14 @@ class TextTranslator:
         if not parts:
             return Translation("", math.nan, math.nan)
         ordered = [parts[number] for number in sorted(parts)]
-        self.counts["unfinished"] += not all(part.is_complete for part in ordered)
+        is_complete = all(part.is_complete for part in ordered)
+        self.counts["unfinished"] += not is_complete
         texts = [self.model.vocabulary.decode(part.tokens) for part in ordered]
         total = sum(part.log_probability for part in ordered)
         length = sum(part.length for part in ordered)
         text = join_translations(texts, target).translate(_SEPARATORS)
-        return Translation(text, total, total / length**self._config.length_penalty)
+        score = total / length**self._config.length_penalty
+        return Translation(text, total, score, is_complete)
 
 
 def open_translator(model: Path, config: TranslateConfig) -> TextTranslator:

@@ -11,14 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from corpus.documents import Shard, shard_kind, shard_name
-from corpus.errors import DataError, JobError, UserError
+from corpus.errors import JobError, UserError
 from corpus.executors import LOCAL, Executor
-from corpus.files import read_json
 from corpus.jobs import RECEIPTS, Task, run_job
 from corpus.languages import check_language
 from corpus.locks import hold_lock
 from corpus.protocols import LanguageIdentifier
-from corpus.receipts import is_done
+from corpus.receipts import forget_outdated
 from corpus.remote import RemoteFile
 from mining.sentences.config import SentencesConfig
 from mining.sentences.extract import EXTRACT_JOB, SENTENCES, WORK, extract_shard
@@ -110,7 +109,7 @@ def _merge(
             parts[path.stem].append(path)
     tasks = [Task(name=language, inputs=tuple(paths)) for language, paths in sorted(parts.items())]
     with hold_lock(output / RECEIPTS / _LOCK, MERGE_JOB, wait=True):
-        _forget_outdated(output / RECEIPTS / MERGE_JOB, tasks)
+        forget_outdated(output / RECEIPTS / MERGE_JOB, tasks, keep_others=False)
     scratch = output / _SCRATCH
     work = functools.partial(
         merge_language,
@@ -130,27 +129,6 @@ def _merge(
     with contextlib.suppress(OSError):  # another process may still sort there
         scratch.rmdir()
     return summary.counts
-
-
-def _forget_outdated(receipts: Path, tasks: Sequence[Task]) -> None:
-    """Take back what was merged from other parts than there are now: its files, its receipt.
-
-    The parts are this command's own, so unlike with a person's inputs no error is due: shards were
-    added or mended. A language that is gone is taken back too.
-    """
-    current = {f"{task.name}.json": task for task in tasks}
-    for receipt in sorted(receipts.glob("[!.]*.json")):
-        task = current.get(receipt.name)
-        try:
-            if task is not None and is_done(
-                receipt, arguments=task.arguments, inputs=task.inputs, config=None
-            ):
-                continue
-        except (UserError, DataError):
-            pass
-        for name in read_json(receipt)["outputs"]:
-            (receipt.parent / name).unlink(missing_ok=True)
-        receipt.unlink()
 
 
 def _funnel(extracted: Mapping[str, int], merged: Mapping[str, int]) -> dict[str, int]:

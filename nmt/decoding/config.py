@@ -84,3 +84,26 @@ class TranslateConfig:
             raise UserError(
                 f"`max_length_constant` is {self.max_length_constant}; a hypothesis needs one token"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackTranslateConfig:
+    """How text becomes bitext."""
+
+    translate: TranslateConfig = field(default_factory=TranslateConfig)
+    """Beam search or sampling, and all else about translating."""
+
+    part_sentences: int = 20_000
+    """Sentences per task: what is lost at most when a run is killed."""
+
+    max_sentences: int = 0
+    """Sentences per direction, from the first shard on; 0 for all."""
+
+    min_score: float | None = None
+    """Pairs whose score (log-probability / tokens^`length_penalty`) is lower are dropped."""
+
+    def __post_init__(self) -> None:
+        if self.part_sentences < 1:
+            raise UserError(f"`part_sentences` is {self.part_sentences}; it must be at least 1")
+        if self.max_sentences < 0:
+            raise UserError(f"`max_sentences` is {self.max_sentences}; 0 stands for all")

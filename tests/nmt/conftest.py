@@ -39,3 +39,24 @@ def vocabulary_directory(tmp_path: Path, bitext: Path) -> Path:
     directory = tmp_path / "vocabulary"
     train_vocabulary([bitext], directory, VocabularyConfig(size=80))
     return directory
+
+
+@pytest.fixture(scope="session")
+def trained_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model after six updates, between qaa_Latn and qab_Latn; not to be changed."""
+    from corpus.config import load_config
+    from nmt.config import TrainConfig
+    from nmt.training import train
+
+    directory = tmp_path_factory.mktemp("translation")
+    write_bitext(directory / "bitext" / "qaa_Latn-qab_Latn.tsv", 100)
+    train_vocabulary([directory / "bitext"], directory / "vocabulary", VocabularyConfig(size=80))
+    recipe = [
+        f"vocabulary={directory / 'vocabulary'}", f"bitext.primary={directory / 'bitext'}",
+        "model.size=tiny", "batches.max_tokens=2000", "batches.max_length=60",
+        "optimizer.learning_rate=0.004", "optimizer.warmup_updates=5",
+        "optimizer.schedule=linear", "updates=6", "checkpoint_every=2", "validate_every=4",
+        "report_every=2", "threads=1", "data.workers=1",
+    ]  # fmt: skip
+    train(load_config(TrainConfig, None, recipe), directory / "model")
+    return directory / "model"

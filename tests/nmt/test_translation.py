@@ -7,31 +7,20 @@ from pathlib import Path
 import pytest
 
 import tongues
-from corpus.config import load_config
 from corpus.errors import UserError
 from corpus.files import read_lines
 from corpus.languages import Direction
-from nmt.config import TrainConfig, VocabularyConfig
 from nmt.decoding.config import TranslateConfig
 from nmt.model_directory import load_model
-from nmt.training import train
 from nmt.translation import TextTranslator, open_translator
 from nmt.translation_jobs import translate_files
-from nmt.vocabulary_training import train_vocabulary
-from tests.nmt.conftest import write_bitext
-from tests.nmt.test_training import write_recipe
 
 LINES = ["bara", "", "kili mo tu", "   ", "še še še še", "bagu. kino! turano"]
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("translation")
-    write_bitext(directory / "bitext" / "qaa_Latn-qab_Latn.tsv", 100)
-    train_vocabulary([directory / "bitext"], directory / "vocabulary", VocabularyConfig(size=80))
-    recipe = write_recipe(directory, directory / "vocabulary", directory / "bitext", updates=6)
-    train(load_config(TrainConfig, recipe), directory / "model")
-    return directory / "model"
+@pytest.fixture
+def model(trained_model: Path) -> Path:
+    return trained_model
 
 
 def translator(model: Path, **config: object) -> TextTranslator:
