@@ -140,9 +140,11 @@ class Pool:
         firsts = np.cumsum([0, *(part.size for part in parts)])
         owners = np.searchsorted(firsts, chosen, "right") - 1
         drawn = np.empty((len(Drawn._fields), count), np.int64)
-        for number in np.unique(owners):
+        for number in range(len(parts)):
             mine = np.flatnonzero(owners == number)
-            drawn[:6, mine] = self._located(parts[number], chosen[mine] - firsts[number], supply)
+            if mine.size:
+                items = chosen[mine] - firsts[number]
+                drawn[:6, mine] = self._located(parts[number], items, supply)
         drawn[6:] = np.array([[supply.source_index], [supply.target_index], [supply.objective]])
         return drawn
 

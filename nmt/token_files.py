@@ -6,6 +6,7 @@ and, one more, where the last ends. In a shard of pairs the sides of pair i are 
 """
 
 import io
+import mmap
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -129,9 +130,10 @@ class _Array:
         return cls(path, dtype, shape[0], begin)
 
     def map(self) -> NDArray[Any]:
-        if self.size == 0:  # nothing can be mapped
-            return np.empty(0, self.dtype)
-        return np.memmap(self.path, self.dtype, "r", self.begin, (self.size,))
+        # What `np.memmap` does in five times the time, and without its slower indexing.
+        with self.path.open("rb") as file:
+            bytes_ = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return np.frombuffer(bytes_, self.dtype, self.size, self.begin)
 
 
 class TokenShards:
@@ -144,7 +146,7 @@ class TokenShards:
             DataError: If one is missing or damaged.
         """
         self._arrays = [tuple(_Array.of(path) for path in token_paths(shard)) for shard in shards]
-        self._open: OrderedDict[_Array, NDArray[Any]] = OrderedDict()
+        self._open: OrderedDict[tuple[int, int], NDArray[Any]] = OrderedDict()
         for tokens, offsets in self._arrays:
             if offsets.size == 0 or int(offsets.map()[-1]) != tokens.size:
                 raise DataError(f"{tokens.path} and {offsets.path.name} do not fit each other")
@@ -160,16 +162,18 @@ class TokenShards:
 
     def offsets(self, shard: int) -> NDArray[np.int64]:
         """Return the offsets of a shard, memory-mapped."""
-        return self._mapped(self._arrays[shard][1])
+        return self._mapped(shard, 1)
 
     def tokens(self, shard: int) -> NDArray[Any]:
         """Return the tokens of a shard, memory-mapped."""
-        return self._mapped(self._arrays[shard][0])
+        return self._mapped(shard, 0)
 
-    def _mapped(self, array: _Array) -> NDArray[Any]:
-        if array not in self._open:
+    def _mapped(self, shard: int, kind: int) -> NDArray[Any]:
+        key = shard, kind
+        mapped = self._open.get(key)
+        if mapped is None:
             if len(self._open) == _OPEN_FILES:
                 self._open.popitem(last=False)
-            self._open[array] = array.map()
-        self._open.move_to_end(array)
-        return self._open[array]
+            self._open[key] = mapped = self._arrays[shard][kind].map()
+        self._open.move_to_end(key)
+        return mapped
