@@ -64,7 +64,7 @@ def load_scorer() -> "TranslationScorer":
     try:
         from eval.metrics import score_chrf
     except ModuleNotFoundError as error:
-        if error.name != "sacrebleu":
+        if (error.name or "").split(".")[0] != "sacrebleu":
             raise
         raise UserError(
             "chrF++ of validation translations needs the package `sacrebleu`: pip install"

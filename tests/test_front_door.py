@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import tongues
+from corpus.errors import UserError
 
 ROOT = Path(__file__).parent.parent
 
@@ -61,3 +62,20 @@ def test_interrupt_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(tongues.cli, "main", interrupted)
     assert tongues.main([]) == 130
+
+
+def test_scorer_is_chrf_of_sacrebleu() -> None:
+    from sacrebleu.metrics import CHRF
+
+    hypotheses, references = ["a cat sat", "no dog"], ["the cat sat", "a dog"]
+    expected = CHRF(word_order=2).corpus_score(hypotheses, [references]).score
+    assert tongues.load_scorer()(hypotheses, references) == pytest.approx(expected)
+
+
+def test_missing_sacrebleu_is_said_with_both_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "sacrebleu"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "sacrebleu", None)
+    monkeypatch.delitem(sys.modules, "eval.metrics", raising=False)
+    with pytest.raises(UserError, match=r"tongues\[eval\].*`chrf\.sentences` to 0"):
+        tongues.load_scorer()

@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -133,6 +134,23 @@ def test_finished_training_is_not_done_again(trained: Path) -> None:
     before = (trained / "model" / WEIGHTS_FILE).stat().st_mtime_ns
     assert train(config, trained / "model").skipped == 1
     assert (trained / "model" / WEIGHTS_FILE).stat().st_mtime_ns == before
+
+
+def test_json_of_a_training_holds_its_counts_and_its_curves(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import tongues
+
+    arguments = ["--config-file", str(trained / "train.yaml"), "--output", str(trained / "model")]
+    assert tongues.main(["nmt", "train", *arguments, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["counts"]["updates"], found["counts"]["skipped_updates"]) == (6, 0)
+    assert found["update"] == 6
+    assert 0 < found["nll"] < found["loss"] + 1
+    assert found["tokens_per_second"] > 0
+    assert 0 < found["mfu"] < 1
+    assert (trained / "model" / "training" / "report.html").is_file()
+    assert list((trained / "model" / "training" / "tb" / "train").iterdir())
 
 
 def test_model_says_what_it_was_trained_on(trained: Path) -> None:
