@@ -82,7 +82,9 @@ def _trainer(config: TrainConfig, is_hybrid: bool) -> sections.TrainerSection:
             mode="off" if compute.precision == "fp32" else "auto", dtype=compute_dtype(compute)
         ),
         grad_accumulation=sections.GradAccumulationConfig(
-            num_batches=compute.accumulated_batches, no_sync=compute.accumulated_batches > 1
+            num_batches=compute.accumulated_batches,
+            # FSDP would hold whole gradients in every process until the last batch.
+            no_sync=compute.accumulated_batches > 1 and config.parallel.mode == "ddp",
         ),
         activation_checkpointing=sections.ActivationCheckpointingConfig(
             mode="layerwise" if compute.activation_checkpointing else "off"

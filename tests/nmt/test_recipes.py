@@ -50,6 +50,14 @@ def test_update_is_of_a_million_tokens_a_side_on_as_many_gpus_as_nllb_had(name: 
     assert config.batches.max_length + 3 == 512
 
 
+@pytest.mark.parametrize("name", SHAPES)
+def test_gpus_can_share_the_model_as_the_recipe_says(name: str) -> None:
+    config = recipe(name)
+    experts = resolve_config(config.model, VOCABULARY, 0).num_experts
+    shards = config.parallel.shards(GPUS[name], experts)
+    assert shards == (128 if name == "moe_54b" else GPUS[name])
+
+
 def test_final_model_has_the_published_settings() -> None:
     config = recipe("moe_54b")
     optimizer = config.optimizer
