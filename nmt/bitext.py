@@ -190,8 +190,7 @@ def run_tokenize(config: TrainConfig, directory: Path, executor: Executor = LOCA
         else config.data.workers,
         executor=executor,
     )
-    for reason, count in summary.counts.items():
-        logger.info("tokenize: %s %s", f"{count:,}", reason)
+    logger.info("tokens: %s", ", ".join(f"{n:,} {what}" for what, n in summary.counts.items()))
     return summary
 
 

@@ -8,12 +8,19 @@ from pathlib import Path
 
 from corpus.config import plain_config, without_execution
 from corpus.errors import UserError
-from corpus.files import digest_file, read_json, write_json
-from corpus.jobs import Outcome, Summary, Task, run_job
+from corpus.files import read_json, write_json
+from corpus.jobs import RECEIPTS, Outcome, Summary, Task, run_job
 from corpus.protocols import ScorerLoader, TranslationScorer
+from corpus.receipts import describe_input, recall_digests
 from nmt import vocabulary as vocabulary_files
 from nmt.batches import BatchStream
-from nmt.bitext import bitext_inputs, direction_pairs, fingerprint, tokenize
+from nmt.bitext import (
+    TOKENIZE_JOB,
+    bitext_inputs,
+    direction_pairs,
+    fingerprint,
+    tokenize,
+)
 from nmt.config import TrainConfig
 from nmt.curriculum import Curriculum
 from nmt.distillation import check_teacher, teacher_files, warn_of_untaught
@@ -68,6 +75,8 @@ def _train_together(
         check_teacher(config.distillation, config.vocabulary)
     inputs += teacher_files(config.distillation)
     task = Task(name="model", inputs=tuple(inputs))
+    if world.leads:  # so that going on does not begin with reading all the bitext
+        recall_digests(_data_directory(config, output) / RECEIPTS / TOKENIZE_JOB)
     summary = run_together(
         world,
         task,
@@ -92,7 +101,7 @@ def _train_model(
     with world.first("data"):
         if world.leads:
             _check_fingerprint(directory, config, task.inputs)
-        bitext = tokenize(config, vocabulary, config.data.directory or directory / "data")
+        bitext = tokenize(config, vocabulary, _data_directory(config, output))
     pairs = direction_pairs(bitext, vocabulary, config.directions)
     if config.distillation is not None:
         warn_of_untaught(config.distillation, list(pairs))
@@ -132,6 +141,10 @@ def _train_model(
     )
 
 
+def _data_directory(config: TrainConfig, output: Path) -> Path:
+    return config.data.directory or output / TRAINING_DIRECTORY / "data"
+
+
 def _scorer(
     config: TrainConfig, validation: ValidationSet, load_scorer: ScorerLoader | None
 ) -> TranslationScorer | None:
@@ -149,7 +162,8 @@ def _check_fingerprint(directory: Path, config: TrainConfig, inputs: tuple[Path,
     """Refuse to go on with a training of other data; receipts cannot tell before it is done."""
     path = directory / _FINGERPRINT_FILE
     settings = json.dumps(without_execution(config, plain_config(config)))
-    here = {"inputs": fingerprint(settings, [digest_file(file) for file in inputs])}
+    digests = [describe_input(file)["blake2b"] for file in inputs]
+    here = {"inputs": fingerprint(settings, digests)}
     if path.exists() and read_json(path) != here:
         raise UserError(
             f"{directory} holds an unfinished training on other data than the bitext and vocabulary"

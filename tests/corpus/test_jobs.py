@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from corpus import receipts
 from corpus.config import execution_only
 from corpus.errors import DataError, JobError, UserError
 from corpus.files import read_lines, write_lines
@@ -136,3 +137,17 @@ def test_a_finished_directory_can_be_moved(tmp_path: Path, inputs: Path) -> None
     for name in ("in", "out"):
         (tmp_path / name).rename(tmp_path / "elsewhere" / name)
     assert run(tmp_path / "elsewhere").skipped == 2
+
+
+def test_inputs_that_receipts_know_are_not_read_again_unless_they_changed(
+    tmp_path: Path, inputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path)
+    files = sorted(inputs.iterdir())
+    before = [receipts.describe_input(file) for file in files]
+    receipts._digest_once.cache_clear()
+    receipts.recall_digests(tmp_path / "out" / "receipts")
+    monkeypatch.setattr(receipts, "digest_file", lambda file: f"read {file.name}")
+    assert [receipts.describe_input(file) for file in files] == before
+    write_lines(files[0], ["of another size and time"])
+    assert receipts.describe_input(files[0])["blake2b"] == f"read {files[0].name}"
