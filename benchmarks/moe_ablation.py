@@ -32,60 +32,67 @@ from corpus.files import read_json, read_lines, write_json, write_lines
 from corpus.languages import parse_direction
 from eval.metrics import MetricModels, Scorer, find_metric
 from eval.significance import interval, resample_scores
-from nmt.config import TrainConfig, TranslateConfig, VocabularyConfig
+from nmt.config import TrainConfig, VocabularyConfig
 from nmt.curves import read_curves
+from nmt.decoding.config import TranslateConfig
+from nmt.derived_curriculum import derive_entries
 from nmt.model import MoEConfig, create_model, moe_layers
 from nmt.moe.gate import MAX_CHOICES
 from nmt.training import TRAINING_DIRECTORY, train
-from nmt.translation import translate_flores
-from nmt.vocabulary import train_vocabulary
+from nmt.translation_jobs import translate_flores
+from nmt.vocabulary_training import train_vocabulary
 
 PIVOT = "qaa_Latn"
 PAIRS = {
     "high": {"qac_Cyrl": 6000, "qae_Deva": 6000},
-    "low": {"qag_Cyrl": 500, "qah_Arab": 500},
-    "very_low": {"qab_Latn": 100, "qai_Deva": 100},
+    "low": {"qag_Cyrl": 150, "qah_Arab": 150},
+    "very_low": {"qab_Latn": 30, "qai_Deva": 30},
 }
 # Seventy-five words, and sentences of at most six: what attention aligns in a minute.
 LEXICON_SHARE, MAX_WORDS, PIECES = 0.25, 6, 600
 DRAWN_PER_SHORT = 4
 DEV, DEVTEST = 100, 200
 DATA_SEED = 1
+BEAM_SIZE = 2
 RESAMPLES, CONFIDENCE = 2_000, 0.95
 T_OF_TWO_DEGREES = 4.303
 """Student's t for 95 % and three seeds."""
 
-UPDATES = 3000
+UPDATES = 2500
 TRAIN = {
     "model": {"size": "tiny", "dropout_p": 0.0},
-    "batches": {"max_tokens": 600, "max_length": 64, "temperature": 5.0},
-    "optimizer": {"learning_rate": 0.003, "warmup_updates": 100, "schedule": "linear"},
-    "updates": UPDATES, "checkpoint_every": 1500, "validate_every": 300,
-    "validation_sentences": 50, "chrf": {"sentences": 0}, "report_every": 100, "threads": 1,
+    # Nearly as many pairs of each direction: what is scarce is seen often, and can overfit.
+    "batches": {"max_tokens": 600, "max_length": 64, "temperature": 100.0},
+    "optimizer": {"learning_rate": 0.003, "warmup_updates": 200, "schedule": "inverse_sqrt"},
+    "updates": UPDATES, "checkpoint_every": 500, "validate_every": 250,
+    "validation_sentences": 25, "chrf": {"sentences": 0}, "report_every": 125, "threads": 1,
     "compute": {"peak_teraflops": 0.1, "tensorboard": False},
 }  # fmt: skip
-LEVELS = {"high_resource_pairs": 5000, "very_low_resource_pairs": 200}
+LEVELS = {"high_resource_pairs": 5000, "very_low_resource_pairs": 100}
 EXPERTS = {"num_experts": 8, "ffn_inner_dim": 128, "expert_output_masking_p": 0.0}
 MASKING = {**EXPERTS, "expert_output_masking_p": 0.2}
 # Two layers of four have experts, of which a token meets two, and a gate.
 DENSE = {"num_experts": 0, "ffn_inner_dim": 194}
 # At this scale attention aligns only on few directions at first, so every system begins with the
-# high-resource ones; with a curriculum the others enter one level after the other.
+# high-resource ones. Without a curriculum all others enter then, with one when it says.
+FIRST_UPDATES = 400
 FIRST = {"from_update": 0, "resource_levels": ["high"]}
-TOGETHER = [FIRST, {"from_update": 400}]
-IN_TURN = [
-    FIRST,
-    {"from_update": 400, "resource_levels": ["high", "low"]},
-    {"from_update": 1500, "resource_levels": ["high", "low", "very_low"]},
-]
+TOGETHER = [FIRST, {"from_update": FIRST_UPDATES}]
+STARTS = (0, *range(FIRST_UPDATES, UPDATES, 300))
+"""Updates at which directions may enter with a curriculum."""
+
+PILOT, PILOT_SEED = "pilot", 0
+"""A run like moe+eom, from whose validation curves the curriculum comes."""
+
 SYSTEMS = {
     "dense": (DENSE, TOGETHER),
     "moe": (EXPERTS, TOGETHER),
     "moe+eom": (MASKING, TOGETHER),
-    "moe+eom+curriculum": (MASKING, IN_TURN),
+    "moe+eom+curriculum": (MASKING, None),
     "moe+gating-dropout": (
         {**EXPERTS, "gating_dropout_p": 0.2, "gating_dropout_ranks": 4}, TOGETHER,
     ),
+    PILOT: (MASKING, TOGETHER),
 }  # fmt: skip
 
 Float64 = NDArray[np.float64]
@@ -96,7 +103,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("run", "table"))
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--systems", default=",".join(SYSTEMS))
+    parser.add_argument("--systems", default=",".join(name for name in SYSTEMS if name != PILOT))
     parser.add_argument("--seeds", default="1,2,3")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
@@ -104,6 +111,7 @@ def main() -> None:
     systems, seeds = arguments.systems.split(","), [int(s) for s in arguments.seeds.split(",")]
     if arguments.what == "run":
         write_data(arguments.work)
+        run_cell(arguments.work, PILOT, PILOT_SEED)
         for seed in seeds:
             for system in systems:
                 run_cell(arguments.work, system, seed)
@@ -144,15 +152,26 @@ def run_cell(work: Path, system: str, seed: int) -> None:
     if (cell / "result.json").exists():
         return
     model, phases = SYSTEMS[system]
-    recipe = {
+    recipe = make_recipe(work, model, seed)
+    recipe["curriculum"] = {**LEVELS, "phases": phases or derive_phases(work)}
+    train_and_translate(work, cell, recipe)
+
+
+def make_recipe(work: Path, model: dict[str, object], seed: int) -> dict[str, object]:
+    """Return what all trainings have in common, with the differences of a model."""
+    return {
         **TRAIN,
         "model": {**TRAIN["model"], **model},
-        "curriculum": {**LEVELS, "phases": phases},
+        "curriculum": {**LEVELS, "phases": TOGETHER},
         "seed": seed,
         "vocabulary": str(work / "vocabulary"),
         "bitext": {"primary": str(work / "data" / "bitext")},
         "flores": str(work / "data" / "flores"),
     }
+
+
+def train_and_translate(work: Path, cell: Path, recipe: dict[str, object]) -> None:
+    """Train a recipe, translate devtest, and keep what it took."""
     cell.mkdir(parents=True, exist_ok=True)
     (cell / "train.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
     begin = time.process_time()
@@ -160,7 +179,7 @@ def run_cell(work: Path, system: str, seed: int) -> None:
     trained = time.process_time()
     translate_flores(
         cell / "model", work / "data" / "flores", "devtest", (), cell / "hypotheses",
-        TranslateConfig(threads=1, batch_sentences=DEVTEST),
+        TranslateConfig(threads=1, beam_size=BEAM_SIZE),
     )  # fmt: skip
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent,
@@ -173,6 +192,27 @@ def run_cell(work: Path, system: str, seed: int) -> None:
          "translate_seconds": time.process_time() - trained,
          "total_parameters": total, "active_parameters": active},
     )  # fmt: skip
+
+
+def derive_phases(work: Path) -> list[dict[str, object]]:
+    """Return phases as NLLB derives them: a direction gets the updates it was best after.
+
+    In the pilot all directions but the first ones enter after the first phase, which is no part of
+    these updates, and none enters before it.
+    """
+    curves = read_curves(cell_directory(work, PILOT, PILOT_SEED) / "model" / TRAINING_DIRECTORY)
+    later = {
+        direction: validations
+        for direction, validations in curves.validation.items()
+        if direction not in level_directions("high")
+    }
+    entries = derive_entries(later, UPDATES + FIRST_UPDATES, STARTS)
+    begun = level_directions("high")
+    phases: list[dict[str, object]] = [FIRST]
+    for start in sorted({max(entry.start, FIRST_UPDATES) for entry in entries.values()}):
+        begun += [d for d, entry in entries.items() if max(entry.start, FIRST_UPDATES) == start]
+        phases.append({"from_update": start, "directions": list(begun)})
+    return phases
 
 
 def cell_directory(work: Path, system: str, seed: int) -> Path:

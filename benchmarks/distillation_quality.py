@@ -1,0 +1,111 @@
+"""What a small dense student gains from a teacher with experts, on constructed languages.
+
+    python benchmarks/distillation_quality.py --work DIR
+
+DIR is that of `moe_ablation.py`, whose system `moe` of the first seed is the teacher, and whose
+data, updates and scores are used; it is trained if it is not there. The students differ in nothing
+but what they learn from: the bitext; the bitext and the teacher's distribution over each next
+token; the teacher's translations of the bitext's sources; both. What is done is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import statistics
+import time
+from pathlib import Path
+
+import moe_ablation as ablation
+import torch
+
+from corpus.files import read_json, write_json
+from nmt.decoding.config import TranslateConfig
+from nmt.distillation_job import distill_bitext
+
+TEACHER, TEACHER_SEED = "moe", 1
+STUDENT = {
+    "num_experts": 0, "model_dim": 32, "ffn_inner_dim": 64,
+    "num_encoder_attn_heads": 2, "num_decoder_attn_heads": 2,
+}  # fmt: skip
+ALONE, WORD, SEQUENCE, BOTH = "alone", "word-level", "sequence-level", "both"
+STUDENTS = (ALONE, WORD, SEQUENCE, BOTH)
+
+
+def main() -> None:
+    """Train students and print how they compare."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--students", default=",".join(STUDENTS))
+    parser.add_argument("--seeds", default="1")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    torch.set_num_threads(1)
+    work, students = arguments.work, arguments.students.split(",")
+    seeds = [int(seed) for seed in arguments.seeds.split(",")]
+    ablation.write_data(work)
+    ablation.run_cell(work, TEACHER, TEACHER_SEED)
+    seconds = distill_all(work)
+    for seed in seeds:
+        for student in students:
+            train_student(work, student, seed)
+    print(f"Translating the sources took {seconds:.0f} CPU s.\n")
+    print_table(work, students, seeds)
+
+
+def distill_all(work: Path) -> float:
+    """Translate the sources of all pairs with the teacher; return the CPU seconds it took."""
+    record = work / "distilled.json"
+    if not record.exists():
+        begin = time.process_time()
+        distill_bitext(
+            teacher_directory(work), work / "data" / "bitext", (), work / "distilled",
+            TranslateConfig(threads=1, beam_size=ablation.BEAM_SIZE),
+        )  # fmt: skip
+        write_json(record, {"seconds": time.process_time() - begin})
+    return float(read_json(record)["seconds"])
+
+
+def teacher_directory(work: Path) -> Path:
+    """Return the teacher's model."""
+    return ablation.cell_directory(work, TEACHER, TEACHER_SEED) / "model"
+
+
+def train_student(work: Path, student: str, seed: int) -> None:
+    """Train and translate one student unless it is done."""
+    cell = ablation.cell_directory(work, f"student-{student}", seed)
+    if (cell / "result.json").exists():
+        return
+    recipe = ablation.make_recipe(work, STUDENT, seed)
+    if student in (WORD, BOTH):
+        recipe["distillation"] = {"teacher": str(teacher_directory(work))}
+    if student in (SEQUENCE, BOTH):
+        recipe["bitext"] = {"distilled": str(work / "distilled")}
+    ablation.train_and_translate(work, cell, recipe)
+
+
+def print_table(work: Path, students: list[str], seeds: list[int]) -> None:
+    """Print chrF++ by level of teacher and students, and differences from the one alone."""
+    rows = [(TEACHER, TEACHER, [TEACHER_SEED])]
+    rows += [(student, f"student-{student}", seeds) for student in students]
+    scores = {name: ablation.system_scores(work, system, own) for name, system, own in rows}
+    print("| model | parameters | active | CPU s | high | low | very low |\n|" + "---|" * 7)
+    for name, system, own in rows:
+        cells = [ablation.cell_directory(work, system, seed) for seed in own]
+        results = [read_json(cell / "result.json") for cell in cells]
+        cost = statistics.mean(r["train_seconds"] + r["translate_seconds"] for r in results)
+        counts = f"{results[0]['total_parameters']:,} | {results[0]['active_parameters']:,}"
+        columns = " | ".join(ablation.show(*scores[name][level]) for level in ablation.PAIRS)
+        print(f"| {name} | {counts} | {cost:.0f} | {columns} |")
+    print(f"\n| against {ALONE} | high | low | very low |\n|" + "---|" * 4)
+    for name in students:
+        if name != ALONE:
+            columns = " | ".join(
+                ablation.show_difference(scores[name][level], scores[ALONE][level])
+                for level in ablation.PAIRS
+            )
+            print(f"| {name} | {columns} |")
+
+
+if __name__ == "__main__":
+    main()
