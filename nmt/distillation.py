@@ -12,7 +12,7 @@ from corpus.files import digest_file, read_json
 from corpus.languages import Direction
 from nmt import vocabulary as vocabulary_files
 from nmt.distillation_config import DistillationConfig
-from nmt.distillation_loss import Lesson, teach
+from nmt.distillation_loss import Lesson
 from nmt.fairseq import BatchLayout
 from nmt.model_directory import (
     DESCRIPTION_FILE,
@@ -51,7 +51,7 @@ class Teacher:
         encoder_output = model.encoder(source, source_layout)
         inputs, inputs_layout = model.decoder_frontend(inputs, inputs_layout)
         output = model.decoder(inputs, inputs_layout, encoder_output, source_layout)
-        return teach(
+        return Lesson(
             output.flatten(0, -2),
             model.output_weight,
             top_k=config.top_k,

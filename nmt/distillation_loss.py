@@ -1,7 +1,7 @@
 """Cross-entropy mixed with the divergence from a teacher, never holding all logits.
 
-Shape suffixes: N target positions; D model_dim; V vocabulary; C positions of a chunk; K tokens that
-the teacher names.
+Shape suffixes: N target positions; D model_dim (student and teacher have their own); V vocabulary;
+C positions of a chunk; K tokens that the teacher names.
 """
 
 # ruff: noqa: N803, N806, N815 (shape suffixes)
@@ -15,52 +15,36 @@ from nmt.loss import MAX_LOGITS_PER_CHUNK
 
 
 class Lesson(NamedTuple):
-    """What a teacher says of each target position: its likeliest tokens."""
+    """What a teacher says of each target position, as far as it has been computed."""
 
-    tokens_NK: Tensor
+    hidden_ND: Tensor
+    """The teacher's decoder output; its logits are made with the student's, a chunk at a time."""
 
-    log_probabilities_NK: Tensor
-    """At `temperature`, fp32; those of a position are a distribution over its K tokens."""
+    weight_VD: Tensor
+    """The teacher's output embedding."""
+
+    top_k: int
+    """Tokens per position, or 0 for all V."""
 
     temperature: float
+    """Above 1 makes both distributions flatter."""
 
     weight: float
     """Share of the divergence in the loss."""
 
-    def of(self, chunk: slice) -> "Lesson":
-        """Return what is said of some positions."""
-        return self._replace(
-            tokens_NK=self.tokens_NK[chunk],
-            log_probabilities_NK=self.log_probabilities_NK[chunk],
-        )
+    def distribution(self, chunk: slice) -> tuple[Tensor | None, Tensor]:
+        """Return the tokens of some positions, [C, K], and their log-probabilities.
 
-
-def teach(
-    hidden_ND: Tensor, weight_VD: Tensor, *, top_k: int, temperature: float, weight: float
-) -> Lesson:
-    """Return a teacher's lesson from its decoder output, chunk by chunk.
-
-    q = softmax(z_top / temperature), z_top the `top_k` largest logits of a position; the rest of
-    the vocabulary has probability 0 (Tan et al. 2019, "Multilingual Neural Machine Translation
-    with Knowledge Distillation", top-K distillation).
-
-    Args:
-        hidden_ND: Decoder output.
-        weight_VD: Output embedding.
-        top_k: Tokens per position, or 0 for all V.
-        temperature: Above 1 makes the distribution flatter.
-        weight: Handed on.
-    """
-    vocabulary_size = len(weight_VD)
-    kept = min(top_k or vocabulary_size, vocabulary_size)
-    chunk_size = max(1, MAX_LOGITS_PER_CHUNK // vocabulary_size)
-    tokens, log_probabilities = [], []
-    for begin in range(0, len(hidden_ND), chunk_size):
-        hidden_CD = hidden_ND[begin : begin + chunk_size]
-        logits_CK, tokens_CK = (hidden_CD @ weight_VD.T).float().topk(kept, dim=1)
-        tokens.append(tokens_CK)
-        log_probabilities.append((logits_CK / temperature).log_softmax(dim=1))
-    return Lesson(torch.cat(tokens), torch.cat(log_probabilities), temperature, weight)
+        q = softmax(z_top / temperature), z_top the `top_k` largest logits of a position; the rest
+        of the vocabulary has probability 0 (Tan et al. 2019, "Multilingual Neural Machine
+        Translation with Knowledge Distillation", top-K distillation). Where all tokens are kept
+        they are not named, and K = V.
+        """
+        logits_CK = (self.hidden_ND[chunk] @ self.weight_VD.T).float()
+        tokens_CK = None
+        if 0 < self.top_k < len(self.weight_VD):
+            logits_CK, tokens_CK = logits_CK.topk(self.top_k, dim=1)
+        return tokens_CK, (logits_CK / self.temperature).log_softmax(dim=1)
 
 
 class _Grade:
@@ -70,9 +54,15 @@ class _Grade:
     """
 
     def __init__(
-        self, logits_CV: Tensor, lesson: Lesson, targets_C1: Tensor, label_smoothing: float
+        self,
+        logits_CV: Tensor,
+        lesson: Lesson,
+        chunk: slice,
+        targets_C1: Tensor,
+        label_smoothing: float,
     ) -> None:
         self._logits_CV, self._lesson = logits_CV, lesson
+        self._tokens_CK, self._teacher_CK = lesson.distribution(chunk)
         self._targets_C1, self._smoothing = targets_C1, label_smoothing
         self._normalizer_C1 = logits_CV.logsumexp(dim=1, keepdim=True)
         # At temperature 1, the usual one, both distributions of the student are the same.
@@ -83,13 +73,15 @@ class _Grade:
 
     def sums(self, is_target_C1: Tensor) -> Tensor:
         """Return label-smoothed cross-entropy, nll and divergence, [3]."""
-        logits_CV, normalizer_C1, lesson = self._logits_CV, self._normalizer_C1, self._lesson
+        logits_CV, normalizer_C1 = self._logits_CV, self._normalizer_C1
         nll_C1 = (normalizer_C1 - logits_CV.gather(1, self._targets_C1)) * is_target_C1
         uniform_C1 = (normalizer_C1 - logits_CV.mean(dim=1, keepdim=True)) * is_target_C1
         smoothed_C1 = (1 - self._smoothing) * nll_C1 + self._smoothing * uniform_C1
-        student_CK = self._soft_CV.gather(1, lesson.tokens_NK) - self._soft_normalizer_C1
-        log_teacher_CK = lesson.log_probabilities_NK
-        divergence_CK = log_teacher_CK.exp() * (log_teacher_CK - student_CK) * is_target_C1
+        tokens_CK, teacher_CK, student_CK = self._tokens_CK, self._teacher_CK, self._soft_CV
+        if tokens_CK is not None:
+            student_CK = student_CK.gather(1, tokens_CK)
+        apart_CK = teacher_CK - student_CK + self._soft_normalizer_C1
+        divergence_CK = teacher_CK.exp() * apart_CK * is_target_C1
         return torch.stack([smoothed_C1.sum(), nll_C1.sum(), divergence_CK.sum()])
 
     def gradient(self) -> Tensor:
@@ -103,8 +95,10 @@ class _Grade:
         gradient_CV.sub_(share * self._smoothing / gradient_CV.shape[1])
         target = gradient_CV.new_full(self._targets_C1.shape, share * (self._smoothing - 1))
         gradient_CV.scatter_add_(1, self._targets_C1, target)
-        teacher_CK = lesson.log_probabilities_NK.exp()
-        return gradient_CV.scatter_add_(1, lesson.tokens_NK, -pull * teacher_CK)
+        teacher_CK = self._teacher_CK.exp_()
+        if self._tokens_CK is None:
+            return gradient_CV.sub_(teacher_CK, alpha=pull)
+        return gradient_CV.scatter_add_(1, self._tokens_CK, -pull * teacher_CK)
 
 
 class _ChunkedDistillation(torch.autograd.Function):
@@ -129,7 +123,7 @@ class _ChunkedDistillation(torch.autograd.Function):
             chunk = slice(begin, begin + chunk_size)
             hidden_CD, targets_C1 = hidden_ND[chunk], targets_N[chunk].unsqueeze(1)
             logits_CV = (hidden_CD @ weight_VD.T).float()
-            grade = _Grade(logits_CV, lesson.of(chunk), targets_C1, label_smoothing)
+            grade = _Grade(logits_CV, lesson, chunk, targets_C1, label_smoothing)
             is_target_C1 = targets_C1 != ignored_index
             sums += grade.sums(is_target_C1)
             if hidden_gradient_ND is None or weight_gradient_VD is None:

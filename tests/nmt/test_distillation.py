@@ -1,9 +1,11 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from corpus.config import load_config
 from corpus.errors import UserError
@@ -13,7 +15,7 @@ from nmt import distillation_loss
 from nmt.config import TrainConfig, VocabularyConfig
 from nmt.distillation import Teacher, check_teacher, warn_of_untaught
 from nmt.distillation_config import DistillationConfig
-from nmt.distillation_loss import Lesson, distilled_cross_entropy, teach
+from nmt.distillation_loss import Lesson, distilled_cross_entropy
 from nmt.loss import label_smoothed_cross_entropy
 from nmt.model_directory import VOCABULARY_DIRECTORY, WEIGHTS_FILE, load_model
 from nmt.training import train
@@ -41,7 +43,20 @@ def tensors() -> dict[str, Tensor]:
 
 def lesson_of(tensors: dict[str, Tensor], **settings: float) -> Lesson:
     chosen = {"top_k": 3, "temperature": 1.0, "weight": 0.5, **settings}
-    return teach(tensors["teacher_hidden"], tensors["teacher_weight"], **chosen)  # type: ignore[arg-type]
+    return Lesson(tensors["teacher_hidden"], tensors["teacher_weight"], **chosen)  # type: ignore[arg-type]
+
+
+class Largest(TorchDispatchMode):
+    """Notes the size of the largest tensor that anything returns."""
+
+    numel = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for value in out if isinstance(out, tuple | list) else [out]:
+            if isinstance(value, Tensor):
+                self.numel = max(self.numel, value.numel())
+        return out
 
 
 def grade(tensors: dict[str, Tensor], lesson: Lesson | None) -> tuple[Tensor, ...]:
@@ -129,16 +144,20 @@ def test_student_equal_to_its_teacher_has_nothing_to_learn(tensors: dict[str, Te
     assert all(gradient.abs().max() < 1e-5 for gradient in gradients)
 
 
+@pytest.mark.parametrize("top_k", [0, 3])
 @pytest.mark.parametrize("positions", [1, 4])
-def test_chunks_change_nothing(
-    tensors: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch, positions: int
+def test_chunks_change_nothing_and_are_all_that_is_held(
+    tensors: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch, positions: int, top_k: int
 ) -> None:
-    whole = grade(tensors, lesson_of(tensors, temperature=2))
+    lesson = lesson_of(tensors, temperature=2, top_k=top_k)
+    whole = grade(tensors, lesson)
     monkeypatch.setattr(distillation_loss, "MAX_LOGITS_PER_CHUNK", positions * TOKENS)
-    lesson = lesson_of(tensors, temperature=2)
-    assert len(lesson.tokens_NK) == POSITIONS
-    for ours, theirs in zip(grade(tensors, lesson), whole, strict=True):
+    with Largest() as largest:
+        chunked = grade(tensors, lesson)
+    for ours, theirs in zip(chunked, whole, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+    inputs = max(tensor.numel() for tensor in tensors.values())
+    assert largest.numel <= max(inputs, positions * TOKENS) < POSITIONS * TOKENS
 
 
 @pytest.mark.parametrize(
