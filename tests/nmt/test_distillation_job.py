@@ -91,7 +91,7 @@ def test_distilled_bitext_is_trained_from_source_to_target_only(
         assert list(found) == expected
         assert [part.tag_index for part in found[FORWARD].parts] == [-1]
         if tag == "distilled":
-            with pytest.raises(UserError, match=r"from qab_Latn to qaa_Latn.*the other way"):
+            with pytest.raises(UserError, match=r"from qab_Latn to qaa_Latn.*trained one way"):
                 direction_pairs(tokens, vocabulary, [str(BACKWARD)])
 
 
