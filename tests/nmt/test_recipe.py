@@ -19,7 +19,7 @@ from nmt.curves import mean_scores, read_curves
 from nmt.model_directory import WEIGHTS_FILE
 from nmt.training import train
 from tests.nmt.conftest import write_bitext, write_flores
-from tests.nmt.test_training import write_recipe
+from tests.nmt.test_training import metrics_of, write_recipe
 
 LINES = ["bara kili mo", "tuno še", "ki ki bagu", "noli mora tu", "bara", "še še kino"]
 SCORES = [10.0, 40.0, 30.0, 40.0, 20.0, 50.0]
@@ -69,19 +69,6 @@ def configured(data: Path, **differences: Any) -> TrainConfig:
     )
 
 
-def reports(output: Path) -> dict[str, list[Any]]:
-    """Return the metrics but times and speeds."""
-    kept: dict[str, list[Any]] = {}
-    for path in sorted((output / "training" / "metrics").rglob("*.jsonl")):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            record = json.loads(line)
-            kept.setdefault(path.name, []).append(
-                {k: v for k, v in record.items() if "Time" not in k and k not in
-                 ("mfu", "tokens_per_second")}
-            )  # fmt: skip
-    return kept
-
-
 def counts(output: Path) -> dict[str, int]:
     receipt = json.loads((output / "receipts" / "train" / "model.json").read_text())
     found: dict[str, int] = receipt["counts"]
@@ -107,7 +94,7 @@ def test_training_killed_in_validations_stops_and_chooses_as_an_undisturbed_one(
         saved = [p.name for p in (killed / "training" / "checkpoints").glob("step_*[0-9]")]
         assert f"step_{2 * killed_at}" not in saved
     train(config, killed, load_scorer=lambda: Scorer(first=4))
-    assert reports(killed) == reports(whole)
+    assert metrics_of(killed) == metrics_of(whole)
     assert counts(killed) == counts(whole)
     assert (killed / WEIGHTS_FILE).read_bytes() == (whole / WEIGHTS_FILE).read_bytes()
     curves = read_curves(whole / "training")

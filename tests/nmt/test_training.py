@@ -44,6 +44,18 @@ def command(recipe: Path, output: Path) -> list[str]:
     return [sys.executable, str(ROOT / "tongues.py"), *arguments]
 
 
+def metrics_of(output: Path) -> dict[str, list[dict[str, object]]]:
+    """Return the metrics by file, but times and speeds."""
+    speeds = ("mfu", "tokens_per_second")
+    return {
+        path.name: [
+            {k: v for k, v in json.loads(line).items() if "Time" not in k and k not in speeds}
+            for line in path.read_text(encoding="utf-8").splitlines()
+        ]
+        for path in sorted((output / "training" / "metrics").rglob("*.jsonl"))
+    }
+
+
 @pytest.mark.slow
 def test_model_trained_by_the_trainer_copies_unseen_sequences(
     tmp_path: Path, vocabulary_directory: Path
@@ -70,9 +82,11 @@ def test_model_trained_by_the_trainer_copies_unseen_sequences(
 def test_training_killed_after_a_checkpoint_ends_with_the_same_bytes(
     tmp_path: Path, vocabulary_directory: Path, bitext: Path
 ) -> None:
+    flores = write_flores(tmp_path / "flores", ["bara kili mo", "tuno še", "ki ki bagu"])
     recipe = write_recipe(
-        tmp_path, vocabulary_directory, bitext,
-        updates=60, checkpoint_every=10, validate_every=20, report_every=10,
+        tmp_path, vocabulary_directory, bitext, flores=str(flores), selection={"keep": "best"},
+        updates=60, checkpoint_every=10, validate_every=10, report_every=10,
+        chrf={"sentences": 2, "max_directions": 1},
     )  # fmt: skip
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     subprocess.run(command(recipe, whole), check=True, capture_output=True)
@@ -91,6 +105,7 @@ def test_training_killed_after_a_checkpoint_ends_with_the_same_bytes(
     with safetensors.safe_open(whole / WEIGHTS_FILE, "pt") as file:
         assert file.metadata() is None
     assert not checkpoints.exists()
+    assert metrics_of(killed) == metrics_of(whole)
 
 
 @pytest.mark.slow
