@@ -13,6 +13,9 @@ import regex
 SPACES = regex.compile(
     r"[\s\p{Cc}\p{Zs}\p{Zl}\p{Zp}\ufeff\u200b\u2060\u00ad\u200e\u200f\u202a-\u202e\u2066-\u2069]+"
 )
+REPLACEMENT = "\ufffd"
+"""What reading makes of bytes that are no UTF-8, and others before us made of theirs."""
+
 _RUNS = re.compile(" +")
 _DIGIT = regex.compile(r"\p{Nd}")
 _TEXT = regex.compile(r"[\p{L}\p{M}\p{N}]")

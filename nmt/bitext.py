@@ -1,7 +1,7 @@
 """Bitext and text of one language as shards of tokens: a job with a shard per file.
 
-What may not be trained on is left out here, counted by reason: pairs with an empty or overlong side
-and sentences of evaluation sets.
+What may not be trained on is left out here, counted by reason: pairs with an empty, overlong or
+damaged side (bytes that were not UTF-8) and sentences of evaluation sets.
 """
 
 import functools
@@ -24,7 +24,7 @@ from corpus.files import digest_file
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import Direction, parse_direction
 from corpus.records import bitext_files
-from corpus.text import sentence_key
+from corpus.text import REPLACEMENT, sentence_key
 from nmt import vocabulary as vocabulary_files
 from nmt.config import ONE_WAY_TAGS, TrainConfig
 from nmt.monolingual import TextFile, read_text, text_files
@@ -34,7 +34,7 @@ from nmt.vocabulary import Vocabulary
 logger = logging.getLogger(__name__)
 
 TOKENIZE_JOB = "tokenize"
-EMPTY, TOO_LONG = "empty", "too_long"
+EMPTY, TOO_LONG, DAMAGED = "empty", "too_long", "damaged_characters"
 _LITTLE = 32 << 20
 """Bytes of files that are tokenized before a second process has begun."""
 
@@ -242,6 +242,9 @@ class _Tokenizer:
             reasons = self._evaluation.pair_reasons((keys[0], keys[-1]), limit)
         for i in np.flatnonzero((lengths > self.config.max_length).any(0)):
             reasons[i] = reasons[i] or TOO_LONG
+        for side in sides:
+            for place in [i for i, sentence in enumerate(side) if REPLACEMENT in sentence]:
+                reasons[place] = DAMAGED
         for i in np.flatnonzero((lengths == 0).any(0)):
             reasons[i] = EMPTY
         return np.concatenate([tokens for tokens, _ in encoded]), lengths, reasons

@@ -26,7 +26,7 @@ from corpus.files import atomic_path, write_json
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import check_language
 from corpus.records import bitext_files
-from corpus.text import normalize
+from corpus.text import REPLACEMENT, normalize
 from nmt.config import VocabularyConfig
 from nmt.monolingual import read_text, text_files
 from nmt.vocabulary import LAYOUT_FILE, MODEL_FILE, Vocabulary
@@ -40,6 +40,8 @@ SKETCH_HASHES = 1 << 16
 
 _MAX_BYTES = 4192
 """SentencePiece's own limit, beyond which it leaves sentences out without a word."""
+
+_COUNTED = ("lines", "rejected.empty", "rejected.damaged_characters", "rejected.too_long")
 
 _MANY_SENTENCES = 10_000_000
 """From here on SentencePiece needs wider counters."""
@@ -88,7 +90,7 @@ def train_vocabulary(
 def _write(
     task: Task, sources: Sequence[Source], output: Path, config: VocabularyConfig
 ) -> Outcome:
-    counts: Counter[str] = Counter({"lines": 0, "rejected.empty": 0, "rejected.too_long": 0})
+    counts: Counter[str] = Counter(dict.fromkeys(_COUNTED, 0))
     sizes = count_distinct(sources, config.seed, counts)
     wanted = share(sizes, config)
     sample = sample_distinct(sources, wanted, config.seed)
@@ -117,6 +119,8 @@ def _read(sources: Sequence[Source], counts: Counter[str]) -> Iterator[tuple[str
         for line in map(normalize, lines):
             if not line:
                 counts["rejected.empty"] += 1
+            elif REPLACEMENT in line:
+                counts["rejected.damaged_characters"] += 1
             elif len(line.encode("utf-8", "replace")) > _MAX_BYTES:
                 counts["rejected.too_long"] += 1
             else:

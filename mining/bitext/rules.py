@@ -13,7 +13,7 @@ from corpus.evaluation_sets import CONTAINED, SAME, EvaluationSentences
 from corpus.languages import UNKNOWN_LANGUAGE, Direction
 from corpus.protocols import LanguageIdentifier
 from corpus.terms import TermMatcher
-from corpus.text import key_hash, script_share, sentence_key
+from corpus.text import REPLACEMENT, key_hash, script_share, sentence_key
 from mining.bitext.config import FilterConfig
 from mining.bitext.numbers import numbers_agree
 from mining.bitext.pairs import lengths_fit, trigram_overlap
@@ -22,8 +22,6 @@ from mining.bitext.seen import SeenHashes
 logger = logging.getLogger(__name__)
 
 SIDES = ("source", "target")
-_REPLACEMENT = "\ufffd"
-"""What reading makes of bytes that are no UTF-8, and others before us made of theirs."""
 REASONS = (
     "empty_side",
     "score_too_low",
@@ -119,7 +117,7 @@ class PairFilter:
 
     def _pair_reason(self, source: str, target: str, source_key: str, target_key: str) -> str:
         config = self._config
-        if _REPLACEMENT in source or _REPLACEMENT in target:
+        if REPLACEMENT in source or REPLACEMENT in target:
             return "damaged_characters"
         if not lengths_fit(source, target, self._known.length_ratio, config.max_length_ratio):
             return "length_ratio"

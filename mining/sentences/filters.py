@@ -7,7 +7,7 @@ import regex
 
 from corpus.languages import NO_LANGUAGE, UNKNOWN_LANGUAGE
 from corpus.protocols import Prediction
-from corpus.text import script_of_character, script_parts
+from corpus.text import REPLACEMENT, script_of_character, script_parts
 from mining.sentences.profiles import Limits, Profiles
 
 _LETTER = regex.compile(r"[\p{L}\p{M}\u200c\u200d]")
@@ -17,7 +17,6 @@ _SPACE = regex.compile(r"[\s\u0f0b\u0f0c\u1361]")
 _MARKUP = regex.compile(r"</?\p{L}+[^<]{0,80}>|[{}]|https?://|www\.|[;{]\s*\$|\\[nrtu]")
 _MARKUP_SIGNS = ("<", "{", "}", "://", "www.", ";", "\\")
 _MIN_UNITS_FOR_REPETITION = 8
-_REPLACEMENT = "\ufffd"
 _ETHIOPIC_SPACE = "\u1361"
 
 
@@ -27,7 +26,7 @@ def damage_reason(text: str, profiles: Profiles) -> str:
         return "too_short"
     if len(text) > profiles.most_characters:
         return "too_long"
-    if _REPLACEMENT in text:
+    if REPLACEMENT in text:
         return "damaged_characters"
     if any(sign in text for sign in _MARKUP_SIGNS) and _MARKUP.search(text):
         return "markup"

@@ -72,6 +72,16 @@ def test_empty_and_overlong_pairs_are_left_out_and_counted(
     assert texts(bitext, vocabulary_directory, 0) == ["bara", "kili"]
 
 
+def test_lines_that_are_not_utf_8_are_left_out_and_counted(
+    tmp_path: Path, vocabulary_directory: Path
+) -> None:
+    directory = write_pairs(tmp_path / "p" / f"{A}.tsv", ("bara", "kili"))
+    path = directory / f"{A}.tsv"
+    path.write_bytes(path.read_bytes() + "šegu\tbali\n".encode("iso8859_2"))
+    bitext = run(tmp_path, vocabulary_directory, bitext={"primary": (directory,)})
+    assert bitext.counts == {"pairs": 2, "pairs.kept": 1, "pairs.rejected.damaged_characters": 1}
+
+
 def test_sentences_of_evaluation_sets_are_removed_on_both_sides_and_counted(
     tmp_path: Path, vocabulary_directory: Path
 ) -> None:
