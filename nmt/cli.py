@@ -17,6 +17,7 @@ from nmt.config import TrainConfig, VocabularyConfig
 from nmt.curves import read_curves
 from nmt.derived_curriculum import DerivationConfig
 from nmt.interop.cli import export_command, import_command
+from nmt.layout import LayoutConfig
 from nmt.threads import share_processors
 from nmt.training_summary import summarize
 from nmt.usage.config import UsageConfig
@@ -128,12 +129,17 @@ def curriculum(training: Path, output: Path, config: DerivationConfig) -> None:
 @click.option("--size", required=True, help="Named size.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--vocabulary-size", type=int, default=None, help="Tokens; NLLB-200's by default.")
-def describe(size: str, as_json: bool, vocabulary_size: int | None) -> None:
-    """Count a model's parameters and operations before anyone trains it."""
+@config_options(LayoutConfig)
+def describe(size: str, as_json: bool, vocabulary_size: int | None, config: LayoutConfig) -> None:
+    """Count a model's parameters, operations and memory before anyone trains it."""
     from nmt.describe import describe_size
 
-    description: dict[str, Any] = describe_size(size, vocabulary_size)
+    description: dict[str, Any] = describe_size(size, vocabulary_size, config)
     if as_json:
         print_json(description)
-    else:
-        click.echo(format_table(["figure", "value"], [list(item) for item in description.items()]))
+        return
+    memory = description.pop("memory_per_gpu")
+    rows = [[name, f"{v:,}" if isinstance(v, int) else v] for name, v in description.items()]
+    click.echo(format_table(["figure", "value"], rows))
+    rows = [[name, f"{size / 1e9:,.2f} GB"] for name, size in memory.items()]
+    click.echo("\n" + format_table(["memory per GPU", "estimate"], rows))

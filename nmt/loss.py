@@ -46,10 +46,10 @@ class _ChunkedLoss(torch.autograd.Function):
         weight_gradient_VD = None
         if needs_gradient:
             weight_gradient_VD = torch.zeros_like(weight_VD, dtype=torch.float32)
-        chunk_size = _chunk_size(len(weight_VD), device)
+        positions = chunk_size(len(weight_VD), device)
         with torch.autocast(device, enabled=False):
-            for begin in range(0, len(hidden_ND), chunk_size):
-                chunk = slice(begin, begin + chunk_size)
+            for begin in range(0, len(hidden_ND), positions):
+                chunk = slice(begin, begin + positions)
                 logits_CV = (hidden_ND[chunk] @ weight_VD.T).float()
                 grade = _Grade(
                     logits_CV, targets_N[chunk].unsqueeze(1), ignored_index, label_smoothing
@@ -81,7 +81,8 @@ class _ChunkedLoss(torch.autograd.Function):
         return hidden_gradient_ND, weight_gradient_VD.mul_(scale).to(weight_type), None, None, None
 
 
-def _chunk_size(vocabulary_size: int, device: str) -> int:
+def chunk_size(vocabulary_size: int, device: str) -> int:
+    """Return the positions whose logits are held at once."""
     chunks = 1 if device == "cpu" else _CHUNKS_ON_GPU
     return max(1, chunks * MAX_LOGITS_PER_CHUNK // vocabulary_size)
 

@@ -1,0 +1,39 @@
+"""How training would be laid out on GPUs, for the count of memory before anyone pays for it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from corpus.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayoutConfig:
+    """How training would be laid out on GPUs."""
+
+    gpus: int = 1
+    """Processes in all, each with a GPU."""
+
+    shard_size: int = 1
+    """Processes that share out one copy of the model (FSDP2); 1 for whole copies."""
+
+    expert_parallel: bool = False
+    """Tokens travel to the experts, instead of experts' weights to the tokens."""
+
+    precision: Literal["fp32", "bf16", "fp16"] = "bf16"
+    """Of products."""
+
+    max_tokens: int = 8192
+    """Source and target positions of a batch on one GPU, half and half."""
+
+    activation_checkpointing: bool = False
+    """Keep only the inputs of layers and compute the rest again."""
+
+    def __post_init__(self) -> None:
+        for name in ("gpus", "shard_size", "max_tokens"):
+            if getattr(self, name) < 1:
+                raise UserError(f"`{name}` is {getattr(self, name)}; it must be 1 or more")
+        if self.gpus % self.shard_size != 0:
+            raise UserError(
+                f"`shard_size` is {self.shard_size}, and {self.gpus} GPUs (`gpus`) cannot be"
+                " divided into groups of so many"
+            )
