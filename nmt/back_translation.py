@@ -31,10 +31,19 @@ from corpus.records import (
 )
 from nmt.decoding.config import BackTranslateConfig
 from nmt.model_directory import read_description
+from nmt.needed import Needed
 from nmt.translation import Translation, check_direction
-from nmt.translation_jobs import model_files, model_languages, shared_translator
+from nmt.translation_jobs import (
+    model_files,
+    model_languages,
+    needed_arguments,
+    shared_translator,
+)
 
 PARTS = "parts"
+_NOTES = ("split", "broken", "routed", "lost_expert")
+"""Counts of translation that a receipt holds too."""
+
 TRANSLATE_JOB = "back-translate"
 JOIN_JOB = "join"
 
@@ -53,11 +62,12 @@ class BackTranslate:
     model: Path
     output: Path
     config: BackTranslateConfig
+    needed: Needed
 
     def __call__(self, task: Task) -> Outcome:
         """Translate the sentences that the task's arguments count off."""
         direction = parse_direction(task.name.split("/")[0])
-        translator = shared_translator(self.model, self.config.translate)
+        translator = shared_translator(self.model, self.config.translate, self.needed)
         translator.counts = Counter()
         first, count = int(task.arguments["first"]), int(task.arguments["count"])
         sentences = list(read_sentences(task.inputs[-1], first, count))
@@ -69,7 +79,7 @@ class BackTranslate:
         counts: Counter[str] = Counter(sentences=len(sentences), pairs=0)
         with bitext_writer(path, BITEXT_SCHEMA) as write:
             write(self._pairs(sentences, found, writer, counts))
-        counts.update({name: translator.counts[name] for name in ("split", "broken")})
+        counts.update({name: translator.counts[name] for name in _NOTES})
         return Outcome(counts=counts, outputs=(path,))
 
     def _pairs(
@@ -134,14 +144,15 @@ def back_translate(
     vocabulary, trained = model_languages(model)
     for direction in directions:
         check_direction(direction.reverse, vocabulary, trained)
-    tasks = {d: list(_tasks(model, d, shards[d], config)) for d in directions}
+    needed = Needed.of(direction.reverse for direction in directions)
+    tasks = {d: list(_tasks(model, d, shards[d], config, needed)) for d in directions}
     for direction, parts in tasks.items():
         if not parts:
             raise UserError(f"{text} holds no sentence of `{direction.target}`")
     summary = run_job(
         name=TRANSLATE_JOB,
         tasks=[task for parts in tasks.values() for task in parts],
-        work=BackTranslate(model, output, config),
+        work=BackTranslate(model, output, config, needed),
         output=output,
         config=config,
         executor=executor,
@@ -168,7 +179,11 @@ def _shards(text: Path, language: str) -> dict[str, Path]:
 
 
 def _tasks(
-    model: Path, direction: Direction, shards: Mapping[str, Path], config: BackTranslateConfig
+    model: Path,
+    direction: Direction,
+    shards: Mapping[str, Path],
+    config: BackTranslateConfig,
+    needed: Needed,
 ) -> Iterator[Task]:
     left = config.max_sentences or None
     for name, path in shards.items():
@@ -179,8 +194,12 @@ def _tasks(
         for number, first in enumerate(range(0, rows, config.part_sentences)):
             yield Task(
                 name=f"{direction}/{name}/{number:05d}",
-                inputs=(*model_files(model), path),
-                arguments={"first": first, "count": min(config.part_sentences, rows - first)},
+                inputs=(*model_files(model, config.translate), path),
+                arguments={
+                    "first": first,
+                    "count": min(config.part_sentences, rows - first),
+                    **needed_arguments(config.translate, needed),
+                },
             )
 
 

@@ -62,11 +62,12 @@ def translate(
 def _translate_input(
     model: Path, direction: Direction, scores: bool, config: TranslateConfig
 ) -> None:
+    from nmt.needed import Needed
     from nmt.translation import check_direction, open_translator
     from nmt.translation_jobs import model_languages
 
     check_direction(direction, *model_languages(model))
-    translator = open_translator(model, config)
+    translator = open_translator(model, config, Needed.of([direction]))
     lines = stdin_lines()
     output = sys.stdout.buffer
     for block in translator.stream(lines, *direction):

@@ -18,8 +18,14 @@ from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import Direction, parse_direction
 from corpus.records import bitext_files
 from nmt.decoding.config import TranslateConfig
+from nmt.needed import Needed
 from nmt.translation import TextTranslator, check_direction
-from nmt.translation_jobs import model_files, model_languages, shared_translator
+from nmt.translation_jobs import (
+    model_files,
+    model_languages,
+    needed_arguments,
+    shared_translator,
+)
 
 SCHEMA = pa.schema([("score", pa.float32()), ("source", pa.string()), ("target", pa.string())])
 """The score is the teacher's: log-probability / tokens^`length_penalty`."""
@@ -32,12 +38,13 @@ class DistillBitext:
     teacher: Path
     output: Path
     config: TranslateConfig
+    needed: Needed
 
     def __call__(self, task: Task) -> Outcome:
         """Translate the direction that the task is named by."""
         direction = parse_direction(task.name)
         source = "source" if task.arguments["forward"] else "target"
-        translator = shared_translator(self.teacher, self.config)
+        translator = shared_translator(self.teacher, self.config, self.needed)
         translator.counts = Counter()
         path = self.output / f"{direction}.parquet"
         counts: Counter[str] = Counter()
@@ -99,18 +106,22 @@ def distill_bitext(
         if direction not in files:
             raise UserError(f"{bitext} has no bitext for direction {direction}")
         check_direction(direction, vocabulary, trained)
+    needed = Needed.of(chosen)
     tasks = [
         Task(
             name=str(direction),
-            inputs=(*model_files(teacher), files[direction][0]),
-            arguments={"forward": files[direction][1]},
+            inputs=(*model_files(teacher, config), files[direction][0]),
+            arguments={
+                "forward": files[direction][1],
+                **needed_arguments(config, needed),
+            },
         )
         for direction in chosen
     ]
     return run_job(
         name="distill",
         tasks=tasks,
-        work=DistillBitext(teacher, output, config),
+        work=DistillBitext(teacher, output, config, needed),
         output=output,
         config=config,
         executor=executor,

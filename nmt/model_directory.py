@@ -18,7 +18,9 @@ from corpus.errors import DataError, UserError
 from corpus.files import atomic_path, digest_file, read_json, write_json
 from corpus.languages import Direction, parse_direction
 from nmt import vocabulary as vocabulary_files
-from nmt.model import FAMILY, MoEConfig, Translator, create_model
+from nmt.model import FAMILY, MoEConfig, Translator, create_model, moe_layers
+from nmt.moe.gate import MAX_CHOICES
+from nmt.pruned import Kept, LostChoices, read_weights, resize
 from nmt.vocabulary import Vocabulary
 
 WEIGHTS_FILE = "model.safetensors"
@@ -34,6 +36,9 @@ class TrainedModel:
     vocabulary: Vocabulary
     directions: tuple[Direction, ...]
     """What it was trained on, sorted."""
+
+    lost: LostChoices | None = None
+    """What counts tokens that lose an expert, where some were left out."""
 
 
 def save_model(
@@ -116,8 +121,12 @@ def read_description(directory: Path) -> ModelDescription:
         ) from error
 
 
-def load_model(directory: Path) -> TrainedModel:
+def load_model(directory: Path, kept: Kept | None = None) -> TrainedModel:
     """Load a model for use.
+
+    Args:
+        directory: The model.
+        kept: Experts to keep by layer, the others being neither read nor missed; None for all.
 
     Raises:
         UserError: If the directory is not a model.
@@ -134,10 +143,31 @@ def load_model(directory: Path) -> TrainedModel:
             f"{directory}: the model has {config.vocab_size} tokens, its vocabulary"
             f" {vocabulary.size}"
         )
-    translator = create_model(config)
+    lost = None
     try:
-        safetensors.torch.load_model(translator, str(weights))
+        if kept is None:
+            translator = create_model(config)
+            safetensors.torch.load_model(translator, str(weights))
+        else:
+            translator = create_model(dataclasses.replace(config, num_experts=MAX_CHOICES))
+            resize(moe_layers(translator), kept, config.num_experts)
+            lost = _load_kept(translator, weights, kept)
     except (RuntimeError, safetensors.SafetensorError) as error:
         raise DataError(f"{weights} does not fit {DESCRIPTION_FILE}: {error}") from error
     translator.eval()
-    return TrainedModel(translator, vocabulary, description.directions)
+    return TrainedModel(translator, vocabulary, description.directions, lost)
+
+
+def _load_kept(translator: Translator, weights: Path, kept: Kept) -> LostChoices:
+    read = read_weights(weights, kept)
+    # The output shares its weight with the embedding, which is in the file once.
+    missing = translator.load_state_dict(read.state, strict=False)
+    shared = {name for name in missing.missing_keys if name in _shared_names(translator)}
+    if set(missing.missing_keys) - shared or missing.unexpected_keys:
+        raise RuntimeError(f"missing or unexpected: {missing}")
+    return LostChoices(moe_layers(translator), read.gates, kept)
+
+
+def _shared_names(model: Translator) -> set[str]:
+    """Return the names of weights that are in a file under another name."""
+    return set(model.state_dict()) - set(_distinct_weights(model))

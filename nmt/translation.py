@@ -20,6 +20,7 @@ from nmt.decoding.sampling import sample
 from nmt.decoding.scores import Symbols
 from nmt.decoding.segments import join_translations, split_line
 from nmt.model_directory import TrainedModel, load_model
+from nmt.needed import Needed, needed_experts
 from nmt.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,8 @@ class TextTranslator:
         counts: Lines so far, and what a person should know of them: `split` had more tokens than
             fit and were translated sentence by sentence; `broken` sentences did not fit by
             themselves and were cut at punctuation or words; `unfinished` translations reached the
-            length limit before they ended.
+            length limit before they ended. Where experts are left out, `routed` tokens, over all
+            layers, and `lost_expert`, those that lost one of their two.
     """
 
     def __init__(self, model: TrainedModel, config: TranslateConfig) -> None:
@@ -77,6 +79,7 @@ class TextTranslator:
         self._symbols = Symbols(words.pad_index, words.unknown_index, words.end_index)
         self._device = model.translator.output_weight.device
         self.counts: Counter[str] = Counter()
+        self._routed = (0, 0)
         positions = int(model.translator.max_source_seq_len) - _SOURCE_EXTRA
         wanted = config.max_source_tokens
         if wanted > positions:
@@ -123,6 +126,7 @@ class TextTranslator:
                     found[segment.line][segment.number] = hypothesis
                 progress.update(sum(segment.number == 0 for segment in batch))
         self.counts["lines"] += len(lines)
+        self._count_lost()
         return [self._join(parts, target) for parts in found]
 
     def stream(self, lines: Iterable[str], source: str, target: str) -> Iterator[list[Translation]]:
@@ -142,6 +146,19 @@ class TextTranslator:
         ):
             if self.counts[name]:
                 logger.warning("%s %s", f"{self.counts[name]:,}", text)
+        if self.counts["routed"]:
+            logger.info(
+                "%.2f %% of tokens lost one of their experts, over all layers with experts",
+                100 * self.counts["lost_expert"] / self.counts["routed"],
+            )
+
+    def _count_lost(self) -> None:
+        lost = self.model.lost
+        if lost is not None:
+            routed, missed = lost.num_tokens, lost.num_lost
+            self.counts["routed"] += routed - self._routed[0]
+            self.counts["lost_expert"] += missed - self._routed[1]
+            self._routed = (routed, missed)
 
     def _segments(self, lines: Sequence[str], first: int) -> list[_Segment]:
         """Return what is translated at a time, longest first."""
@@ -224,13 +241,23 @@ class TextTranslator:
         return Translation(text, total, score, is_complete)
 
 
-def open_translator(model: Path, config: TranslateConfig) -> TextTranslator:
+def open_translator(model: Path, config: TranslateConfig, needed: Needed) -> TextTranslator:
     """Load a model directory for translation, on the device and in the type of the config.
+
+    Args:
+        model: Model directory.
+        config: How to translate.
+        needed: Languages that the experts are kept for, where the config leaves some out.
 
     Raises:
         UserError: If it is no model, or a GPU is asked for and none is there.
     """
-    loaded = load_model(model)
+    kept = None
+    if config.experts.usage is not None:
+        kept = needed_experts(config.experts.usage, needed, config.experts.share)
+        for layer, numbers in kept.items():
+            logger.info("%s keeps %d experts", layer, len(numbers))
+    loaded = load_model(model, kept)
     device = config.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

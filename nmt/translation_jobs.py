@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from corpus.errors import UserError
 from corpus.executors import LOCAL, Executor
@@ -19,13 +20,20 @@ from nmt.model_directory import (
     WEIGHTS_FILE,
     read_description,
 )
+from nmt.needed import Needed
 from nmt.translation import TextTranslator, check_direction, open_translator
 from nmt.vocabulary import Vocabulary
 
 
-def model_files(model: Path) -> tuple[Path, ...]:
-    """Return the files of a model that a translation depends on."""
-    return (model / DESCRIPTION_FILE, model / WEIGHTS_FILE)
+def model_files(model: Path, config: TranslateConfig) -> tuple[Path, ...]:
+    """Return the files that all translations with a model depend on."""
+    usage = config.experts.usage
+    return (model / DESCRIPTION_FILE, model / WEIGHTS_FILE, *([usage] if usage else []))
+
+
+def needed_arguments(config: TranslateConfig, needed: Needed) -> dict[str, Any]:
+    """Return what a task depends on where experts are left out: the languages they are kept for."""
+    return {"experts_for": needed._asdict()} if config.experts.usage else {}
 
 
 def model_languages(model: Path) -> tuple[Vocabulary, tuple[Direction, ...]]:
@@ -35,9 +43,9 @@ def model_languages(model: Path) -> tuple[Vocabulary, tuple[Direction, ...]]:
 
 
 @functools.lru_cache(maxsize=1)
-def shared_translator(model: Path, config: TranslateConfig) -> TextTranslator:
+def shared_translator(model: Path, config: TranslateConfig, needed: Needed) -> TextTranslator:
     """Return a translator that all tasks of this process share."""
-    return open_translator(model, config)
+    return open_translator(model, config, needed)
 
 
 @dataclass(frozen=True)
@@ -49,13 +57,14 @@ class TranslateSplit:
     split: str
     output: Path
     config: TranslateConfig
+    needed: Needed
 
     def __call__(self, task: Task) -> Outcome:
         """Translate the direction that the task is named by."""
         direction = parse_direction(task.name)
         lines = read_split(self.flores, self.split, [direction.source])[direction.source]
         path = self.output / f"{task.name}.txt"
-        translator = shared_translator(self.model, self.config)
+        translator = shared_translator(self.model, self.config, self.needed)
         return _translate_lines(translator, direction, lines, path, scores=False)
 
 
@@ -73,7 +82,7 @@ class TranslateFile:
         """Translate the lines of the task's last input."""
         path = task.inputs[-1]
         return _translate_lines(
-            shared_translator(self.model, self.config),
+            shared_translator(self.model, self.config, Needed.of([self.direction])),
             self.direction,
             read_lines(path),
             self.output / path.name,
@@ -121,14 +130,16 @@ def translate_flores(
     read_split(flores, split, sorted({language for direction in chosen for language in direction}))
     for direction in chosen:
         check_direction(direction, vocabulary, trained)
+    needed = Needed.of(chosen)
     tasks = [
         Task(
             name=str(direction),
-            inputs=(*model_files(model), flores / split / f"{direction.source}.{split}"),
+            inputs=(*model_files(model, config), flores / split / f"{direction.source}.{split}"),
+            arguments=needed_arguments(config, needed),
         )
         for direction in chosen
     ]
-    work = TranslateSplit(model, flores, split, output, config)
+    work = TranslateSplit(model, flores, split, output, config, needed)
     return run_job(
         name="translate-flores",
         tasks=tasks,
@@ -163,7 +174,7 @@ def translate_files(
     tasks = [
         Task(
             name=path.name,
-            inputs=(*model_files(model), path),
+            inputs=(*model_files(model, config), path),
             arguments={"direction": str(direction), "scores": scores},
         )
         for path in files

@@ -1,6 +1,7 @@
 """How a model translates. Every default of translation stands here."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from corpus.config import execution_only
@@ -34,6 +35,21 @@ class SamplingConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExpertsConfig:
+    """Which experts of a model are loaded."""
+
+    usage: Path | None = None
+    """`usage.json` of `tongues nmt experts`, measured on this model; all experts without it."""
+
+    share: float = 0.99
+    """Share of each language's tokens, by gate weight, whose experts stay."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise UserError(f"`share` is {self.share}; it must be above 0 and at most 1")
+
+
+@dataclass(frozen=True, kw_only=True)
 class TranslateConfig:
     """How a model translates."""
 
@@ -63,6 +79,9 @@ class TranslateConfig:
 
     length_penalty: float = 1.0
     """Scores are divided by length to this power; above 1 favors longer hypotheses."""
+
+    experts: ExpertsConfig = field(default_factory=ExpertsConfig)
+    """Only the experts that the languages at hand need, on request."""
 
     device: Literal["auto", "cpu", "cuda"] = execution_only("auto")
     """Where the model runs; `auto` takes a GPU where there is one."""

@@ -13,6 +13,7 @@ from nmt.cli import group
 from nmt.config import TrainConfig, VocabularyConfig
 from nmt.decoding.config import TranslateConfig
 from nmt.distillation_job import distill_bitext
+from nmt.needed import Needed
 from nmt.training import train
 from nmt.translation import open_translator
 from nmt.vocabulary import Vocabulary
@@ -57,7 +58,7 @@ def test_targets_are_the_teachers_translations_and_sources_stay(
     school: Path, tmp_path: Path
 ) -> None:
     counts = distill(school, tmp_path)
-    translator = open_translator(school / "teacher", FAST)
+    translator = open_translator(school / "teacher", FAST, Needed((), ()))
     for direction, sources in (
         (FORWARD, ["bara kili", "mono ligu"]),
         (BACKWARD, ["mo tu", "še", "bali"]),

@@ -12,6 +12,7 @@ from corpus.files import read_lines
 from corpus.languages import Direction
 from nmt.decoding.config import TranslateConfig
 from nmt.model_directory import load_model
+from nmt.needed import Needed
 from nmt.translation import TextTranslator, open_translator
 from nmt.translation_jobs import translate_files
 
@@ -146,4 +147,4 @@ def test_wishes_that_the_model_cannot_meet_are_refused(model: Path) -> None:
     with pytest.raises(UserError, match="too large for"):
         translator(model, beam_size=50)
     with pytest.raises(UserError, match="finds no GPU"):
-        open_translator(model, TranslateConfig(device="cuda"))
+        open_translator(model, TranslateConfig(device="cuda"), Needed((), ()))
