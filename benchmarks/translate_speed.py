@@ -14,6 +14,7 @@ counts.
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
 import random
 import time
@@ -178,8 +179,10 @@ def compare(
 ) -> list[list[str]]:
     """Time the systems in turns; compare hypotheses with ours where they end by themselves."""
     target = model.vocabulary.language_index(LANGUAGES[1])
+    half = dataclasses.replace(model, translator=copy.deepcopy(model.translator).to(torch.bfloat16))
     systems: dict[str, Callable[[Batch], list[Found]]] = {
         "tongues": lambda batch: search_ours(model, batch, target),
+        "tongues, bfloat16": lambda batch: search_ours(half, batch, target),
         "fairseq2": lambda batch: search_fairseq2(model, batch, target),
         "transformers": lambda batch: search_transformers(theirs, model.vocabulary, batch, target),
     }
@@ -212,7 +215,7 @@ def compare(
 def agreement(ours: Sequence[Found], others: Sequence[Found]) -> tuple[str, str]:
     """Return how many hypotheses are the same, and the largest difference of log-probabilities.
 
-    fairseq2 counts the language token too, which all hypotheses have: its constant is not ours.
+    fairseq2 counts the language token too, so that its log-probabilities are others.
     """
     same = [(a, b) for a, b in zip(ours, others, strict=True) if a[0] == b[0]]
     worst = max((abs(a[1] - b[1]) for a, b in same), default=float("nan"))
