@@ -82,31 +82,8 @@ class TranslationUnit(TrainUnit[TokenBatch]):
         """Return the summed loss and the number of targets it is over."""
         loss = batch.loss(self._model, self._config.label_smoothing)
         count = batch.num_target_tokens
-        balance = loss.new_zeros(())
-        num_layers = 0
-        for name, layer in moe_layers(self._module):
-            routing = layer.routing
-            assert routing is not None
-            balance = balance + routing.balance_loss
-            num_layers += 1
-            metric_bag.get(load_metric(name), LoadSum).update(
-                routing.load_E, routing.num_dropped, routing.num_assignments
-            )
-        nll = self._module.nll
-        assert nll is not None
-        # Means are over batches whose loss is a number; the guard counts the others.
-        is_finite = torch.isfinite(loss.detach()) & torch.isfinite(balance.detach())
-        means = [
-            ("loss", loss.detach() / count, count),
-            ("nll_loss", nll / count, count),
-            ("balance_loss", balance.detach() / max(num_layers, 1), 1),
-        ]
-        if self._module.divergence is not None:
-            means.append((_DIVERGENCE, self._module.divergence / count, count))
-        for mean, value, weight in means:
-            kept = torch.where(is_finite, value, torch.zeros_like(value))
-            metric_bag.get(mean, Mean).update(kept, weight=is_finite * weight)
-        metric_bag.get(_FINITE, Sum).update(is_finite.float())
+        balance = self._count_gates(metric_bag, loss)
+        self._count_losses(metric_bag, loss.detach(), balance.detach(), count)
         metric_bag.get("num_source_elements", Sum).update(batch.num_source_tokens)
         metric_bag.get("num_target_elements", Sum).update(count)
         loss = loss + self._config.balance_loss_weight * count * balance
@@ -115,6 +92,38 @@ class TranslationUnit(TrainUnit[TokenBatch]):
         if cmr is not None:
             loss = loss + self._config.cmr_loss_weight * count * cmr
         return loss, count
+
+    def _count_gates(self, metric_bag: MetricBag, loss: Tensor) -> Tensor:
+        """Count where tokens went; return the sum of the layers' load-balance losses."""
+        balance = loss.new_zeros(())
+        for name, layer in moe_layers(self._module):
+            routing = layer.routing
+            assert routing is not None
+            balance = balance + routing.balance_loss
+            metric_bag.get(load_metric(name), LoadSum).update(
+                routing.load_E, routing.num_dropped, routing.num_assignments
+            )
+        return balance
+
+    def _count_losses(
+        self, metric_bag: MetricBag, loss: Tensor, balance: Tensor, count: int
+    ) -> None:
+        """Add a batch to the means, if its loss is a number; the guard counts the others."""
+        nll = self._module.nll
+        assert nll is not None
+        num_layers = sum(1 for _ in moe_layers(self._module))
+        means = [
+            ("loss", loss / count, count),
+            ("nll_loss", nll / count, count),
+            ("balance_loss", balance / max(num_layers, 1), 1),
+        ]
+        if self._module.divergence is not None:
+            means.append((_DIVERGENCE, self._module.divergence / count, count))
+        is_finite = torch.isfinite(loss) & torch.isfinite(balance)
+        for mean, value, weight in means:
+            kept = torch.where(is_finite, value, torch.zeros_like(value))
+            metric_bag.get(mean, Mean).update(kept, weight=is_finite * weight)
+        metric_bag.get(_FINITE, Sum).update(is_finite.float())
 
     def process_metric_values(self, values: MutableMapping[str, object]) -> None:
         """Add what follows from the sums, and log a line for the person who waits."""
