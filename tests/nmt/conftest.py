@@ -1,4 +1,5 @@
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -26,19 +27,29 @@ def write_flores(directory: Path, lines: list[str]) -> Path:
     return directory
 
 
-@pytest.fixture
-def bitext(tmp_path: Path) -> Path:
-    directory = tmp_path / "bitext"
+def _write_pairs(directory: Path) -> Path:
     write_bitext(directory / "qaa_Latn-qab_Latn.tsv", 300)
     write_bitext(directory / "qaa_Latn-qac_Cyrl.tsv", 40, seed=1)
     return directory
 
 
 @pytest.fixture
-def vocabulary_directory(tmp_path: Path, bitext: Path) -> Path:
-    directory = tmp_path / "vocabulary"
-    train_vocabulary([bitext], directory, VocabularyConfig(size=80))
-    return directory
+def bitext(tmp_path: Path) -> Path:
+    return _write_pairs(tmp_path / "bitext")
+
+
+@pytest.fixture(scope="session")
+def _vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("vocabulary")
+    bitext = _write_pairs(directory / "bitext")
+    train_vocabulary([bitext], directory / "vocabulary", VocabularyConfig(size=80))
+    return directory / "vocabulary"
+
+
+@pytest.fixture
+def vocabulary_directory(tmp_path: Path, _vocabulary: Path) -> Path:
+    """Return a vocabulary of `bitext`, a copy that a test may damage."""
+    return Path(shutil.copytree(_vocabulary, tmp_path / "vocabulary"))
 
 
 @pytest.fixture(scope="session")
