@@ -6,12 +6,12 @@ C positions of a chunk; K tokens that the teacher names.
 
 # ruff: noqa: N803, N806, N815 (shape suffixes)
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from nmt.loss import MAX_LOGITS_PER_CHUNK
+from nmt.loss import chunked_loss
 
 
 class Lesson(NamedTuple):
@@ -59,11 +59,13 @@ class _Grade:
         lesson: Lesson,
         chunk: slice,
         targets_C1: Tensor,
+        ignored_index: int,
         label_smoothing: float,
     ) -> None:
-        self._logits_CV, self._lesson = logits_CV, lesson
+        self._logits_CV, self._lesson, self._smoothing = logits_CV, lesson, label_smoothing
         self._tokens_CK, self._teacher_CK = lesson.distribution(chunk)
-        self._targets_C1, self._smoothing = targets_C1, label_smoothing
+        self._is_target_C1 = targets_C1 != ignored_index
+        self._targets_C1 = targets_C1.where(self._is_target_C1, 0)
         self._normalizer_C1 = logits_CV.logsumexp(dim=1, keepdim=True)
         # At temperature 1, the usual one, both distributions of the student are the same.
         self._soft_CV, self._soft_normalizer_C1 = logits_CV, self._normalizer_C1
@@ -71,25 +73,25 @@ class _Grade:
             self._soft_CV = logits_CV / lesson.temperature
             self._soft_normalizer_C1 = self._soft_CV.logsumexp(dim=1, keepdim=True)
 
-    def sums(self, is_target_C1: Tensor) -> Tensor:
-        """Return label-smoothed cross-entropy, nll and divergence, [3]."""
+    def losses(self) -> Tensor:
+        """Return the sums of loss, negative log-likelihood and divergence, [3]."""
         logits_CV, normalizer_C1 = self._logits_CV, self._normalizer_C1
-        nll_C1 = (normalizer_C1 - logits_CV.gather(1, self._targets_C1)) * is_target_C1
-        uniform_C1 = (normalizer_C1 - logits_CV.mean(dim=1, keepdim=True)) * is_target_C1
-        smoothed_C1 = (1 - self._smoothing) * nll_C1 + self._smoothing * uniform_C1
+        nll_C1 = (normalizer_C1 - logits_CV.gather(1, self._targets_C1)) * self._is_target_C1
+        uniform_C1 = (normalizer_C1 - logits_CV.mean(dim=1, keepdim=True)) * self._is_target_C1
+        smoothed = ((1 - self._smoothing) * nll_C1 + self._smoothing * uniform_C1).sum()
         tokens_CK, teacher_CK, student_CK = self._tokens_CK, self._teacher_CK, self._soft_CV
         if tokens_CK is not None:
             student_CK = student_CK.gather(1, tokens_CK)
         apart_CK = teacher_CK - student_CK + self._soft_normalizer_C1
-        divergence_CK = teacher_CK.exp() * apart_CK * is_target_C1
-        return torch.stack([smoothed_C1.sum(), nll_C1.sum(), divergence_CK.sum()])
+        divergence = (teacher_CK.exp() * apart_CK * self._is_target_C1).sum()
+        share, scale = 1 - self._lesson.weight, self._lesson.weight * self._lesson.temperature**2
+        return torch.stack([share * smoothed + scale * divergence, nll_C1.sum(), divergence])
 
     def gradient(self) -> Tensor:
-        """Return the gradient of the mixed loss, padding not yet left out."""
-        lesson, share = self._lesson, 1 - self._lesson.weight
-        pull = lesson.weight * lesson.temperature
+        """Return the gradient of the loss, in the memory of the logits."""
+        share, pull = 1 - self._lesson.weight, self._lesson.weight * self._lesson.temperature
         gradient_CV = self._logits_CV.sub_(self._normalizer_C1).exp_()
-        if lesson.temperature != 1:
+        if self._lesson.temperature != 1:
             soft_CV = self._soft_CV.sub_(self._soft_normalizer_C1).exp_()
             gradient_CV.mul_(share).add_(soft_CV, alpha=pull)
         gradient_CV.sub_(share * self._smoothing / gradient_CV.shape[1])
@@ -97,51 +99,10 @@ class _Grade:
         gradient_CV.scatter_add_(1, self._targets_C1, target)
         teacher_CK = self._teacher_CK.exp_()
         if self._tokens_CK is None:
-            return gradient_CV.sub_(teacher_CK, alpha=pull)
-        return gradient_CV.scatter_add_(1, self._tokens_CK, -pull * teacher_CK)
-
-
-class _ChunkedDistillation(torch.autograd.Function):
-    """Loss and its gradients chunk by chunk, all in the forward pass, as in `nmt.loss`."""
-
-    @staticmethod
-    def forward(
-        context: Any,
-        hidden_ND: Tensor,
-        weight_VD: Tensor,
-        targets_N: Tensor,
-        lesson: Lesson,
-        ignored_index: int,
-        label_smoothing: float,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        needs_gradient = hidden_ND.requires_grad or weight_VD.requires_grad
-        chunk_size = max(1, MAX_LOGITS_PER_CHUNK // len(weight_VD))
-        sums = hidden_ND.new_zeros(3, dtype=torch.float32)
-        hidden_gradient_ND = torch.empty_like(hidden_ND) if needs_gradient else None
-        weight_gradient_VD = torch.zeros_like(weight_VD) if needs_gradient else None
-        for begin in range(0, len(hidden_ND), chunk_size):
-            chunk = slice(begin, begin + chunk_size)
-            hidden_CD, targets_C1 = hidden_ND[chunk], targets_N[chunk].unsqueeze(1)
-            logits_CV = (hidden_CD @ weight_VD.T).float()
-            grade = _Grade(logits_CV, lesson, chunk, targets_C1, label_smoothing)
-            is_target_C1 = targets_C1 != ignored_index
-            sums += grade.sums(is_target_C1)
-            if hidden_gradient_ND is None or weight_gradient_VD is None:
-                continue
-            gradient_CV = (grade.gradient() * is_target_C1).to(hidden_ND.dtype)
-            torch.mm(gradient_CV, weight_VD, out=hidden_gradient_ND[chunk])
-            weight_gradient_VD.addmm_(gradient_CV.T, hidden_CD)
-        context.save_for_backward(hidden_gradient_ND, weight_gradient_VD)
-        cross_entropy, nll, divergence = sums.unbind()
-        context.mark_non_differentiable(nll, divergence)
-        scale = lesson.weight * lesson.temperature**2
-        return (1 - lesson.weight) * cross_entropy + scale * divergence, nll, divergence
-
-    @staticmethod
-    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        hidden_gradient_ND, weight_gradient_VD = context.saved_tensors
-        scale = gradients[0]
-        return hidden_gradient_ND * scale, weight_gradient_VD * scale, *[None] * 4
+            gradient_CV.sub_(teacher_CK, alpha=pull)
+        else:
+            gradient_CV.scatter_add_(1, self._tokens_CK, -pull * teacher_CK)
+        return gradient_CV.mul_(self._is_target_C1)
 
 
 def distilled_cross_entropy(
@@ -172,7 +133,10 @@ def distilled_cross_entropy(
         ignored_index: Padding.
         label_smoothing: eps, in [0, 1].
     """
-    loss, nll, divergence = _ChunkedDistillation.apply(  # type: ignore[no-untyped-call]
-        hidden_ND, weight_VD, targets_N, lesson, ignored_index, label_smoothing
-    )
-    return loss, nll, divergence
+
+    def grade_chunk(logits_CV: Tensor, chunk: slice) -> _Grade:
+        targets_C1 = targets_N[chunk].unsqueeze(1)
+        return _Grade(logits_CV, lesson, chunk, targets_C1, ignored_index, label_smoothing)
+
+    loss, others = chunked_loss(hidden_ND, weight_VD, grade_chunk)
+    return loss, others[0], others[1]

@@ -5,7 +5,8 @@ Shape suffixes: N target positions; D model_dim; V vocabulary; C positions of a 
 
 # ruff: noqa: N803, N806 (shape suffixes)
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -17,8 +18,20 @@ _CHUNKS_ON_GPU = 4
 """Times as many on a GPU, whose products of 64 rows with 256 k tokens would wait for memory."""
 
 
+class Grade(Protocol):
+    """Losses of a chunk of positions and the gradient of their logits."""
+
+    def losses(self) -> Tensor:
+        """Return sums over the chunk's positions, [L]; the first is the loss."""
+        ...
+
+    def gradient(self) -> Tensor:
+        """Return the gradient of the first; it may take the memory of the logits."""
+        ...
+
+
 class _ChunkedLoss(torch.autograd.Function):
-    """Loss and its gradients chunk by chunk, all in the forward pass.
+    """Losses and gradients chunk by chunk, all in the forward pass.
 
     Products are in the type of autocast if that is on, else of the decoder output. Logits become
     fp32 before they are summed, and the weight's gradient, a sum over chunks, is kept in fp32: in
@@ -30,9 +43,7 @@ class _ChunkedLoss(torch.autograd.Function):
         context: Any,
         hidden_ND: Tensor,
         weight_VD: Tensor,
-        targets_N: Tensor,
-        ignored_index: int,
-        label_smoothing: float,
+        grade_chunk: Callable[[Tensor, slice], Grade],
     ) -> tuple[Tensor, Tensor]:
         needs_gradient = hidden_ND.requires_grad or weight_VD.requires_grad
         context.types = hidden_ND.dtype, weight_VD.dtype
@@ -40,23 +51,17 @@ class _ChunkedLoss(torch.autograd.Function):
         if torch.is_autocast_enabled(device):
             hidden_ND = hidden_ND.to(torch.get_autocast_dtype(device))
         weight_VD = weight_VD.to(hidden_ND.dtype)
-        loss = hidden_ND.new_zeros((), dtype=torch.float32)
-        nll = torch.zeros_like(loss)
+        sums = hidden_ND.new_zeros((), dtype=torch.float32)
         hidden_gradient_ND = torch.empty_like(hidden_ND) if needs_gradient else None
         weight_gradient_VD = None
         if needs_gradient:
             weight_gradient_VD = torch.zeros_like(weight_VD, dtype=torch.float32)
         positions = chunk_size(len(weight_VD), device)
         with torch.autocast(device, enabled=False):
-            for begin in range(0, len(hidden_ND), positions):
+            for begin in range(0, max(1, len(hidden_ND)), positions):
                 chunk = slice(begin, begin + positions)
-                logits_CV = (hidden_ND[chunk] @ weight_VD.T).float()
-                grade = _Grade(
-                    logits_CV, targets_N[chunk].unsqueeze(1), ignored_index, label_smoothing
-                )
-                chunk_loss, chunk_nll = grade.losses()
-                loss += chunk_loss
-                nll += chunk_nll
+                grade = grade_chunk((hidden_ND[chunk] @ weight_VD.T).float(), chunk)
+                sums = sums + grade.losses()
                 if hidden_gradient_ND is None or weight_gradient_VD is None:
                     continue
                 gradient_CV = grade.gradient().to(hidden_ND.dtype)
@@ -66,11 +71,12 @@ class _ChunkedLoss(torch.autograd.Function):
                 else:
                     weight_gradient_VD += gradient_CV.T @ hidden_ND[chunk]
         context.gradients = hidden_gradient_ND, weight_gradient_VD
-        context.mark_non_differentiable(nll)
-        return loss, nll
+        loss, others = sums[0], sums[1:]
+        context.mark_non_differentiable(others)
+        return loss, others
 
     @staticmethod
-    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
         """Scale the gradients where they are, which is why this works once."""
         if context.gradients is None:
             raise RuntimeError("the chunked loss can go backward only once")
@@ -78,7 +84,23 @@ class _ChunkedLoss(torch.autograd.Function):
         hidden_type, weight_type = context.types
         scale = gradients[0]
         hidden_gradient_ND = hidden_gradient_ND.mul_(scale).to(hidden_type)
-        return hidden_gradient_ND, weight_gradient_VD.mul_(scale).to(weight_type), None, None, None
+        return hidden_gradient_ND, weight_gradient_VD.mul_(scale).to(weight_type), None
+
+
+def chunked_loss(
+    hidden_ND: Tensor, weight_VD: Tensor, grade_chunk: Callable[[Tensor, slice], Grade]
+) -> tuple[Tensor, Tensor]:
+    """Return a loss that has gradients, and the other sums, [L - 1], that have none.
+
+    Args:
+        hidden_ND: Decoder output.
+        weight_VD: Output embedding; logits are hidden · weightᵀ.
+        grade_chunk: Grades the logits of a chunk, [C, V] in fp32, which it may overwrite.
+    """
+    loss, others = _ChunkedLoss.apply(  # type: ignore[no-untyped-call]
+        hidden_ND, weight_VD, grade_chunk
+    )
+    return loss, others
 
 
 def chunk_size(vocabulary_size: int, device: str) -> int:
@@ -101,13 +123,13 @@ class _Grade:
         self._targets_C1 = targets_C1.where(self._is_target_C1, 0)
         self._normalizer_C1 = logits_CV.logsumexp(dim=1, keepdim=True)
 
-    def losses(self) -> tuple[Tensor, Tensor]:
-        """Return the summed loss and the summed negative log-likelihood."""
+    def losses(self) -> Tensor:
+        """Return the summed loss and the summed negative log-likelihood, [2]."""
         logits_CV, normalizer_C1 = self._logits_CV, self._normalizer_C1
         nll_C1 = (normalizer_C1 - logits_CV.gather(1, self._targets_C1)) * self._is_target_C1
         uniform_C1 = (normalizer_C1 - logits_CV.mean(dim=1, keepdim=True)) * self._is_target_C1
         loss = ((1 - self._smoothing) * nll_C1 + self._smoothing * uniform_C1).sum()
-        return loss, nll_C1.sum()
+        return torch.stack([loss, nll_C1.sum()])
 
     def gradient(self) -> Tensor:
         """Return the gradient, in the memory of the logits."""
@@ -139,7 +161,9 @@ def label_smoothed_cross_entropy(
         ignored_index: Padding.
         label_smoothing: eps, in [0, 1].
     """
-    loss, nll = _ChunkedLoss.apply(  # type: ignore[no-untyped-call]
-        hidden_ND, weight_VD, targets_N, ignored_index, label_smoothing
-    )
-    return loss, nll
+
+    def grade_chunk(logits_CV: Tensor, chunk: slice) -> _Grade:
+        return _Grade(logits_CV, targets_N[chunk].unsqueeze(1), ignored_index, label_smoothing)
+
+    loss, others = chunked_loss(hidden_ND, weight_VD, grade_chunk)
+    return loss, others[0]

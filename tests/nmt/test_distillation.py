@@ -11,7 +11,6 @@ from corpus.config import load_config
 from corpus.errors import UserError
 from corpus.files import digest_file
 from corpus.languages import parse_direction
-from nmt import distillation_loss
 from nmt.config import TrainConfig, VocabularyConfig
 from nmt.distillation import Teacher, check_teacher, warn_of_untaught
 from nmt.distillation_config import DistillationConfig
@@ -151,7 +150,7 @@ def test_chunks_change_nothing_and_are_all_that_is_held(
 ) -> None:
     lesson = lesson_of(tensors, temperature=2, top_k=top_k)
     whole = grade(tensors, lesson)
-    monkeypatch.setattr(distillation_loss, "MAX_LOGITS_PER_CHUNK", positions * TOKENS)
+    monkeypatch.setattr("nmt.loss.MAX_LOGITS_PER_CHUNK", positions * TOKENS)
     with Largest() as largest:
         chunked = grade(tensors, lesson)
     for ours, theirs in zip(chunked, whole, strict=True):
@@ -275,3 +274,11 @@ def test_directions_that_the_teacher_never_saw_are_named(
     assert not caplog.records
     warn_of_untaught(config, directions)
     assert "1 of 2 directions, qaa_Latn-qac_Cyrl the first" in caplog.text
+
+
+def test_batch_without_positions_has_no_loss(tensors: dict[str, Tensor]) -> None:
+    none = {name: tensors[name][:0] for name in ("hidden", "teacher_hidden", "targets")}
+    for lesson in (None, lesson_of({**tensors, **none})):
+        loss, nll, *_, hidden_gradient, weight_gradient = grade({**tensors, **none}, lesson)
+        assert (loss, nll, hidden_gradient.numel()) == (0, 0, 0)
+        assert not weight_gradient.any()
