@@ -79,7 +79,7 @@ class BackTranslate:
         counts: Counter[str] = Counter(sentences=len(sentences), pairs=0)
         with bitext_writer(path, BITEXT_SCHEMA) as write:
             write(self._pairs(sentences, found, writer, counts))
-        counts.update({name: translator.counts[name] for name in _NOTES})
+        counts.update({n: translator.counts[n] for n in _NOTES if translator.counts[n]})
         return Outcome(counts=counts, outputs=(path,))
 
     def _pairs(

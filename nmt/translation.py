@@ -111,20 +111,26 @@ class TextTranslator:
             target: Language to translate into.
             first: Number of the first line in its input, from 0; sampling depends on it.
         """
-        check_language(source)
-        check_language(target)
+        with Progress(len(lines), f"{source}-{target}", "lines") as progress:
+            return self._translate(lines, Direction(source, target), first, progress)
+
+    def _translate(
+        self, lines: Sequence[str], direction: Direction, first: int, progress: Progress
+    ) -> list[Translation]:
+        for language in direction:
+            check_language(language)
+        source, target = direction
         vocabulary = self.model.vocabulary
         prefix, target_index = vocabulary.language_index(source), vocabulary.language_index(target)
         segments = self._segments(lines, first)
         found: list[dict[int, Hypothesis]] = [{} for _ in lines]
-        with Progress(len(lines), f"{source}-{target}", "sentences") as progress:
-            for batch in self._batches(segments):
-                rows = [[prefix, *segment.pieces, self._symbols.end] for segment in batch]
-                keys = [(first + segment.line, segment.number) for segment in batch]
-                hypotheses = self._search(rows, target_index, keys)
-                for segment, hypothesis in zip(batch, hypotheses, strict=True):
-                    found[segment.line][segment.number] = hypothesis
-                progress.update(sum(segment.number == 0 for segment in batch))
+        for batch in self._batches(segments):
+            rows = [[prefix, *segment.pieces, self._symbols.end] for segment in batch]
+            keys = [(first + segment.line, segment.number) for segment in batch]
+            hypotheses = self._search(rows, target_index, keys)
+            for segment, hypothesis in zip(batch, hypotheses, strict=True):
+                found[segment.line][segment.number] = hypothesis
+            progress.update(sum(segment.number == 0 for segment in batch))
         self.counts["lines"] += len(lines)
         self._count_lost()
         return [self._join(parts, target) for parts in found]
@@ -132,10 +138,12 @@ class TextTranslator:
     def stream(self, lines: Iterable[str], source: str, target: str) -> Iterator[list[Translation]]:
         """Yield the translations of lines, in order, so many at a time as a block has."""
         iterator = iter(lines)
+        total = len(lines) if isinstance(lines, Sequence) else None
         first = 0
-        while block := list(islice(iterator, self._config.block_lines)):
-            yield self.translate_scored(block, source, target, first)
-            first += len(block)
+        with Progress(total, f"{source}-{target}", "lines") as progress:
+            while block := list(islice(iterator, self._config.block_lines)):
+                yield self._translate(block, Direction(source, target), first, progress)
+                first += len(block)
 
     def warn(self) -> None:
         """Log what a person should know of what was translated so far."""

@@ -51,37 +51,41 @@ def split_line(line: str, encode: Encode, limit: int) -> Segments:
 
 def break_sentence(sentence: str, encode: Encode, limit: int) -> Iterator[str]:
     """Yield parts of at most `limit` tokens, cut at punctuation, spaces, or between characters."""
-    rest = sentence
-    while rest:
-        fitting = _fitting_prefix(rest, encode, limit)
-        end = fitting if fitting == len(rest) else _cut(rest, fitting)
-        yield rest[:end]
-        rest = rest[end:]
+    start = 0
+    while start < len(sentence):
+        fitting = _fitting_end(sentence, start, encode, limit)
+        end = fitting if fitting == len(sentence) else _cut(sentence, start, fitting)
+        yield sentence[start:end]
+        start = end
 
 
-def _fitting_prefix(text: str, encode: Encode, limit: int) -> int:
-    """Return how many characters of a text have at most `limit` tokens; at least one."""
-    fits, above = 1, limit * _CHARACTERS_PER_TOKEN
-    while above < len(text) and len(encode(text[:above])) <= limit:
-        fits, above = above, 2 * above
+def _fitting_end(text: str, start: int, encode: Encode, limit: int) -> int:
+    """Return up to where a text has at most `limit` tokens from a place on; a character at least.
+
+    By bisection, with windows that do not grow with the text: a line may be a whole book.
+    """
+    fits, above = start + 1, start + limit * _CHARACTERS_PER_TOKEN
+    while above < len(text) and len(encode(text[start:above])) <= limit:
+        fits, above = above, start + 2 * (above - start)
     if above >= len(text):
         above = len(text) + 1
     while above - fits > 1:
         middle = (fits + above) // 2
-        if len(encode(text[:middle])) <= limit:
+        if len(encode(text[start:middle])) <= limit:
             fits = middle
         else:
             above = middle
     return fits
 
 
-def _cut(text: str, fitting: int) -> int:
+def _cut(text: str, start: int, fitting: int) -> int:
     """Return the best place to cut at or before `fitting`, in the second half of what fits."""
     for place in (_CLAUSES, _SPACES, _CLUSTERS):
-        begin = fitting // 2 if place is not _CLUSTERS else max(0, fitting - _CLUSTER)
+        half = (start + fitting) // 2
+        begin = half if place is not _CLUSTERS else max(start, fitting - _CLUSTER)
         # Looked at a little beyond, lest a letter be cut from its marks.
         ends = [match.end() for match in place.finditer(text, begin, fitting + _CLUSTER)]
-        inside = [end for end in ends if 0 < end <= fitting]
+        inside = [end for end in ends if start < end <= fitting]
         if inside:
             return int(inside[-1])
     return fitting

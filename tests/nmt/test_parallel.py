@@ -14,7 +14,7 @@ from nmt.parallel.checkpoints import join, split
 from nmt.parallel.config import ParallelConfig
 from nmt.parallel.launch import Place, find_place, first_host
 from nmt.vocabulary_training import train_vocabulary
-from tests.nmt.conftest import write_bitext
+from tests.nmt.conftest import write_bitext, write_flores
 from tests.nmt.fleet import Fleet
 
 FSDP = ("parallel.mode=fsdp",)
@@ -37,6 +37,8 @@ class Trainings:
             "model": {"size": "tiny", "dropout_p": 0.0, "expert_output_masking_p": 0.0},
             "batches": {"max_tokens": 500, "max_length": 60},
             "optimizer": {"learning_rate": 0.004, "warmup_updates": 2, "schedule": "linear"},
+            "flores": str(write_flores(folder / "flores", ["bara kili", "mono tu"])),
+            "chrf": {"sentences": 2}, "validation_sentences": 2,
             "updates": 4, "checkpoint_every": 2, "validate_every": 4, "report_every": 1,
             "threads": 1,
         }  # fmt: skip
@@ -50,6 +52,11 @@ class Trainings:
     def losses(self, name: str) -> list[float]:
         lines = (self.folder / name / "training" / "metrics" / "train.jsonl").read_text("utf-8")
         return [json.loads(line)["NLL Loss"] for line in lines.splitlines()]
+
+    def validations(self, name: str) -> list[tuple[float, float]]:
+        folder = self.folder / name / "training" / "metrics" / "valid"
+        lines = [line for path in sorted(folder.iterdir()) for line in path.open()]
+        return [(json.loads(line)["NLL Loss"], json.loads(line)["chrF++"]) for line in lines]
 
     def weights(self, name: str) -> dict[str, torch.Tensor]:
         return safetensors.torch.load_file(self.folder / name / WEIGHTS_FILE)
@@ -74,6 +81,11 @@ def test_losses_and_models_are_those_of_ddp(
     expected, *others = runs
     for name in others:
         assert trainings.losses(name) == pytest.approx(trainings.losses(expected), rel=1e-5)
+        assert len(trainings.validations(name)) == 2
+        for found, wanted in zip(
+            trainings.validations(name), trainings.validations(expected), strict=True
+        ):
+            assert found == pytest.approx(wanted, rel=1e-4)
         torch.testing.assert_close(
             trainings.weights(name), trainings.weights(expected), rtol=1e-4, atol=1e-5
         )
