@@ -184,7 +184,7 @@ def transformers_config(vocabulary: Vocabulary, masking: float) -> NllbMoeConfig
         attention_dropout=0.0, activation_dropout=0.0, num_experts=shape.num_experts,
         encoder_sparse_step=shape.moe_every_n_layers, decoder_sparse_step=shape.moe_every_n_layers,
         moe_token_dropout=masking, router_aux_loss_coef=BALANCE_WEIGHT, router_dtype="float32",
-        max_position_embeddings=shape.max_seq_len, use_cache=False,
+        max_position_embeddings=shape.max_seq_len,
     )  # fmt: skip
 
 

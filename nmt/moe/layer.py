@@ -104,7 +104,7 @@ class MoEFeedForwardNetwork(FeedForwardNetwork):
                 expert_KT,
                 sequence_length,
                 num_experts=self.num_experts,
-                num_ranks=dropout.num_ranks,
+                dropout=dropout,
             )
         expert_KT = expert_KT.where(weight_KT > 0, self.num_experts)
         assignments = sort_assignments(expert_KT, self.num_experts)

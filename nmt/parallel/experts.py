@@ -8,9 +8,11 @@ L experts of a process, E = R·L; B assignments that arrive at a process.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.distributed import ProcessGroup, broadcast
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Replicate, Shard
 from torch.func import functional_call
@@ -19,6 +21,7 @@ from torch.nn.parameter import Parameter
 from nmt.fairseq import FSDPWrapper, Gangs, apply_fsdp_to_transformer, get_current_gangs
 from nmt.model import MoEConfig, MoEFactory, Translator, moe_layers
 from nmt.moe.experts import Experts, collect, inverse_permutation
+from nmt.moe.gating_dropout import GatingDropout
 from nmt.moe.layer import MoEFeedForwardNetwork
 from nmt.parallel.exchange import exchange, exchange_counts, sum_over_copies
 
@@ -107,6 +110,25 @@ def _device_mesh(gangs: Gangs) -> DeviceMesh:
     return DeviceMesh.from_group(groups, kind, ranks, mesh_dim_names=("inter", "intra"))
 
 
+@dataclass(frozen=True, kw_only=True)
+class AgreedGatingDropout(GatingDropout):
+    """Gating dropout of processes that share experts: all leave the exchange out, or none.
+
+    When it is left out, no token has another process's expert, so only counts are exchanged.
+    """
+
+    group: ProcessGroup
+    device: torch.device
+
+    def draw(self) -> bool:
+        """Return what the first process of the group draws."""
+        if self.p == 0:
+            return False
+        drawn = torch.rand((), device="cpu").to(self.device)
+        broadcast(drawn, group=self.group, group_src=0)
+        return float(drawn) < self.p
+
+
 class _SharedOutFactory(MoEFactory):
     """Builds models whose experts are shared out layer by layer, so that one at most is whole.
 
@@ -118,7 +140,16 @@ class _SharedOutFactory(MoEFactory):
         moe = layer.ffn
         assert isinstance(moe, MoEFeedForwardNetwork)
         assert isinstance(moe.experts, Experts)
-        moe.experts = SharedOutExperts(moe.experts, get_current_gangs())
+        gangs = get_current_gangs()
+        moe.experts = SharedOutExperts(moe.experts, gangs)
+        if moe.gating_dropout is not None:
+            moe.gating_dropout = AgreedGatingDropout(
+                p=moe.gating_dropout.p,
+                num_ranks=gangs.sdp.size,
+                rank=gangs.sdp.rank,
+                group=gangs.sdp.as_process_group(),
+                device=gangs.device,
+            )
 
 
 def create_shared_out(config: MoEConfig) -> Translator:

@@ -1,6 +1,9 @@
 """What is masked and rerouted in training: EOM, FOM, gating dropout, conditional routing."""
 
 import dataclasses
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -106,8 +109,44 @@ def test_gating_dropout_happens_in_training_with_its_probability_and_never_at_ev
 
 
 def test_padding_stays_with_no_expert_when_tokens_stay_local() -> None:
-    local = stay_local(torch.tensor([[E, 3, 0, E]]), 2, num_experts=E, num_ranks=2)
+    dropout = GatingDropout(p=1.0, num_ranks=2)
+    local = stay_local(torch.tensor([[E, 3, 0, E]]), 2, num_experts=E, dropout=dropout)
     assert local.tolist() == [[E, 1, 2, E]]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_process_that_shares_experts_keeps_all_its_tokens_to_its_own(rank: int) -> None:
+    chosen = [0, 3, 1, 2, 2]
+    dropout = GatingDropout(p=1.0, num_ranks=2, rank=rank)
+    local = stay_local(torch.tensor([chosen]), 1, num_experts=E, dropout=dropout)
+    assert local.tolist() == [literal.without_all_to_all(rank, chosen, E, 2)]
+
+
+DRAWS = """
+import sys, torch, torch.distributed as dist
+from nmt.parallel.experts import AgreedGatingDropout
+rank, place = int(sys.argv[1]), sys.argv[2]
+dist.init_process_group("gloo", init_method=f"file://{place}", rank=rank, world_size=2)
+torch.manual_seed(rank)
+dropout = AgreedGatingDropout(
+    p=0.3, num_ranks=2, rank=rank, group=dist.group.WORLD, device=torch.device("cpu"))
+print("".join(str(int(dropout.draw())) for _ in range(500)))
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_processes_that_share_experts_agree_when_to_leave_the_exchange_out(tmp_path: Path) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", DRAWS, str(rank), str(tmp_path / "meeting")],
+            stdout=subprocess.PIPE, text=True,
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    first, second = (process.communicate(timeout=120)[0].split()[-1] for process in processes)
+    assert first == second
+    assert first.count("1") / 500 == pytest.approx(0.3, abs=0.08)
 
 
 def conditional_layer(gate_dropout_p: float = 0.0) -> MoEFeedForwardNetwork:
