@@ -2,10 +2,10 @@
 
     python benchmarks/distillation_quality.py --work DIR
 
-DIR is that of `moe_ablation.py`, whose system `moe` of the first seed is the teacher, and whose
-data, updates and scores are used; it is trained if it is not there. The students differ in nothing
-but what they learn from: the bitext; the bitext and the teacher's distribution over each next
-token; the teacher's translations of the bitext's sources; both. What is done is kept.
+Languages, sentences and scores are those of `moe_ablation.py`, with more pairs and a learning rate
+that falls to 0. The students differ in nothing but what they learn from: the bitext; the bitext and
+the teacher's distribution over each next token; the teacher's translations of the bitext's sources.
+What is done is kept.
 """
 
 from __future__ import annotations
@@ -23,13 +23,21 @@ from corpus.files import read_json, write_json
 from nmt.decoding.config import TranslateConfig
 from nmt.distillation_job import distill_bitext
 
-TEACHER, TEACHER_SEED = "moe", 1
-STUDENT = {
-    "num_experts": 0, "model_dim": 32, "ffn_inner_dim": 64,
-    "num_encoder_attn_heads": 2, "num_decoder_attn_heads": 2,
+PAIRS = {
+    "high": {"qac_Cyrl": 6000, "qae_Deva": 6000},
+    "low": {"qag_Cyrl": 500, "qah_Arab": 500},
+    "very_low": {"qab_Latn": 100, "qai_Deva": 100},
+}
+UPDATES = 3000
+TEACHER_MODEL = {
+    "num_experts": 8, "model_dim": 128, "ffn_inner_dim": 256, "expert_output_masking_p": 0.0,
+    "num_encoder_attn_heads": 4, "num_decoder_attn_heads": 4,
 }  # fmt: skip
-ALONE, WORD, SEQUENCE, BOTH = "alone", "word-level", "sequence-level", "both"
-STUDENTS = (ALONE, WORD, SEQUENCE, BOTH)
+STUDENT_MODEL = {"num_experts": 0, "model_dim": 64, "ffn_inner_dim": 128}
+LEARNING_RATES = {"teacher": 0.002, "student": 0.003}
+TEACHER, ALONE, WORD, SEQUENCE = "teacher", "alone", "word-level", "sequence-level"
+STUDENTS = (ALONE, WORD, SEQUENCE)
+TEACHER_SEED = 1
 
 
 def main() -> None:
@@ -43,12 +51,12 @@ def main() -> None:
     torch.set_num_threads(1)
     work, students = arguments.work, arguments.students.split(",")
     seeds = [int(seed) for seed in arguments.seeds.split(",")]
-    ablation.write_data(work)
-    ablation.run_cell(work, TEACHER, TEACHER_SEED)
+    ablation.write_data(work, PAIRS)
+    train_cell(work, TEACHER, TEACHER_SEED)
     seconds = distill_all(work)
     for seed in seeds:
         for student in students:
-            train_student(work, student, seed)
+            train_cell(work, student, seed)
     print(f"Translating the sources took {seconds:.0f} CPU s.\n")
     print_table(work, students, seeds)
 
@@ -71,27 +79,32 @@ def teacher_directory(work: Path) -> Path:
     return ablation.cell_directory(work, TEACHER, TEACHER_SEED) / "model"
 
 
-def train_student(work: Path, student: str, seed: int) -> None:
-    """Train and translate one student unless it is done."""
-    cell = ablation.cell_directory(work, f"student-{student}", seed)
+def train_cell(work: Path, name: str, seed: int) -> None:
+    """Train and translate the teacher or a student unless it is done."""
+    cell = ablation.cell_directory(work, name, seed)
     if (cell / "result.json").exists():
         return
-    recipe = ablation.make_recipe(work, STUDENT, seed)
-    if student in (WORD, BOTH):
+    role = TEACHER if name == TEACHER else "student"
+    recipe = ablation.make_recipe(work, TEACHER_MODEL if role == TEACHER else STUDENT_MODEL, seed)
+    recipe["updates"] = UPDATES
+    recipe["batches"] = {"max_tokens": 600, "max_length": 64, "temperature": 5.0}
+    recipe["optimizer"] = {
+        "learning_rate": LEARNING_RATES[role], "warmup_updates": 100, "schedule": "linear",
+    }  # fmt: skip
+    if name == WORD:
         recipe["distillation"] = {"teacher": str(teacher_directory(work))}
-    if student in (SEQUENCE, BOTH):
+    if name == SEQUENCE:
         recipe["bitext"] = {"distilled": str(work / "distilled")}
     ablation.train_and_translate(work, cell, recipe)
 
 
 def print_table(work: Path, students: list[str], seeds: list[int]) -> None:
     """Print chrF++ by level of teacher and students, and differences from the one alone."""
-    rows = [(TEACHER, TEACHER, [TEACHER_SEED])]
-    rows += [(student, f"student-{student}", seeds) for student in students]
-    scores = {name: ablation.system_scores(work, system, own) for name, system, own in rows}
+    rows = [(TEACHER, [TEACHER_SEED]), *((student, seeds) for student in students)]
+    scores = {name: ablation.system_scores(work, name, own) for name, own in rows}
     print("| model | parameters | active | CPU s | high | low | very low |\n|" + "---|" * 7)
-    for name, system, own in rows:
-        cells = [ablation.cell_directory(work, system, seed) for seed in own]
+    for name, own in rows:
+        cells = [ablation.cell_directory(work, name, seed) for seed in own]
         results = [read_json(cell / "result.json") for cell in cells]
         cost = statistics.mean(r["train_seconds"] + r["translate_seconds"] for r in results)
         counts = f"{results[0]['total_parameters']:,} | {results[0]['active_parameters']:,}"

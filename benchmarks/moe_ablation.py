@@ -18,7 +18,7 @@ import math
 import statistics
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -55,8 +55,8 @@ DEV, DEVTEST = 100, 200
 DATA_SEED = 1
 BEAM_SIZE = 2
 RESAMPLES, CONFIDENCE = 2_000, 0.95
-T_OF_TWO_DEGREES = 4.303
-"""Student's t for 95 % and three seeds."""
+STUDENT_T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571}
+"""Student's t for 95 %, by the number of seeds."""
 
 UPDATES = 2500
 TRAIN = {
@@ -110,7 +110,7 @@ def main() -> None:
     torch.set_num_threads(1)
     systems, seeds = arguments.systems.split(","), [int(s) for s in arguments.seeds.split(",")]
     if arguments.what == "run":
-        write_data(arguments.work)
+        write_data(arguments.work, PAIRS)
         run_cell(arguments.work, PILOT, PILOT_SEED)
         for seed in seeds:
             for system in systems:
@@ -118,10 +118,10 @@ def main() -> None:
     print_tables(arguments.work, systems, seeds)
 
 
-def write_data(work: Path) -> None:
-    """Write bitext, dev and devtest sets and a vocabulary, once."""
+def write_data(work: Path, pairs: Mapping[str, Mapping[str, int]]) -> None:
+    """Write bitext of so many pairs, dev and devtest sets and a vocabulary, once."""
     if not (work / "data" / "flores").is_dir():
-        wanted = {code: n for level in PAIRS.values() for code, n in level.items()}
+        wanted = {code: n for level in pairs.values() for code, n in level.items()}
         world = ConstructedWorld(DATA_SEED, LEXICON_SHARE)
         languages = [PIVOT, *wanted]
         for split, size in (("dev", DEV), ("devtest", DEVTEST)):
@@ -132,8 +132,8 @@ def write_data(work: Path) -> None:
                 lines = [sentences[code] for sentences in short]
                 write_lines(work / "data" / "flores" / split / f"{code}.{split}", lines)
         drawn = {code: DRAWN_PER_SHORT * n for code, n in wanted.items()}
-        for code, pairs in world.say_nested(max(drawn.values()), drawn).items():
-            lines = [f"{source}\t{target}" for source, target in pairs if is_short(source)]
+        for code, said in world.say_nested(max(drawn.values()), drawn).items():
+            lines = [f"{source}\t{target}" for source, target in said if is_short(source)]
             assert len(lines) >= wanted[code]
             path = work / "data" / "bitext" / f"{PIVOT}-{code}.tsv"
             write_lines(path, lines[: wanted[code]])
@@ -305,9 +305,9 @@ def show_difference(ours: tuple[Float64, Float64], base: tuple[Float64, Float64]
     differences = ours[0] - base[0]
     low, high = interval((ours[1] - base[1]).mean(axis=0), CONFIDENCE)
     text = f"{differences.mean():+.1f} [{low:+.1f}, {high:+.1f}]"
-    if len(differences) == 3:
-        half = T_OF_TWO_DEGREES * differences.std(ddof=1) / math.sqrt(3)
-        text += f"; seeds ±{half:.1f}"
+    if len(differences) in STUDENT_T:
+        deviation = differences.std(ddof=1) / math.sqrt(len(differences))
+        text += f"; seeds ±{STUDENT_T[len(differences)] * deviation:.1f}"
     return text
 
 
