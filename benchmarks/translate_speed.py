@@ -45,7 +45,7 @@ from nmt.vocabulary_training import train_vocabulary
 
 BEAM = 4
 BATCH = 32
-TURNS = 3
+TURNS = 2
 WORDS = [a + b + c for a in "bkmt" for b in ("a", "i", "o", "u") for c in ("ra", "li", "no", "s")]
 LANGUAGES = ("qaa_Latn", "qab_Latn")
 WIDE = {"dense": 0, "8 experts": 8}
@@ -75,8 +75,8 @@ def main() -> None:
     """Train, export, compare, time, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--updates", type=int, default=400)
-    parser.add_argument("--sentences", type=int, default=192)
+    parser.add_argument("--updates", type=int, default=300)
+    parser.add_argument("--sentences", type=int, default=96)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     transformers_logging.set_verbosity_error()

@@ -2,14 +2,14 @@
 
 import functools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from corpus.errors import UserError
 from corpus.executors import LOCAL, Executor
-from corpus.files import read_lines, write_lines
+from corpus.files import open_lines, write_lines
 from corpus.flores import read_split
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import Direction, parse_direction
@@ -84,7 +84,7 @@ class TranslateFile:
         return _translate_lines(
             shared_translator(self.model, self.config, Needed.of([self.direction])),
             self.direction,
-            read_lines(path),
+            open_lines(path),
             self.output / path.name,
             scores=self.scores,
         )
@@ -93,16 +93,24 @@ class TranslateFile:
 def _translate_lines(
     translator: TextTranslator,
     direction: Direction,
-    lines: Sequence[str],
+    lines: Iterable[str],
     path: Path,
     *,
     scores: bool,
 ) -> Outcome:
     translator.counts = Counter()
-    blocks = translator.stream(lines, *direction)
+    broken = Counter[str]()
+    blocks = translator.stream(_count_broken(lines, broken), *direction)
     write_lines(path, (translation.as_line(scores) for block in blocks for translation in block))
     translator.warn()
-    return Outcome(counts=translator.counts, outputs=(path,))
+    return Outcome(counts=translator.counts + broken, outputs=(path,))
+
+
+def _count_broken(lines: Iterable[str], counts: Counter[str]) -> Iterator[str]:
+    """Count lines with U+FFFD, which also stands for what was not valid UTF-8."""
+    for line in lines:
+        counts["replacement_character"] += "\ufffd" in line
+        yield line
 
 
 def translate_flores(

@@ -63,14 +63,16 @@ class DecoderState:
             self._mask_B11S = (layout.position_indices >= 0)[:, None, None, :]
         self._cache_TLN2D = encoded_BSD.new_empty(0)
         self.num_steps = 0
+        self._layout: BatchLayout | None = None
         self._positions = IncrementalStateBag(model.max_target_seq_len + 1)
 
     def step(self, tokens_BK: Tensor) -> Tensor:
         """Give every row its next token; return the decoder's output, [N, D]."""
         num_sentences = len(tokens_BK)
         tokens_N1 = tokens_BK.reshape(-1, 1)
-        layout = BatchLayout.of(tokens_N1)
-        hidden_N1D, _ = self._frontend(tokens_N1, layout, state_bag=self._positions)
+        if self._layout is None or len(self._layout.seq_lens) != len(tokens_N1):
+            self._layout = BatchLayout.of(tokens_N1)  # costs as much as a layer, and seldom changes
+        hidden_N1D, _ = self._frontend(tokens_N1, self._layout, state_bag=self._positions)
         self._positions.increment_step_nr()
         hidden_ND = hidden_N1D.squeeze(1)
         self._make_room(len(tokens_N1), hidden_ND)

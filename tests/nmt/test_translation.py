@@ -134,6 +134,9 @@ def test_files_are_translated_to_files_of_the_same_names(model: Path, tmp_path: 
     assert summary.counts["lines"] == len(LINES)
     expected = translator(model).translate(LINES, *direction)
     assert read_lines(tmp_path / "out" / "a.txt") == expected
+    (tmp_path / "b.txt").write_bytes(b"bara\xff\nkino\n")
+    broken = translate_files(model, [tmp_path / "b.txt"], direction, tmp_path / "other", config)
+    assert broken.counts["replacement_character"] == 1
     assert translate_files(model, files, direction, tmp_path / "out", config).skipped == 1
     with pytest.raises(UserError, match="another argument: `direction`"):
         translate_files(model, files, direction.reverse, tmp_path / "out", config)
