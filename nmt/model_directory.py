@@ -18,6 +18,7 @@ from corpus.errors import DataError, UserError
 from corpus.files import atomic_path, digest_file, read_json, write_json
 from corpus.languages import Direction, parse_direction
 from nmt import vocabulary as vocabulary_files
+from nmt.interop.weights import read_header, read_into
 from nmt.model import FAMILY, MoEConfig, Translator, create_model, moe_layers
 from nmt.moe.gate import MAX_CHOICES
 from nmt.pruned import Kept, LostChoices, read_weights, resize
@@ -147,7 +148,7 @@ def load_model(directory: Path, kept: Kept | None = None) -> TrainedModel:
     try:
         if kept is None:
             translator = create_model(config)
-            safetensors.torch.load_model(translator, str(weights))
+            _load_all(translator, weights)
         else:
             translator = create_model(dataclasses.replace(config, num_experts=MAX_CHOICES))
             resize(moe_layers(translator), kept, config.num_experts)
@@ -156,6 +157,19 @@ def load_model(directory: Path, kept: Kept | None = None) -> TrainedModel:
         raise DataError(f"{weights} does not fit {DESCRIPTION_FILE}: {error}") from error
     translator.eval()
     return TrainedModel(translator, vocabulary, description.directions, lost)
+
+
+def _load_all(translator: Translator, weights: Path) -> None:
+    """Read all weights into a model; `safetensors` would hold the file beside it meanwhile."""
+    state = translator.state_dict()
+    found = read_header(weights)
+    unknown = [name for name in found if name not in state]
+    loaded = {state[name].data_ptr() for name in found if name in state}
+    missing = [name for name in state if state[name].data_ptr() not in loaded]
+    if missing or unknown:
+        raise RuntimeError(f"missing: {missing[:3]}, unknown: {unknown[:3]}")
+    for name, stored in found.items():
+        read_into(stored, state[name])
 
 
 def _load_kept(translator: Translator, weights: Path, kept: Kept) -> LostChoices:

@@ -105,7 +105,12 @@ def _named_tokens(directory: Path, first: int) -> dict[int, str]:
     tokenizer = _read(directory / TOKENIZER_FILE)
     added = tokenizer.get("added_tokens_decoder")
     if isinstance(added, dict) and added:
-        tokens = {int(index): _content(token) for index, token in added.items()}
+        try:
+            tokens = {int(index): _content(token) for index, token in added.items()}
+        except ValueError as error:
+            raise DataError(
+                f"{directory / TOKENIZER_FILE}: `added_tokens_decoder` is damaged: {error}"
+            ) from error
         return {index: content for index, content in sorted(tokens.items()) if index >= first}
     symbols = _read(directory / SYMBOLS_FILE)
     languages = symbols.get("additional_special_tokens") or tokenizer.get(
@@ -114,7 +119,10 @@ def _named_tokens(directory: Path, first: int) -> dict[int, str]:
     if not isinstance(languages, list):
         return {}
     mask = symbols.get("mask_token") or tokenizer.get("mask_token")
-    names = [*map(_content, languages), *([_content(mask)] if mask else [])]
+    try:
+        names = [*map(_content, languages), *([_content(mask)] if mask else [])]
+    except ValueError as error:
+        raise DataError(f"{directory / SYMBOLS_FILE}: {error}") from error
     return {first + i: content for i, content in enumerate(dict.fromkeys(names))}
 
 
@@ -126,7 +134,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _content(token: object) -> str:
-    return str(token["content"] if isinstance(token, dict) else token)
+    content = token.get("content") if isinstance(token, dict) else token
+    if not isinstance(content, str):
+        raise ValueError(f"{token!r} is no token")
+    return content
 
 
 def _symbols(named: Mapping[int, str], first: int, size: int) -> dict[str, int]:

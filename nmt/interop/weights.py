@@ -204,6 +204,25 @@ def write_tensors(
                         output.write(_convert(chunk, span.stored.dtype, tensor.dtype))
 
 
+def read_into(stored: Stored, tensor: torch.Tensor) -> None:
+    """Fill a contiguous tensor, in its own type, a chunk at a time.
+
+    Raises:
+        DataError: If the stored one is of another shape, no weights, or not whole.
+    """
+    if stored.dtype not in DTYPES or stored.shape != tuple(tensor.shape):
+        raise DataError(
+            f"{stored.path}: `{stored.key}` is {stored.dtype} {list(stored.shape)}; the model has"
+            f" {list(tensor.shape)}"
+        )
+    flat, begin = tensor.detach().view(-1), 0
+    with stored.path.open("rb") as file:
+        for chunk in _chunks(file, whole(stored)):
+            values = torch.frombuffer(chunk, dtype=DTYPES[stored.dtype])
+            flat[begin : begin + len(values)].copy_(values)
+            begin += len(values)
+
+
 def _header(tensors: Sequence[NewTensor], metadata: Mapping[str, str] | None) -> bytes:
     entries: dict[str, Any] = {_METADATA: dict(metadata)} if metadata else {}
     begin = 0

@@ -40,7 +40,7 @@ _STYLE = """
   gap: 22px; }
 .panels h3 { margin: 0 0 8px; color: var(--ink); }
 .panels h3 small { font-weight: 400; }
-.panel { min-width: 0; } canvas { touch-action: pan-y; }
+td { white-space: nowrap; } .panel { min-width: 0; } canvas { touch-action: pan-y; }
 .legend { flex-wrap: nowrap; } #legend { flex: 0 1 220px; min-width: 40px; }
 #usage-room { margin-top: 10px; max-height: 720px; overflow: auto; }
 """

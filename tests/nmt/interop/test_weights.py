@@ -15,6 +15,7 @@ from nmt.interop.weights import (
     are_equal,
     read_checkpoint,
     read_header,
+    read_into,
     rows,
     whole,
     write_tensors,
@@ -60,6 +61,17 @@ def test_spans_are_joined_and_converted_in_small_chunks(
     write_tensors(tmp_path / "b.safetensors", [NewTensor("b", "BF16", (3, 5), spans)])
     found = safetensors.torch.load_file(tmp_path / "b.safetensors")["b"]
     assert torch.equal(found, values[[6, 0, 1]].bfloat16())
+
+
+def test_tensor_is_filled_in_its_own_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "_CHUNK_BYTES", 12)
+    values = torch.randn(7, 5).bfloat16()
+    stored = read_header(write(tmp_path / "a.safetensors", a=values))["a"]
+    tensor = torch.zeros(7, 5)
+    read_into(stored, tensor)
+    assert torch.equal(tensor, values.float())
+    with pytest.raises(DataError, match=r"`a` is BF16 \[7, 5\]; the model has \[5, 7\]"):
+        read_into(stored, torch.zeros(5, 7))
 
 
 def test_equality_is_of_every_byte(tmp_path: Path) -> None:
