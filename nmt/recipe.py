@@ -38,7 +38,8 @@ from nmt.model_directory import TrainedModel
 from nmt.parallel.checkpoints import Layout, fit_checkpoint, keep_plain_state, load_whole_model
 from nmt.parallel.experts import apply_fsdp, create_shared_out
 from nmt.parallel.launch import as_groups
-from nmt.parallel.preemption import Preemption, ResumableReader, ResumableTask
+from nmt.parallel.preemption import ResumableReader, ResumableTask
+from nmt.parallel.signals import Preemption
 from nmt.parallel.world import World
 from nmt.readers import ListReader, StreamReader
 from nmt.recipe_config import RecipeConfig, compute_dtype, recipe_config
@@ -93,12 +94,18 @@ class TranslationRecipe(base.Recipe):
     """
 
     def __init__(
-        self, config: TrainConfig, training: Training, directory: Path, world: World
+        self,
+        config: TrainConfig,
+        training: Training,
+        directory: Path,
+        world: World,
+        preemption: Preemption,
     ) -> None:
         self._config = config
         self._training = training
         self._directory = directory
         self._world = world
+        self._preemption = preemption
         self.module: Translator | None = None
         self.skipped = SkippedUpdates()
 
@@ -145,8 +152,7 @@ class TranslationRecipe(base.Recipe):
             Arithmetic(token_flops(module), self._peak(context)),
         )
         keep_plain_state(context.get_optimizer())
-        preemption = Preemption()
-        reader = self._reader(preemption, context)
+        reader = self._reader(context)
         batches = self._training.validation.batches
         trainer = context.create_trainer(
             unit,
@@ -155,15 +161,15 @@ class TranslationRecipe(base.Recipe):
             [ListReader(there) for there in batches.values()],
         )
         self._add_what_recipes_lack(context, trainer)
-        return ResumableTask(trainer, reader, preemption)
+        return ResumableTask(trainer, reader, self._preemption)
 
-    def _reader(self, preemption: Preemption, context: base.RecipeContext) -> ResumableReader:
+    def _reader(self, context: base.RecipeContext) -> ResumableReader:
         checkpoints = context.get_checkpoint_manager()
         accumulated = self._config.compute.accumulated_batches
         return ResumableReader(
             StreamReader(self._training.stream, accumulated, self.skipped),
             self._world.agrees_to_stop,
-            preemption,
+            self._preemption,
             finish_checkpoint=lambda: checkpoints.maybe_complete_save_operation(blocking=True),
             rank=self._world.rank,
             world_size=self._world.size,
@@ -234,7 +240,11 @@ class Patience(EarlyStopper):
 
 
 def run_recipe(
-    config: TrainConfig, training: Training, directory: Path, world: World
+    config: TrainConfig,
+    training: Training,
+    directory: Path,
+    world: World,
+    preemption: Preemption,
 ) -> Trained | None:
     """Train to the last update, from the last checkpoint in `directory` if there is one.
 
@@ -263,7 +273,8 @@ def run_recipe(
         validates=bool(training.validation.batches),
         is_hybrid=1 < shards < world.size,
     )
-    recipe = TranslationRecipe(config, training, directory, world)
+    recipe = TranslationRecipe(config, training, directory, world, preemption)
+    world.meet("training")
     with log_in_file_only(), _errors_of_ours(), as_groups(world.place, shards):
         try:
             run(recipe, sections, directory, no_rich=True, no_progress=True)

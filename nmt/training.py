@@ -28,6 +28,7 @@ from nmt.model import resolve_config
 from nmt.model_directory import save_model
 from nmt.monolingual import text_files
 from nmt.parallel.job import run_together
+from nmt.parallel.signals import Preemption
 from nmt.parallel.world import World, join_world
 from nmt.validation import ValidationSet, read_validation
 from nmt.vocabulary import Vocabulary
@@ -56,13 +57,19 @@ def train(
             output of another config, or if training diverges.
         Preempted: If a scheduler's signal stopped it.
     """
-    world = join_world()
-    with world.sharing_fate():
-        return _train_together(config, output, load_scorer, world)
+    preemption = Preemption()
+    with preemption.heeding_signals():
+        world = join_world()
+        with world.sharing_fate():
+            return _train_together(config, output, load_scorer, world, preemption)
 
 
 def _train_together(
-    config: TrainConfig, output: Path, load_scorer: ScorerLoader | None, world: World
+    config: TrainConfig,
+    output: Path,
+    load_scorer: ScorerLoader | None,
+    world: World,
+    preemption: Preemption,
 ) -> Summary | None:
     Vocabulary.load(config.vocabulary)
     inputs = [path for _, _, path in bitext_inputs(config)]
@@ -81,7 +88,12 @@ def _train_together(
         world,
         task,
         functools.partial(
-            _train_model, config=config, output=output, load_scorer=load_scorer, world=world
+            _train_model,
+            config=config,
+            output=output,
+            load_scorer=load_scorer,
+            world=world,
+            preemption=preemption,
         ),
         lambda work: run_job(name="train", tasks=[task], work=work, output=output, config=config),
     )
@@ -92,7 +104,12 @@ def _train_together(
 
 
 def _train_model(
-    task: Task, config: TrainConfig, output: Path, load_scorer: ScorerLoader | None, world: World
+    task: Task,
+    config: TrainConfig,
+    output: Path,
+    load_scorer: ScorerLoader | None,
+    world: World,
+    preemption: Preemption,
 ) -> Outcome:
     from nmt.recipe import Training, run_recipe
 
@@ -124,7 +141,7 @@ def _train_model(
         vocabulary=vocabulary,
         score=_scorer(config, validation, load_scorer),
     )
-    trained = run_recipe(config, training, directory, world)
+    trained = run_recipe(config, training, directory, world, preemption)
     if trained is None:
         return Outcome()
     outputs = save_model(output, trained.model, model_config, config.vocabulary, list(pairs))

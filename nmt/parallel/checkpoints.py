@@ -7,7 +7,9 @@ each process. Whatever is shared out is so along its first dimension, in the ord
 """
 
 import logging
+import pickle
 import shutil
+import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +63,7 @@ def load_whole_state(step: Path, shapes: Mapping[str, torch.Size]) -> dict[str, 
         step: Directory of the checkpoint.
         shapes: Shape of each whole parameter.
     """
-    shards = [_load(path) for path in _shard_files(step, "model")]
+    shards = [read_state(path) for path in _shard_files(step, "model")]
     whole: dict[str, Parameter] = {}
     tied: dict[int, Parameter] = {}
     for name, shape in shapes.items():
@@ -172,7 +174,7 @@ def _reshard_model(step: Path, new: Path, shards: int, model: nn.Module) -> None
 
 
 def _reshard_optimizer(step: Path, new: Path, shards: int, model: nn.Module) -> None:
-    before = [_load(path) for path in _shard_files(step, "optimizer")]
+    before = [read_state(path) for path in _shard_files(step, "optimizer")]
     states = [{**before[0], "state": {}} for _ in range(shards)]
     parameters = list(model.parameters())
     for index, entries in before[0]["state"].items():
@@ -201,9 +203,36 @@ def _part(shard: Mapping[str, Any], name: str, step: Path) -> Tensor:
     return cast(Tensor, shard[name])
 
 
-def _load(path: Path) -> dict[str, Any]:
-    """Read one file of a checkpoint, lazily; nothing but tensors, numbers and text is accepted."""
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+class _TensorUnpickler(pickle.Unpickler):
+    """Accepts nothing but tensors, numbers, text and what holds them.
+
+    torch's own restricted one does not know protocol 5, in which fairseq2 writes optimizers.
+    """
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in _TENSOR_PARTS or (module == "torch" and name.endswith("Storage")):
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"`{module}.{name}` has no place in a checkpoint")
+
+
+_TENSOR_PARTS = {("torch._utils", "_rebuild_tensor_v2"), ("collections", "OrderedDict")}
+_PICKLE = types.SimpleNamespace(
+    __name__="pickle", Unpickler=_TensorUnpickler, UnpicklingError=pickle.UnpicklingError
+)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read the model's or the optimizer's file of one shard; tensors stay on disk until used.
+
+    Raises:
+        DataError: If the file is damaged, or holds anything else.
+    """
+    try:
+        state: dict[str, Any] = torch.load(
+            path, map_location="cpu", pickle_module=_PICKLE, weights_only=False, mmap=True
+        )
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise DataError(f"{path} is damaged: {error}") from error
     return state
 
 

@@ -6,10 +6,8 @@ at the end of an epoch, and no other epoch begins.
 """
 
 import logging
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from types import FrameType
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -17,47 +15,12 @@ from fairseq2.datasets import DataReader
 from fairseq2.task import Task
 
 from corpus.errors import Preempted
+from nmt.parallel.signals import Preemption
 from nmt.readers import TokenBatch
 
 logger = logging.getLogger(__name__)
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
-"""What schedulers send before they kill: SIGTERM, and SIGUSR1 for Slurm's `--signal`."""
-
 _MAX_SEED = 2**40
-
-
-class Preemption:
-    """Whether this process was asked to stop."""
-
-    def __init__(self) -> None:
-        self._signal: int | None = None
-
-    @property
-    def is_requested(self) -> bool:
-        """Whether a signal came."""
-        return self._signal is not None
-
-    @property
-    def signal_name(self) -> str:
-        """The signal's name, or who else asked."""
-        return signal.Signals(self._signal).name if self._signal else "another process"
-
-    def request(self, number: int = signal.SIGUSR1, frame: FrameType | None = None) -> None:
-        """Ask for a stop after this update; SIGTERM once more stops at once."""
-        if number == signal.SIGTERM and self._signal == signal.SIGTERM:
-            raise KeyboardInterrupt
-        self._signal = number
-
-    @contextmanager
-    def heeding_signals(self) -> Iterator[None]:
-        """Take the schedulers' signals as requests during the block."""
-        before = {number: signal.signal(number, self.request) for number in SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 class ResumableReader(DataReader[TokenBatch]):
@@ -156,7 +119,7 @@ class ResumableTask(Task):
         Raises:
             Preempted: If the processes agreed to stop before the last update.
         """
-        with self._preemption.heeding_signals(), suppress(_Stop):
+        with self._preemption.waiting_for_updates(), suppress(_Stop):
             self._trainer.run()
         if self._reader.has_stopped:
             step = self._trainer.step_nr

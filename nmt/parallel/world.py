@@ -27,6 +27,9 @@ _WATCH_SECONDS = 1.0
 _GRACE_SECONDS = 20.0
 """How long others may take to notice a failure themselves before their process is ended."""
 
+_LINGER_SECONDS = 5.0
+"""How long rank 0 keeps the store that it may hold, for others to read why all end."""
+
 _INTERRUPTED = 130
 
 _MEETING = timedelta(minutes=15)
@@ -44,6 +47,7 @@ class World:
         self.place = place
         self._store = store
         self._num_asked = 0
+        self._has_agreed = False
 
     @property
     def rank(self) -> int:
@@ -82,6 +86,16 @@ class World:
         if self.leads:
             self.tell(f"first/{name}", "done")
 
+    def meet(self, name: str) -> None:
+        """Wait until all are here, before they wait where they could not see a failure."""
+        if self._store is None:
+            return
+        here = self._store.add(f"meet/{name}", 1)
+        while here < self.size:
+            self._raise_failure()
+            time.sleep(_POLL_SECONDS)
+            here = self._store.add(f"meet/{name}", 0)
+
     def agrees_to_stop(self, is_wanted: bool) -> bool:
         """Return whether all stop now, which any may want; all ask once at the same update.
 
@@ -89,14 +103,15 @@ class World:
         """
         self._num_asked += 1
         if self._store is None:
-            return is_wanted
-        if not self.leads:
+            self._has_agreed = is_wanted
+        elif self.leads:
+            self._has_agreed = bool(is_wanted or self._store.check([_WANTED]))
+            self._store.set(_HEARD, f"{self._num_asked} {int(self._has_agreed)}")
+        else:
             if is_wanted:
                 self._store.set(_WANTED, "yes")
-            return self._hear_decision()
-        stops = is_wanted or self._store.check([_WANTED])
-        self._store.set(_HEARD, f"{self._num_asked} {int(stops)}")
-        return bool(stops)
+            self._has_agreed = self._hear_decision()
+        return self._has_agreed
 
     def _hear_decision(self) -> bool:
         """Wait until rank 0 has decided for this update; it may be further already."""
@@ -137,7 +152,7 @@ class World:
         """Return what this process is to raise: the first to fail says why, the others nothing."""
         if isinstance(error, OtherProcessError):
             return error
-        if isinstance(error, Preempted):
+        if isinstance(error, Preempted) and self._has_agreed:
             return error if self.leads else OtherProcessError(error.exit_code)
         code = _exit_code(error)
         try:
@@ -168,7 +183,7 @@ class World:
 
         if dist.is_initialized():
             dist.destroy_process_group()
-        deadline = time.monotonic() + _GRACE_SECONDS
+        deadline = time.monotonic() + _LINGER_SECONDS
         try:
             left = self._store.add(_LEFT, 1)
             while self.leads and left < self.size and time.monotonic() < deadline:

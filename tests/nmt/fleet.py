@@ -4,6 +4,7 @@ Importing torch and fairseq2 costs seconds of every process; forked ones have th
 runs `tongues.main`, as the command does, with the variables that torchrun sets.
 """
 
+import importlib
 import json
 import os
 import signal
@@ -16,6 +17,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+
+_IMPORTED_LATE = (
+    "nmt.training", "nmt.recipe", "nmt.interop.cli", "fairseq2.recipe.composition", "s3fs",
+    "torch.utils.tensorboard", "torch.distributed.fsdp",
+)  # fmt: skip
+"""What trainings import as they go."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +57,23 @@ class Fleet:
         return json.loads(line)
 
     def start(
-        self, size: int, arguments: Sequence[str], environment: Mapping[str, str] | None = None
+        self,
+        size: int,
+        arguments: Sequence[str],
+        *,
+        last: Sequence[str] | None = None,
+        environment: Mapping[str, str] | None = None,
+        rank_names: Sequence[str] = ("RANK", "LOCAL_RANK"),
     ) -> "Run":
-        """Start a command in `size` processes."""
+        """Start a command in `size` processes.
+
+        Args:
+            size: How many.
+            arguments: Of `tongues`.
+            last: Arguments of the last process, where they are others.
+            environment: Variables in place of those that torchrun sets for all.
+            rank_names: Variables that say which of the processes one is.
+        """
         from torch.distributed import TCPStore
 
         self._num_runs += 1
@@ -64,11 +85,16 @@ class Fleet:
         }  # fmt: skip
         processes = []
         for rank in range(size):
-            place = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-            variables = {**shared, **place, **(environment or {})} if size > 1 else {}
-            log = str(self._folder / f"run_{self._num_runs}_{rank}.log")
-            processes.append({"environment": variables, "log": log})
-        self._write({"arguments": list(arguments), "processes": processes})
+            place = dict.fromkeys(rank_names, str(rank))
+            processes.append(
+                {
+                    "arguments": list(last if last and rank == size - 1 else arguments),
+                    "environment": {**(environment or shared), **place} if size > 1 else {},
+                    "log": str(self._folder / f"run_{self._num_runs}_{rank}.log"),
+                }
+            )
+            Path(processes[-1]["log"]).touch()
+        self._write({"processes": processes})
         return Run(self, self._read(), [Path(process["log"]) for process in processes])
 
     def run(self, size: int, arguments: Sequence[str], **options: Any) -> list[Finished]:
@@ -103,7 +129,7 @@ class Run:
         """Return what a process has written so far."""
         return self._logs[rank].read_text(encoding="utf-8")
 
-    def wait_for(self, text: str, seconds: float = 60) -> None:
+    def wait_for(self, text: str, seconds: float = 200) -> None:
         """Wait until rank 0 has written a text."""
         deadline = time.monotonic() + seconds
         while text not in self.stderr():
@@ -115,7 +141,7 @@ class Run:
         """Send a process a signal."""
         os.kill(self.pids[rank], number)
 
-    def wait(self, seconds: float = 120) -> list[Finished]:
+    def wait(self, seconds: float = 300) -> list[Finished]:
         """Return how all processes ended; kill them and fail after so many seconds."""
         deadline = time.monotonic() + seconds
         codes: dict[int, int] = {}
@@ -135,11 +161,8 @@ class Run:
 
 def _serve() -> None:
     """Fork processes on request until standard input ends."""
-    import nmt.recipe
-    import nmt.training
-
-    assert nmt.recipe.base
-    assert nmt.training.train
+    for name in _IMPORTED_LATE:
+        importlib.import_module(name)
     _say("ready")
     for line in sys.stdin:
         command = json.loads(line)
@@ -147,7 +170,7 @@ def _serve() -> None:
             waited = [os.waitpid(pid, os.WNOHANG) for pid in command["poll"]]
             _say({pid: os.waitstatus_to_exitcode(status) for pid, status in waited if pid})
             continue
-        _say([_fork(command["arguments"], **process) for process in command["processes"]])
+        _say([_fork(**process) for process in command["processes"]])
 
 
 def _say(value: Any) -> None:

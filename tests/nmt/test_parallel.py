@@ -1,21 +1,39 @@
 import json
-from collections.abc import Iterator
+import random
+import shutil
+import signal
+import socket
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
 import torch
 import yaml
 
+from corpus.config import load_config
 from corpus.errors import DataError, UserError
-from nmt.config import VocabularyConfig
+from nmt.checkpoints import last_update, step_directory
+from nmt.config import TrainConfig, VocabularyConfig
+from nmt.curves import read_curves
+from nmt.model import create_model, resolve_config
 from nmt.model_directory import WEIGHTS_FILE
-from nmt.parallel.checkpoints import join, split
+from nmt.parallel.checkpoints import (
+    Layout,
+    fit_checkpoint,
+    join,
+    layout_of,
+    load_whole_model,
+    read_state,
+    split,
+)
 from nmt.parallel.config import ParallelConfig
 from nmt.parallel.launch import Place, find_place, first_host
+from nmt.vocabulary import Vocabulary
 from nmt.vocabulary_training import train_vocabulary
 from tests.nmt.conftest import write_bitext, write_flores
-from tests.nmt.fleet import Fleet
+from tests.nmt.fleet import Finished, Fleet, Run
 
 FSDP = ("parallel.mode=fsdp",)
 EXPERTS = (*FSDP, "parallel.expert_parallel=true")
@@ -44,14 +62,35 @@ class Trainings:
         }  # fmt: skip
         (folder / "train.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
 
+        self.config = load_config(TrainConfig, folder / "train.yaml")
+
+    def create_model(self) -> torch.nn.Module:
+        vocabulary = Vocabulary.load(self.config.vocabulary)
+        return create_model(
+            resolve_config(self.config.model, vocabulary.size, vocabulary.pad_index)
+        )
+
+    def start(self, size: int, name: str, *overrides: str) -> Run:
+        return self.fleet.start(size, self.command(name, *overrides))
+
+    def run(self, size: int, name: str, *overrides: str) -> list[Finished]:
+        finished = self.start(size, name, *overrides).wait()
+        assert [process.code for process in finished] == [0] * size, finished
+        return finished
+
     def command(self, name: str, *overrides: str) -> list[str]:
         recipe, output = str(self.folder / "train.yaml"), str(self.folder / name)
         command = ["nmt", "train", "--config-file", recipe, "--output", output]
         return command + [word for override in overrides for word in ("--config", override)]
 
     def losses(self, name: str) -> list[float]:
-        lines = (self.folder / name / "training" / "metrics" / "train.jsonl").read_text("utf-8")
-        return [json.loads(line)["NLL Loss"] for line in lines.splitlines()]
+        return [report["NLL Loss"] for report in self._reports(name)]
+
+    def steps(self, name: str) -> list[int]:
+        return [report["Step"] for report in self._reports(name)]
+
+    def _reports(self, name: str) -> Sequence[Mapping[str, Any]]:
+        return read_curves(self.folder / name / "training").training
 
     def validations(self, name: str) -> list[tuple[float, float]]:
         folder = self.folder / name / "training" / "metrics" / "valid"
@@ -76,8 +115,7 @@ def test_losses_and_models_are_those_of_ddp(
 ) -> None:
     runs = {f"ddp_{size}": ()} | {f"mode_{size}_{i}": mode for i, mode in enumerate(modes)}
     for name, overrides in runs.items():
-        finished = trainings.fleet.run(size, trainings.command(name, *overrides))
-        assert [process.code for process in finished] == [0] * size, finished
+        trainings.run(size, name, *overrides)
     expected, *others = runs
     for name in others:
         assert trainings.losses(name) == pytest.approx(trainings.losses(expected), rel=1e-5)
@@ -89,6 +127,114 @@ def test_losses_and_models_are_those_of_ddp(
         torch.testing.assert_close(
             trainings.weights(name), trainings.weights(expected), rtol=1e-4, atol=1e-5
         )
+
+
+LONG = ("updates=30", "checkpoint_every=30", "validate_every=30")
+
+
+@pytest.mark.slow
+def test_training_stopped_by_the_scheduler_goes_on_to_the_same_bytes(
+    trainings: Trainings,
+) -> None:
+    slow = (*LONG, "batches.max_tokens=2500")
+    trainings.run(1, "undisturbed", *slow)
+    run = trainings.start(1, "stopped", *slow)
+    run.wait_for("update 3/")
+    run.signal(signal.SIGTERM)
+    (stopped,) = run.wait()
+    assert stopped.code == 143, stopped
+    assert "stopped by SIGTERM after update" in stopped.stderr
+    assert "Run the same command again to go on." in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    (again,) = trainings.run(1, "stopped", *slow)
+    assert "update 3/" not in again.stderr, "it began anew instead of going on"
+    assert trainings.steps("stopped") == list(range(1, 31))
+    first, second = (trainings.folder / name / WEIGHTS_FILE for name in ("undisturbed", "stopped"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.slow
+def test_another_number_of_processes_goes_on_with_a_training(trainings: Trainings) -> None:
+    run = trainings.start(2, "two", *LONG, *EXPERTS)
+    run.wait_for("update 3/")
+    run.signal(signal.SIGUSR1, rank=1)
+    stopped = run.wait()
+    assert [process.code for process in stopped] == [143, 143], stopped
+    assert "stopped by another process after update" in stopped[0].stderr
+    assert "stopped" not in stopped[1].stderr
+    before = trainings.folder / "two" / "training"
+    update = last_update(before)
+    whole = load_whole_model(before, update, trainings.create_model)
+    moments = optimizer_shapes(before, update)
+    for size, shards, overrides in ((1, 1, ()), (4, 1, ())):
+        name = f"two_then_{size}"
+        shutil.copytree(trainings.folder / "two", trainings.folder / name)
+        training = trainings.folder / name / "training"
+        assert fit_checkpoint(training, Layout(size, shards), trainings.create_model)
+        assert layout_of(step_directory(training, update)) == Layout(size, shards)
+        dealt = load_whole_model(training, update, trainings.create_model)
+        torch.testing.assert_close(dealt.state_dict(), whole.state_dict(), rtol=0, atol=0)
+        assert optimizer_shapes(training, update) == moments
+        finished = trainings.run(size, name, *LONG, *overrides)
+        assert f"2 processes took the batches so far, {size} go on" in finished[0].stderr
+        assert trainings.steps(name) == list(range(1, 31))
+        assert trainings.losses(name)[-1] < trainings.losses(name)[0]
+
+
+def optimizer_shapes(training: Path, update: int) -> dict[int, int]:
+    """Return how many numbers a checkpoint holds for each parameter's first moment, in all."""
+    numbers: dict[int, int] = {}
+    for file in (step_directory(training, update) / "optimizer").rglob("*.pt"):
+        state = read_state(file)["state"]
+        for index, entries in state.items():
+            numbers[index] = numbers.get(index, 0) + entries["exp_avg"].numel()
+    return numbers
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_ends_all_with_one_message(trainings: Trainings) -> None:
+    run = trainings.start(2, "killed", *LONG)
+    run.wait_for("update 3/")
+    run.signal(signal.SIGKILL, rank=1)
+    first, second = run.wait()
+    assert (first.code, second.code) == (1, -signal.SIGKILL)
+    assert first.stderr.count("error: ") == 1
+    assert "lost another one, which said nothing" in first.stderr
+    assert "Traceback" not in first.stderr
+
+
+@pytest.mark.slow
+def test_a_mistake_on_one_rank_is_said_by_that_one_and_ends_all(trainings: Trainings) -> None:
+    wrong = trainings.command("wrong", "vocabulary=nowhere")
+    finished = trainings.fleet.run(2, trainings.command("wrong"), last=wrong)
+    assert [process.code for process in finished] == [2, 2]
+    assert "error" not in finished[0].stderr
+    assert "nowhere" in finished[1].stderr
+    assert "Traceback" not in finished[1].stderr
+
+
+@pytest.mark.slow
+def test_ranks_of_srun_meet_without_torchrun(trainings: Trainings) -> None:
+    slurm = {
+        "SLURM_STEP_NUM_TASKS": "2", "SLURM_JOB_ID": str(free_port() - 20_000),
+        "SLURM_STEP_NODELIST": "localhost", "SLURM_STEP_TASKS_PER_NODE": "2",
+    }  # fmt: skip
+    finished = trainings.fleet.run(
+        2, trainings.command("srun", *FSDP), environment=slurm, rank_names=SLURM_RANK_NAMES
+    )
+    assert [process.code for process in finished] == [0, 0], finished
+
+
+SLURM_RANK_NAMES = ("SLURM_PROCID", "SLURM_LOCALID")
+
+
+def free_port() -> int:
+    """Return a port from 20,000 on that was free a moment ago."""
+    for port in random.sample(range(20_000, 60_000), 50):
+        with socket.socket() as tried:
+            if tried.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+    raise AssertionError("no port is free")
 
 
 def test_joined_parts_are_the_whole_that_was_split() -> None:
