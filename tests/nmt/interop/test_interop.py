@@ -1,6 +1,8 @@
 """Models to transformers and back, against transformers itself."""
 
 import dataclasses
+import errno
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -12,6 +14,7 @@ import torch
 
 from corpus.errors import JobError, UserError
 from nmt.fairseq import BatchLayout
+from nmt.interop import weights
 from nmt.interop.config import ExportConfig, ImportConfig
 from nmt.interop.exporting import export_to_transformers
 from nmt.interop.importing import import_checkpoint
@@ -207,12 +210,33 @@ def test_export_runs_again_only_for_what_is_missing(tmp_path: Path, vocabulary_p
     assert {path: path.read_bytes() for path in (tmp_path / "theirs").glob("model*")} == before
 
 
+def test_import_that_broke_off_leaves_no_weights_and_can_be_run_again(
+    tmp_path: Path, models: dict[int, Path], checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = itertools.count()
+    convert = weights._convert
+
+    def convert_until_the_disk_is_full(*arguments: Any) -> Any:
+        if next(calls) == 20:
+            raise OSError(errno.ENOSPC, "no space left")
+        return convert(*arguments)
+
+    monkeypatch.setattr(weights, "_convert", convert_until_the_disk_is_full)
+    with pytest.raises(OSError, match="no space left"):
+        import_checkpoint(checkpoint, tmp_path / "again", ImportConfig())
+    assert not list((tmp_path / "again").glob("*model*"))
+    monkeypatch.undo()
+    import_checkpoint(checkpoint, tmp_path / "again", ImportConfig())
+    found = (tmp_path / "again" / WEIGHTS_FILE).read_bytes()
+    assert found == (models[4] / WEIGHTS_FILE).read_bytes()
+
+
 def test_damaged_model_is_not_exported(tmp_path: Path, models: dict[int, Path]) -> None:
     model = tmp_path / "model"
     shutil.copytree(models[0], model)
-    weights = bytearray((model / WEIGHTS_FILE).read_bytes())
-    weights[-1] ^= 1
-    (model / WEIGHTS_FILE).write_bytes(weights)
+    content = bytearray((model / WEIGHTS_FILE).read_bytes())
+    content[-1] ^= 1
+    (model / WEIGHTS_FILE).write_bytes(content)
     with pytest.raises(JobError, match=r"model\.safetensors is damaged"):
         export_to_transformers(model, tmp_path / "theirs", ExportConfig())
 
@@ -306,5 +330,5 @@ def test_config_that_would_change_the_logits_is_refused(
 
 def test_type_of_the_weights_can_be_changed(checkpoint: Path, tmp_path: Path) -> None:
     import_checkpoint(checkpoint, tmp_path / "again", ImportConfig(dtype="bfloat16"))
-    weights = safetensors.torch.load_file(tmp_path / "again" / WEIGHTS_FILE)
-    assert {tensor.dtype for tensor in weights.values()} == {torch.bfloat16}
+    found = safetensors.torch.load_file(tmp_path / "again" / WEIGHTS_FILE)
+    assert {tensor.dtype for tensor in found.values()} == {torch.bfloat16}
