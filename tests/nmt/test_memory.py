@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 
@@ -66,19 +67,26 @@ from nmt.fairseq import BatchLayout
 from nmt.layout import LayoutConfig
 from nmt.memory import estimate_memory
 from nmt.model import create_model, named_config
+
+def train(config, tokens):
+    layout = BatchLayout.of(tokens)
+    model = create_model(config).train()
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    for _ in range(2):
+        model(tokens, layout, tokens, layout, targets=tokens, label_smoothing=0.1).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return model
+
 torch.set_num_threads(1)
 config = dataclasses.replace(
     named_config("small"), vocab_size=8_000, model_dim=256, ffn_inner_dim=1024, num_experts=8,
     num_encoder_layers=4, num_decoder_layers=4, expert_output_masking_p=0.0, capacity_factor=0)
 tokens = torch.randint(4, config.vocab_size, (32, 48))
-layout = BatchLayout.of(tokens)
+# Code and buffers of the libraries are there before anything is measured.
+train(dataclasses.replace(config, model_dim=32, ffn_inner_dim=64), tokens[:2])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-model = create_model(config).train()
-optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-for _ in range(2):
-    model(tokens, layout, tokens, layout, targets=tokens, label_smoothing=0.1).backward()
-    optimizer.step()
-    optimizer.zero_grad()
+model = train(config, tokens)
 measured = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
 plan = LayoutConfig(precision="fp32", max_tokens=2 * tokens.numel())
 print(json.dumps([measured, estimate_memory(model, config, plan, device="cpu").peak]))
@@ -86,12 +94,17 @@ print(json.dumps([measured, estimate_memory(model, config, plan, device="cpu").p
 
 
 @pytest.mark.slow
-def test_estimated_peak_is_within_a_quarter_of_what_a_process_grows_by() -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator can be told to be exact")
+def test_estimated_peak_is_within_fifteen_percent_of_what_training_takes() -> None:
+    # Each block comes from the system and goes back to it, so that the process is as large as its
+    # tensors are; by default glibc left 40 % more unused here.
+    exact = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
     done = subprocess.run(
-        [sys.executable, "-c", MEASURED_STEP], capture_output=True, text=True, check=True
-    )
+        [sys.executable, "-c", MEASURED_STEP], env={**os.environ, **exact},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
     measured, estimated = json.loads(done.stdout)
-    assert estimated == pytest.approx(measured, rel=0.25)
+    assert estimated == pytest.approx(measured, rel=0.15)
 
 
 def test_states_are_sixteen_bytes_per_parameter_divided_by_the_shards() -> None:
