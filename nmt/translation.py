@@ -19,6 +19,7 @@ from nmt.decoding.decoder import DecoderState
 from nmt.decoding.sampling import sample
 from nmt.decoding.scores import Symbols
 from nmt.decoding.segments import join_translations, split_line
+from nmt.devices import find_device
 from nmt.model_directory import TrainedModel, load_model
 from nmt.needed import Needed, needed_experts
 from nmt.vocabulary import Vocabulary
@@ -266,12 +267,7 @@ def open_translator(model: Path, config: TranslateConfig, needed: Needed) -> Tex
         for layer, numbers in kept.items():
             logger.info("%s keeps %d experts", layer, len(numbers))
     loaded = load_model(model, kept)
-    device = config.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    elif device == "cuda" and not torch.cuda.is_available():
-        raise UserError("`device` is cuda, and torch finds no GPU here")
-    loaded.translator.to(device=torch.device(device), dtype=getattr(torch, config.dtype))
+    loaded.translator.to(device=find_device(config.device), dtype=getattr(torch, config.dtype))
     return TextTranslator(loaded, config)
 
 

@@ -1,7 +1,9 @@
 """How the usage of experts is measured."""
 
 from dataclasses import dataclass
+from typing import Literal
 
+from corpus.config import execution_only
 from corpus.errors import UserError
 
 
@@ -15,6 +17,9 @@ class UsageConfig:
 
     sentences: int = 0
     """First sentences of the split per language; 0 for all."""
+
+    device: Literal["auto", "cpu", "cuda"] = execution_only("auto")
+    """Where the model runs; `auto` takes a GPU where there is one."""
 
     threads: int = 2
     """Torch threads."""

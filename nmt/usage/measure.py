@@ -99,12 +99,13 @@ def count_direction(
     targets = _rows(model, texts[target], [model.vocabulary.end_index], target)
     for begin in range(0, len(sources), _BATCH_SENTENCES):
         batch = slice(begin, begin + _BATCH_SENTENCES)
-        pad_index = model.vocabulary.pad_index
-        model.translator(*_pad(sources[batch], pad_index), *_pad(targets[batch], pad_index))
+        model.translator(*_pad(model, sources[batch]), *_pad(model, targets[batch]))
         for name, layer in moe_layers(model.translator):
             assert layer.routing is not None
             expert_KT, weight_KT = layer.routing.expert_KT, layer.routing.weight_KT
-            count_E = torch.zeros(layer.num_experts + 1, dtype=torch.float64)
+            count_E = torch.zeros(
+                layer.num_experts + 1, dtype=torch.float64, device=expert_KT.device
+            )
             count_E.index_add_(0, expert_KT.flatten(), weight_KT.flatten().double())
             totals[name] = totals.get(name, 0) + count_E[:-1]
     return {name: count_E.tolist() for name, count_E in totals.items()}
@@ -122,9 +123,10 @@ def _rows(
     ]
 
 
-def _pad(rows: list[list[int]], pad_index: int) -> tuple[Tensor, BatchLayout]:
+def _pad(model: TrainedModel, rows: list[list[int]]) -> tuple[Tensor, BatchLayout]:
     lengths = [len(row) for row in rows]
-    seqs = torch.full((len(rows), max(lengths)), pad_index)
+    seqs = torch.full((len(rows), max(lengths)), model.vocabulary.pad_index)
     for i, row in enumerate(rows):
         seqs[i, : len(row)] = torch.tensor(row)
+    seqs = seqs.to(model.translator.output_weight.device)
     return seqs, BatchLayout.of(seqs, lengths)

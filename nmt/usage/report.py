@@ -11,6 +11,7 @@ from corpus.errors import UserError
 from corpus.files import read_json, write_json, write_lines, write_text
 from corpus.jobs import Outcome, Task, run_job
 from corpus.languages import Direction, parse_direction
+from nmt.devices import find_device
 from nmt.model import moe_layers
 from nmt.model_directory import DESCRIPTION_FILE, WEIGHTS_FILE, TrainedModel, load_model
 from nmt.usage.config import UsageConfig
@@ -43,6 +44,7 @@ def measure_or_report(
     """
     loaded = load_model(model)
     torch.set_num_threads(config.threads)
+    loaded.translator.to(find_device(config.device))
     chosen, texts = _read_texts(loaded, flores, split, directions, config)
     if output is not None:
         return _report(loaded, model, flores / split, chosen, texts, output, config)
