@@ -188,3 +188,11 @@ def test_dense_model_has_no_usage(tmp_path: Path, vocabulary_path: Path, flores:
     dense = write_model(tmp_path / "dense", vocabulary_path, num_experts=0)
     with pytest.raises(UserError, match="no layer with experts"):
         measure_or_report(dense, flores, "dev", (), None, UsageConfig())
+
+
+def test_gpu_that_is_not_there_is_refused(
+    model: Path, flores: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(UserError, match="torch finds no GPU here"):
+        measure_or_report(model, flores, "dev", (), None, UsageConfig(device="cuda"))
