@@ -11,9 +11,10 @@ import pytest
 import safetensors.torch
 import torch
 import yaml
+from torch.distributed import HashStore
 
 from corpus.config import load_config
-from corpus.errors import DataError, UserError
+from corpus.errors import DataError, OtherProcessError, Preempted, UserError
 from nmt.checkpoints import last_update, step_directory
 from nmt.config import TrainConfig, VocabularyConfig
 from nmt.curves import read_curves
@@ -30,6 +31,8 @@ from nmt.parallel.checkpoints import (
 )
 from nmt.parallel.config import ParallelConfig
 from nmt.parallel.launch import Place, find_place, first_host
+from nmt.parallel.signals import Preemption
+from nmt.parallel.world import World
 from nmt.vocabulary import Vocabulary
 from nmt.vocabulary_training import train_vocabulary
 from tests.nmt.conftest import write_bitext, write_flores
@@ -254,6 +257,101 @@ def test_parts_that_are_copies_are_taken_once() -> None:
 def test_parts_of_another_whole_are_refused_with_their_shapes() -> None:
     with pytest.raises(DataError, match=r"`x` has parts of \(2, 3\), \(1, 3\).*\(4, 3\)"):
         join([torch.zeros(2, 3), torch.zeros(1, 3)], torch.Size([4, 3]), "`x`")
+
+
+def write_checkpoint(training: Path, world_size: int, shards: int) -> torch.nn.Module:
+    """Write what fairseq2 would of a model of one layer after update 5, in so many shards."""
+    torch.manual_seed(0)
+    model = torch.nn.Linear(3, 5)
+    step = step_directory(training, 5)
+    files: dict[str, object] = {}
+    for shard in range(shards):
+        rows = {name: split(whole, shards)[shard] for name, whole in model.state_dict().items()}
+        moments = {
+            i: {"exp_avg": value, "step": torch.ones(())} for i, value in enumerate(rows.values())
+        }
+        files[f"model/pp_00/tp_00/sdp_{shard:02d}.pt"] = rows
+        files[f"optimizer/pp_00/tp_00/sdp_{shard:02d}.pt"] = {"state": moments, "param_groups": []}
+    for rank in range(world_size):
+        files[f"trainer/rank_{rank:02d}.pt"] = {"rank": rank}
+        files[f"data_reader/dp_{rank:02d}.pt"] = {}
+    for name, content in files.items():
+        (step / name).parent.mkdir(parents=True, exist_ok=True)
+        torch.save(content, step / name, pickle_protocol=5)
+    return model
+
+
+def linear() -> torch.nn.Module:
+    return torch.nn.Linear(3, 5)
+
+
+def test_checkpoint_dealt_there_and_back_is_the_same(tmp_path: Path) -> None:
+    model = write_checkpoint(tmp_path, world_size=2, shards=2)
+    assert not fit_checkpoint(tmp_path, Layout(2, 2), linear)
+    for layout in (Layout(4, 4), Layout(8, 8), Layout(1, 1), Layout(6, 3), Layout(2, 2)):
+        assert fit_checkpoint(tmp_path, layout, linear)
+        assert layout_of(step_directory(tmp_path, 5)) == layout
+        found = load_whole_model(tmp_path, 5, linear).state_dict()
+        torch.testing.assert_close(found, model.state_dict(), rtol=0, atol=0)
+        assert optimizer_shapes(tmp_path, 5) == {0: 15, 1: 5}
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_5"]
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_change_of_layout_that_was_killed_is_undone_or_finished(
+    tmp_path: Path, is_whole: bool
+) -> None:
+    write_checkpoint(tmp_path, world_size=2, shards=2)
+    step = step_directory(tmp_path, 5)
+    if is_whole:
+        shutil.copytree(step, step.with_name("step_5.before"))
+        shutil.copytree(step, step.with_name("step_5.resharded"))
+    else:
+        step.rename(step.with_name("step_5.before"))
+    assert fit_checkpoint(tmp_path, Layout(1, 1), linear)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_5"]
+
+
+def test_file_of_a_checkpoint_that_holds_code_is_refused(tmp_path: Path) -> None:
+    torch.save({"a": signal.Signals}, tmp_path / "a.pt")
+    with pytest.raises(DataError, match=r"`signal.Signals` has no place in a checkpoint"):
+        read_state(tmp_path / "a.pt")
+
+
+def test_damaged_file_of_a_checkpoint_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.pt").write_bytes(b"PK\x03\x04 half")
+    with pytest.raises(DataError, match=r"a\.pt is damaged"):
+        read_state(tmp_path / "a.pt")
+
+
+def test_signal_outside_of_updates_stops_at_once_and_within_them_waits() -> None:
+    preemption = Preemption()
+    with preemption.heeding_signals():
+        with preemption.waiting_for_updates():
+            signal.raise_signal(signal.SIGUSR1)
+        assert preemption.is_requested
+        with pytest.raises(Preempted, match="stopped by SIGTERM before or after training"):
+            signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+
+
+def test_processes_agree_to_stop_at_the_same_update_whoever_wants_it() -> None:
+    store = HashStore()
+    first, second = (World(Place(rank=rank, size=2), store) for rank in range(2))
+    assert not first.agrees_to_stop(False)
+    assert not second.agrees_to_stop(True)  # too late for this one
+    assert first.agrees_to_stop(False)
+    assert second.agrees_to_stop(False)
+
+
+def test_process_that_waits_learns_that_another_failed() -> None:
+    store = HashStore()
+    store.set("failure", "1 2")
+    with pytest.raises(OtherProcessError) as failure:
+        World(Place(rank=0, size=2), store).ask("data")
+    assert failure.value.exit_code == 2
+    assert str(failure.value) == ""
 
 
 def test_slurm_variables_give_what_torchrun_would_set() -> None:
