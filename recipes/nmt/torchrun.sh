@@ -4,8 +4,9 @@
 #   recipes/nmt/torchrun.sh --config-file recipes/nmt/dense_1b.yaml --output DIR ...
 #   NODES=2 NODE=0 HEAD=gpu1:29500 recipes/nmt/torchrun.sh ...     (and with NODE=1 on the other)
 #
-# PROCESSES says how many, where it is not the number of GPUs. torchrun gives its processes half a
-# minute to save a checkpoint when it is told to end; run the same command again to go on.
+# PROCESSES says how many, where it is not the number of GPUs. Told to end by SIGTERM, torchrun gives
+# its processes half a minute to save a checkpoint and ends with 1 and a traceback of its own, whatever
+# they say; run the same command again to go on.
 set -euo pipefail
 
 : "${1:?usage: PROCESSES=8 recipes/nmt/torchrun.sh --config-file FILE --output DIR ...}"
