@@ -66,6 +66,8 @@ class SharedOutExperts(nn.Module):
     def forward(self, tokens_AD: Tensor, load_E: Tensor) -> Tensor:
         """Apply expert e to its `load_E[e]` tokens; rows beyond all loads come out as zeros."""
         group = self._gangs.sdp.as_process_group()
+        if torch.is_autocast_enabled(tokens_AD.device.type):  # half of what else would travel
+            tokens_AD = tokens_AD.to(torch.get_autocast_dtype(tokens_AD.device.type))
         load_RL = load_E.view(self._gangs.sdp.size, -1)
         arriving_RL = exchange_counts(load_RL, group)
         # The one place where the host waits for the device: it must know how much to send.
@@ -76,7 +78,7 @@ class SharedOutExperts(nn.Module):
         sorted_BD = collect(arrived_BD, place_B, order_B)
         outputs_BD = self._apply_local(sorted_BD, arriving_RL.sum(0))
         outputs_AD = exchange(collect(outputs_BD, order_B, place_B), received, sent, group)
-        rest = tokens_AD.new_zeros(len(tokens_AD) - sum(sent), tokens_AD.shape[1])
+        rest = outputs_AD.new_zeros(len(tokens_AD) - sum(sent), tokens_AD.shape[1])
         return torch.cat([outputs_AD, rest])
 
     def _apply_local(self, tokens_BD: Tensor, load_L: Tensor) -> Tensor:
