@@ -29,7 +29,6 @@ from transformers.utils import logging as transformers_logging
 
 from corpus.config import load_config
 from corpus.console import format_table
-from corpus.languages import Direction
 from nmt.config import TrainConfig, VocabularyConfig
 from nmt.decoding.beam import BeamSearch, Hypothesis
 from nmt.decoding.decoder import DecoderState
@@ -45,10 +44,11 @@ from nmt.vocabulary_training import train_vocabulary
 
 BEAM = 4
 BATCH = 32
-TURNS = 2
 WORDS = [a + b + c for a in "bkmt" for b in ("a", "i", "o", "u") for c in ("ra", "li", "no", "s")]
 LANGUAGES = ("qaa_Latn", "qab_Latn")
-WIDE = {"dense": 0, "8 experts": 8}
+MODELS = {"small-dense": 0, "small-4-experts": 4, "wide-dense": 0, "wide-8-experts": 8}
+"""Experts of each model."""
+
 WIDE_SHAPE: dict[str, Any] = {
     "model_dim": 1024, "ffn_inner_dim": 4096, "num_encoder_layers": 4, "num_decoder_layers": 4,
     "num_encoder_attn_heads": 16, "num_decoder_attn_heads": 16, "max_seq_len": 512,
@@ -77,23 +77,27 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--updates", type=int, default=300)
     parser.add_argument("--sentences", type=int, default=96)
+    parser.add_argument("--turns", type=int, default=2)
+    parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     transformers_logging.set_verbosity_error()
     rows = []
-    for name, num_experts in (("dense", 0), ("4 experts", 4)):
-        directory = make_trained(arguments.work, num_experts, arguments.updates)
+    for name in arguments.models:
+        num_experts = MODELS[name]
+        directory = make_trained(arguments.work, 0 if "wide" in name else num_experts, arguments)
         model = load_model(directory)
-        theirs = load_exported(directory, arguments.work / f"exported{num_experts}")
-        batches = make_batches(model, arguments.sentences)
-        rows += compare(f"small, {name}", model, theirs, batches)
-    for name, num_experts in WIDE.items():
-        rows += compare(f"wide, {name}", *make_wide(arguments.work, num_experts))
+        if "wide" in name:
+            model, theirs, batches = make_wide(model, num_experts)
+        else:
+            theirs = load_exported(directory, arguments.work / f"exported{num_experts}")
+            batches = make_batches(model, arguments.sentences)
+        rows += compare(name, model, theirs, batches, arguments.turns)
     header = ["model", "system", "tokens", "CPU s", "tokens/CPU s", "ratio", "same", "worst"]
     print(format_table(header, rows))
 
 
-def make_trained(work: Path, num_experts: int, updates: int) -> Path:
+def make_trained(work: Path, num_experts: int, arguments: argparse.Namespace) -> Path:
     """Train a small model to copy random words; a finished one is used again."""
     chooser = random.Random(5)
     path = work / "bitext" / f"{LANGUAGES[0]}-{LANGUAGES[1]}.tsv"
@@ -107,7 +111,7 @@ def make_trained(work: Path, num_experts: int, updates: int) -> Path:
         f"vocabulary={work / 'vocabulary'}", f"bitext.primary={path.parent}", "model.size=small",
         f"model.num_experts={num_experts}", "batches.max_tokens=3000", "batches.max_length=120",
         "optimizer.learning_rate=0.004", "optimizer.warmup_updates=40",
-        "optimizer.schedule=linear", f"updates={updates}", "checkpoint_every=100",
+        "optimizer.schedule=linear", f"updates={arguments.updates}", "checkpoint_every=100",
         "validate_every=100", "report_every=100", "threads=1",
     ]  # fmt: skip
     train(load_config(TrainConfig, None, recipe), output)
@@ -144,13 +148,14 @@ def pad(rows: Sequence[list[int]], pad_index: int, limit: int) -> Batch:
     return Batch(source, [len(row) for row in rows], limit)
 
 
-def make_wide(work: Path, num_experts: int) -> tuple[TrainedModel, torch.nn.Module, list[Batch]]:
+def make_wide(
+    small: TrainedModel, num_experts: int
+) -> tuple[TrainedModel, torch.nn.Module, list[Batch]]:
     """Return a wide model with random weights in both forms, and one batch for it."""
     from transformers import M2M100Config, NllbMoeConfig
 
     torch.manual_seed(1)
     config = MoEConfig(**WIDE_SHAPE, num_experts=num_experts, expert_output_masking_p=0.0)
-    small = load_model(work / "model0").vocabulary
     shape = {
         "vocab_size": config.vocab_size, "d_model": config.model_dim,
         "encoder_layers": config.num_encoder_layers, "decoder_layers": config.num_decoder_layers,
@@ -167,7 +172,7 @@ def make_wide(work: Path, num_experts: int) -> tuple[TrainedModel, torch.nn.Modu
     theirs_config = NllbMoeConfig(**shape) if num_experts else M2M100Config(**shape)
     theirs = AutoModelForSeq2SeqLM.from_config(theirs_config).eval()
     ours = create_model(config).eval()
-    model = TrainedModel(ours, small, (Direction(*LANGUAGES),))
+    model = TrainedModel(ours, small.vocabulary, small.directions)
     chooser = torch.Generator().manual_seed(2)
     text = torch.randint(10, 250_000, (WIDE_BATCH, WIDE_LENGTH), generator=chooser)
     rows = [[256_000, *row, 2] for row in text.tolist()]
@@ -175,7 +180,11 @@ def make_wide(work: Path, num_experts: int) -> tuple[TrainedModel, torch.nn.Modu
 
 
 def compare(
-    name: str, model: TrainedModel, theirs: torch.nn.Module, batches: Sequence[Batch]
+    name: str,
+    model: TrainedModel,
+    theirs: torch.nn.Module,
+    batches: Sequence[Batch],
+    turns: int,
 ) -> list[list[str]]:
     """Time the systems in turns; compare hypotheses with ours where they end by themselves."""
     target = model.vocabulary.language_index(LANGUAGES[1])
@@ -186,9 +195,9 @@ def compare(
         "fairseq2": lambda batch: search_fairseq2(model, batch, target),
         "transformers": lambda batch: search_transformers(theirs, model.vocabulary, batch, target),
     }
-    seconds = {system: [0.0] * TURNS for system in systems}
+    seconds = {system: [0.0] * turns for system in systems}
     found: dict[str, list[Found]] = {}
-    for turn in range(TURNS):
+    for turn in range(turns):
         for system in systems:
             found[system] = []
         for batch in batches:
