@@ -10,6 +10,7 @@ from torch.nn import functional
 from nmt.moe import grouped
 from nmt.moe.experts import Experts, combine, dispatch, sort_assignments
 from nmt.moe.grouped import Groups, grouped_linear
+from nmt.moe.layer import MoEFeedForwardNetwork
 
 GROUPS, WIDTH_IN, WIDTH_OUT = 4, 8, 16
 LOADS = [[3, 0, 4, 2], [0, 0, 0, 9], [9, 0, 0, 0]]
@@ -116,6 +117,24 @@ def test_sorting_dispatching_and_combining_bring_each_output_back_to_its_token()
     assert tokens.grad[:, 0].tolist() == [505, 752.5, 0, 100]
     assert weights.grad is not None
     assert weights.grad.tolist() == [[0, 10, 0, 300], [0, 1000, 0, 0]]
+
+
+@pytest.mark.slow  # the compiler's import alone takes seconds
+def test_compiled_layer_gives_and_learns_what_the_plain_one_does() -> None:
+    torch.manual_seed(0)
+    layer = MoEFeedForwardNetwork(
+        WIDTH_IN, WIDTH_OUT, GROUPS, dropout_p=0.0, capacity_factor=1.0
+    ).train()
+    compiled = torch.compile(layer, backend="aot_eager")
+    sequences, upstream = torch.randn(2, 6, WIDTH_IN), torch.randn(2, 6, WIDTH_IN)
+    results = []
+    for run in (layer, compiled):
+        layer.zero_grad()
+        outputs = run(sequences)
+        outputs.backward(upstream)
+        results.append([outputs.detach(), *(parameter.grad for parameter in layer.parameters())])
+    for plain, other in zip(*results, strict=True):
+        torch.testing.assert_close(other, plain)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mallopt is GNU's")
