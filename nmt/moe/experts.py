@@ -49,7 +49,7 @@ class Experts(nn.Module):
     def _cut_rest(self, tokens_AD: Tensor, load_E: Tensor) -> Tensor:
         """Spare the work on rows beyond all loads; the host has to know how many there are.
 
-        Not compiled: torch 2.9 takes the grouped product for one of bfloat16 on CUDA then.
+        Not compiled: the compiler of torch 2.9 knows of the grouped product in bfloat16 only.
         """
         num_taken = int(load_E.sum())
         outputs_AD = self._feed_forward(tokens_AD[:num_taken], load_E)
