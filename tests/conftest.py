@@ -13,6 +13,7 @@ LONGEST_FIRST = ("system/test_recipe.py", "test_docs.py", RAY[1], RAY[0])
 """Else one process would do them at the end, while the other has nothing left to do."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep a file's tests in one process, as they share what is costly to make."""
     for item in items:
