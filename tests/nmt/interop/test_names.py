@@ -13,10 +13,10 @@ SHAPE_3B = {
     "model_dim": 2048, "ffn_inner_dim": 8192, "num_encoder_layers": 24, "num_decoder_layers": 24,
     "num_encoder_attn_heads": 16, "num_decoder_attn_heads": 16, "vocab_size": 256_206, "pad_idx": 1,
 }  # fmt: skip
-"""NLLB-200 3.3B: its config.json, https://huggingface.co/facebook/nllb-200-3.3B."""
+"""NLLB-200 3.3B as the paper has it (arXiv 2207.04672); its published config was not at hand."""
 
 SHAPE_54B = {**SHAPE_3B, "num_experts": 128, "moe_every_n_layers": 4}
-"""NLLB-200 54.5B: its config.json, https://huggingface.co/facebook/nllb-moe-54b."""
+"""NLLB-200 54.5B, likewise."""
 
 
 def transformers_model(config: MoEConfig) -> Any:
