@@ -81,13 +81,27 @@ class JobOptions:
             print_counts(title, counts)
 
 
+_executor = click.option(
+    "--executor", type=click.Choice(EXECUTORS), default="local", show_default=True,
+    help="Where shards are worked on: processes here, a Ray cluster, ranks of a Slurm array.",
+)  # fmt: skip
+
+
+def executor_option(function: F) -> F:
+    """Add `--executor` alone to a command over shards; pass what does the work as `executor`."""
+
+    @_executor
+    @functools.wraps(function)
+    def command(*args: Any, executor: str, **kwargs: Any) -> Any:
+        return function(*args, executor=find_executor(executor), **kwargs)
+
+    return command  # type: ignore[return-value]
+
+
 def job_options(function: F) -> F:
     """Add `--executor`, `--dry-run` and `--json` to a command over shards; pass them as `job`."""
 
-    @click.option(
-        "--executor", type=click.Choice(EXECUTORS), default="local", show_default=True,
-        help="Where shards are worked on: processes here, a Ray cluster, ranks of a Slurm array.",
-    )  # fmt: skip
+    @_executor
     @click.option(
         "--dry-run", is_flag=True, help="List the shards and measure what they will cost; stop."
     )

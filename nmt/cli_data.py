@@ -6,24 +6,21 @@ from pathlib import Path
 
 import click
 
-from corpus.command import PATH, config_options, print_counts, print_json
-from corpus.executors import EXECUTORS, find_executor
+from corpus.command import PATH, config_options, executor_option, print_counts, print_json
+from corpus.executors import Executor
 from nmt.config import TrainConfig
 
 
 @click.command()
 @click.option("--output", type=PATH, required=True, help="Directory of the tokens.")
-@click.option(
-    "--executor", type=click.Choice(EXECUTORS), default="local", show_default=True,
-    help="Where files are worked on: processes here, a Ray cluster, ranks of a Slurm array.",
-)  # fmt: skip
+@executor_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @config_options(TrainConfig)
-def tokenize(output: Path, executor: str, as_json: bool, config: TrainConfig) -> None:
+def tokenize(output: Path, executor: Executor, as_json: bool, config: TrainConfig) -> None:
     """Tokenize the bitext and text of a training beforehand, for `data.directory`."""
     from nmt.bitext import run_tokenize
 
-    counts = dict(run_tokenize(config, output, find_executor(executor)).counts)
+    counts = dict(run_tokenize(config, output, executor).counts)
     if as_json:
         print_json(counts)
     else:

@@ -8,18 +8,13 @@ from pathlib import Path
 
 import click
 
-from corpus.command import PATH, config_options, print_counts
-from corpus.executors import EXECUTORS, find_executor
+from corpus.command import PATH, config_options, executor_option, print_counts
+from corpus.executors import Executor
 from corpus.files import stdin_lines
 from corpus.languages import Direction, parse_directions
 from nmt.decoding.config import BackTranslateConfig, TranslateConfig
 
 logger = logging.getLogger(__name__)
-
-_executor = click.option(
-    "--executor", type=click.Choice(EXECUTORS), default="local", show_default=True,
-    help="Where files are worked on: here, a Ray cluster, ranks of a Slurm array.",
-)  # fmt: skip
 
 
 @click.command()
@@ -29,7 +24,7 @@ _executor = click.option(
 @click.option("--target", required=True, help="Language of the output.")
 @click.option("--output", type=PATH, default=None, help="Directory of the translations of FILES.")
 @click.option("--scores", is_flag=True, help="Begin lines with score, tab, log-probability, tab.")
-@_executor
+@executor_option
 @config_options(TranslateConfig)
 def translate(
     files: tuple[Path, ...],
@@ -38,7 +33,7 @@ def translate(
     target: str,
     output: Path | None,
     scores: bool,
-    executor: str,
+    executor: Executor,
     config: TranslateConfig,
 ) -> None:
     """Translate the lines of standard input, one line out for each; or FILES into a directory.
@@ -54,7 +49,7 @@ def translate(
     from nmt.translation_jobs import translate_files
 
     summary = translate_files(
-        model, files, direction, output, config, scores=scores, executor=find_executor(executor)
+        model, files, direction, output, config, scores=scores, executor=executor
     )
     print_counts("lines", dict(summary.counts))
 
@@ -85,7 +80,7 @@ def _translate_input(
 @click.option("--split", default="devtest", show_default=True, help="Split to translate.")
 @click.option("--directions", default="", help="A-B,C-D; all that were trained without it.")
 @click.option("--output", type=PATH, required=True, help="Directory of the hypotheses.")
-@_executor
+@executor_option
 @config_options(TranslateConfig)
 def translate_flores(
     model: Path,
@@ -93,14 +88,14 @@ def translate_flores(
     split: str,
     directions: str,
     output: Path,
-    executor: str,
+    executor: Executor,
     config: TranslateConfig,
 ) -> None:
     """Translate a FLORES split into <source>-<target>.txt for many directions."""
     from nmt.translation_jobs import translate_flores as translate_split
 
     summary = translate_split(
-        model, flores, split, parse_directions(directions), output, config, find_executor(executor)
+        model, flores, split, parse_directions(directions), output, config, executor
     )
     print_counts("hypotheses", dict(summary.counts))
 
@@ -113,22 +108,20 @@ def translate_flores(
     help="A-B,C-D that the bitext is for: text of B is there, and the model writes A.",
 )  # fmt: skip
 @click.option("--output", type=PATH, required=True, help="Directory of the bitext.")
-@_executor
+@executor_option
 @config_options(BackTranslateConfig)
 def back_translate(
     model: Path,
     text: Path,
     directions: str,
     output: Path,
-    executor: str,
+    executor: Executor,
     config: BackTranslateConfig,
 ) -> None:
     """Write bitext whose target is text and whose source is its translation."""
     from nmt.back_translation import back_translate as translate_text
 
-    summary = translate_text(
-        model, text, parse_directions(directions), output, config, find_executor(executor)
-    )
+    summary = translate_text(model, text, parse_directions(directions), output, config, executor)
     print_counts("pairs", dict(summary.counts))
 
 
