@@ -121,14 +121,42 @@ class BitextReader:
         return pa.Table.from_arrays(columns, schema=self.schema)
 
 
+def count_pairs(path: Path) -> int:
+    """Return the number of pairs of a bitext file; a TSV is read once for it.
+
+    Raises:
+        UserError: If the file does not exist.
+        DataError: If it is damaged.
+    """
+    reader = BitextReader(path)
+    if path.suffix == ".parquet":
+        return int(pq.read_metadata(path).num_rows)
+    return sum(table.num_rows for table in reader)
+
+
+def copy_first_pairs(path: Path, copy: Path, pairs: int) -> int:
+    """Write the first pairs of a bitext file to another with all their columns; return how many."""
+    reader = BitextReader(path)
+    left = pairs
+    with bitext_writer(copy, reader.schema) as write:
+        for table in reader:
+            write(table.slice(0, left))
+            left -= min(left, table.num_rows)
+            if not left:
+                break
+    return pairs - left
+
+
 def check_bitext_name(path: Path) -> None:
     """Refuse a file that bitext cannot be written to; asked before the work, not after it.
 
     Raises:
-        UserError: If the suffix is of no format.
+        UserError: If the suffix is of no format, or the path is a directory.
     """
     if not path.name.endswith(BITEXT_SUFFIXES):
         raise UserError(f"{path}: bitext is written as {', '.join(BITEXT_SUFFIXES)}")
+    if path.is_dir():
+        raise UserError(f"{path} is a directory; bitext is written to a file")
 
 
 @contextmanager

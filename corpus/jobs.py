@@ -30,7 +30,7 @@ from corpus.receipts import describe_input, first_difference, is_done, write_rec
 from corpus.tasks import Busy, Done, Failed, Outcome, Raised, Result, Task
 from corpus.usage import peak_memory_mb
 
-__all__ = ["RECEIPTS", "Outcome", "Summary", "Task", "run_job"]
+__all__ = ["RECEIPTS", "Outcome", "Summary", "Task", "has_receipt", "run_job"]
 
 logger = logging.getLogger(__name__)
 
@@ -130,6 +130,20 @@ def run_job(
         )
     _check_shares(name, attempt, tasks, share)
     return summary
+
+
+def has_receipt(name: str, task: Task, output: Path, config: Any = None) -> bool:
+    """Return whether a job has done a task; for commands whose first job serves only the last.
+
+    Raises:
+        UserError: If it was done with another config or from other inputs.
+    """
+    return is_done(
+        output / RECEIPTS / name / f"{task.name}.json",
+        arguments=task.arguments,
+        inputs=task.files,
+        config=without_execution(config, plain_config(config)),
+    )
 
 
 def _shards(count: int) -> str:

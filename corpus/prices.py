@@ -59,7 +59,8 @@ def describe_price(price: Price) -> str:
     if len(listed) > _LISTED:
         lines.append(f"… and {len(listed) - _LISTED:,} more; --json has all")
     if not price.units_to_do:
-        return "\n".join([*lines, "", "Nothing to do."])
+        nothing = "Nothing to do." if len(done) == len(listed) else "Nothing to try: it is empty."
+        return "\n".join([*lines, "", nothing])
     header = ["stage", "core time", "GPU time", "disk MB"]
     header += list(dict.fromkeys(key for stage in price.stages.values() for key in stage.counts))
     table = [

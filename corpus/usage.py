@@ -1,6 +1,7 @@
 """What this process has used of the machine."""
 
 import resource
+import sys
 from pathlib import Path
 
 _STATUS = Path("/proc/self/status")
@@ -17,7 +18,9 @@ def peak_memory_mb() -> float:
         for line in _STATUS.read_text(encoding="ascii", errors="replace").split("\n"):
             if line.startswith(_PEAK):
                 return float(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Kilobytes on Linux and the BSDs, bytes on macOS (their manual pages of `getrusage`).
+    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def cpu_seconds() -> float:

@@ -8,7 +8,6 @@ defused.
 
 from __future__ import annotations
 
-import functools
 import re
 import unicodedata
 
@@ -37,7 +36,6 @@ _LEFT_OUT = regex.compile(
     r"(?<=[\p{Script=Latin}\p{Script=Cyrillic}\p{Script=Greek}\p{Script=Arabic}"
     r"\p{Script=Hebrew}])\p{Mn}+"
 )
-_LETTER = regex.compile(r"\p{L}")
 
 
 def prepare(line: str) -> str:
@@ -75,25 +73,3 @@ def without_diacritics(text: str) -> str:
     if text.isascii():
         return text
     return unicodedata.normalize("NFC", _LEFT_OUT.sub("", unicodedata.normalize("NFD", text)))
-
-
-def has_letters(text: str) -> bool:
-    """Say whether a text holds a letter of any script; without one it is no language."""
-    return _LETTER.search(text) is not None
-
-
-def has_script(text: str, script: str) -> bool:
-    """Say whether at least one character of a text belongs to a script.
-
-    Args:
-        text: Any text.
-        script: ISO 15924 code as in a language code; composites such as `Jpan` count as present
-            when one of their Unicode scripts is.
-    """
-    return _script_pattern(script).search(text) is not None
-
-
-@functools.cache
-def _script_pattern(script: str) -> regex.Pattern[str]:
-    members = sorted(script_parts(script))
-    return regex.compile("[" + "".join(rf"\p{{Script={code}}}" for code in members) + "]")

@@ -13,7 +13,7 @@ from corpus.command import (
     print_json,
 )
 from corpus.console import format_table
-from mining.bitext.config import FilterConfig
+from mining.cli_bitext import BITEXT_COMMANDS
 from mining.encoders.config import DistillConfig, TrainEncoderConfig
 from mining.encoders.use_config import EmbedConfig, ImportLaserConfig, XsimConfig
 from mining.search.config import IndexConfig, LocalConfig, MineConfig
@@ -24,6 +24,10 @@ from mining.sentences.config import SentencesConfig
 @click.group()
 def group() -> None:
     """Crawl shards to filtered bitext."""
+
+
+for _command in BITEXT_COMMANDS:
+    group.add_command(_command)
 
 
 @group.command()
@@ -146,12 +150,20 @@ def embed(
 @click.option("--bitext", type=PATH, multiple=True, required=True, help="Pairs; may be repeated.")
 @click.option("--encoder", type=PATH, required=True, help="Encoder directory.")
 @click.option("--output", type=PATH, required=True, help="Directory of the embedded pairs.")
+@job_options
 @config_options(KnownConfig)
-def embed_known(bitext: tuple[Path, ...], encoder: Path, output: Path, config: KnownConfig) -> None:
+def embed_known(
+    bitext: tuple[Path, ...], encoder: Path, output: Path, config: KnownConfig, job: JobOptions
+) -> None:
     """Embed pairs known to be translations, for `mine --known` to calibrate with."""
     from mining.search.known import run_embed_known
+    from mining.search.price_pairs import price_embed_known
 
-    print_counts("embed-known", dict(run_embed_known(bitext, encoder, output, config).counts))
+    if job.dry_run:
+        job.print_price(price_embed_known(bitext, encoder, output, config))
+        return
+    summary = run_embed_known(bitext, encoder, output, config, job.executor)
+    job.print_counts("embed-known", summary.counts)
 
 
 @group.command()
@@ -187,132 +199,62 @@ def mine(
     "--documents", type=PATH, required=True, help="TSV: source document, target document (URL, id)."
 )
 @click.option("--output", type=PATH, required=True, help="Bitext, .parquet or .tsv[.zst].")
+@job_options
 @config_options(LocalConfig)
 def mine_local(
     sentences: Path, embeddings: Path, source: str, target: str, documents: Path, output: Path,
-    config: LocalConfig,
+    config: LocalConfig, job: JobOptions,
 ) -> None:  # fmt: skip
-    """Find translations inside pairs of documents that belong together."""
-    from mining.search.local import run_mine_local
+    """Find translations inside pairs of documents that belong together.
 
-    summary = run_mine_local(sentences, embeddings, source, target, documents, output, config)
-    print_counts(f"mine-local {source}-{target}", dict(summary.counts))
+    One shard, however many documents: an executor says where it is worked on.
+    """
+    from mining.search.local import run_mine_local
+    from mining.search.price_local import price_mine_local
+
+    places = (sentences, embeddings, source, target, documents, output)
+    if job.dry_run:
+        job.print_price(price_mine_local(*places, config))
+        return
+    summary = run_mine_local(*places, config, job.executor)
+    job.print_counts(f"mine-local {source}-{target}", summary.counts)
 
 
 @group.command()
 @click.option("--embeddings", type=PATH, required=True, help="Directory of `mining embed`.")
 @click.option("--language", "languages", multiple=True, help="Only this one; may be repeated.")
+@job_options
 @config_options(IndexConfig)
-def train_index(embeddings: Path, languages: tuple[str, ...], config: IndexConfig) -> None:
-    """Train the index that `mine` searches above a million sentences, for all pairs."""
-    from mining.search.ivf import run_train_index
+def train_index(
+    embeddings: Path, languages: tuple[str, ...], config: IndexConfig, job: JobOptions
+) -> None:
+    """Train the index that `mine` searches above a million sentences, for all pairs.
 
-    print_counts("train-index", dict(run_train_index(embeddings, config, languages).counts))
+    One shard, since clusters are learned from all: an executor says where it is worked on.
+    """
+    from mining.search.ivf import run_train_index
+    from mining.search.price_index import price_train_index
+
+    if job.dry_run:
+        job.print_price(price_train_index(embeddings, config, languages))
+        return
+    summary = run_train_index(embeddings, config, languages, job.executor)
+    job.print_counts("train-index", summary.counts)
 
 
 @group.command()
 @click.option("--bitext", type=PATH, required=True, help="Sentence pairs.")
 @click.option("--encoder", type=PATH, required=True, help="Encoder directory.")
 @click.option("--output", type=PATH, required=True, help="The same pairs with their margins.")
+@job_options
 @config_options(ScoreConfig)
-def score(bitext: Path, encoder: Path, output: Path, config: ScoreConfig) -> None:
+def score(bitext: Path, encoder: Path, output: Path, config: ScoreConfig, job: JobOptions) -> None:
     """Score the pairs of an existing bitext by margin."""
+    from mining.search.price_pairs import price_score
     from mining.search.score import run_score
 
-    print_counts(f"score {bitext.name}", dict(run_score(bitext, encoder, output, config).counts))
-
-
-@group.command("filter")
-@click.option("--bitext", type=PATH, required=True, help="Bitext, named <source>-<target>.")
-@click.option("--output", type=PATH, required=True, help="Bitext that is kept.")
-@click.option(
-    "--evaluation-sets", type=PATH, multiple=True,
-    help="Sets whose sentences must not stay: layout of FLORES-200, or text; may be repeated.",
-)  # fmt: skip
-@click.option("--lid", type=PATH, default=None, help="Language identifier to ask of both sides.")
-@click.option(
-    "--toxicity", type=PATH, default=None, help="Word lists: <language>.txt in a directory."
-)
-@click.option("--rejects", type=PATH, default=None, help="Where the rejects go, with reasons.")
-@job_options
-@config_options(FilterConfig)
-@click.pass_context
-def filter_bitext(
-    context: click.Context, bitext: Path, output: Path, evaluation_sets: tuple[Path, ...],
-    lid: Path | None, toxicity: Path | None, rejects: Path | None, config: FilterConfig,
-    job: JobOptions,
-) -> None:  # fmt: skip
-    """Keep the pairs that pass all filters; count the others by reason."""
-    from mining.bitext.filter import FilterInputs, run_filter
-    from mining.bitext.price import price_filter
-
-    inputs = FilterInputs(evaluation_sets=evaluation_sets, lid=lid, toxicity=toxicity)
-    load = context.obj["load_identifier"]
     if job.dry_run:
-        price = price_filter(
-            bitext, output, inputs, config, rejects=rejects, load_identifier=load
-        )  # fmt: skip
-        job.print_price(price)
+        job.print_price(price_score(bitext, encoder, output, config))
         return
-    summary = run_filter(
-        bitext, output, inputs, config,
-        rejects=rejects, load_identifier=load, executor=job.executor,
-    )  # fmt: skip
-    job.print_counts(f"filter {bitext.name}", summary.counts)
-
-
-@group.command()
-@click.option("--bitext", type=PATH, required=True, help="Bitext, named <source>-<target>.")
-@click.option("--sentences", type=PATH, required=True, help="Directory of `mining sentences`.")
-@click.option("--output", type=PATH, required=True, help="Metadata, .meta, .meta.gz or .meta.zst.")
-def metadata(bitext: Path, sentences: Path, output: Path) -> None:
-    """Write where the sentences of a bitext stood, without text, as NLLB's metadata does."""
-    from mining.bitext.metadata import run_metadata
-
-    print_counts(f"metadata {bitext.name}", run_metadata(bitext, sentences, output).counts)
-
-
-@group.command()
-@click.argument("shards", nargs=-1, type=PATH)
-@click.option("--metadata", type=PATH, required=True, help="Of `mining metadata`, or NLLB's.")
-@click.option("--sentences", type=PATH, default=None, help="Directory of `mining sentences`.")
-@click.option("--output", type=PATH, required=True, help="Bitext, .parquet or .tsv[.zst].")
-def rebuild(shards: tuple[Path, ...], metadata: Path, sentences: Path | None, output: Path) -> None:
-    """Find the text of bitext metadata again, in crawl SHARDS or in sentences."""
-    from mining.bitext.rebuild import run_rebuild
-
-    counts = run_rebuild(metadata, shards, output, sentences).counts
-    print_counts(f"rebuild {metadata.name}", counts)
-
-
-@group.command()
-@click.option("--bitext", type=PATH, required=True, help="Directory of mined bitext.")
-@click.option("--gold", type=PATH, required=True, help="Directory of the pairs known to be there.")
-@click.option("--sentences", type=PATH, default=None, help="Adds the recall they allow at best.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-def evaluate(bitext: Path, gold: Path, sentences: Path | None, as_json: bool) -> None:
-    """Compare mined pairs with pairs known to be in the shards."""
-    from mining.bitext.evaluate import evaluate_mining
-
-    result = evaluate_mining(bitext, gold, sentences)
-    if as_json:
-        print_json(result.as_json())
-        return
-    header = ["direction", *next(iter(result.pairs.values()))]
-    click.echo(format_table(header, [[key, *row.values()] for key, row in result.pairs.items()]))
-
-
-@group.command()
-@click.option("--bitext", type=PATH, required=True, help="Directory of the pairs kept.")
-@click.option("--mined", type=PATH, default=None, help="Directory of `mining mine`.")
-@click.option("--sentences", type=PATH, default=None, help="Directory of `mining sentences`.")
-@click.option("--embeddings", type=PATH, default=None, help="Directory of `mining embed`.")
-@click.option("--output", type=PATH, required=True, help="The page, .html.")
-def report(
-    bitext: Path, mined: Path | None, sentences: Path | None, embeddings: Path | None, output: Path
-) -> None:
-    """Write a page: counts from step to step, scores and precision, samples, domains."""
-    from mining.bitext.run_report import write_report
-
-    write_report(output, bitext=bitext, mined=mined, sentences=sentences, embeddings=embeddings)
-    click.echo(str(output), err=True)
+    summary = run_score(bitext, encoder, output, config, job.executor)
+    job.print_counts(f"score {bitext.name}", summary.counts)

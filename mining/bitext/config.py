@@ -1,7 +1,8 @@
-"""The settings of bitext filtering and of the report."""
+"""The settings of bitext filtering, and of finding the text of metadata again."""
 
 from dataclasses import dataclass
 
+from corpus.config import execution_only
 from corpus.languages import check_language, parse_direction
 from mining.checks import check_positive, check_share
 
@@ -92,3 +93,14 @@ class FilterConfig:
         """Return a language and those that it is confused with."""
         groups = (group.split(",") for group in self.sister_languages)
         return frozenset({language}.union(*(group for group in groups if language in group)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RebuildConfig:
+    """How the text of bitext metadata is found again."""
+
+    workers: int = execution_only(2)
+    """Processes, each with a shard; each holds 24 bytes for every line of the metadata."""
+
+    def __post_init__(self) -> None:
+        check_positive(workers=self.workers)

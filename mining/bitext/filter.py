@@ -97,7 +97,10 @@ def run_filter(
     task = Task(
         name=name,
         inputs=(bitext, *inputs.files(direction)),
-        arguments={"rejects": str(rejects)} if rejects is not None else {},
+        arguments={
+            "output": output.name,
+            **({"rejects": str(rejects)} if rejects is not None else {}),
+        },
     )
     work = functools.partial(
         _filter_file,

@@ -21,19 +21,24 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import xxhash
 import zstandard
 
 from corpus.bitext import BitextReader, direction_of
 from corpus.errors import DataError, UserError
+from corpus.executors import LOCAL, Executor
 from corpus.files import Lines, open_binary, write_lines
 from corpus.jobs import Outcome, Summary, Task, run_job
-from corpus.languages import Direction, parse_direction
+from corpus.languages import Direction, is_language, parse_direction
 from corpus.records import SENTENCES_SCHEMA, sentence_batches, sentence_shards
 from corpus.text import sentence_hash
 
 METADATA_SUFFIXES = (".meta", ".meta.gz", ".meta.zst")
+METADATA_JOB = "metadata"
 UNUSED = "-"
+_MAX_DIGEST = (1 << 64) - 1
 _SPACE = re.compile(r"\s")
 _LEFT_OUT = "left_out.not_in_sentences"
 
@@ -69,8 +74,10 @@ def read_metadata(path: Path) -> Iterator[Side]:
 
     Raises:
         UserError: If it does not exist.
-        DataError: If a line has other columns; the message names it.
+        DataError: If a line has other columns, or is of another direction than those before it;
+            the message names it.
     """
+    direction = ""
     for number, line in enumerate(_lines(path), 1):
         columns = line.split(" ")
         if len(columns) != len(Side._fields):
@@ -79,13 +86,20 @@ def read_metadata(path: Path) -> Iterator[Side]:
                 f" {len(Side._fields)}, separated by one space"
             )
         try:
-            yield _side(columns)
+            side = _side(columns)
         except ValueError as error:
             raise DataError(f"{path}:{number}: no bitext metadata: {error}") from None
+        direction = direction or side.direction
+        if side.direction != direction or side.language not in direction.split("-"):
+            raise DataError(
+                f"{path}:{number}: direction {side.direction}, language {side.language}, in a file"
+                f" that began as {direction}"
+            )
+        yield side
 
 
 def _side(columns: Sequence[str]) -> Side:
-    return Side(
+    side = Side(
         wet_file_url=columns[0],
         document_sha1=columns[1],
         document_url=columns[2],
@@ -98,6 +112,9 @@ def _side(columns: Sequence[str]) -> Side:
         language=columns[9],
         line_number_in_direction=int(columns[10]),
     )
+    if not 0 <= side.sentence_digest <= _MAX_DIGEST:
+        raise ValueError(f"{side.sentence_digest} is no digest of 64 bits")
+    return side
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -112,19 +129,23 @@ def _lines(path: Path) -> Iterator[str]:
         raise DataError(f"{path} cannot be read: {error}") from error
 
 
-def metadata_direction(path: Path) -> Direction:
-    """Return the direction of a metadata file, from its first line.
+def metadata_direction(path: Path) -> Direction | None:
+    """Return the direction of a metadata file: of its first line, or of its name if it is empty.
 
     Raises:
-        DataError: If it is empty.
+        DataError: If the first line is no metadata.
+        UserError: If its direction is none.
     """
     first = next(read_metadata(path), None)
-    if first is None:
-        raise DataError(f"{path} is empty")
-    return parse_direction(first.direction)
+    if first is not None:
+        return parse_direction(first.direction)
+    source, _, target = path.name.split(".")[0].partition("-")
+    return Direction(source, target) if is_language(source) and is_language(target) else None
 
 
-def run_metadata(bitext: Path, sentences: Path, output: Path) -> Summary:
+def run_metadata(
+    bitext: Path, sentences: Path, output: Path, executor: Executor = LOCAL
+) -> Summary:
     """Write where the sentences of a bitext file stood: two lines a pair, source first.
 
     Pairs of which a sentence is not among `sentences` are left out and counted. What is known of
@@ -133,21 +154,40 @@ def run_metadata(bitext: Path, sentences: Path, output: Path) -> Summary:
     Raises:
         UserError: If the bitext is not named by its direction, or a language has no sentences.
     """
-    direction = direction_of(bitext)
-    if direction is None:
-        raise UserError(f"{bitext} must be named <source>-<target>, for the metadata to name them")
-    if not output.name.endswith(METADATA_SUFFIXES):
-        raise UserError(f"{output}: metadata is written as {', '.join(METADATA_SUFFIXES)}")
-    shards = {language: sentence_shards(sentences, language) for language in direction}
+    direction, shards = metadata_inputs(bitext, sentences, output)
     name = output.name.split(".")[0]
     return run_job(
-        name="metadata",
+        name=METADATA_JOB,
         tasks=[
-            Task(name=name, inputs=(bitext, *(path for two in shards.values() for path in two)))
+            Task(
+                name=name,
+                inputs=(bitext, *(path for two in shards.values() for path in two)),
+                arguments={"output": output.name},
+            )
         ],
         work=functools.partial(_write_metadata, direction=direction, shards=shards, output=output),
         output=output.parent,
+        executor=executor,
     )
+
+
+def metadata_inputs(
+    bitext: Path, sentences: Path, output: Path
+) -> tuple[Direction, dict[str, list[Path]]]:
+    """Return the direction of a bitext and the sentence shards of its languages.
+
+    Raises:
+        UserError: If the bitext is missing or not named by its direction, a language has no
+            sentences, or the output's suffix is of no format.
+    """
+    direction = direction_of(bitext)
+    if direction is None:
+        raise UserError(f"{bitext} must be named <source>-<target>, for the metadata to name them")
+    if not output.name.endswith(METADATA_SUFFIXES) or output.is_dir():
+        raise UserError(f"{output}: metadata is written to a file, {', '.join(METADATA_SUFFIXES)}")
+    if not bitext.is_file():
+        raise UserError(f"bitext {bitext} does not exist or is not a file")
+    return direction, {language: sentence_shards(sentences, language) for language in direction}
 
 
 class _Place(NamedTuple):
@@ -175,16 +215,15 @@ def _places(reader: BitextReader, side: str, shards: Sequence[Path]) -> dict[int
     """Return where the sentences of a side stand, by the digest of their text."""
     texts = (text for table in reader for text in table.column(side).to_pylist())
     # A side that is not there is among no sentences, so its pair is left out and counted.
-    wanted = {sentence_hash(text) for text in texts if text}
+    wanted = pa.array({sentence_hash(text) for text in texts if text}, pa.uint64())
     found: dict[int, _Place] = {}
     for shard in shards:
         for batch in sentence_batches(shard, SENTENCES_SCHEMA.names):
-            for row in batch.to_pylist():
-                if row["hash"] in wanted:
-                    found[text_digest(row["text"])] = _Place(
-                        shard.stem, row["document"], row["position"], row["hash"],
-                        row["lid_score"],
-                    )  # fmt: skip
+            is_wanted = pc.is_in(batch.column("hash"), wanted)
+            for row in batch.filter(is_wanted).to_pylist():
+                found[text_digest(row["text"])] = _Place(
+                    shard.stem, row["document"], row["position"], row["hash"], row["lid_score"]
+                )
     return found
 
 

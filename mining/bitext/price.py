@@ -1,15 +1,21 @@
-"""What `tongues mining filter` will cost: the command on the first pairs of the bitext."""
+"""What `tongues mining filter` and `metadata` will cost: the commands on the first pairs."""
 
 import functools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from corpus.bitext import BitextReader, bitext_writer
+import pyarrow as pa
+
+from corpus.bitext import count_pairs
 from corpus.prices import Price
 from corpus.pricing import Cut, Trial, finished, price_job
 from corpus.protocols import IdentifierLoader
-from corpus.records import count_rows
+from corpus.records import count_rows, read_bitext
+from corpus.text import sentence_hash
 from mining.bitext.config import FilterConfig
 from mining.bitext.filter import FILTER_JOB, FilterInputs, check_files, run_filter
+from mining.bitext.metadata import METADATA_JOB, metadata_inputs, run_metadata
+from mining.parts import copy_needed, cut_bitext
 
 _FIRST_PAIRS = 2000
 
@@ -36,9 +42,9 @@ def price_filter(
         Trial(
             command="mining filter",
             unit="pairs",
-            shards={name: _count_pairs(bitext)},
+            shards={name: count_pairs(bitext)},
             done=done,
-            cut=functools.partial(_cut_bitext, bitext=bitext),
+            cut=functools.partial(cut_bitext, bitext=bitext),
             run=functools.partial(
                 _run_part,
                 names=(bitext.name, output.name, rejects.name if rejects is not None else None),
@@ -53,12 +59,6 @@ def price_filter(
     )
 
 
-def _count_pairs(bitext: Path) -> int:
-    if bitext.suffix == ".parquet":
-        return count_rows(bitext)
-    return sum(table.num_rows for table in BitextReader(bitext))
-
-
 def _run_part(
     part: Path, output: Path, *, names: tuple[str, str, str | None], inputs: FilterInputs,
     config: FilterConfig, load_identifier: IdentifierLoader,
@@ -71,14 +71,46 @@ def _run_part(
     )  # fmt: skip
 
 
-def _cut_bitext(size: int, folder: Path, *, bitext: Path) -> Cut:
-    """Write the first pairs, under the same name, since that says the languages."""
-    reader = BitextReader(bitext)
-    left = size
-    with bitext_writer(folder / bitext.name, reader.schema) as write:
-        for table in reader:
-            write(table.slice(0, left))
-            left -= min(left, table.num_rows)
-            if not left:
-                break
-    return Cut(size - left, size - left)
+def price_metadata(bitext: Path, sentences: Path, output: Path) -> Price:
+    """Measure what writing the metadata of a bitext will cost. A TSV is read to count its pairs.
+
+    Raises:
+        UserError: If the bitext is missing or not named by its direction, or a language has no
+            sentences.
+        DataError: If the bitext or a shard cannot be read.
+    """
+    _, shards = metadata_inputs(bitext, sentences, output)
+    name = output.name.split(".")[0]
+    pairs = count_pairs(bitext)
+    return price_job(
+        Trial(
+            command="mining metadata",
+            unit="pairs",
+            shards={name: pairs},
+            done=finished(output.parent, METADATA_JOB, [name]),
+            cut=functools.partial(_cut_sentences, bitext=bitext, shards=shards, pairs=pairs),
+            run=functools.partial(_write_part, names=(bitext.name, output.name)),
+            first=_FIRST_PAIRS,
+            workers=1,
+            counts=("pairs", "written"),
+        )
+    )
+
+
+def _write_part(part: Path, output: Path, *, names: tuple[str, str]) -> None:
+    run_metadata(part / names[0], part / "sentences", output / names[1])
+
+
+def _cut_sentences(
+    size: int, folder: Path, *, bitext: Path, shards: Mapping[str, Sequence[Path]], pairs: int
+) -> Cut:
+    """Write the first pairs, their sentences, and as large a share of the others."""
+    cut = cut_bitext(size, folder, bitext=bitext)
+    table = read_bitext(folder / bitext.name)
+    for side, (language, paths) in zip(("source", "target"), shards.items(), strict=True):
+        texts = table.column(side).to_pylist()
+        needed = pa.array({sentence_hash(text) for text in texts if text}, pa.uint64())
+        for path in paths:
+            copy = folder / "sentences" / language / path.name
+            copy_needed(path, copy, "hash", needed, round(count_rows(path) * cut.units / pairs))
+    return cut

@@ -1,49 +1,74 @@
-"""Bitext metadata to bitext: the text again, from sentences or crawl shards at hand."""
+"""Bitext metadata to bitext: the text again, from sentences or crawl shards at hand.
+
+Two jobs: the first looks for sentences in every shard, the second puts the pairs together.
+"""
 
 import functools
-import unicodedata
-from collections import Counter, defaultdict
+import logging
+import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 
-from corpus.bitext import BATCH_ROWS, bitext_writer, check_bitext_name
-from corpus.documents import Document, read_documents
-from corpus.errors import UserError
-from corpus.jobs import Outcome, Summary, Task, run_job
+from corpus.bitext import BATCH_ROWS, bitext_writer, check_bitext_name, direction_of
+from corpus.documents import Shard, shard_kind
+from corpus.errors import JobError, UserError
+from corpus.executors import LOCAL, Executor
+from corpus.jobs import Outcome, Summary, Task, has_receipt, run_job
 from corpus.languages import Direction
-from corpus.records import BITEXT_SCHEMA, sentence_batches, sentence_shards
-from corpus.split import split_sentences
-from corpus.text import normalize
-from mining.bitext.metadata import (
-    UNUSED,
-    Side,
-    metadata_direction,
-    read_metadata,
-    text_digest,
-    without_spaces,
-)
-from mining.sentences.clean import repair
+from corpus.records import BITEXT_SCHEMA, read_table, sentence_shards
+from corpus.remote import RemoteFile
+from mining.bitext.config import RebuildConfig
+from mining.bitext.find_text import FIND_JOB, FOUND_SCHEMA, find_in_shard, find_tasks
+from mining.bitext.metadata import UNUSED, metadata_direction, read_metadata
+
+logger = logging.getLogger(__name__)
+
+REBUILD_JOB = "rebuild"
+PARTS = ".rebuild"
+
+
+class _Half(NamedTuple):
+    digest: int
+    score: float
+    document: str
 
 
 @dataclass
-class _Wanted:
+class _Pairs:
     """What a metadata file asks for; all of it is held in memory."""
 
-    sides: tuple[dict[int, Side], dict[int, Side]] = ({}, {})
+    sides: tuple[dict[int, _Half], dict[int, _Half]] = ({}, {})
     """Source and target of a pair by its number."""
-
-    documents: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
-    """Digests of the sentences wanted, by document."""
 
     texts: dict[int, str] = field(default_factory=dict)
     """Those found, by digest."""
 
 
+class RebuildInputs(NamedTuple):
+    """What text is looked for in, for a metadata file."""
+
+    direction: Direction | None
+    """None where the metadata are empty and nothing is named by one."""
+
+    shards: tuple[Shard, ...]
+    """Crawl shards."""
+
+    tables: dict[str, list[Path]]
+    """Shards of sentences by language."""
+
+
 def run_rebuild(
-    metadata: Path, shards: Sequence[Path], output: Path, sentences: Path | None = None
+    metadata: Path,
+    shards: Sequence[Shard],
+    output: Path,
+    sentences: Path | None = None,
+    config: RebuildConfig | None = None,
+    executor: Executor = LOCAL,
 ) -> Summary:
     """Write the pairs of a metadata file whose text is found, and count the others.
 
@@ -52,125 +77,140 @@ def run_rebuild(
     NLLB's metadata only the sentences that both cut alike.
 
     Args:
-        metadata: Of `tongues mining metadata`, or NLLB's.
+        metadata: Of `tongues mining metadata`, or NLLB's. Empty ones make an empty bitext.
         shards: Crawl shards, as `mining sentences` reads them.
         output: Bitext.
         sentences: Directory of `mining sentences`.
+        config: How many processes look for text; the default ones if not given.
+        executor: Where they run.
 
     Raises:
-        UserError: If there is nothing to find text in.
-        JobError: If the metadata or a shard is damaged.
+        UserError: If there is nothing to find text in, or the metadata are damaged.
+        JobError: If shards are damaged. What could be read of them is in the output.
+    """
+    found = rebuild_inputs(metadata, shards, output, sentences)
+    name = output.name.split(".")[0]
+    finder = find_tasks(name, metadata, found.shards, found.tables)
+    inputs = (metadata, *(path for task in finder for path in task.inputs[1:]))
+    remote = tuple(file for task in finder for file in task.remote)
+    task = Task(name=name, inputs=inputs, remote=remote, arguments={"output": output.name})
+    parts = output.parent / PARTS
+    damaged: JobError | None = None
+    if not has_receipt(REBUILD_JOB, task, output.parent):
+        damaged = _find(finder, parts, output, config or RebuildConfig(), executor)
+    work = functools.partial(
+        _rebuild, direction=found.direction, output=output,
+        parts=[parts / f"{one.name}.parquet" for one in finder],
+        problem="" if damaged is None else "not all text could be looked through",
+    )  # fmt: skip
+    try:
+        summary = run_job(
+            name=REBUILD_JOB, tasks=[task], work=work, output=output.parent, executor=executor
+        )
+    except JobError as error:
+        raise damaged or error from None
+    shutil.rmtree(parts / name, ignore_errors=True)
+    return summary
+
+
+def rebuild_inputs(
+    metadata: Path, shards: Sequence[Shard], output: Path, sentences: Path | None
+) -> RebuildInputs:
+    """Return what text is looked for in.
+
+    Raises:
+        UserError: If there is nothing, a shard's name says no format, or the output's suffix is not
+            a bitext's.
     """
     if not shards and sentences is None:
         raise UserError("there is no text at hand: give crawl shards, or --sentences, or both")
     check_bitext_name(output)
-    direction = metadata_direction(metadata)
-    tables = {
-        language: sentence_shards(sentences, language) if sentences is not None else []
-        for language in direction
-    }
-    inputs = (metadata, *shards, *(path for two in tables.values() for path in two))
-    return run_job(
-        name="rebuild",
-        tasks=[Task(name=output.name.split(".")[0], inputs=inputs)],
-        work=functools.partial(
-            _rebuild, direction=direction, shards=shards, tables=tables, output=output
-        ),
-        output=output.parent,
-    )
+    for shard in shards:
+        shard_kind(shard)
+        if not isinstance(shard, RemoteFile) and not shard.is_file():
+            raise UserError(f"shard {shard} does not exist or is not a file")
+    direction = metadata_direction(metadata) or direction_of(output)
+    languages = direction if direction is not None and sentences is not None else ()
+    tables = {one: sentence_shards(Path(str(sentences)), one) for one in languages}
+    return RebuildInputs(direction, tuple(shards), tables)
+
+
+def _find(
+    tasks: Sequence[Task], parts: Path, output: Path, config: RebuildConfig, executor: Executor
+) -> JobError | None:
+    """Look for text in all shards; return what was wrong with some of them."""
+    try:
+        run_job(
+            name=FIND_JOB, tasks=tasks, work=functools.partial(find_in_shard, parts=parts),
+            output=output.parent, workers=config.workers, executor=executor,
+        )  # fmt: skip
+    except JobError as error:
+        if len(executor.share(tasks)) < len(tasks):
+            raise  # other processes have shards to do yet
+        return error
+    return None
 
 
 def _rebuild(
-    task: Task,
-    *,
-    direction: Direction,
-    shards: Sequence[Path],
-    tables: Mapping[str, Sequence[Path]],
-    output: Path,
+    task: Task, *, direction: Direction | None, output: Path, parts: Sequence[Path], problem: str
 ) -> Outcome:
-    wanted = _Wanted(({}, {}))
-    for side in read_metadata(task.inputs[0]):
-        number = 0 if side.language == direction.source else 1
-        wanted.sides[number][side.line_number_in_direction] = side
-        wanted.documents[side.document_url].add(side.sentence_digest)
-    digests = set().union(*wanted.documents.values())
-    for paths in tables.values():
-        for path in paths:
-            _find_in_sentences(path, digests, wanted.texts)
-    problems = []
-    for shard in shards:
-        documents = read_documents(shard)
-        for document in documents:
-            _find_in_document(document, wanted)
-        problems += [documents.problem] if documents.problem else []
+    pairs = _Pairs(({}, {}))
     counts: Counter[str] = Counter({"pairs": 0, "rebuilt": 0})
+    for side in read_metadata(task.inputs[0]):
+        number = 0 if direction is None or side.language == direction.source else 1
+        half = _Half(side.sentence_digest, side.laser_score, side.document_url)
+        if side.line_number_in_direction in pairs.sides[number]:
+            counts["repeated_lines"] += 1
+        pairs.sides[number][side.line_number_in_direction] = half
+    for part in parts:
+        if part.is_file():  # of a shard that cannot be read there is none
+            digests, texts = read_table(part, FOUND_SCHEMA).columns
+            pairs.texts.update(zip(digests.to_pylist(), texts.to_pylist(), strict=True))
     with bitext_writer(output, BITEXT_SCHEMA) as write:
-        for table in _tables(wanted, counts):
+        for table in _tables(pairs, counts):
             write(table)
-    return Outcome(counts=counts, outputs=(output,), problem="; ".join(problems))
+    if not counts["pairs"]:
+        languages = "a direction that nothing names" if direction is None else str(direction)
+        logger.warning(
+            "%s is empty: %s is an empty bitext of %s", task.inputs[0], output, languages
+        )
+    return Outcome(counts=counts, outputs=(output,), problem=problem)
 
 
-def _find_in_sentences(path: Path, digests: set[int], texts: dict[int, str]) -> None:
-    for batch in sentence_batches(path, ["text"]):
-        for text in batch.column(0).to_pylist():
-            digest = text_digest(text)
-            if digest in digests:
-                texts[digest] = text
-
-
-def _find_in_document(document: Document, wanted: _Wanted) -> None:
-    digests = wanted.documents.get(without_spaces(document.identifier))
-    if not digests:
-        return
-    for line in document.text.split("\n"):
-        for text in _candidates(line):
-            digest = text_digest(text)
-            if digest in digests:
-                wanted.texts[digest] = text
-
-
-def _candidates(line: str) -> Iterator[str]:
-    """Yield what a sentence of a line may have become: ours, as it stood, and NLLB's NFKC."""
-    for whole in {line, repair(line)}:
-        for sentence in (whole, *split_sentences(whole)):
-            text = normalize(sentence)
-            yield from {text, sentence.strip(), unicodedata.normalize("NFKC", text)}
-
-
-def _tables(wanted: _Wanted, counts: Counter[str]) -> Iterator[pa.Table]:
-    sources, targets = wanted.sides
+def _tables(pairs: _Pairs, counts: Counter[str]) -> Iterator[pa.Table]:
+    sources, targets = pairs.sides
     rows = []
     for number in sorted(sources.keys() | targets.keys()):
         counts["pairs"] += 1
-        sides = (sources.get(number), targets.get(number))
-        reason = _missing(sides, wanted.texts)
+        halves = (sources.get(number), targets.get(number))
+        reason = _missing(halves, pairs.texts)
         if reason:
             counts[f"missing.{reason}"] += 1
             continue
         counts["rebuilt"] += 1
-        rows.append(_row(sides, wanted.texts))
+        rows.append(_row(halves, pairs.texts))
         if len(rows) == BATCH_ROWS:
             yield pa.Table.from_pylist(rows, BITEXT_SCHEMA)
             rows = []
     yield pa.Table.from_pylist(rows, BITEXT_SCHEMA)
 
 
-def _missing(sides: tuple[Side | None, Side | None], texts: Mapping[int, str]) -> str:
-    if None in sides:
+def _missing(halves: tuple[_Half | None, _Half | None], texts: Mapping[int, str]) -> str:
+    if None in halves:
         return "line_of_a_side"
     lacking = [
         name
-        for name, side in zip(("source", "target"), sides, strict=True)
-        if side is not None and side.sentence_digest not in texts
+        for name, half in zip(("source", "target"), halves, strict=True)
+        if half is not None and half.digest not in texts
     ]
     return "both" if len(lacking) > 1 else "".join(lacking)
 
 
-def _row(sides: tuple[Side | None, Side | None], texts: Mapping[int, str]) -> dict[str, object]:
+def _row(halves: tuple[_Half | None, _Half | None], texts: Mapping[int, str]) -> dict[str, object]:
     row: dict[str, object] = {}
-    for name, side in zip(("source", "target"), sides, strict=True):
-        assert side is not None
-        row["score"] = side.laser_score
-        row[name] = texts[side.sentence_digest]
-        row[f"{name}_document"] = None if side.document_url == UNUSED else side.document_url
+    for name, half in zip(("source", "target"), halves, strict=True):
+        assert half is not None
+        row["score"] = half.score
+        row[name] = texts[half.digest]
+        row[f"{name}_document"] = None if half.document == UNUSED else half.document
     return row

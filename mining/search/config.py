@@ -50,6 +50,16 @@ class SearchConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExactSearchConfig(SearchConfig):
+    """How neighbors are found where the index that `mine` shares has no place."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.plan == "index":
+            raise ValueError("`plan` must be `exact`, `flat` or `auto` here: no index is searched")
+
+
+@dataclass(frozen=True, kw_only=True)
 class MineConfig(SearchConfig):
     """How candidate pairs are found, scored and kept."""
 
@@ -75,7 +85,7 @@ class MineConfig(SearchConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LocalConfig(SearchConfig):
+class LocalConfig(ExactSearchConfig):
     """How pairs are found inside pairs of documents."""
 
     margin_threshold: float = 1.26

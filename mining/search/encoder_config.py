@@ -6,7 +6,7 @@ from pathlib import Path
 
 from corpus.languages import check_language
 from mining.encoders.use_config import EmbedConfig
-from mining.search.config import SearchConfig
+from mining.search.config import ExactSearchConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class KnownConfig(EmbedConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreConfig(SearchConfig):
+class ScoreConfig(ExactSearchConfig):
     """How the pairs of a bitext are scored."""
 
     encoders: dict[str, Path] = field(default_factory=dict)
@@ -30,7 +30,8 @@ class ScoreConfig(SearchConfig):
     `<source>-<target>` then."""
 
     embed: EmbedConfig = field(default_factory=EmbedConfig)
-    """How its sentences are embedded; they stay in memory, as float16."""
+    """How its sentences are embedded, in blocks of 65,536 pairs, by `embed.workers` processes;
+    their vectors stay on disk beside the output, as float16, until the scores are there."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

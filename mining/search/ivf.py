@@ -17,7 +17,7 @@ from corpus.errors import DataError, UserError
 from corpus.executors import LOCAL, Executor
 from corpus.files import atomic_path, read_json, write_json
 from corpus.jobs import Outcome, Summary, Task, run_job
-from corpus.languages import is_language
+from corpus.languages import check_language, is_language
 from mining.embeddings import embedding_files, open_embeddings, unit
 from mining.search.config import IndexConfig, SearchConfig
 from mining.search.embedded import take_float16
@@ -28,6 +28,7 @@ from mining.search.vectors import Products, Vectors, row_blocks, scratch_array
 logger = logging.getLogger(__name__)
 
 INDEX_FOLDER = "index"
+INDEX_JOB = "train-index"
 _INDEX_FILE, _DESCRIPTION = "shared.faiss", "shared.json"
 _SPARE = 28
 _QUERIES = 1 << 12
@@ -43,20 +44,34 @@ def run_train_index(
         UserError: If there are no embeddings.
         JobError: If they cannot be read, or are fewer than the clusters.
     """
-    found = list(languages) or sorted(
-        path.name for path in embeddings.glob("*") if is_language(path.name)
-    )
-    files = [path for name in found for path in sorted((embeddings / name).glob("[!.]*.npy"))]
-    if not files:
-        raise UserError(f"{embeddings} holds no embeddings; `tongues mining embed` makes them")
+    files = index_inputs(embeddings, languages)
     output = embeddings / INDEX_FOLDER
     inputs = tuple(part for path in files for part in embedding_files(path))
     task = Task(name="shared", inputs=inputs)
     work = functools.partial(_train, files=files, output=output, config=config)
     return run_job(
-        name="train-index", tasks=[task], work=work, output=output, config=config,
+        name=INDEX_JOB, tasks=[task], work=work, output=output, config=config,
         executor=executor,
     )  # fmt: skip
+
+
+def index_inputs(embeddings: Path, languages: Sequence[str] = ()) -> list[Path]:
+    """Return the embedding files of all languages, or of some.
+
+    Raises:
+        UserError: If a language has none, or there are none.
+    """
+    for language in languages:
+        check_language(language)
+        if not any((embeddings / language).glob("[!.]*.npy")):
+            raise UserError(f"{embeddings} holds no embeddings of `{language}`")
+    found = list(dict.fromkeys(languages)) or sorted(
+        path.name for path in embeddings.glob("*") if is_language(path.name)
+    )
+    files = [path for name in found for path in sorted((embeddings / name).glob("[!.]*.npy"))]
+    if not files:
+        raise UserError(f"{embeddings} holds no embeddings; `tongues mining embed` makes them")
+    return files
 
 
 def _train(task: Task, *, files: Sequence[Path], output: Path, config: IndexConfig) -> Outcome:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from corpus.errors import DataError, UserError
+from corpus.executors import LOCAL, Executor
 from corpus.files import atomic_path, write_json
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import Direction
@@ -26,6 +27,7 @@ Float16 = npt.NDArray[np.float16]
 KnownFiles = tuple[Path, Path, bool]
 """Text and vectors of known pairs, and whether their source is the target asked for."""
 
+KNOWN_JOB = "embed-known"
 KNOWN_SPACE_SUFFIX = ".space.json"
 """`<source>-<target>.space.json`: the space of the encoder that embedded these pairs."""
 
@@ -61,31 +63,44 @@ class Known(NamedTuple):
 
 
 def run_embed_known(
-    bitext: Sequence[Path], encoder: Path, output: Path, config: KnownConfig
-) -> Summary:
+    bitext: Sequence[Path], encoder: Path, output: Path, config: KnownConfig,
+    executor: Executor = LOCAL,
+) -> Summary:  # fmt: skip
     """Embed known pairs to `output/<source>-<target>.parquet` and `.npy`.
 
     Raises:
         UserError: If there is no bitext, or the directory is not an encoder's.
         JobError: If a file cannot be read.
     """
-    by_direction: dict[Direction, list[Path]] = {}
-    for directory in bitext:
-        for direction, path in bitext_files(directory).items():
-            by_direction.setdefault(direction, []).append(path)
     tasks = [
         Task(
             name=str(direction),
             inputs=(*paths, *pair_encoder_files(direction, encoder, config.encoders)),
             arguments={"bitexts": len(paths)},
         )
-        for direction, paths in sorted(by_direction.items())
+        for direction, paths in known_bitext(bitext).items()
     ]
     work = functools.partial(_embed_file, encoder=encoder, output=output, config=config)
+    from mining.encoders.embed import runs_on_gpu  # with torch, which `mine` does without
+
+    on_gpu = runs_on_gpu(config)
     return run_job(
-        name="embed-known", tasks=tasks, work=work, output=output, config=config,
-        workers=config.workers,
+        name=KNOWN_JOB, tasks=tasks, work=work, output=output, config=config,
+        workers=1 if on_gpu else config.workers, executor=executor, gpus=1 if on_gpu else 0,
     )  # fmt: skip
+
+
+def known_bitext(directories: Sequence[Path]) -> dict[Direction, list[Path]]:
+    """Return the files of known pairs by direction, sorted; a direction may have several.
+
+    Raises:
+        UserError: If a directory is missing or holds no bitext.
+    """
+    found: dict[Direction, list[Path]] = {}
+    for directory in directories:
+        for direction, path in bitext_files(directory).items():
+            found.setdefault(direction, []).append(path)
+    return dict(sorted(found.items()))
 
 
 def pair_encoder_files(

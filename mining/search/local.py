@@ -26,6 +26,8 @@ from mining.search.vectors import Vectors
 
 logger = logging.getLogger(__name__)
 
+LOCAL_JOB = "mine-local"
+
 
 class _Side(NamedTuple):
     """The sentences of one language that lie in listed documents."""
@@ -72,25 +74,35 @@ def run_mine_local(
         UserError: If a language or the list is missing, or the output's suffix is not a bitext's.
         JobError: If files do not fit each other, or the list is damaged.
     """
-    if not documents.is_file():
-        raise UserError(f"the list of documents {documents} does not exist")
-    check_bitext_name(output)
-    shards, vectors = language_files(sentences, embeddings, source, target)
+    shards, vectors = local_inputs(sentences, embeddings, source, target, documents, output)
     inputs = [path for paths in shards.values() for path in paths]
     inputs += [
         part for paths in vectors.values() for path in paths for part in embedding_files(path)
     ]
     name = output.name.split(".")[0]
-    task = Task(
-        name=name, inputs=(documents, *inputs), arguments={"source": source, "target": target}
-    )
+    arguments = {"source": source, "target": target, "output": output.name}
+    task = Task(name=name, inputs=(documents, *inputs), arguments=arguments)
     work = functools.partial(
         _mine_documents, shards=shards, vectors=vectors, output=output, config=config
     )
     return run_job(
-        name="mine-local", tasks=[task], work=work, output=output.parent, config=config,
+        name=LOCAL_JOB, tasks=[task], work=work, output=output.parent, config=config,
         config_name=f"{name}.config.yaml", executor=executor,
     )  # fmt: skip
+
+
+def local_inputs(
+    sentences: Path, embeddings: Path, source: str, target: str, documents: Path, output: Path
+) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
+    """Return the sentence shards and the embeddings of both languages.
+
+    Raises:
+        UserError: If a language or the list is missing, or the output's suffix is not a bitext's.
+    """
+    if not documents.is_file():
+        raise UserError(f"the list of documents {documents} does not exist or is not a file")
+    check_bitext_name(output)
+    return language_files(sentences, embeddings, source, target)
 
 
 def _mine_documents(

@@ -77,7 +77,9 @@ def run_mine(
     index = index_files(embeddings) if uses_index(config, largest) else ()
     inputs += index
     name = output.name.split(".")[0]
-    arguments = {"source": source, "target": target, "known": planted is not None}
+    arguments = {
+        "source": source, "target": target, "known": planted is not None, "output": output.name,
+    }  # fmt: skip
     task = Task(name=name, inputs=tuple(inputs), arguments=arguments)
     work = functools.partial(
         _mine_pair, shards=shards, vectors=vectors, known=planted, output=output, config=config,

@@ -17,7 +17,7 @@ from corpus.records import (
     sentence_shards,
     write_table,
 )
-from mining.embeddings import open_embeddings, write_embeddings
+from mining.parts import copy_embeddings
 from mining.search.config import MineConfig
 from mining.search.ivf import INDEX_FOLDER, index_files
 from mining.search.mine import MINE_JOB, run_mine
@@ -77,7 +77,7 @@ def price_mine(
                 min(rows) * sum(size / count for size, count in zip(text_bytes, rows, strict=True))
             ),
             assumptions=(
-                "The whole is searched in the way that the part is.",
+                "The whole is searched in the way that the part is; `threads` divide its time.",
                 "Disk is for a bitext that has every sentence of the smaller language.",
             ),
         )
@@ -112,14 +112,8 @@ def _cut_pair(
             name = f"{language}/{path.stem}"
             table = read_first_rows(path, SENTENCES_SCHEMA, rows)
             write_table(folder / "sentences" / f"{name}.parquet", table)
-            vectors = open_embeddings(embeddings / f"{name}.npy")
-            write_embeddings(
-                folder / "embeddings" / f"{name}.npy",
-                [vectors.take(slice(0, rows))],
-                rows=rows,
-                dimension=vectors.dimension,
-                storage="float16" if vectors.scales is None else "int8",
-            )
+            npy = f"{name}.npy"
+            copy_embeddings(embeddings / npy, folder / "embeddings" / npy, slice(0, rows))
         kept.append(sum(sizes))
     for file in index:
         linked = folder / "embeddings" / INDEX_FOLDER / file.name

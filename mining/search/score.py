@@ -1,30 +1,44 @@
-"""Margins for a bitext that is there already."""
+"""Margins for a bitext that is there already.
+
+Two jobs: the first embeds blocks of pairs, the second scores all of them.
+"""
 
 import functools
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from corpus.bitext import check_bitext_name, direction_of
+from corpus.bitext import BitextReader, check_bitext_name, count_pairs, direction_of
 from corpus.errors import DataError, UserError
 from corpus.executors import LOCAL, Executor
-from corpus.jobs import Outcome, Summary, Task, run_job
+from corpus.files import atomic_path, make_directory
+from corpus.jobs import Outcome, Summary, Task, has_receipt, run_job
 from corpus.records import read_bitext, write_bitext
 from corpus.text import sentence_hash
 from mining.encoders import Encoder, load_encoder
 from mining.search.encoder_config import ScoreConfig
+from mining.search.kernel import Float16
 from mining.search.known import pair_encoder_files
 from mining.search.margin import Float32, Int64, margin_scores, neighborhood_means
 from mining.search.neighbors import as_vectors, find_neighbors
-from mining.search.vectors import Vectors, row_blocks
+from mining.search.vectors import Vectors, row_blocks, scratch_array
 
+SCORE_JOB = "score"
+SCORE_EMBED_JOB = "score-embed"
+BLOCK_PAIRS = 1 << 16
+"""Pairs that are embedded at a time: seconds of a core for a `bag` encoder."""
+
+_PARTS = ".score"
 _ROWS = 1 << 13
+_SIDES = ("source", "target")
 
 
-class _Texts(NamedTuple):
+class Texts(NamedTuple):
     """The different texts of one side."""
 
     place: Int64
@@ -51,44 +65,119 @@ def run_score(
 
     Raises:
         UserError: If the bitext or the encoder is missing, or output and input are one file.
+        DataError: If a line of the bitext is no pair.
         JobError: If the bitext cannot be read.
     """
+    from mining.encoders.embed import runs_on_gpu  # with torch, which reading does without
+
+    files = score_inputs(bitext, encoder, output, config)
+    name = output.name.split(".")[0]
+    task = Task(name=name, inputs=files, arguments={"output": output.name})
+    parts = output.parent / _PARTS
+    run = functools.partial(
+        run_job, output=output.parent, config=config, config_name=f"{name}.config.yaml",
+        executor=executor,
+    )  # fmt: skip
+    blocks = range(-(-count_pairs(bitext) // BLOCK_PAIRS))
+    embedded = [
+        Task(name=f"{name}/{block:05}", inputs=files, arguments={"first": block * BLOCK_PAIRS})
+        for block in blocks
+    ]
+    if not has_receipt(SCORE_JOB, task, output.parent, config):
+        on_gpu = runs_on_gpu(config.embed)
+        run(
+            name=SCORE_EMBED_JOB, tasks=embedded,
+            work=functools.partial(_embed_block, encoder=encoder, parts=parts, config=config),
+            workers=1 if on_gpu else config.embed.workers, gpus=1 if on_gpu else 0,
+        )  # fmt: skip
+    work = functools.partial(
+        _score_file, parts=[parts / one.name for one in embedded], output=output, config=config
+    )
+    summary = run(name=SCORE_JOB, tasks=[task], work=work)
+    shutil.rmtree(parts / name, ignore_errors=True)
+    return summary
+
+
+def score_inputs(
+    bitext: Path, encoder: Path, output: Path, config: ScoreConfig
+) -> tuple[Path, ...]:
+    """Return the files that the scores of a bitext depend on: itself, and its encoders'.
+
+    Raises:
+        UserError: If the bitext or the encoder is missing, or output and input are one file.
+    """
     if not bitext.is_file():
-        raise UserError(f"bitext {bitext} does not exist")
+        raise UserError(f"bitext {bitext} does not exist or is not a file")
     check_bitext_name(output)
     if bitext.resolve() == output.resolve():
         raise UserError(f"{output} is the input; choose another output")
-    name = output.name.split(".")[0]
     direction = direction_of(bitext)
     if direction is None and config.encoders:
         raise UserError(
             f"{bitext} is not named <source>-<target>, so that it is not known which of `encoders`"
             " are for it; rename it"
         )
-    files = pair_encoder_files(direction, encoder, config.encoders)
-    task = Task(name=name, inputs=(bitext, *files))
-    work = functools.partial(_score_file, encoder=encoder, output=output, config=config)
-    return run_job(
-        name="score", tasks=[task], work=work, output=output.parent, config=config,
-        config_name=f"{name}.config.yaml", executor=executor,
-    )  # fmt: skip
+    return (bitext, *pair_encoder_files(direction, encoder, config.encoders))
 
 
-def _score_file(task: Task, *, encoder: Path, output: Path, config: ScoreConfig) -> Outcome:
-    table = read_bitext(task.inputs[0])
-    sides = [table.column(name).to_pylist() for name in ("source", "target")]
-    is_whole = [bool(source and target) for source, target in zip(*sides, strict=True)]
-    kept = table.filter(pa.array(is_whole, pa.bool_()))
-    counts = {"pairs": kept.num_rows, "rejected.empty": table.num_rows - kept.num_rows}
-    if not kept.num_rows:
-        raise DataError(f"{task.inputs[0]} holds no pair with both sides")
-    texts = [kept.column(name).to_pylist() for name in ("source", "target")]
+def _read_block(path: Path, first: int) -> pa.Table:
+    """Return a block of a file's pairs, without those that lack a side."""
+    reader, parts, start = BitextReader(path), [], 0
+    for table in reader:
+        parts.append(table[max(0, first - start) : max(0, first + BLOCK_PAIRS - start)])
+        start += table.num_rows
+        if start >= first + BLOCK_PAIRS:
+            break
+    return _whole_pairs(pa.concat_tables(parts))
+
+
+def _whole_pairs(table: pa.Table) -> pa.Table:
+    whole = [pc.greater(pc.utf8_length(table.column(name)), 0) for name in _SIDES]
+    return table.filter(pc.and_(*whole))  # a side that is null is dropped as well
+
+
+def _side_path(part: Path, side: int) -> Path:
+    return part.with_name(f"{part.name}.{_SIDES[side]}.npy")
+
+
+@functools.lru_cache(maxsize=2)
+def _encoder(path: Path, device: str, batch_tokens: int) -> Encoder:
+    """Load an encoder once per process, not once for each block."""
+    return load_encoder(path, threads=1, device=device, batch_tokens=batch_tokens)
+
+
+def _embed_block(task: Task, *, encoder: Path, parts: Path, config: ScoreConfig) -> Outcome:
+    """Write the vectors of a block's different texts, sorted, side by side."""
+    table = _read_block(task.inputs[0], task.arguments["first"])
     own = [config.encoders.get(one, encoder) for one in direction_of(task.inputs[0]) or ("", "")]
-    load = functools.partial(
-        load_encoder, threads=1, device=config.embed.device, batch_tokens=config.embed.batch_tokens
-    )
-    loaded = {path: load(path) for path in own}
-    margins = score_pairs(texts[0], texts[1], loaded[own[0]], loaded[own[1]], config)
+    outputs = []
+    for side, name in enumerate(_SIDES):
+        loaded = _encoder(own[side], config.embed.device, config.embed.batch_tokens)
+        texts = different(table.column(name).to_pylist())
+        matrix = np.empty((len(texts), loaded.dimension), np.float16)
+        for rows in row_blocks(len(texts), _ROWS):
+            matrix[rows] = loaded.encode(texts[rows])
+        outputs.append(_side_path(parts / task.name, side))
+        with atomic_path(outputs[-1]) as temporary, temporary.open("wb") as file:
+            np.save(file, matrix, allow_pickle=False)
+    return Outcome(counts={"pairs": table.num_rows}, outputs=tuple(outputs))
+
+
+def different(texts: Sequence[str]) -> list[str]:
+    """Return the different ones of some texts, sorted."""
+    return sorted(set(texts))
+
+
+def _score_file(task: Task, *, parts: Sequence[Path], output: Path, config: ScoreConfig) -> Outcome:
+    table = read_bitext(task.inputs[0])
+    tables = [_whole_pairs(table[rows]) for rows in row_blocks(table.num_rows, BLOCK_PAIRS)]
+    kept = _whole_pairs(table)
+    counts = {"pairs": kept.num_rows, "rejected.empty": table.num_rows - kept.num_rows}
+    make_directory(output.parent)
+    margins = np.empty(0, np.float32)
+    if kept.num_rows:
+        sides = [_gather(tables, parts, side, output.parent, config) for side in (0, 1)]
+        margins = score_pairs(sides[0], sides[1], config, output.parent)
     scores = pa.array(margins, pa.float32())
     if "score" in kept.column_names:
         kept = kept.set_column(kept.column_names.index("score"), "score", scores)
@@ -98,19 +187,52 @@ def _score_file(task: Task, *, encoder: Path, output: Path, config: ScoreConfig)
     return Outcome(counts=counts, outputs=(output,))
 
 
+def _gather(
+    tables: Sequence[pa.Table], parts: Sequence[Path], side: int, scratch: Path, config: ScoreConfig
+) -> Texts:
+    """Return a side's texts with the vectors that its blocks were given."""
+    by_block = [table.column(_SIDES[side]).to_pylist() for table in tables]
+    lines = [text for texts in by_block for text in texts]
+    texts = different(lines)
+    places = {text: place for place, text in enumerate(texts)}
+    matrix: Float16 | None = None
+    for own, part in zip(map(different, by_block), parts, strict=True):
+        vectors = _load(_side_path(part, side), len(own))
+        if matrix is None:
+            matrix = scratch_array((len(texts), vectors.shape[1]), np.float16, scratch)
+        matrix[[places[text] for text in own]] = vectors
+    assert matrix is not None
+    return as_texts(lines, texts, matrix, config)
+
+
+def _load(path: Path, count: int) -> Float16:
+    try:
+        vectors: Float16 = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} cannot be read: {error}; delete it and run again") from error
+    if vectors.ndim != 2 or len(vectors) != count:
+        raise DataError(f"{path} is not of {count:,} texts; delete it and run again")
+    return vectors
+
+
+def as_texts(
+    lines: Sequence[str], texts: Sequence[str], matrix: Float16, config: ScoreConfig
+) -> Texts:
+    """Return a side of a bitext: its lines, its different texts and their vectors, [N, D]."""
+    places = {text: place for place, text in enumerate(texts)}
+    hashes = np.array([sentence_hash(text) for text in texts], np.uint64)
+    _, first = np.unique(hashes, return_index=True)
+    place = np.array([places[line] for line in lines], np.int64)
+    return Texts(place, as_vectors(matrix, config), first)
+
+
 def score_pairs(
-    sources: Sequence[str],
-    targets: Sequence[str],
-    source_encoder: Encoder,
-    target_encoder: Encoder,
-    config: ScoreConfig,
+    source: Texts, target: Texts, config: ScoreConfig, scratch: Path | None = None
 ) -> Float32:
     """Return the margin of each pair; neighborhoods are the other side's sentences, each once."""
-    source = _embed_side(sources, source_encoder, config)
-    target = _embed_side(targets, target_encoder, config)
-    source_mean = _means(source, target, config)
-    target_mean = _means(target, source, config)
-    scores = np.empty(len(sources), np.float32)
+    source_mean = _means(source, target, config, scratch)
+    target_mean = _means(target, source, config, scratch)
+    scores = np.empty(len(source.place), np.float32)
     for rows in row_blocks(len(scores), _ROWS):
         left, right = source.place[rows], target.place[rows]
         products = np.einsum(
@@ -123,18 +245,6 @@ def score_pairs(
     return scores
 
 
-def _embed_side(lines: Sequence[str], encoder: Encoder, config: ScoreConfig) -> _Texts:
-    texts = sorted(set(lines))
-    matrix = np.empty((len(texts), encoder.dimension), np.float16)
-    for rows in row_blocks(len(texts), _ROWS):
-        matrix[rows] = encoder.encode(texts[rows])
-    places = {text: place for place, text in enumerate(texts)}
-    hashes = np.array([sentence_hash(text) for text in texts], np.uint64)
-    _, first = np.unique(hashes, return_index=True)
-    place = np.array([places[line] for line in lines], np.int64)
-    return _Texts(place, as_vectors(matrix, config), first)
-
-
-def _means(own: _Texts, other: _Texts, config: ScoreConfig) -> Float32:
+def _means(own: Texts, other: Texts, config: ScoreConfig, scratch: Path | None) -> Float32:
     chosen = Vectors(other.vectors.matrix[other.chosen], other.vectors.norms[other.chosen])
-    return neighborhood_means(find_neighbors(own.vectors, chosen, config).forward)
+    return neighborhood_means(find_neighbors(own.vectors, chosen, config, scratch).forward)

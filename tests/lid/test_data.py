@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from corpus.errors import DataError, UserError
 from corpus.files import write_lines
+from lid.characters import script_bits
 from lid.data import (
     crop,
     draw,
@@ -20,12 +21,11 @@ from lid.data import (
     split_validation,
     strip_diacritics,
 )
+from lid.many_lines import scan
 from lid.noise import generate_noise
 from lid.text import (
     _MAY_BE_UNSPACED,
     UNSPACED,
-    has_letters,
-    has_script,
     prepare,
     without_diacritics,
 )
@@ -76,12 +76,11 @@ def test_spaced_scripts_are_not_cut() -> None:
     ],
 )
 def test_script_occurs_if_one_character_has_it(text: str, script: str, expected: bool) -> None:
-    assert has_script(text, script) is expected
+    assert bool(scan([text]).scripts[0] & np.uint64(script_bits(script))) is expected
 
 
 def test_digits_and_marks_alone_are_no_letters() -> None:
-    assert not has_letters("123 …!? ◌́")
-    assert has_letters("1 ก")
+    assert scan(["123 …!? ◌́", "1 ก"]).has_letters.tolist() == [False, True]
 
 
 def test_shared_lines_go_to_the_language_that_has_them_oftener(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from mining.search.encoder_config import ScoreConfig
 from mining.search.local import run_mine_local
 from mining.search.margin import Float32
 from mining.search.mine import mine_pairs, run_mine
-from mining.search.score import run_score, score_pairs
+from mining.search.score import Texts, as_texts, different, run_score, score_pairs
 from tests.mining.test_mine import SOURCE, TARGET, write_corpus
 
 
@@ -109,9 +109,18 @@ def pair_texts(count: int) -> tuple[list[str], list[str], Spelled]:
     return texts[0], texts[1], Spelled(x=unit[0], y=unit[1])
 
 
+def side(lines: list[str], encoder: Spelled) -> Texts:
+    texts = different(lines)
+    return as_texts(lines, texts, encoder.encode(texts).astype(np.float16), ScoreConfig())
+
+
+def score(sources: list[str], targets: list[str], encoder: Spelled) -> Float32:
+    return score_pairs(side(sources, encoder), side(targets, encoder), ScoreConfig())
+
+
 def test_score_of_a_pair_is_the_margin_that_mining_gives_it() -> None:
     sources, targets, encoder = pair_texts(120)
-    scores = score_pairs(sources, targets, encoder, encoder, ScoreConfig())
+    scores = score(sources, targets, encoder)
     mined = mine_pairs(encoder.encode(sources), encoder.encode(targets), MineConfig())
     is_true = mined.source == mined.target
     assert is_true.sum() > 100
@@ -120,10 +129,8 @@ def test_score_of_a_pair_is_the_margin_that_mining_gives_it() -> None:
 
 def test_copies_of_a_pair_do_not_lower_its_score() -> None:
     sources, targets, encoder = pair_texts(60)
-    once = score_pairs(sources, targets, encoder, encoder, ScoreConfig())
-    copied = score_pairs(
-        sources + sources[:9] * 5, targets + targets[:9] * 5, encoder, encoder, ScoreConfig()
-    )
+    once = score(sources, targets, encoder)
+    copied = score(sources + sources[:9] * 5, targets + targets[:9] * 5, encoder)
     assert (copied[:60] == once).all()
 
 

@@ -1,13 +1,18 @@
+import gzip
+import json
 import lzma
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 import xxhash
+import zstandard
 
-from corpus.errors import DataError, JobError, UserError
+from corpus.errors import JobError, UserError
 from corpus.records import BITEXT_SCHEMA, SENTENCES_SCHEMA, read_bitext, write_bitext, write_table
 from corpus.text import sentence_hash
+from mining.bitext.config import RebuildConfig
 from mining.bitext.metadata import Side, read_metadata, run_metadata, text_digest
 from mining.bitext.rebuild import run_rebuild
 
@@ -133,7 +138,7 @@ def test_damaged_line_is_an_error_that_names_it(tmp_path: Path, line: str) -> No
     path = export(tmp_path)
     with path.open("a", encoding="utf-8") as file:
         file.write(f"{line}\n")
-    with pytest.raises(JobError, match=rf"{path.name}:{2 * len(ARABIC) + 1}: "):
+    with pytest.raises(UserError, match=rf"{path.name}:{2 * len(ARABIC) + 1}: "):
         run_rebuild(path, [], tmp_path / "y.tsv", tmp_path / "sentences")
 
 
@@ -143,9 +148,64 @@ def test_careless_calls_are_the_users_mistake(tmp_path: Path) -> None:
         run_rebuild(metadata, [], tmp_path / "y.tsv")
     with pytest.raises(UserError, match="must be named"):
         run_metadata(write_pairs(tmp_path, "x.parquet"), tmp_path / "sentences", metadata)
-    (tmp_path / "empty.meta").write_bytes(b"")
-    with pytest.raises(DataError, match="is empty"):
-        run_rebuild(tmp_path / "empty.meta", [], tmp_path / "y.tsv", tmp_path / "sentences")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "output", "named"),
+    [
+        ("x.meta", "y.parquet", "a direction that nothing names"),
+        ("x.meta.zst", "eng_Latn-arb_Arab.parquet", "eng_Latn-arb_Arab"),
+        ("arb_Arab-eng_Latn.meta.v1.xz", "y.parquet", "arb_Arab-eng_Latn"),
+    ],
+)
+def test_empty_metadata_make_an_empty_bitext(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, metadata: str, output: str, named: str
+) -> None:
+    empty = {"x": b"", "a": lzma.compress(b"")}[metadata[0]]
+    (tmp_path / metadata).write_bytes(empty or zstandard.compress(b"") * metadata.endswith(".zst"))
+    path = tmp_path / "out" / output
+    counts = run_rebuild(tmp_path / metadata, [], path, write_sentences(tmp_path)).counts
+    assert counts == {"pairs": 0, "rebuilt": 0}
+    assert read_bitext(path).equals(BITEXT_SCHEMA.empty_table())
+    assert f"is an empty bitext of {named}" in caplog.text
+
+
+def test_rebuilt_bitext_is_the_same_bytes_by_several_workers_and_resumed(tmp_path: Path) -> None:
+    metadata, sentences = export(tmp_path), tmp_path / "sentences"
+    run_rebuild(metadata, [], tmp_path / "a" / "x.parquet", sentences, RebuildConfig(workers=1))
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    (tmp_path / "b" / "x.parquet").unlink()  # as after a kill: the parts are gone, receipts stay
+    run_rebuild(metadata, [], tmp_path / "b" / "x.parquet", sentences, RebuildConfig(workers=2))
+    whole = [(tmp_path / name / "x.parquet").read_bytes() for name in "ab"]
+    assert whole[0] == whole[1]
+    assert not list((tmp_path / "b" / ".rebuild").iterdir())
+
+
+def test_damaged_shard_is_told_each_time_until_it_is_mended(tmp_path: Path) -> None:
+    metadata, shard = export(tmp_path), tmp_path / "crawl.jsonl.gz"
+    rows = [{"url": DOCUMENTS["eng_Latn"], "text": "\n".join(ENGLISH)},
+            {"url": DOCUMENTS["arb_Arab"], "text": "\n".join(ARABIC)}]  # fmt: skip
+    whole = gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode())
+    shard.write_bytes(whole[:-12])
+    output = tmp_path / "rebuilt" / "y.parquet"
+    for _ in range(2):
+        with pytest.raises(JobError, match=r"rebuild-find: 1 of 1 shard failed:\n  y/crawl/crawl"):
+            run_rebuild(metadata, [shard], output)
+        assert output.is_file()
+    shard.write_bytes(whole)
+    assert run_rebuild(metadata, [shard], output).counts == {"pairs": 3, "rebuilt": 3}
+    assert run_rebuild(metadata, [shard], output).done == 0
+
+
+def test_lines_of_two_directions_in_a_file_are_refused(tmp_path: Path) -> None:
+    path = export(tmp_path)
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text + text.replace("eng_Latn", "fra_Latn"), encoding="utf-8")
+    with pytest.raises(UserError, match=r":7: direction fra_Latn-arb_Arab, .* began as eng_Latn"):
+        run_rebuild(path, [], tmp_path / "y.tsv", tmp_path / "sentences")
+    path.write_text(text + text, encoding="utf-8")
+    counts = run_rebuild(path, [], tmp_path / "y.tsv", tmp_path / "sentences").counts
+    assert counts == {"pairs": 3, "rebuilt": 3, "repeated_lines": 6}
 
 
 @pytest.mark.parametrize("damage", ["end", "middle"])
