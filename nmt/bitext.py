@@ -167,13 +167,10 @@ def run_tokenize(config: TrainConfig, directory: Path, executor: Executor = LOCA
         for name in (vocabulary_files.MODEL_FILE, vocabulary_files.LAYOUT_FILE)
     ]
     arguments = {"evaluation_sets": fingerprint("", [digest_file(file) for file in evaluation])}
-    inputs = [
-        (f"{tag}/{number}/{direction}", path)
-        for tag, number, direction, path in _bitext_inputs(config)
-    ]
-    inputs += [(text.name, text.path) for text in text_files(config.monolingual.text)]
+    inputs = tokenize_inputs(config)
     tasks = [
-        Task(name=name, inputs=(path, *vocabulary), arguments=arguments) for name, path in inputs
+        Task(name=name, inputs=(path, *vocabulary), arguments=arguments)
+        for name, path in inputs.items()
     ]
     settings = TokenizeConfig(
         max_length=config.batches.max_length,
@@ -185,13 +182,26 @@ def run_tokenize(config: TrainConfig, directory: Path, executor: Executor = LOCA
         work=_Tokenizer(config.vocabulary, evaluation, settings, directory),
         output=directory,
         config=settings,
-        workers=1
-        if sum(path.stat().st_size for _, path in inputs) < _LITTLE
-        else config.data.workers,
+        workers=tokenize_workers(config, list(inputs.values())),
         executor=executor,
     )
     logger.info("tokens: %s", ", ".join(f"{n:,} {what}" for what, n in summary.counts.items()))
     return summary
+
+
+def tokenize_inputs(config: TrainConfig) -> dict[str, Path]:
+    """Return the files of bitext and text that a run trains on, by the names of their tasks."""
+    inputs = {
+        f"{tag}/{number}/{direction}": path
+        for tag, number, direction, path in _bitext_inputs(config)
+    }
+    return inputs | {text.name: text.path for text in text_files(config.monolingual.text)}
+
+
+def tokenize_workers(config: TrainConfig, files: Sequence[Path]) -> int:
+    """Return how many processes tokenize files; one where there is little to do."""
+    is_little = sum(path.stat().st_size for path in files) < _LITTLE
+    return 1 if is_little else config.data.workers
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,12 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
+from corpus import pricing
 from corpus.errors import DataError, JobError, UserError
 from corpus.languages import Direction
 from corpus.records import SENTENCES_SCHEMA, write_table
 from nmt import bitext as bitext_module
+from nmt import price
 from nmt.bitext import TokenizedBitext, direction_pairs, language_text, tokenize
 from nmt.cli import group
 from nmt.config import TrainConfig
@@ -254,3 +256,36 @@ def test_command_tokenizes_beforehand_what_a_training_would(
     changed = {path: path.stat().st_mtime_ns for path in (tmp_path / "tokens").rglob("*.npy")}
     run(tmp_path, vocabulary_directory, bitext={"mined": (bitext,)})
     assert {path: path.stat().st_mtime_ns for path in changed} == changed
+
+
+def test_dry_run_tokenizes_parts_of_bitext_and_text_alike(
+    tmp_path: Path, vocabulary_directory: Path, bitext: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "qaa_Latn.txt").write_text("bara kili\n" * 340)
+    rows = {"text": ["mono tugu"] * 170, "lid_score": [1.0] * 170, "document": ["d"] * 170,
+            "position": [0] * 170, "hash": [0] * 170}  # fmt: skip
+    shard = tmp_path / "sentences" / "qac_Cyrl" / "a.parquet"
+    write_table(shard, pa.table(rows, schema=SENTENCES_SCHEMA))
+    config = TrainConfig(
+        vocabulary=vocabulary_directory, bitext={"primary": (bitext,)}, directions=(str(A), str(B)),
+        monolingual=MonolingualConfig(
+            text=(tmp_path / "text", tmp_path / "sentences"), causal_weight=1
+        ),
+    )  # fmt: skip
+    trials: list[pricing.Trial] = []
+    monkeypatch.setattr(price, "price_job", trials.append)
+    price.price_tokenize(config, tmp_path / "tokens")
+    trial = trials[0]
+    pairs = {name: size for name, size in trial.shards.items() if name.startswith("primary")}
+    assert sum(pairs.values()) == 340
+    assert trial.shards["text/0/qaa_Latn"] == 340
+    assert trial.shards["text/1/qac_Cyrl/a"] == 170
+    cut = trial.cut(100, tmp_path / "part")
+    trial.run(tmp_path / "part", tmp_path / "tried")
+    receipts = (tmp_path / "tried" / "receipts" / "tokenize").rglob("*.json")
+    counts = [json.loads(path.read_text())["counts"] for path in receipts]
+    assert sum(count.get("pairs", 0) for count in counts) == 40
+    assert sum(count.get("sentences", 0) for count in counts) == 60
+    assert cut.units == 100
+    assert not (tmp_path / "tokens").exists()
