@@ -157,7 +157,7 @@ def _rejects(report: MiningReport) -> str:
 def _directions(directions: Sequence[DirectionReport]) -> str:
     header = [
         "pair", "source sentences", "target sentences", "candidates", "mined", "threshold",
-        "expected precision", "expected recall", "kept", "share kept",
+        "expected precision", "at least", "expected recall", "kept", "share kept",
     ]  # fmt: skip
     rows: list[list[object]] = []
     for one in directions:
@@ -171,6 +171,7 @@ def _directions(directions: Sequence[DirectionReport]) -> str:
                 mined.get("pairs"),
                 known.get("threshold"),
                 known.get("expected_precision"),
+                known.get("expected_precision_low"),
                 known.get("expected_recall"),
                 filtered.get("kept"),
                 filtered["kept"] / pairs if pairs else None,
@@ -209,10 +210,14 @@ def _score_words(known: Mapping[str, Any]) -> str:
             "No known pairs were planted, so how many of the pairs are right is not known; see"
             " `tongues mining embed-known`."
         )
-    expected = " and ".join(
+    expected = ", ".join(
         f"{name} {known[key]:.3f}"
-        for name, key in (("precision", "expected_precision"), ("recall", "expected_recall"))
-        if known[key] is not None
+        for name, key in (
+            ("precision", "expected_precision"),
+            ("at least", "expected_precision_low"),
+            ("recall", "expected_recall"),
+        )
+        if known.get(key) is not None
     )
     return (
         "Each kind of pair to its own scale; the curves say what a threshold there is expected to"

@@ -3,54 +3,24 @@
 The best threshold moves with encoder, k and index, so it is not a constant but a measurement. Some
 known pairs are planted whole: the share of them that is found is the recall. Of others only one
 side is planted: whatever they are paired with is wrong, and tells how often a sentence without a
-translation gets a pair. With N source sentences, of which T have a translation, a threshold keeps
-
-    kept = T * recall + wrong,    wrong = (N - T) * alone + T * misled
-
-where `alone` is the share of one-sided plants that get a pair, and `misled` the share of whole ones
-that get another than their own. T is the least-squares solution over all thresholds, as `kept` is
-known for each. The expected precision is 1 - wrong / kept.
+translation gets a pair. The corpus's own second choices tell the same without plants. What follows
+from both is in `mining.search.expected`.
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from corpus.errors import DataError
 from mining.search.config import Retrieval
-from mining.search.margin import Float32, Int64, Neighbors, Pairs
-
-Float64 = npt.NDArray[np.float64]
+from mining.search.decoys import Decoys, Float64
+from mining.search.expected import expect
+from mining.search.margin import Float32, Int64, Neighbors
+from mining.search.verdicts import Planted, Verdicts
 
 _STEPS = 100
 _DECIMALS = 4
 _BINS = 60
-
-
-class Planted(NamedTuple):
-    """How many known sentences are planted; the first `whole` of both sides are partners."""
-
-    whole: int
-    source: int
-    """Planted source sentences, the whole pairs' included."""
-
-    target: int
-
-
-class Verdicts(NamedTuple):
-    """Margins of pairs that planted sentences got, by what is known of them."""
-
-    found: Float32
-    """Of whole pairs that found each other."""
-
-    misled: tuple[Float32, Float32]
-    """Of sources, and of targets, that have a partner and got another."""
-
-    alone: tuple[Float32, Float32]
-    """Of sources, and of targets, that have no partner and got one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +33,9 @@ class Point:
 
     precision: float
     """Expected share of them that are translations."""
+
+    precision_low: float
+    """The share that nine of ten samples and explanations expect at least."""
 
     recall: float
     """Share of the planted pairs that are found at this threshold."""
@@ -83,22 +56,23 @@ class Calibration:
         return below[-1] if below else self.curve[0]
 
     def threshold_for(self, precision: float) -> float:
-        """Return the lowest threshold from which on the expected precision is reached.
+        """Return the lowest threshold from which on the low precision reaches this one.
 
         Raises:
             DataError: If none reaches it.
         """
         reached = None
         for point in reversed(self.curve):
-            if point.precision < precision:
+            if point.precision_low < precision:
                 break
             reached = point.threshold
         if reached is None:
-            best = max(self.curve, key=lambda point: point.precision)
+            best = max(self.curve, key=lambda point: point.precision_low)
             raise DataError(
-                f"no threshold keeps pairs of precision {precision}: {best.precision:.3f} is"
-                f" expected at {best.threshold}, with {best.pairs:,} pairs. Lower"
-                " `target_precision`, or use a better encoder."
+                f"no threshold surely keeps pairs of precision {precision}: at least"
+                f" {best.precision_low:.3f} is expected at {best.threshold}, with {best.pairs:,}"
+                f" pairs ({best.precision:.3f} is likely). Lower `target_precision`, plant more"
+                " pairs, or use a better encoder."
             )
         return reached
 
@@ -120,90 +94,42 @@ def merge_neighbors(first: Neighbors, second: Neighbors, offset: int, count: int
     )
 
 
-def judge(pairs: Pairs, sources: int, targets: int, planted: Planted) -> Verdicts:
-    """Tell the pairs of planted sentences by whether they are right.
-
-    Args:
-        pairs: Selected pairs of a search space whose planted sentences come last.
-        sources: Source sentences before the planted ones.
-        targets: Target sentences before the planted ones.
-        planted: How many are planted.
-    """
-    source, target = pairs.source - sources, pairs.target - targets
-    is_found = (source >= 0) & (source < planted.whole) & (source == target)
-
-    def misled(side: Int64) -> Float32:
-        scores: Float32 = pairs.score[(side >= 0) & (side < planted.whole) & ~is_found]
-        return scores
-
-    return Verdicts(
-        found=pairs.score[is_found],
-        misled=(misled(source), misled(target)),
-        alone=(pairs.score[source >= planted.whole], pairs.score[target >= planted.whole]),
-    )
-
-
-def join_verdicts(parts: Sequence[Verdicts]) -> Verdicts:
-    """Return the verdicts of sentences that were planted part by part."""
-    return Verdicts(
-        found=np.concatenate([part.found for part in parts]),
-        misled=(
-            np.concatenate([part.misled[0] for part in parts]),
-            np.concatenate([part.misled[1] for part in parts]),
-        ),
-        alone=(
-            np.concatenate([part.alone[0] for part in parts]),
-            np.concatenate([part.alone[1] for part in parts]),
-        ),
-    )
-
-
 def calibrate(
-    scores: Float32,
+    pairs: Float32,
+    second: Float32,
     verdicts: Verdicts,
     planted: Planted,
-    sources: int,
-    targets: int,
+    sizes: tuple[int, int],
     retrieval: Retrieval,
 ) -> Calibration:
     """Return what thresholds are expected to keep.
 
     Args:
-        scores: Margins of the pairs mined without plants, [P].
+        pairs: Margins of the pairs mined without plants, [P].
+        second: Margins of the corpus's second choices.
         verdicts: Of the planted sentences.
         planted: How many were planted.
-        sources: Source sentences of the corpus.
-        targets: Target sentences of the corpus.
+        sizes: Source and target sentences of the corpus.
         retrieval: Whose sentences have at most one pair: both sides', or only one's.
     """
-    grid = _thresholds(scores, verdicts.found)
-    kept = _at_least(scores, grid).astype(np.float64)
-    recall = _at_least(verdicts.found, grid) / planted.whole
     sides = {"forward": (0,), "backward": (1,)}.get(retrieval, (0, 1))
-    # Wrong pairs counted by their sources, and by their targets, should agree; take the mean.
-    base, slope = np.zeros(len(grid)), np.zeros(len(grid))
-    for side in sides:
-        lonely = (planted.source, planted.target)[side] - planted.whole
-        alone = _at_least(verdicts.alone[side], grid) / lonely
-        misled = _at_least(verdicts.misled[side], grid) / planted.whole
-        base += (sources, targets)[side] * alone / len(sides)
-        slope += (misled - alone) / len(sides)
-    gain = recall + slope
-    square = float(gain @ gain)
-    translated = float(gain @ (kept - base)) / square if square else 0.0
-    translated = min(max(translated, 0.0), float(min(sources, targets)))
-    wrong = np.clip(base + translated * slope, 0.0, kept)
-    precision = 1.0 - np.divide(wrong, kept, out=np.zeros(len(grid)), where=kept > 0)
+    grid = _thresholds(pairs, verdicts.found)
+    decoys = Decoys(second, verdicts.second, len(verdicts.found), sides, sizes)
+    expected = expect(grid, _at_least(pairs, grid), verdicts, planted, decoys)
+    columns = (expected.precision, expected.precision_low, expected.recall)
     curve = tuple(
         Point(
-            threshold=float(grid[i]),
-            pairs=int(kept[i]),
-            precision=round(float(precision[i]), _DECIMALS),
-            recall=round(float(recall[i]), _DECIMALS),
+            threshold=threshold,
+            pairs=kept,
+            precision=round(precision, _DECIMALS),
+            precision_low=round(low, _DECIMALS),
+            recall=round(recall, _DECIMALS),
         )
-        for i in range(len(grid))
+        for threshold, kept, precision, low, recall in zip(
+            grid.tolist(), expected.kept.tolist(), *(c.tolist() for c in columns), strict=True
+        )
     )
-    return Calibration(translated=round(translated), curve=curve)
+    return Calibration(translated=round(expected.translated), curve=curve)
 
 
 def _thresholds(scores: Float32, found: Float32) -> Float64:
@@ -246,11 +172,13 @@ def as_json(calibration: Calibration | None, threshold: float) -> dict[str, obje
     """Return the part of the calibration file that known pairs give; nulls where there are none."""
     if calibration is None:
         return {
-            "expected_precision": None, "expected_recall": None, "translated": None, "curve": []
+            "expected_precision": None, "expected_precision_low": None, "expected_recall": None,
+            "translated": None, "curve": [],
         }  # fmt: skip
     point = calibration.at(threshold)
     return {
         "expected_precision": point.precision,
+        "expected_precision_low": point.precision_low,
         "expected_recall": point.recall,
         "translated": calibration.translated,
         "curve": [asdict(point) for point in calibration.curve],

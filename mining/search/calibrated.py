@@ -10,19 +10,18 @@ from corpus.errors import DataError
 from corpus.files import write_json
 from mining.search.calibrate import (
     Calibration,
-    Verdicts,
     as_json,
     calibrate,
     histogram,
-    join_verdicts,
-    judge,
     merge_neighbors,
 )
 from mining.search.config import MineConfig
+from mining.search.decoys import second_choices
 from mining.search.known import Known
 from mining.search.margin import Neighbors, Pairs, select_pairs
 from mining.search.neighbors import Found, as_vectors, find_neighbors
 from mining.search.vectors import Vectors, scratch_array
+from mining.search.verdicts import Verdicts, join_verdicts, judge
 
 _ROWS = 1 << 16
 _CORPUS_PER_PLANT = 20
@@ -81,7 +80,10 @@ def mine_calibrated(
         return Mined(pairs, config.margin_threshold, plan)
     sizes = len(source.matrix), len(target.matrix)
     verdicts = _plant(source, target, known, corpus, config, scratch, index)
-    calibration = calibrate(pairs.score, verdicts, known.planted, *sizes, config.retrieval)
+    second = second_choices(*corpus, pairs, config.margin, config.retrieval)
+    calibration = calibrate(
+        pairs.score, second.score, verdicts, known.planted, sizes, config.retrieval
+    )
     threshold = config.margin_threshold
     if config.target_precision is not None:
         threshold = calibration.threshold_for(config.target_precision)
@@ -98,7 +100,8 @@ def _plant(
     for part in known.divide(max(1, min(sizes) // _CORPUS_PER_PLANT)):
         found = _search_planted(source, target, part, corpus, config, scratch, index)
         pairs = select_pairs(*found, config.margin, config.retrieval)
-        parts.append(judge(pairs, *sizes, part.planted))
+        second = second_choices(*found, pairs, config.margin, config.retrieval)
+        parts.append(judge(pairs, second, *sizes, part.planted))
     return join_verdicts(parts)
 
 

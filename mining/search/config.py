@@ -71,8 +71,8 @@ class MineConfig(SearchConfig):
     it moves with each of them (NLLB has 1.06 for LASER3 and k = 16)."""
 
     target_precision: float | None = None
-    """Instead of `margin_threshold`: the threshold is the lowest from which on this share of the
-    pairs is expected to be translations. It needs known pairs."""
+    """Instead of `margin_threshold`: the threshold is the lowest from which on at least this share
+    of the pairs is expected to be translations, by the low estimate. It needs known pairs."""
 
     planted_pairs: int = 2000
     """Known pairs to use at most; half are planted whole, half with one side only."""

@@ -18,8 +18,8 @@ from corpus.languages import Direction
 from corpus.records import bitext_files, read_bitext, write_table
 from corpus.text import normalize, sentence_hash
 from mining.encoders import Encoder, encoder_files, encoder_space, load_encoder
-from mining.search.calibrate import Planted
 from mining.search.encoder_config import KnownConfig
+from mining.search.verdicts import Planted
 
 logger = logging.getLogger(__name__)
 

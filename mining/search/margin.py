@@ -78,8 +78,9 @@ def neighborhood_means(neighbors: Neighbors) -> Float32:
 
 
 def best_candidates(
-    neighbors: Neighbors, own_mean: Float32, other_mean: Float32, margin: Margin
-) -> tuple[Int64, Float32]:
+    neighbors: Neighbors, own_mean: Float32, other_mean: Float32, margin: Margin,
+    without: Int64 | None = None,
+) -> tuple[Int64, Float32]:  # fmt: skip
     """Return each sentence's neighbor of highest margin, and that margin; the lower id if equal.
 
     Args:
@@ -87,6 +88,8 @@ def best_candidates(
         own_mean: Mean cosine of each sentence to its neighbors, [N].
         other_mean: The same of every sentence of the other language.
         margin: Which margin.
+        without: A neighbor of each sentence that does not count, [N]; of no sentence where it is
+            negative. A sentence with no other neighbor gets the margin minus infinity.
     """
     ids, best = np.empty(len(own_mean), np.int64), np.empty(len(own_mean), np.float32)
     for start in range(0, len(ids), _ROWS):
@@ -94,6 +97,8 @@ def best_candidates(
         near = neighbors.ids[rows]
         own = np.broadcast_to(own_mean[rows, None], near.shape)
         scores = margin_scores(neighbors.cosines[rows], own, other_mean[near], margin)
+        if without is not None:
+            scores = np.where(near == without[rows, None], _NO_MARGIN, scores)
         best[rows] = scores.max(axis=1)
         is_best = scores == best[rows, None]
         ids[rows] = np.where(is_best, near, np.iinfo(np.int64).max).min(axis=1)
@@ -101,8 +106,9 @@ def best_candidates(
 
 
 def select_pairs(
-    forward: Neighbors, backward: Neighbors, margin: Margin, retrieval: Retrieval
-) -> Pairs:
+    forward: Neighbors, backward: Neighbors, margin: Margin, retrieval: Retrieval,
+    without: Pairs | None = None,
+) -> Pairs:  # fmt: skip
     """Score the neighbors of both directions and select pairs, best first, ties by id.
 
     Args:
@@ -112,11 +118,22 @@ def select_pairs(
         retrieval: `forward`: the best target of each source; `backward`: the best source of each
             target; `intersect`: where both agree; `max`: both, greedily from the highest score
             down, every sentence at most once.
+        without: Pairs that are not to be selected, at most one of each sentence that has a say.
     """
     source_mean = neighborhood_means(forward)
     target_mean = neighborhood_means(backward)
-    forward_ids, forward_scores = best_candidates(forward, source_mean, target_mean, margin)
-    backward_ids, backward_scores = best_candidates(backward, target_mean, source_mean, margin)
+    excluded: tuple[Int64 | None, Int64 | None] = (None, None)
+    if without is not None:
+        excluded = (
+            _partners(without.source, without.target, len(source_mean)),
+            _partners(without.target, without.source, len(target_mean)),
+        )
+    forward_ids, forward_scores = best_candidates(
+        forward, source_mean, target_mean, margin, excluded[0]
+    )
+    backward_ids, backward_scores = best_candidates(
+        backward, target_mean, source_mean, margin, excluded[1]
+    )
     sources = np.arange(len(forward_ids), dtype=np.int64)
     targets = np.arange(len(backward_ids), dtype=np.int64)
     if retrieval == "forward":
@@ -135,6 +152,13 @@ def select_pairs(
             )
         )
     )
+
+
+def _partners(own: Int64, other: Int64, count: int) -> Int64:
+    """Return the partner of each of so many sentences; -1 for none."""
+    partners = np.full(count, -1, np.int64)
+    partners[own] = other
+    return partners
 
 
 def sort_pairs(pairs: Pairs) -> Pairs:

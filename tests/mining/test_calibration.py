@@ -10,7 +10,7 @@ from corpus.errors import DataError, JobError, UserError
 from corpus.files import write_json
 from corpus.records import read_bitext
 from corpus.text import sentence_hash
-from mining.search.calibrate import Calibration, Planted, Point, calibrate, judge, merge_neighbors
+from mining.search.calibrate import Calibration, Point, calibrate, merge_neighbors
 from mining.search.calibrated import mine_calibrated
 from mining.search.config import MineConfig
 from mining.search.encoder_config import KnownConfig
@@ -20,6 +20,7 @@ from mining.search.margin import Float32, Pairs
 from mining.search.mine import run_mine
 from mining.search.neighbors import as_vectors
 from mining.search.vectors import Vectors
+from mining.search.verdicts import Planted, Verdicts, judge
 from tests.mining.test_mine import SOURCE, TARGET, write_corpus
 
 WIDTH = 24
@@ -103,21 +104,22 @@ def test_threshold_follows_the_target_precision() -> None:
         config = MineConfig(target_precision=precision)
         mined = mine_calibrated(*sides(source, target), plant(1200, 7), config)
         assert mined.calibration is not None
-        assert mined.calibration.at(mined.threshold).precision >= precision
+        point = mined.calibration.at(mined.threshold)
+        assert point.precision >= point.precision_low >= precision
         thresholds.append(mined.threshold)
     assert thresholds == sorted(thresholds)
     assert thresholds[0] < thresholds[2]
 
 
 def test_precision_that_no_threshold_reaches_is_an_error_with_the_best_one() -> None:
-    point = Point(threshold=1.1, pairs=40, precision=0.62, recall=0.5)
-    with pytest.raises(DataError, match=r"0\.620 is expected at 1\.1, with 40 pairs"):
+    point = Point(threshold=1.1, pairs=40, precision=0.62, precision_low=0.55, recall=0.5)
+    with pytest.raises(DataError, match=r"at least 0\.550 is expected at 1\.1, with 40 pairs"):
         Calibration(translated=3, curve=(point,)).threshold_for(0.9)
 
 
 def test_threshold_is_reached_from_there_on_not_once() -> None:
     curve = tuple(
-        Point(threshold=t, pairs=9, precision=p, recall=0.5)
+        Point(threshold=t, pairs=9, precision=1.0, precision_low=p, recall=0.5)
         for t, p in ((1.0, 0.9), (1.1, 0.7), (1.2, 0.9), (1.3, 1.0))
     )
     assert Calibration(translated=3, curve=curve).threshold_for(0.85) == 1.2
@@ -128,25 +130,33 @@ def test_verdicts_by_hand() -> None:
     pairs = Pairs(
         np.array([2, 3, 4, 0]), np.array([2, 4, 0, 1]), f32(1.9, 1.5, 1.2, 1.1)
     )  # fmt: skip
-    verdicts = judge(pairs, 2, 2, Planted(2, 3, 3))
+    second = Pairs(np.array([2, 3, 0]), np.array([0, 1, 2]), f32(1.3, 1.2, 1.0))
+    verdicts = judge(pairs, second, 2, 2, Planted(2, 3, 3))
     assert verdicts.found.tolist() == f32(1.9).tolist()
     assert verdicts.misled[0].tolist() == f32(1.5).tolist()
     assert verdicts.misled[1].tolist() == []
     assert verdicts.alone[0].tolist() == f32(1.2).tolist()
     assert verdicts.alone[1].tolist() == f32(1.5).tolist()
+    # Only 2 found its partner: as a source it gets target 0 next, as a target source 0.
+    assert verdicts.second[0].tolist() == f32(1.3).tolist()
+    assert verdicts.second[1].tolist() == f32(1.0).tolist()
 
 
 def test_estimate_by_hand() -> None:
-    # 100 sources; half of the ones without a translation get a pair, all plants are found.
-    # 70 kept = T + (100 - T) / 2 gives T = 40, 30 wrong, precision 40 / 70.
-    planted = Planted(10, 20, 20)
-    verdicts = judge(
-        Pairs(np.r_[100:110, 110:115], np.r_[100:110, 0:5], np.full(15, 2.0, np.float32)),
-        100, 100, planted,
-    )  # fmt: skip
-    result = calibrate(np.full(70, 2.0, np.float32), verdicts, planted, 100, 100, "forward")
-    assert result.translated == 40
-    assert result.curve[0].precision == pytest.approx(40 / 70, abs=1e-4)
+    # 10,000 sources; half of the ones without a translation get a pair, all plants are found.
+    # 7,000 kept = T + (10,000 - T) / 2 gives T = 4,000, 3,000 wrong, precision 4 / 7.
+    planted = Planted(1000, 2000, 2000)
+    scores = {count: np.full(count, 2.0, np.float32) for count in (0, 500, 1000, 7000)}
+    verdicts = Verdicts(
+        found=scores[1000],
+        misled=(scores[0],) * 2,
+        alone=(scores[500],) * 2,
+        second=(scores[0],) * 2,
+    )
+    result = calibrate(scores[7000], scores[0], verdicts, planted, (10_000, 10_000), "forward")
+    assert result.translated == pytest.approx(4000, rel=0.05)
+    assert result.curve[0].precision == pytest.approx(4 / 7, abs=0.03)
+    assert 0.4 < result.curve[0].precision_low < result.curve[0].precision
 
 
 @given(seed=st.integers(0, 30), cut=st.integers(1, 19))
