@@ -29,7 +29,7 @@ Row = dict[str, float]
 LID_OPTIONS = ("sampled_lines=250000",)
 ENCODER_OPTIONS = (
     "bag.romanize=true", "start=spectral", "learning_rate=0.01", "hard_negatives=0",
-    "feature_dropout=0.2",
+    "feature_dropout=0.2", "bag.whitening=0.25",
 )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from mining.encoders.directory import (
     save_encoder,
 )
 from mining.encoders.features import Bags, FeatureExtractor
+from mining.encoders.whitening import Whitening
 
 _BATCH_CHARACTERS = 100_000
 """Of a batch; a longer text is one of its own. Bounds memory, never changes a vector."""
@@ -33,9 +34,11 @@ class BagModel(nn.Module):
 
     x = sum of the rows of the sentence's features / sqrt(their number)
     y = x + W2 gelu(W1 layer_norm(x)), divided by its length
+
+    and whitened, where the model has a whitening.
     """
 
-    def __init__(self, rows: int, dimension: int, hidden: int) -> None:
+    def __init__(self, rows: int, dimension: int, hidden: int, has_whitening: bool) -> None:
         super().__init__()
         self.embeddings = nn.Parameter(torch.empty(rows, dimension))
         nn.init.normal_(self.embeddings, std=dimension**-0.5)
@@ -44,6 +47,7 @@ class BagModel(nn.Module):
         self.outer = nn.Linear(hidden, dimension)
         nn.init.zeros_(self.outer.weight)
         nn.init.zeros_(self.outer.bias)
+        self.whitening = Whitening(dimension) if has_whitening else None
 
     def forward(self, table: Tensor, ids: Tensor, starts: Tensor) -> Tensor:
         """Return unit vectors, [N, D].
@@ -57,7 +61,8 @@ class BagModel(nn.Module):
         counts = (starts[1:] - starts[:-1]).clamp(min=1)
         x = summed * counts.to(summed.dtype).rsqrt().unsqueeze(1)
         y = x + self.outer(F.gelu(self.inner(self.norm(x))))
-        return F.normalize(y, dim=1)
+        unit = F.normalize(y, dim=1)
+        return unit if self.whitening is None else self.whitening(unit)
 
 
 class BagEncoder:
@@ -118,7 +123,8 @@ def make_bag(subwords: bytes, bag: BagConfig, threads: int = 1) -> BagEncoder:
     """Return a bag encoder with random weights; torch's seed decides them."""
     processor = sentencepiece.SentencePieceProcessor(model_proto=subwords)
     extractor = make_extractor(processor, bag)
-    return BagEncoder(BagModel(extractor.rows, bag.dimension, bag.hidden), extractor, threads)
+    model = BagModel(extractor.rows, bag.dimension, bag.hidden, has_whitening=bag.whitening > 0)
+    return BagEncoder(model, extractor, threads)
 
 
 def save_bag(

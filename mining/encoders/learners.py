@@ -16,7 +16,7 @@ from torch.nn import functional as F  # noqa: N812  (its usual name)
 from mining.embeddings import Float32
 from mining.encoders.bag import BagEncoder, save_bag
 from mining.encoders.config import BagConfig, SequenceConfig
-from mining.encoders.features import Bags
+from mining.encoders.features import Bags, Int64
 from mining.encoders.sequence import SequenceEncoder, pad, save_sequence
 
 Loss = Callable[[Tensor], Tensor]
@@ -26,6 +26,7 @@ _DENSE_LEARNING_RATE_SHARE = 0.2
 _EPSILON = 1e-8
 _CLIP_NORM = 1.0
 _FEATURES_STREAM = 2
+_WHITENING_BLOCK = 4096
 
 
 class Learner(Protocol):
@@ -94,6 +95,17 @@ class BagLearner:
     def start_from(self, vectors: Tensor) -> None:
         """Take up vectors of features, [R, D], to begin with."""
         self.model.embeddings.copy_(vectors)
+
+    def whiten(self, bags: Bags, rows: Int64, power: float) -> None:
+        """Fit the model's whitening, where it has one, to some sentences; after training."""
+        whitening = self.model.whitening
+        if whitening is None or len(rows) <= self._encoder.dimension:
+            return
+        parts = [
+            self.encode_bags(bags.take(rows[start : start + _WHITENING_BLOCK]))
+            for start in range(0, len(rows), _WHITENING_BLOCK)
+        ]
+        whitening.fit(np.concatenate(parts), power)
 
     def update(self, bags: Bags, loss: Loss, *, number: int, rate: float) -> None:
         """Take one step on the loss of a batch, some features left out."""

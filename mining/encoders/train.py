@@ -55,6 +55,8 @@ logger = logging.getLogger(__name__)
 
 _SUBWORD_SENTENCES = 1_000_000
 _VALIDATION_NEIGHBORS = 4
+_WHITENING_PAIRS = 500
+_WHITENING_STREAM = 5
 
 
 def run_train_encoder(bitext: Sequence[Path], output: Path, config: TrainEncoderConfig) -> Summary:
@@ -201,8 +203,19 @@ def train_encoder(
             }
         )
 
-    loop = Loop(learner, settings, len(plan), hard)
-    return learner, loop.run(step, validate)
+    trained = Loop(learner, settings, len(plan), hard).run(step, validate)
+    if isinstance(learner, BagLearner):
+        learner.whiten(bags, whitening_rows(training, config.seed), config.bag.whitening)
+    return learner, trained
+
+
+def whitening_rows(training: dict[Direction, Int64], seed: int) -> Int64:
+    """Return sentences to take variances from: both sides of up to so many pairs a direction."""
+    rng = np.random.default_rng((seed, _WHITENING_STREAM))
+    parts = [
+        rows[rng.permutation(len(rows))[:_WHITENING_PAIRS]].ravel() for rows in training.values()
+    ]
+    return np.concatenate(parts)
 
 
 def _pair_loss(
