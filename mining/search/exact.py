@@ -16,17 +16,18 @@ from pathlib import Path
 
 import numpy as np
 
-from mining.search.kernel import PANEL, Best, Codes
+from mining.search.kernel import PANEL, Best, Codes, Frame
+from mining.search.lead import SPARE, plan_search, whole_frames
 from mining.search.margin import Float32, Int64, Neighbors
 from mining.search.vectors import Products, Vectors, mean_vector, row_blocks, scratch_array
 
 logger = logging.getLogger(__name__)
 
-_SPARE = 28
-"""Candidates kept beyond the neighbors wanted: with fewer more rows need a second pass."""
-
 _DEEPER = 16
 """How many times more the second pass keeps."""
+
+_FEW = 8
+"""Rows that are compared with everything at once; for more it pays to quantize everything."""
 
 _ROWS = 2048
 """Rows that are multiplied with a block of columns at once."""
@@ -38,10 +39,11 @@ _FEWEST = 2 * PANEL
 class _Slack:
     """How far approximate cosines of one side's rows may be off, from all of the other side."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, frame: Frame) -> None:
         self._error = self._length = 0.0
-        # Sums of `width` products in float32.
-        self._rounding = (width + 64) * 2.0**-24
+        # Sums of as many products in float32.
+        self._rounding = (len(frame.mean) + 64) * 2.0**-24
+        self._coordinates = frame.rounding
 
     def add(self, codes: Codes) -> None:
         self._error = max(self._error, float(codes.error.max(initial=0)))
@@ -49,7 +51,8 @@ class _Slack:
 
     def of(self, error: Float32, length: Float32) -> Float32:
         bound = (length + error) * self._error + error * self._length
-        return (np.float32(1.001) * bound + np.float32(self._rounding)).astype(np.float32)
+        rounding = self._coordinates * self._length * length + self._rounding
+        return (np.float32(1.001) * bound + rounding).astype(np.float32)
 
 
 def exact_neighbors(
@@ -102,22 +105,20 @@ class _Search:
     ) -> tuple[Neighbors, Neighbors, tuple[Int64, Int64]]:
         """Return the neighbors of both sides, and the rows of each that are not sure."""
         sources, targets = len(source.matrix), len(target.matrix)
-        kept = self._neighbors + _SPARE
+        frames, kept = plan_search(source, target, self._neighbors)
         forward, backward = self._result(sources, targets), self._result(targets, sources)
-        width = source.matrix.shape[1]
         row_best = [self._heaps(sources, kept) for _ in range(self._threads)]
         row_error, row_length = np.zeros(sources, np.float32), np.zeros(sources, np.float32)
-        means = mean_vector(source), mean_vector(target)
-        slack = _Slack(width), _Slack(width)
+        slack = _Slack(frames[0]), _Slack(frames[0])
         unsure = []
-        for block in row_blocks(targets, self._block_size(width, kept)):
-            stripes = self._stripes(target, block, means)
+        for block in row_blocks(targets, self._block_size(frames[1].depth, kept)):
+            stripes = self._stripes(target, block, frames[1])
             column_best = [Best.empty(columns.size, kept) for _, columns in stripes]
             for _, columns in stripes:
                 slack[0].add(columns)
             for rows in row_blocks(sources, _ROWS):
                 codes = self._products.quantize(
-                    source.matrix[rows], source.norms[rows], *means, as_columns=False
+                    source.matrix[rows], source.norms[rows], frames[0], as_columns=False
                 )
                 slack[1].add(codes)
                 row_error[rows], row_length[rows] = codes.error, codes.length
@@ -152,21 +153,24 @@ class _Search:
 
     def again(self, found: Neighbors, rows: Int64, queries: Vectors, candidates: Vectors) -> None:
         """Search the neighbors of some rows with more candidates, then with all; in place."""
+        if len(rows) <= _FEW:
+            for row in rows.tolist():
+                self._compare_all(found, row, queries, candidates)
+            return
         width = queries.matrix.shape[1]
-        kept = self._neighbors * _DEEPER + _SPARE * _DEEPER
-        means = mean_vector(queries), mean_vector(candidates)
+        kept = (self._neighbors + SPARE) * _DEEPER
+        frames = whole_frames((mean_vector(queries), mean_vector(candidates)))
         # Half of the memory for the rows, their codes and heaps; the other half for columns.
         most = self._bytes // 2 // (3 * width + 8 * kept)
         for part in row_blocks(len(rows), min(_ROWS, max(_FEWEST, most))):
             own = Vectors(queries.matrix[rows[part]], queries.norms[rows[part]])
             best = Best.empty(len(own.matrix), kept)
-            codes = self._products.quantize(*own, *means, as_columns=False)
-            slack = _Slack(width)
+            codes = self._products.quantize(*own, frames[0], as_columns=False)
+            slack = _Slack(frames[0])
             for block in row_blocks(len(candidates.matrix), self._block_size(width, 0) // 2):
                 columns = self._products.quantize(
-                    candidates.matrix[block], candidates.norms[block], means[1], means[0],
-                    as_columns=True,
-                )  # fmt: skip
+                    candidates.matrix[block], candidates.norms[block], frames[1], as_columns=True
+                )
                 slack.add(columns)
                 self._products.multiply(codes, best, 0, columns, None, block.start)
             result = self._result(len(own.matrix), len(candidates.matrix))
@@ -186,8 +190,11 @@ class _Search:
                 queries.matrix[row], float(queries.norms[row]), candidates.matrix[block],
                 candidates.norms[block],
             )  # fmt: skip
-            ids = np.concatenate([ids, np.arange(block.start, block.stop)])
-            cosines = np.concatenate([cosines, new])
+            # Sorting all of them would take longer than to compare them.
+            least = np.partition(new, -count)[-count] if len(new) > count else -np.inf
+            near = np.flatnonzero(new >= least)
+            ids = np.concatenate([ids, block.start + near])
+            cosines = np.concatenate([cosines, new[near]])
             order = np.lexsort((ids, -cosines))[:count]
             ids, cosines = ids[order], cosines[order]
         found.ids[row], found.cosines[row] = ids, cosines
@@ -205,9 +212,7 @@ class _Search:
         unsure: Int64 = own.start + np.flatnonzero(~is_exact)
         return unsure
 
-    def _stripes(
-        self, target: Vectors, block: slice, means: tuple[Float32, Float32]
-    ) -> list[tuple[int, Codes]]:
+    def _stripes(self, target: Vectors, block: slice, frame: Frame) -> list[tuple[int, Codes]]:
         """Return a block of columns in a stripe for each thread, with the id of its first."""
         size = -(-(block.stop - block.start) // self._threads)
         size = -(-size // PANEL) * PANEL
@@ -215,14 +220,14 @@ class _Search:
         for start in range(block.start, block.stop, size):
             rows = slice(start, min(start + size, block.stop))
             codes = self._products.quantize(
-                target.matrix[rows], target.norms[rows], means[1], means[0], as_columns=True
+                target.matrix[rows], target.norms[rows], frame, as_columns=True
             )
             stripes.append((start, codes))
         return stripes
 
     def _block_size(self, width: int, kept: int) -> int:
         """Return how many columns fit into memory: their codes, twice while packed, and heaps."""
-        spent = _ROWS * (width + 8 * (self._neighbors + _SPARE) * self._threads)
+        spent = _ROWS * (width + 8 * max(kept, self._neighbors + SPARE) * self._threads)
         return max(_FEWEST, (self._bytes - spent) // (2 * width + 8 * kept + 64))
 
     def _result(self, count: int, candidates: int) -> Neighbors:

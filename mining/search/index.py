@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from corpus.errors import DataError
-from mining.search.kernel import Best, Codes, Float16, Float64
+from mining.search.kernel import Best, Codes, Float16, Float64, Frame
 from mining.search.margin import Float32, Neighbors
 
 _GATHERED = 1 << 23
@@ -79,14 +79,28 @@ class FlatProducts:
         return norms
 
     def quantize(
-        self, vectors: Float16, norms: Float64, mean: Float32, other_mean: Float32, *,
-        as_columns: bool,
-    ) -> Codes:  # fmt: skip
-        """Return unit vectors in float32; they need no centering."""
+        self, vectors: Float16, norms: Float64, frame: Frame, *, as_columns: bool
+    ) -> Codes:
+        """Return unit vectors in float32, or their coordinates and what centering took off."""
         units = np.ascontiguousarray(vectors / norms[:, None], np.float32)
         count = len(units)
         nothing, one = np.zeros(count, np.float32), np.ones(count, np.float32)
-        return Codes(units, one, nothing, nothing, one, count)
+        if frame.basis is None:
+            return Codes(units, one, nothing, nothing, one, count)
+        centered = units - frame.mean
+        codes = np.empty((count, frame.basis.shape[1] + 2), np.float32)
+        coordinates = codes[:, :-2]
+        np.matmul(centered, frame.basis, out=coordinates)
+        squares = np.einsum("nd,nd->n", centered, centered)
+        rest = squares - np.einsum("np,np->n", coordinates, coordinates)
+        coordinates[:, -1] = np.sqrt(np.maximum(rest, 0) + np.float32(frame.rounding) * squares)
+        # Two numbers more, so that offsets are added; columns' without the product of the means.
+        offset = units @ frame.other_mean
+        if as_columns:
+            codes[:, -2], codes[:, -1] = 1, offset - frame.mean @ frame.other_mean
+        else:
+            codes[:, -2], codes[:, -1] = offset, 1
+        return Codes(codes, one, nothing, nothing, np.sqrt(squares), count)
 
     def multiply(
         self, rows: Codes, row_best: Best, first_row: int, columns: Codes,

@@ -32,6 +32,8 @@ constexpr int kRows = 12;       // rows of a tile: 12 x 2 accumulators fill the 
 constexpr int kColumns = 32;    // columns of a panel
 constexpr int kDepth = 4;       // bytes that one instruction multiplies and adds
 constexpr int kPanels = 8;      // panels that stay in the second-level cache while rows go by
+constexpr int kLanes = 16;      // float32 in the widest register
+constexpr int kProjected = 8;   // rows that are projected at once
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
 struct Side {
@@ -228,48 +230,81 @@ void replace_lowest(float* scores, int32_t* ids, int64_t kept, float score, int3
   ids[hole] = id;
 }
 
-// Cosines of a row of a tile; whether any is above its row's lowest or its column's.
-VECTORIZED bool cosines(const int32_t* products, int32_t shift, float scale, float offset,
-                        float row_floor, const float* column_scale, const float* column_offset,
-                        const float* column_floor, float* out) {
-  int32_t any = 0;
+// Cosines of a row of a tile; a bit for each that is above its row's lowest or its column's.
+VECTORIZED uint32_t cosines(const int32_t* products, int32_t shift, float scale, float offset,
+                            float row_floor, const float* column_scale, const float* column_offset,
+                            const float* column_floor, float* out) {
+  uint32_t above = 0;
   for (int j = 0; j < kColumns; ++j) {
     const float value = static_cast<float>(products[j] - shift) * scale * column_scale[j] +
                         (offset + column_offset[j]);
     out[j] = value;
-    any |= static_cast<int32_t>(value > row_floor) | static_cast<int32_t>(value > column_floor[j]);
+    above |= static_cast<uint32_t>((value > row_floor) | (value > column_floor[j])) << j;
   }
-  return any != 0;
+  return above;
 }
 
 struct Quantized {
   float scale, error, length;
 };
 
-// codes = round((x / norm - mean) / scale), and how far that is from it.
-VECTORIZED Quantized quantize(float* x, int64_t width, float inverse, const float* mean, int limit,
-                              int8_t* codes) {
-  float largest = 0, length = 0, error = 0;
-  for (int64_t d = 0; d < width; ++d) {
-    x[d] = x[d] * inverse - mean[d];
-    largest = std::max(largest, std::fabs(x[d]));
-  }
-  const float scale = largest > 0 ? largest / static_cast<float>(limit) : 1.0f;
-  const float back = 1.0f / scale;
-  for (int64_t d = 0; d < width; ++d) {
-    const float code = std::nearbyint(x[d] * back);
-    codes[d] = static_cast<int8_t>(code);
-    const float rest = x[d] - code * scale;
-    length += x[d] * x[d];
-    error += rest * rest;
-  }
-  return {scale, std::sqrt(error), std::sqrt(length)};
+// Sums in lanes: what the compiler may not reorder itself.
+VECTORIZED float inner(const float* x, const float* y, int64_t width) {
+  float lanes[kLanes] = {};
+  int64_t d = 0;
+  for (; d + kLanes <= width; d += kLanes)
+    for (int l = 0; l < kLanes; ++l) lanes[l] += x[d + l] * y[d + l];
+  for (int l = 0; d + l < width; ++l) lanes[l] += x[d + l] * y[d + l];
+  float sum = 0;
+  for (const float lane : lanes) sum += lane;
+  return sum;
 }
 
-VECTORIZED float inner(const float* x, const float* y, int64_t width) {
-  float sum = 0;
-  for (int64_t d = 0; d < width; ++d) sum += x[d] * y[d];
-  return sum;
+// codes = round(x / scale), and how far that is from it.
+VECTORIZED Quantized quantize(const float* x, int64_t width, int limit, int8_t* codes) {
+  float largest = 0;
+  for (int64_t d = 0; d < width; ++d) largest = std::max(largest, std::fabs(x[d]));
+  const float scale = largest > 0 ? largest / static_cast<float>(limit) : 1.0f;
+  const float back = 1.0f / scale;
+  float lanes[kLanes] = {};
+  for (int64_t first = 0; first < width; first += kLanes) {
+    const int64_t count = std::min<int64_t>(kLanes, width - first);
+    for (int64_t l = 0; l < count; ++l) {
+      const float code = std::nearbyint(x[first + l] * back);
+      codes[first + l] = static_cast<int8_t>(code);
+      const float rest = x[first + l] - code * scale;
+      lanes[l] += rest * rest;
+    }
+  }
+  float error = 0;
+  for (const float lane : lanes) error += lane;
+  return {scale, std::sqrt(error), std::sqrt(inner(x, x, width))};
+}
+
+typedef float Wide __attribute__((vector_size(sizeof(float) * kLanes), aligned(4)));
+
+// out[i] = x[i] basis; the basis lies in panels of [width, 32]. Rows beyond `count` repeat the last.
+VECTORIZED void project(const float* x, int64_t width, int count, const float* basis, int64_t lead,
+                        float* out) {
+  const float* row[kProjected];
+  for (int i = 0; i < kProjected; ++i) row[i] = x + std::min(i, count - 1) * width;
+  for (int64_t j = 0; j < lead; j += kColumns) {
+    const float* panel = basis + j * width;
+    Wide sums[kProjected][2] = {};
+    for (int64_t d = 0; d < width; ++d) {
+      const Wide left = *reinterpret_cast<const Wide*>(panel + d * kColumns);
+      const Wide right = *reinterpret_cast<const Wide*>(panel + d * kColumns + kLanes);
+#pragma GCC unroll 8
+      for (int i = 0; i < kProjected; ++i) {
+        sums[i][0] += row[i][d] * left;
+        sums[i][1] += row[i][d] * right;
+      }
+    }
+    for (int i = 0; i < count; ++i) {
+      *reinterpret_cast<Wide*>(out + i * lead + j) = sums[i][0];
+      *reinterpret_cast<Wide*>(out + i * lead + j + kLanes) = sums[i][1];
+    }
+  }
 }
 
 // Candidates lie anywhere in memory: ask for the next while one is scored.
@@ -304,24 +339,46 @@ void tongues_search_squares(int64_t level, const uint16_t* x, int64_t count, int
   for (int64_t i = 0; i < count; ++i) squares[i] = dot(x + i * width, x + i * width, width);
 }
 
-// Center, divide by length and quantize vectors to [-limit, limit]; depth: width padded to 4.
+// Center, divide by length and quantize vectors to [-limit, limit]; depth: padded to 4.
+//
+// With a lead, coordinates in the basis are quantized instead, all but the last of `lead`, which is
+// the length of what they leave, and `rounding` of the whole besides. Then a product is at least
+// the product of the vectors, whatever their rests.
 // scale, offset (inner product with the other side's mean), error and length: [count].
 void tongues_search_quantize(int64_t level, const uint16_t* x, int64_t count, int64_t width,
                              int64_t depth, int64_t limit, const double* norm, const float* mean,
-                             const float* other_mean, int8_t* codes, float* scale, float* offset,
+                             const float* other_mean, int64_t lead, const float* basis,
+                             double rounding, int8_t* codes, float* scale, float* offset,
                              float* error, float* length) {
   const Widen widen = widen_of(static_cast<int>(level));
-  std::vector<float> wide(static_cast<size_t>(width));
-  for (int64_t i = 0; i < count; ++i) {
-    widen(x + i * width, width, wide.data());
-    const float inverse = static_cast<float>(1.0 / norm[i]);
-    offset[i] = inverse * inner(wide.data(), other_mean, width);
-    int8_t* to = codes + i * depth;
-    std::fill(to + width, to + depth, 0);
-    const Quantized q = quantize(wide.data(), width, inverse, mean, static_cast<int>(limit), to);
-    scale[i] = q.scale;
-    error[i] = q.error;
-    length[i] = q.length;
+  std::vector<float> wide(static_cast<size_t>(width * kProjected));
+  std::vector<float> led(static_cast<size_t>(lead * kProjected));
+  for (int64_t first = 0; first < count; first += kProjected) {
+    const int block = static_cast<int>(std::min<int64_t>(kProjected, count - first));
+    for (int64_t i = 0; i < block; ++i) {
+      float* row = wide.data() + i * width;
+      widen(x + (first + i) * width, width, row);
+      const float inverse = static_cast<float>(1.0 / norm[first + i]);
+      offset[first + i] = inverse * inner(row, other_mean, width);
+      for (int64_t d = 0; d < width; ++d) row[d] = row[d] * inverse - mean[d];
+    }
+    if (lead) project(wide.data(), width, block, basis, lead, led.data());
+    for (int64_t i = 0; i < block; ++i) {
+      const float* row = wide.data() + i * width;
+      if (lead) {
+        float* own = led.data() + i * lead;
+        const double all = inner(row, row, width), kept = inner(own, own, lead - 1);
+        own[lead - 1] = static_cast<float>(std::sqrt(std::max(0.0, all - kept) + rounding * all));
+        row = own;
+      }
+      const int64_t used = lead ? lead : width;
+      int8_t* to = codes + (first + i) * depth;
+      std::fill(to + used, to + depth, 0);
+      const Quantized q = quantize(row, used, static_cast<int>(limit), to);
+      scale[first + i] = q.scale;
+      error[first + i] = q.error;
+      length[first + i] = q.length;
+    }
   }
 }
 
@@ -364,15 +421,15 @@ void tongues_search_multiply(int64_t level, const Side* row_side, const Side* co
       const int count = static_cast<int>(std::min<int64_t>(kRows, rows.count - i));
       for (int64_t j = group; j < group_end; j += kColumns) {
         tile(rows.codes + i * depth, depth, count, packed + j * depth, products);
-        const int64_t width = std::min<int64_t>(kColumns, columns.count - j);
         for (int r = 0; r < count; ++r) {
           const int64_t row = i + r;
           float* row_scores = rows.scores + row * kept;
-          if (!cosines(products + r * kColumns, shift[static_cast<size_t>(row)], rows.scale[row],
-                       rows.offset[row], row_scores[0], columns.scale + j, columns.offset + j,
-                       floors.data() + j, values))
-            continue;
-          for (int64_t c = 0; c < width; ++c) {
+          // Columns beyond the last one are -inf and above nothing.
+          uint32_t above = cosines(products + r * kColumns, shift[static_cast<size_t>(row)],
+                                   rows.scale[row], rows.offset[row], row_scores[0],
+                                   columns.scale + j, columns.offset + j, floors.data() + j, values);
+          for (; above; above &= above - 1) {
+            const int64_t c = __builtin_ctz(above);
             if (values[c] > row_scores[0])
               replace_lowest(row_scores, rows.ids + row * kept, kept, values[c],
                              static_cast<int32_t>(columns.first + j + c));

@@ -36,6 +36,28 @@ class _Side(ctypes.Structure):
     ]
 
 
+class Frame(NamedTuple):
+    """How vectors of one side are written down before they are quantized."""
+
+    mean: Float32
+    """What is taken off the unit vectors, [D]."""
+
+    other_mean: Float32
+    """What is taken off the other side, [D]."""
+
+    basis: Float32 | None = None
+    """Orthonormal leading directions and a last column of zeros, [D, P], P a multiple of 32. With
+    it coordinates are quantized, and in the place of the last the length of what they leave."""
+
+    rounding: float = 0.0
+    """How far squares of rests and products of coordinates may be off, for vectors of length 1."""
+
+    @property
+    def depth(self) -> int:
+        """Numbers that are multiplied of a vector."""
+        return len(self.mean) if self.basis is None else self.basis.shape[1]
+
+
 class Best(NamedTuple):
     """The best candidates of each sentence so far, by approximate cosine: min-heaps."""
 
@@ -122,33 +144,33 @@ class Kernel:
         return np.sqrt(squares)
 
     def quantize(
-        self, vectors: Float16, norms: Float64, mean: Float32, other_mean: Float32, *,
-        as_columns: bool,
-    ) -> Codes:  # fmt: skip
+        self, vectors: Float16, norms: Float64, frame: Frame, *, as_columns: bool
+    ) -> Codes:
         """Center vectors, divide them by their lengths and quantize them.
 
         Args:
             vectors: [N, D], contiguous.
             norms: Their lengths, [N].
-            mean: What is taken off the unit vectors, [D].
-            other_mean: What is taken off the other side, [D].
+            frame: Means, and leading directions if only those are to be multiplied.
             as_columns: As columns, packed, or as rows.
         """
         count, width = vectors.shape
-        depth = -(-width // _DEPTH) * _DEPTH
+        lead = 0 if frame.basis is None else frame.basis.shape[1]
+        depth = -(-(lead or width) // _DEPTH) * _DEPTH
         padded = -(-count // PANEL) * PANEL
         limit = self._column_limit if as_columns else _ROW_LIMIT
         codes: npt.NDArray[Any] = np.empty((count, depth), np.int8)
         # Columns beyond the last one must never be anybody's neighbor.
         scale, offset = np.zeros(padded, np.float32), np.full(padded, -np.inf, np.float32)
         error, length = np.empty(count, np.float32), np.empty(count, np.float32)
+        basis = np.empty(0, np.float32) if frame.basis is None else _panels(frame.basis)
         self._call(
-            "quantize", self.level, vectors, count, width, depth, limit, norms, mean, other_mean,
-            codes, scale, offset, error, length,
+            "quantize", self.level, vectors, count, width, depth, limit, norms, frame.mean,
+            frame.other_mean, lead, basis, frame.rounding, codes, scale, offset, error, length,
         )  # fmt: skip
         if as_columns:
             # Both sides' offsets hold the product of the means; it must count once.
-            offset -= np.float32(mean @ other_mean)
+            offset -= np.float32(frame.mean @ frame.other_mean)
             packed = np.empty((padded // PANEL, depth, PANEL), np.uint8)
             self._call("pack", codes, count, depth, limit, packed)
             codes = packed
@@ -203,6 +225,11 @@ class Kernel:
             len(candidates), out,
         )  # fmt: skip
         return out
+
+
+def _panels(basis: Float32) -> Float32:
+    """Return directions in panels of 32, [P / 32, D, 32]."""
+    return np.ascontiguousarray(basis.reshape(len(basis), -1, PANEL).transpose(1, 0, 2))
 
 
 def _side(codes: Codes, best: Best, first: int) -> _Side:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from corpus.errors import DataError
-from mining.search.kernel import Best, Codes, Float16, Float64
+from mining.search.kernel import Best, Codes, Float16, Float64, Frame
 from mining.search.margin import Float32, Neighbors
 
 _SAMPLE = 1 << 12
@@ -36,9 +36,8 @@ class Products(Protocol):
         ...
 
     def quantize(
-        self, vectors: Float16, norms: Float64, mean: Float32, other_mean: Float32, *,
-        as_columns: bool,
-    ) -> Codes:  # fmt: skip
+        self, vectors: Float16, norms: Float64, frame: Frame, *, as_columns: bool
+    ) -> Codes:
         """Return vectors in the form that is multiplied."""
         ...
 
