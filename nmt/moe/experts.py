@@ -14,6 +14,7 @@ from torch.nn import functional
 from torch.nn.parameter import Parameter
 
 from nmt.moe.grouped import Groups, grouped_linear
+from nmt.moe.in_turn import apply_in_turn
 
 
 class Experts(nn.Module):
@@ -41,20 +42,16 @@ class Experts(nn.Module):
     def forward(self, tokens_AD: Tensor, load_E: Tensor) -> Tensor:
         """Apply expert e to its `load_E[e]` tokens; rows beyond all loads come out as zeros."""
         if tokens_AD.device.type == "cpu":
-            outputs_AD: Tensor = self._cut_rest(tokens_AD, load_E)
+            outputs_AD: Tensor = self._in_turn(tokens_AD, load_E)
             return outputs_AD
         return self._mask_rest(tokens_AD, load_E)
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def _cut_rest(self, tokens_AD: Tensor, load_E: Tensor) -> Tensor:
-        """Spare the work on rows beyond all loads; the host has to know how many there are.
-
-        Not compiled: the compiler of torch 2.9 knows of the grouped product in bfloat16 only.
-        """
-        num_taken = int(load_E.sum())
-        outputs_AD = self._feed_forward(tokens_AD[:num_taken], load_E)
-        rest = len(tokens_AD) - num_taken
-        return functional.pad(outputs_AD, (0, 0, 0, rest)) if rest else outputs_AD
+    def _in_turn(self, tokens_AD: Tensor, load_E: Tensor) -> Tensor:
+        """Spare the work on rows beyond all loads; the host has to know how many there are."""
+        tokens_AD, *weights = self._in_dtype_of_products(tokens_AD)
+        outputs_AD = apply_in_turn(tokens_AD, *weights, load_E)  # type: ignore[call-arg]
+        return functional.dropout(outputs_AD, self.dropout_p, self.training, inplace=True)
 
     def _mask_rest(self, tokens_AD: Tensor, load_E: Tensor) -> Tensor:
         """Without asking a GPU how many there are: a grouped product skips rows beyond the loads.
@@ -67,20 +64,22 @@ class Experts(nn.Module):
         return outputs_AD.where(is_taken_A1, 0)
 
     def _feed_forward(self, tokens_AD: Tensor, load_E: Tensor) -> Tensor:
+        tokens_AD, inner_weight, inner_bias, output_weight, output_bias = (
+            self._in_dtype_of_products(tokens_AD)
+        )
+        groups = Groups.of(load_E, len(tokens_AD))
+        hidden_AF = grouped_linear(tokens_AD, inner_weight, inner_bias, groups).relu_()
+        outputs_AD = grouped_linear(hidden_AF, output_weight, output_bias, groups)
+        return functional.dropout(outputs_AD, self.dropout_p, self.training, inplace=True)
+
+    def _in_dtype_of_products(self, tokens_AD: Tensor) -> tuple[Tensor, ...]:
+        """Return tokens and weights in the type of the tokens, or in half precision if enabled."""
         device = tokens_AD.device.type
         dtype = tokens_AD.dtype
         if torch.is_autocast_enabled(device):
             dtype = torch.get_autocast_dtype(device)
-        inner_weight, inner_bias, output_weight, output_bias = (
-            parameter.to(dtype)
-            for parameter in (
-                self.inner_weight, self.inner_bias, self.output_weight, self.output_bias
-            )
-        )  # fmt: skip
-        groups = Groups.of(load_E, len(tokens_AD))
-        hidden_AF = grouped_linear(tokens_AD.to(dtype), inner_weight, inner_bias, groups).relu_()
-        outputs_AD = grouped_linear(hidden_AF, output_weight, output_bias, groups)
-        return functional.dropout(outputs_AD, self.dropout_p, self.training, inplace=True)
+        weights = (self.inner_weight, self.inner_bias, self.output_weight, self.output_bias)
+        return tokens_AD.to(dtype), *(weight.to(dtype) for weight in weights)
 
 
 class Assignments(NamedTuple):

@@ -87,7 +87,7 @@ def test_nothing_leaks_from_rows_beyond_the_loads_where_a_device_leaves_them_und
     tokens = torch.randn(9, WIDTH_IN)
     upstream = torch.randn(9, WIDTH_IN)
     results = []
-    for run in (experts._cut_rest, experts._mask_rest):
+    for run in (experts._in_turn, experts._mask_rest):
         rows = tokens.clone().requires_grad_()
         experts.zero_grad()
         outputs = run(rows, load)

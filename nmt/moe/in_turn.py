@@ -1,0 +1,112 @@
+"""Experts one after the other, on a CPU, where the host knows how many tokens each one has.
+
+What a product makes is used while it is in the processor's cache: the gradient of the inner layer
+is held for one expert at a time, and gradients of weights are written where they belong. Of the
+size of all assignments times F only the inner layer itself is kept, and without gradients not even
+that (decision 0025).
+
+Shape suffixes: A assignments, sorted by expert; D model_dim; F ffn_inner_dim; E experts; B
+assignments of one expert.
+"""
+
+# ruff: noqa: N803, N806 (shape suffixes)
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+def apply_in_turn(
+    tokens_AD: Tensor,
+    inner_weight_EFD: Tensor,
+    inner_bias_EF: Tensor,
+    output_weight_EDF: Tensor,
+    output_bias_ED: Tensor,
+    load_E: Tensor,
+) -> Tensor:
+    """Return ReLU(x · inner + inner_bias) · output + output_bias of each row's expert, [A, D].
+
+    Expert e has the next `load_E[e]` rows; rows beyond all loads come out as zeros.
+    """
+    outputs_AD: Tensor = _InTurn.apply(  # type: ignore[no-untyped-call]
+        tokens_AD, inner_weight_EFD, inner_bias_EF, output_weight_EDF, output_bias_ED,
+        load_E.tolist(), torch.is_grad_enabled(),
+    )  # fmt: skip
+    return outputs_AD
+
+
+class _InTurn(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        context: Any,
+        tokens_AD: Tensor,
+        inner_weight_EFD: Tensor,
+        inner_bias_EF: Tensor,
+        output_weight_EDF: Tensor,
+        output_bias_ED: Tensor,
+        loads: Sequence[int],
+        is_kept: bool,
+    ) -> Tensor:
+        inner_weights = [weight.T for weight in inner_weight_EFD]
+        output_weights = [weight.T for weight in output_weight_EDF]
+        inner_biases, output_biases = inner_bias_EF.unbind(), output_bias_ED.unbind()
+        num_rows = sum(loads) if is_kept else max(loads, default=0)
+        hidden_AF = tokens_AD.new_empty(num_rows, inner_weight_EFD.shape[1])
+        outputs_AD = torch.empty_like(tokens_AD)
+        outputs_AD[sum(loads) :] = 0
+        for e, begin, end in _spans(loads):
+            hidden_BF = hidden_AF[begin:end] if is_kept else hidden_AF[: end - begin]
+            torch.addmm(inner_biases[e], tokens_AD[begin:end], inner_weights[e], out=hidden_BF)
+            hidden_BF.relu_()
+            outputs_BD = outputs_AD[begin:end]
+            torch.addmm(output_biases[e], hidden_BF, output_weights[e], out=outputs_BD)
+        if is_kept:
+            context.save_for_backward(tokens_AD, inner_weight_EFD, output_weight_EDF, hidden_AF)
+            context.loads = loads
+        return outputs_AD
+
+    @staticmethod
+    @once_differentiable
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        tokens_AD, inner_weight_EFD, output_weight_EDF, hidden_AF = context.saved_tensors
+        loads, gradient_AD = context.loads, gradients[0].contiguous()
+        tokens_gradient_AD = torch.empty_like(tokens_AD)
+        tokens_gradient_AD[sum(loads) :] = 0
+        of_weights = tuple(
+            torch.empty_like(like)
+            for weight in (inner_weight_EFD, output_weight_EDF)
+            for like in (weight, weight[..., 0])
+        )
+        inner, inner_bias, output, output_bias = (gradient.unbind() for gradient in of_weights)
+        inner_weights, output_weights = inner_weight_EFD.unbind(), output_weight_EDF.unbind()
+        for e, load in enumerate(loads):
+            if load == 0:
+                for gradient in of_weights:
+                    gradient[e] = 0
+        space_BF = hidden_AF.new_empty(max(loads, default=0), hidden_AF.shape[1])
+        for e, begin, end in _spans(loads):
+            outputs_BD, hidden_BF = gradient_AD[begin:end], hidden_AF[begin:end]
+            torch.mm(outputs_BD.T, hidden_BF, out=output[e])
+            torch.sum(outputs_BD, 0, out=output_bias[e])
+            inner_BF = space_BF[: end - begin]
+            torch.mm(outputs_BD, output_weights[e], out=inner_BF)
+            # What autograd calls for ReLU, in place; `masked_fill_` takes ten times as long.
+            torch.ops.aten.threshold_backward.grad_input(
+                inner_BF, hidden_BF, 0, grad_input=inner_BF
+            )
+            torch.mm(inner_BF.T, tokens_AD[begin:end], out=inner[e])
+            torch.sum(inner_BF, 0, out=inner_bias[e])
+            torch.mm(inner_BF, inner_weights[e], out=tokens_gradient_AD[begin:end])
+        return tokens_gradient_AD, *of_weights, None, None
+
+
+def _spans(loads: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """Yield each expert that has rows, its first row and one past its last."""
+    end = 0
+    for e, load in enumerate(loads):
+        begin, end = end, end + load
+        if load:
+            yield e, begin, end
