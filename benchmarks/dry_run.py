@@ -1,10 +1,11 @@
 """What `--dry-run` says a job will cost, against what the job then costs. No peer has such a thing.
 
-    python benchmarks/dry_run.py --text DIR --lid DIR --encoder DIR --work DIR
+    python benchmarks/dry_run.py --text DIR --lid DIR --encoder DIR --seed DIR --work DIR
 
-TEXT has `<language>.txt[.gz]`; its lines become crawl shards of very unequal size. Then `mining
-sentences`, `embed` and `mine` are priced and run with one worker each. Time is CPU time of the
-whole command; memory is its peak.
+TEXT has `<language>.txt[.gz]`; its lines become crawl shards of very unequal size. SEED has bitext.
+Then the jobs of mining, and `nmt tokenize`, are priced and run with one worker each, in the order
+in which they need each other's files; `--commands mine,score` prices and runs only these. Time is
+CPU time of the whole command; memory is its peak.
 """
 
 from __future__ import annotations
@@ -17,7 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from corpus.console import format_table
-from corpus.files import open_binary, read_lines
+from corpus.files import open_binary, read_lines, write_lines
+from corpus.records import SENTENCES_SCHEMA, read_table
+
+DOCUMENTS = "documents.tsv"
+PASSING = ("score-embed", "rebuild-find")
+"""Stages whose files go when the last one is done."""
 
 SHARDS = 8
 LINES_A_DOCUMENT = 12
@@ -25,47 +31,114 @@ MEGABYTE = 1 << 20
 
 
 def main() -> None:
-    """Price and run the three commands, and print a table."""
+    """Price and run the commands, and print a table of each."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("text", "lid", "encoder", "work"):
+    for name in ("text", "lid", "encoder", "seed", "work"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--source", default="eng_Latn")
     parser.add_argument("--target", default="fra_Latn")
     parser.add_argument("--languages", type=int, default=0, help="Only the first of TEXT; 0: all.")
+    parser.add_argument("--commands", default="", help="Names, by comma; all that there are.")
     given = parser.parse_args()
+    commands = mining_commands(given) | tokenize_command(given)
+    chosen = given.commands.split(",") if given.commands else list(commands)
+    for name in chosen:
+        output, words = commands[name]
+        if name == "mine-local":
+            write_document_pairs(given.work, given.source, given.target)
+        if name == "tokenize" and not (given.work / "vocabulary").exists():
+            run("nmt", "vocabulary", "--bitext", given.seed, "--output", given.work / "vocabulary")
+        told, asking, _ = run(*words, "--dry-run", "--json")
+        price = json.loads(told)
+        _, spent, memory = run(*words, "--json")
+        # The same sum as the command's own, which has the start once for each worker.
+        said = price["hours"] * 3600 * price["workers"]
+        stays = [stage for key, stage in price["stages"].items() if key not in PASSING]
+        disk = sum(stage["disk_bytes"] for stage in stays) / MEGABYTE
+        rows = [
+            [name, "CPU s", said, spent],
+            [name, "disk MB", disk, sum(map(disk_mb, output))],
+            [name, "memory MB", price["peak_memory_mb"], memory],
+            [name, "CPU s of the dry run", asking, None],
+        ]
+        print(format_table(["command", "what", "said", "was"], rows), flush=True)
+
+
+Commands = dict[str, tuple[list[Path], list[object]]]
+"""By name: where its outputs lie, and its words."""
+
+
+def mining_commands(given: argparse.Namespace) -> Commands:
+    """Return the jobs of mining."""
     work: Path = given.work
     shards = write_shards(given.text, work / "crawl", given.languages)
+    one, known = ["--config", "workers=1"], work / "known"
     sentences, embeddings = work / "sentences", work / "embeddings"
-    one = ["--config", "workers=1"]
     pair = f"{given.source}-{given.target}"
-    commands: dict[str, tuple[Path, list[object]]] = {
+    two = ["--source", given.source, "--target", given.target]
+    both = ["--sentences", sentences, "--embeddings", embeddings, *two]
+    encoder = ["--encoder", given.encoder]
+    local, mined, scored = (
+        work / name / f"{pair}.parquet" for name in ("local", "mined", "scored")
+    )
+    seed, meta = given.seed / f"{pair}.tsv", work / "meta" / f"{pair}.meta.zst"
+    rebuilt = work / "rebuilt" / f"{pair}.parquet"
+    words: dict[str, tuple[Path, list[object]]] = {
         "sentences": (sentences, [*shards, "--lid", given.lid, "--output", sentences, *one]),
         "embed": (
-            embeddings,
-            ["--sentences", sentences, "--encoder", given.encoder, "--output", embeddings, *one],
+            embeddings, ["--sentences", sentences, *encoder, "--output", embeddings, *one],
         ),
-        "mine": (
-            work / "mined",
-            [
-                "--sentences", sentences, "--embeddings", embeddings, "--source", given.source,
-                "--target", given.target, "--output", work / "mined" / f"{pair}.parquet",
-            ],
+        "embed-known": (known, ["--bitext", given.seed, *encoder, "--output", known, *one]),
+        "train-index": (
+            embeddings / "index",
+            ["--embeddings", embeddings, "--config", "clusters=1024",
+             "--config", "training_vectors=65536"],
+        ),
+        "mine": (mined.parent, [*both, "--output", mined, "--config", "margin_threshold=0"]),
+        "mine-local": (
+            local.parent,
+            [*both, "--documents", work / DOCUMENTS, "--output", local,
+             "--config", "margin_threshold=0"],
+        ),
+        "score": (
+            scored.parent,
+            ["--bitext", seed, *encoder, "--output", scored, "--config", "embed.workers=1"],
+        ),
+        "filter": (
+            work / "kept",
+            ["--bitext", mined, "--output", work / "kept" / mined.name, "--lid", given.lid],
+        ),
+        "metadata": (
+            meta.parent, ["--bitext", mined, "--sentences", sentences, "--output", meta],
+        ),
+        "rebuild": (
+            rebuilt.parent,
+            [*shards, "--metadata", meta, "--sentences", sentences, "--output", rebuilt, *one],
         ),
     }  # fmt: skip
-    rows: list[list[object]] = []
-    for command, (output, arguments) in commands.items():
-        told, asking, _ = run("mining", command, *arguments, "--dry-run", "--json")
-        price = json.loads(told)
-        _, spent, memory = run("mining", command, *arguments, "--json")
-        said = sum(stage["core_hours"] for stage in price["stages"].values()) * 3600
-        disk = sum(stage["disk_bytes"] for stage in price["stages"].values()) / MEGABYTE
-        rows += [
-            [command, "CPU s", said + price["start_core_seconds"], spent],
-            [command, "disk MB", disk, disk_mb(output)],
-            [command, "memory MB", price["peak_memory_mb"], memory],
-            [command, "CPU s of the dry run", asking, None],
-        ]
-    print(format_table(["command", "what", "said", "was"], rows))
+    return {name: ([path], ["mining", name, *rest]) for name, (path, rest) in words.items()}
+
+
+def tokenize_command(given: argparse.Namespace) -> Commands:
+    """Return `nmt tokenize` of the seed bitext."""
+    output = given.work / "tokens"
+    values = (f"vocabulary={given.work / 'vocabulary'}", f"bitext.primary=[{given.seed}]",
+              "data.workers=1")  # fmt: skip
+    config = [word for value in values for word in ("--config", value)]
+    return {"tokenize": ([output], ["nmt", "tokenize", "--output", output, *config])}
+
+
+def write_document_pairs(work: Path, source: str, target: str) -> None:
+    """Write as many pairs of documents as the language with fewer has."""
+    names = [
+        dict.fromkeys(
+            name
+            for path in sorted((work / "sentences" / language).glob("*.parquet"))
+            for name in read_table(path, SENTENCES_SCHEMA).column("document").to_pylist()
+        )
+        for language in (source, target)
+    ]
+    write_lines(work / DOCUMENTS, map("\t".join, zip(*names, strict=False)))
 
 
 def write_shards(text: Path, folder: Path, languages: int) -> list[Path]:

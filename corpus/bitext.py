@@ -65,6 +65,16 @@ class BitextReader:
                 f"{self._path} lacks the columns {', '.join(missing)}; it has"
                 f" {', '.join(schema.names)}"
             )
+        for name in _SIDES:
+            place, kind = schema.get_field_index(name), schema.field(name).type
+            if pa.types.is_dictionary(kind):
+                kind = kind.value_type
+            if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+                raise DataError(f"{self._path}: column `{name}` holds {kind}, not text")
+            schema = schema.set(place, pa.field(name, pa.string()))
+        if "score" in schema.names and not _is_number(schema.field("score").type):
+            kind = schema.field("score").type
+            raise DataError(f"{self._path}: column `score` holds {kind}, not numbers")
         return schema
 
     @contextmanager
@@ -78,7 +88,7 @@ class BitextReader:
     def _parquet_tables(self) -> Iterator[pa.Table]:
         with self._opened() as file:
             for batch in file.iter_batches(batch_size=self._rows):
-                yield pa.Table.from_batches([batch]).replace_schema_metadata()
+                yield pa.Table.from_batches([batch]).replace_schema_metadata().cast(self.schema)
 
     def _tsv_schema(self) -> pa.Schema:
         first = next(open_lines(self._path), "").split("\t")
@@ -119,6 +129,10 @@ class BitextReader:
                     f"{self._path}: column `{field.name}` holds what is not a number: {error}"
                 ) from None
         return pa.Table.from_arrays(columns, schema=self.schema)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
 
 
 def count_pairs(path: Path) -> int:

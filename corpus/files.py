@@ -1,5 +1,6 @@
 r"""Reading and writing files: whole or not at all, lines that end at `\n` only, checksums."""
 
+import contextlib
 import errno
 import gzip
 import hashlib
@@ -7,6 +8,7 @@ import io
 import json
 import os
 import platform
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -107,6 +109,13 @@ def make_directory(path: Path) -> None:
         raise UserError(
             f"the directory {path} cannot be made: {error.strerror}. Choose another output."
         ) from error
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what only a job's last step needed, and the directory above when that is empty."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):  # another output's parts are still there
+        folder.parent.rmdir()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -18,15 +18,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from corpus.config import dump_config, plain_config, without_execution
+from corpus.config import plain_config, without_execution
 from corpus.console import Progress, format_duration
 from corpus.errors import DataError, JobError, ShareDone, UserError
 from corpus.executors import LOCAL, Executor
-from corpus.files import read_json, remove_leftovers, write_text
+from corpus.files import read_json, remove_leftovers
+from corpus.job_config import CONFIG_FILE, LOCK, RECEIPTS, settle_config
 from corpus.locks import hold_lock
-from corpus.receipts import describe_input, first_difference, is_done, write_receipt
+from corpus.receipts import describe_input, is_done, write_receipt
 from corpus.tasks import Busy, Done, Failed, Outcome, Raised, Result, Task
 from corpus.usage import peak_memory_mb
 
@@ -52,10 +51,7 @@ class _Clock:
 
 _clock = _Clock()
 
-RECEIPTS = "receipts"
 RUNS = "runs.jsonl"
-CONFIG_FILE = "config.yaml"
-_LOCK = ".lock"
 _POLL_SECONDS = 1.0
 
 
@@ -101,8 +97,9 @@ def run_job(
     """
     _check_names(tasks)
     config_values = without_execution(config, plain_config(config))
-    _settle_config(output, name, config_name, config, config_values)
     attempt = Attempt(work, output / RECEIPTS / name, config_values)
+    has_begun = functools.partial(_has_begun, attempt, tasks)
+    settle_config(output, name, config_name, config, config_values, has_begun)
     share = executor.share(tasks)
     todo = [task for task in share if not attempt.is_done(task)]
     skipped = len(share) - len(todo)
@@ -146,6 +143,11 @@ def has_receipt(name: str, task: Task, output: Path, config: Any = None) -> bool
     )
 
 
+def _has_begun(attempt: "Attempt", tasks: Sequence[Task]) -> bool:
+    """Return whether one of the tasks has a receipt, or is being done."""
+    return any(attempt.receipt(task).exists() or not attempt.is_free(task) for task in tasks)
+
+
 def _shards(count: int) -> str:
     return f"{count:,} shard" + ("" if count == 1 else "s")
 
@@ -177,28 +179,6 @@ def _check_shares(
         )
 
 
-def _settle_config(output: Path, name: str, config_name: str, config: Any, values: Any) -> None:
-    """Write the config, or check that the one already there is the same."""
-    if config is None:
-        return
-    path = output / config_name
-    if not path.exists():
-        with hold_lock(output / RECEIPTS / _LOCK, config_name, wait=True):
-            if not path.exists():  # nobody else wrote one while this process waited
-                write_text(path, dump_config(config))
-                return
-    there = without_execution(config, yaml.safe_load(path.read_text(encoding="utf-8")))
-    here = json.loads(json.dumps(values))
-    if there != here:
-        made = str(output)
-        if config_name != CONFIG_FILE:  # what others made lies in the directory too
-            made = f"{path} and its receipts in {output / RECEIPTS / name}"
-        raise UserError(
-            f"{path} is of another config: {first_difference(there, here)}. Choose another"
-            f" output, or delete {made} to make it anew."
-        )
-
-
 @dataclasses.dataclass(frozen=True)
 class Attempt:
     """Does a task and writes its receipt; picklable. The one place that catches all errors."""
@@ -210,7 +190,7 @@ class Attempt:
     def __call__(self, task: Task) -> Result:
         """Do one task while holding its lock; a failure of its data is a result, as is a bug."""
         try:
-            with hold_lock(self.receipts / _LOCK, task.name) as held:
+            with hold_lock(self.receipts / LOCK, task.name) as held:
                 return self._do(task) if held else Busy()
         except DataError as error:
             return Failed(str(error))
@@ -254,7 +234,7 @@ class Attempt:
 
     def is_free(self, task: Task) -> bool:
         """Return whether no other process is doing a task."""
-        with hold_lock(self.receipts / _LOCK, task.name) as held:
+        with hold_lock(self.receipts / LOCK, task.name) as held:
             return held
 
 
@@ -329,7 +309,7 @@ def _log_run(output: Path, name: str, summary: Summary, run: _Run) -> None:
     }
     folder = output / RECEIPTS
     with (
-        hold_lock(folder / _LOCK, RUNS, wait=True),
+        hold_lock(folder / LOCK, RUNS, wait=True),
         (folder / RUNS).open("a", encoding="utf-8") as file,
     ):
         file.write(json.dumps(record) + "\n")

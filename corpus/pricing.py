@@ -221,7 +221,8 @@ def _read_stage(receipts: Path) -> _Stage:
         cpu += receipt["cpu_seconds"]
         wall += receipt["seconds"]
         files |= {(path.parent / output).resolve() for output in receipt["outputs"]}
-    disk = sum(file.stat().st_size for file in files)
+    # Files that only the next job needs may be gone by now.
+    disk = sum(file.stat().st_size for file in files if file.exists())
     return _Stage(cpu, wall, disk, counts)
 
 

@@ -136,7 +136,7 @@ def bitext_files(directory: Path) -> dict[Direction, Path]:
         UserError: If the directory is missing, holds none, or holds a direction twice.
     """
     if not directory.is_dir():
-        raise UserError(f"bitext directory {directory} does not exist")
+        raise UserError(f"bitext directory {directory} does not exist or is not a directory")
     found: dict[Direction, Path] = {}
     for path in sorted(directory.iterdir()):
         direction = direction_of(path)

@@ -11,7 +11,7 @@ from corpus.pricing import Cut, Trial, finished, price_job, spread
 from corpus.records import SENTENCES_SCHEMA, count_rows, read_first_rows, write_table
 from mining.bitext.config import RebuildConfig
 from mining.bitext.find_text import FIND_JOB, find_tasks
-from mining.bitext.rebuild import PARTS, REBUILD_JOB, rebuild_inputs, run_rebuild
+from mining.bitext.rebuild import PARTS, REBUILD_JOB, find_workers, rebuild_inputs, run_rebuild
 from mining.sentences.price import cut_shards
 
 _FIRST_BYTES = 1 << 18
@@ -54,10 +54,14 @@ def price_rebuild(
             ),
             run=functools.partial(_run_part, names=(metadata.name, output.name)),
             first=_FIRST_BYTES,
-            workers=config.workers,
+            workers=find_workers(tasks, config),
             counts=("documents", "sentences"),
             fixed_stages=(REBUILD_JOB,),
-            assumptions=("Each process reads the metadata whole, as its start.",),
+            assumptions=(
+                "Each process reads the metadata whole, as its start.",
+                "What rebuild-find leaves on disk goes when the bitext is there, which takes about"
+                " as much if all is found: of a part of the text, fewer pairs have both sides.",
+            ),
         )
     )
 
@@ -70,6 +74,7 @@ def _run_part(part: Path, output: Path, *, names: tuple[str, str]) -> None:
         output / names[1],
         sentences if sentences.is_dir() else None,
         RebuildConfig(workers=1),
+        keep_parts=True,
     )
 
 

@@ -5,7 +5,6 @@ Two jobs: the first looks for sentences in every shard, the second puts the pair
 
 import functools
 import logging
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from corpus.bitext import BATCH_ROWS, bitext_writer, check_bitext_name, directio
 from corpus.documents import Shard, shard_kind
 from corpus.errors import JobError, UserError
 from corpus.executors import LOCAL, Executor
+from corpus.files import remove_parts
 from corpus.jobs import Outcome, Summary, Task, has_receipt, run_job
 from corpus.languages import Direction
 from corpus.records import BITEXT_SCHEMA, read_table, sentence_shards
@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 REBUILD_JOB = "rebuild"
 PARTS = ".rebuild"
+_LITTLE = 8 << 20
+"""Bytes of shards that are looked through before a second process has begun."""
 
 
 class _Half(NamedTuple):
@@ -69,6 +71,8 @@ def run_rebuild(
     sentences: Path | None = None,
     config: RebuildConfig | None = None,
     executor: Executor = LOCAL,
+    *,
+    keep_parts: bool = False,
 ) -> Summary:
     """Write the pairs of a metadata file whose text is found, and count the others.
 
@@ -83,6 +87,7 @@ def run_rebuild(
         sentences: Directory of `mining sentences`.
         config: How many processes look for text; the default ones if not given.
         executor: Where they run.
+        keep_parts: Whether what was found in each shard stays on disk.
 
     Raises:
         UserError: If there is nothing to find text in, or the metadata are damaged.
@@ -109,7 +114,8 @@ def run_rebuild(
         )
     except JobError as error:
         raise damaged or error from None
-    shutil.rmtree(parts / name, ignore_errors=True)
+    if not keep_parts:
+        remove_parts(parts / name)
     return summary
 
 
@@ -142,13 +148,20 @@ def _find(
     try:
         run_job(
             name=FIND_JOB, tasks=tasks, work=functools.partial(find_in_shard, parts=parts),
-            output=output.parent, workers=config.workers, executor=executor,
+            output=output.parent, workers=find_workers(tasks, config), executor=executor,
         )  # fmt: skip
     except JobError as error:
         if len(executor.share(tasks)) < len(tasks):
             raise  # other processes have shards to do yet
         return error
     return None
+
+
+def find_workers(tasks: Sequence[Task], config: RebuildConfig) -> int:
+    """Return how many processes look for text; one where there is little to do."""
+    local = [path for task in tasks for path in task.inputs[1:]]
+    is_little = sum(path.stat().st_size for path in local) < _LITTLE
+    return 1 if is_little and not any(task.remote for task in tasks) else config.workers
 
 
 def _rebuild(

@@ -41,10 +41,11 @@ def run_train_index(
     """Train an index on vectors of all languages, or of some, to `embeddings/index/`.
 
     Raises:
-        UserError: If there are no embeddings.
-        JobError: If they cannot be read, or are fewer than the clusters.
+        UserError: If there are no embeddings, or fewer than the clusters.
+        JobError: If they cannot be read.
     """
     files = index_inputs(embeddings, languages)
+    check_enough(trained_vectors(files, config.training_vectors), config.clusters)
     output = embeddings / INDEX_FOLDER
     inputs = tuple(part for path in files for part in embedding_files(path))
     task = Task(name="shared", inputs=inputs)
@@ -74,20 +75,49 @@ def index_inputs(embeddings: Path, languages: Sequence[str] = ()) -> list[Path]:
     return files
 
 
+def trained_vectors(files: Sequence[Path], most: int) -> int:
+    """Return how many vectors of some files are trained on, where `most` are asked for.
+
+    Raises:
+        DataError: If one cannot be read.
+    """
+    languages = _by_language(files).values()
+    each = -(-most // len(languages))
+    totals = [sum(len(open_embeddings(path)) for path in paths) for paths in languages]
+    return sum(-(-total // _step(total, each)) for total in totals)
+
+
+def check_enough(vectors: int, clusters: int) -> None:
+    """Refuse to learn more clusters than there are vectors.
+
+    Raises:
+        UserError: Saying what to do.
+    """
+    if vectors < clusters:
+        raise UserError(
+            f"{vectors:,} vectors are fewer than the {clusters:,} clusters; lower `clusters`, or"
+            " mine so few sentences with `plan: exact`"
+        )
+
+
+def _by_language(files: Sequence[Path]) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for path in files:
+        found.setdefault(path.parent.name, []).append(path)
+    return found
+
+
+def _step(total: int, most: int) -> int:
+    return max(1, -(-total // most))
+
+
 def _train(task: Task, *, files: Sequence[Path], output: Path, config: IndexConfig) -> Outcome:
     from mining.search.index import train_index, write_index
 
-    by_language: dict[str, list[Path]] = {}
-    for path in files:
-        by_language.setdefault(path.parent.name, []).append(path)
+    by_language = _by_language(files)
     each = -(-config.training_vectors // len(by_language))
     sample = np.concatenate([_sample(paths, each) for paths in by_language.values()])
     clusters = config.clusters
-    if len(sample) < clusters:
-        raise DataError(
-            f"{len(sample):,} vectors are fewer than the {clusters:,} clusters; lower `clusters`,"
-            " or mine so few sentences with `plan: exact`"
-        )
     index = train_index(sample, clusters)
     outputs = (output / _INDEX_FILE, output / _DESCRIPTION)
     with atomic_path(outputs[0]) as temporary:
@@ -101,7 +131,7 @@ def _sample(paths: Sequence[Path], most: int) -> Float32:
     """Return evenly spaced unit vectors of a language's shards."""
     matrices = [open_embeddings(path) for path in paths]
     total = sum(map(len, matrices))
-    step = max(1, -(-total // most))
+    step = _step(total, most)
     units = []
     first = 0
     for matrix in matrices:

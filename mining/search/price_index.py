@@ -12,7 +12,14 @@ from corpus.pricing import Cut, Trial, finished, price_job
 from mining.embeddings import open_embeddings
 from mining.parts import copy_embeddings
 from mining.search.config import IndexConfig
-from mining.search.ivf import INDEX_FOLDER, INDEX_JOB, index_inputs, run_train_index
+from mining.search.ivf import (
+    INDEX_FOLDER,
+    INDEX_JOB,
+    check_enough,
+    index_inputs,
+    run_train_index,
+    trained_vectors,
+)
 
 _FIRST_COMPARISONS = 1 << 20
 _SIZES = "sizes.json"
@@ -30,13 +37,13 @@ def price_train_index(
     The unit is a comparison of a vector with a cluster, since every one is compared with all.
 
     Raises:
-        UserError: If there are no embeddings.
+        UserError: If there are no embeddings, or fewer than the clusters.
         DataError: If they cannot be read.
     """
     files = index_inputs(embeddings, languages)
-    opened = [open_embeddings(path) for path in files]
-    vectors = min(config.training_vectors, sum(map(len, opened)))
-    width = opened[0].dimension
+    vectors = trained_vectors(files, config.training_vectors)
+    check_enough(vectors, config.clusters)
+    width = open_embeddings(files[0]).dimension
     return price_job(
         Trial(
             command="mining train-index",
@@ -64,11 +71,13 @@ def _run_part(part: Path, output: Path, *, config: IndexConfig) -> None:
 def _cut(size: int, folder: Path, *, files: Sequence[Path], vectors: int, clusters: int) -> Cut:
     """Write the first vectors of every shard: as large a share, or as many as are trained on."""
     root = math.sqrt(size / (vectors * clusters))
-    fewer = max(1, round(clusters * root)), max(1, round(vectors * root))
+    wanted = max(1, round(vectors * root))
     total = sum(len(open_embeddings(path)) for path in files)
-    share = min(1.0, max(root * root, fewer[1] / max(1, total)))
-    for path in files:
-        rows = slice(0, math.ceil(len(open_embeddings(path)) * share))
-        copy_embeddings(path, folder / path.parent.name / path.name, rows)
-    write_json(folder / _SIZES, {"clusters": fewer[0], "training_vectors": fewer[1]})
-    return Cut(math.prod(fewer), math.prod(fewer))
+    share = min(1.0, max(root * root, wanted / max(1, total)))
+    copies = [folder / path.parent.name / path.name for path in files]
+    for path, copy in zip(files, copies, strict=True):
+        copy_embeddings(path, copy, slice(0, math.ceil(len(open_embeddings(path)) * share)))
+    there = trained_vectors(copies, wanted)
+    fewer = max(1, min(there, round(clusters * root)))
+    write_json(folder / _SIZES, {"clusters": fewer, "training_vectors": wanted})
+    return Cut(there * fewer, there * fewer)

@@ -50,7 +50,7 @@ def price_score(bitext: Path, encoder: Path, output: Path, config: ScoreConfig) 
             assumptions=(
                 "Time is that of one process; `embed.workers` divide that of the embedding, and"
                 " `threads` that of the search.",
-                "While it runs, the vectors of both sides lie on disk too.",
+                "What the embedding leaves on disk goes when the scores are there.",
             ),
         )
     )
@@ -59,7 +59,7 @@ def price_score(bitext: Path, encoder: Path, output: Path, config: ScoreConfig) 
 def _score_part(
     part: Path, output: Path, *, names: tuple[str, str], encoder: Path, config: ScoreConfig
 ) -> None:
-    run_score(part / names[0], encoder, output / names[1], config)
+    run_score(part / names[0], encoder, output / names[1], config, keep_parts=True)
 
 
 def price_embed_known(

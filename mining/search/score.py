@@ -4,7 +4,6 @@ Two jobs: the first embeds blocks of pairs, the second scores all of them.
 """
 
 import functools
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +15,7 @@ import pyarrow.compute as pc
 from corpus.bitext import BitextReader, check_bitext_name, count_pairs, direction_of
 from corpus.errors import DataError, UserError
 from corpus.executors import LOCAL, Executor
-from corpus.files import atomic_path, make_directory
+from corpus.files import atomic_path, make_directory, remove_parts
 from corpus.jobs import Outcome, Summary, Task, has_receipt, run_job
 from corpus.records import read_bitext, write_bitext
 from corpus.text import sentence_hash
@@ -52,8 +51,9 @@ class Texts(NamedTuple):
 
 
 def run_score(
-    bitext: Path, encoder: Path, output: Path, config: ScoreConfig, executor: Executor = LOCAL
-) -> Summary:
+    bitext: Path, encoder: Path, output: Path, config: ScoreConfig, executor: Executor = LOCAL,
+    *, keep_parts: bool = False,
+) -> Summary:  # fmt: skip
     """Write a bitext with the margins of its pairs as scores, all else as it was.
 
     Args:
@@ -62,6 +62,7 @@ def run_score(
         output: The same pairs in the same order.
         config: Which margin, and of which neighborhoods.
         executor: Where it runs.
+        keep_parts: Whether the vectors stay on disk.
 
     Raises:
         UserError: If the bitext or the encoder is missing, or output and input are one file.
@@ -94,7 +95,8 @@ def run_score(
         _score_file, parts=[parts / one.name for one in embedded], output=output, config=config
     )
     summary = run(name=SCORE_JOB, tasks=[task], work=work)
-    shutil.rmtree(parts / name, ignore_errors=True)
+    if not keep_parts:
+        remove_parts(parts / name)
     return summary
 
 

@@ -1,11 +1,12 @@
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus.bitext import BitextReader, bitext_writer, direction_of
+from corpus.bitext import BitextReader, bitext_writer, check_bitext_name, direction_of
 from corpus.errors import DataError, UserError
 from corpus.languages import Direction
 from corpus.records import read_bitext, write_bitext
@@ -112,3 +113,32 @@ def test_direction_is_read_from_the_name() -> None:
     assert direction_of(Path("x/eng_Latn-fra_Latn.tsv.zst")) == expected
     for name in ("eng_Latn-fra_Latn.txt", "eng-fra.tsv", "pairs.parquet", "eng_Latn.tsv"):
         assert direction_of(Path(name)) is None
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.large_string(), pa.dictionary(pa.int32(), pa.string())], ids=str
+)
+def test_text_of_other_parquet_writers_is_text(tmp_path: Path, kind: pa.DataType) -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(
+        pa.table({"source": pa.array(["a", "b"]).cast(kind), "target": ["c", "d"]}), path
+    )
+    reader = BitextReader(path)
+    assert reader.schema == pa.schema([("source", pa.string()), ("target", pa.string())])
+    assert [table.to_pydict() for table in reader] == [{"source": ["a", "b"], "target": ["c", "d"]}]
+
+
+def test_columns_that_hold_no_text_or_no_numbers_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"source": [1, 2], "target": ["c", "d"]}), path)
+    with pytest.raises(DataError, match=r"x\.parquet: column `source` holds int64, not text"):
+        BitextReader(path)
+    pq.write_table(pa.table({"source": ["a"], "target": ["c"], "score": ["high"]}), path)
+    with pytest.raises(DataError, match=r"column `score` holds string, not numbers"):
+        BitextReader(path)
+
+
+def test_output_that_is_a_directory_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "x.tsv").mkdir()
+    with pytest.raises(UserError, match="is a directory"):
+        check_bitext_name(tmp_path / "x.tsv")

@@ -151,3 +151,18 @@ def test_inputs_that_receipts_know_are_not_read_again_unless_they_changed(
     assert [receipts.describe_input(file) for file in files] == before
     write_lines(files[0], ["of another size and time"])
     assert receipts.describe_input(files[0])["blake2b"] == f"read {files[0].name}"
+
+
+def test_config_that_nothing_was_made_with_gives_way(tmp_path: Path) -> None:
+    path = tmp_path / "in" / "a.txt"
+    write_lines(path, ["bad"])
+    with pytest.raises(JobError, match="a bad line"):
+        run(tmp_path, Config(suffix="!"))
+    with pytest.raises(JobError, match="a bad line"):  # as when a person tries another value
+        run(tmp_path, Config(suffix="?"))
+    write_lines(path, ["good"])
+    run(tmp_path, Config(suffix="?"))
+    assert read_lines(tmp_path / "out" / "a.txt") == ["GOOD?"]
+    (tmp_path / "out" / "receipts" / "shout" / "a.json").unlink()
+    with pytest.raises(UserError, match=r"another config: `suffix` is '\?' there and '!' now"):
+        run(tmp_path, Config(suffix="!"))  # the file that was made with it is there

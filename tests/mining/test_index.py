@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corpus.errors import DataError, JobError, UserError
+from corpus.errors import DataError, UserError
 from corpus.files import temporary_path
 from corpus.records import read_bitext
 from mining.search import neighbors
@@ -108,7 +108,7 @@ def test_index_of_another_width_or_too_few_vectors_is_refused(embeddings: Path) 
     with pytest.raises(DataError, match="is for 32 columns and the embeddings have 16"):
         find_neighbors(*vectors, MineConfig(), index=index)
     (embeddings / "index").rename(embeddings / "index_before")
-    with pytest.raises(JobError, match="fewer than the 4,096 clusters"):
+    with pytest.raises(UserError, match="fewer than the 4,096 clusters"):
         run_train_index(embeddings, IndexConfig(training_vectors=100))
     with pytest.raises(UserError, match="holds no embeddings"):
         run_train_index(embeddings / "nothing", CONFIG)

@@ -98,6 +98,8 @@ def test_part_of_a_bitext_is_scored_in_both_stages(
     receipts = tmp_path / "tried" / "receipts"
     assert read_json(receipts / "score" / "x.json")["counts"] == {"pairs": 20, "rejected.empty": 0}
     assert read_json(receipts / "score-embed" / "x" / "00000.json")["counts"] == {"pairs": 20}
+    # Of twenty pairs there are forty vectors of 8 float16, two headers.
+    assert pricing._read_stage(receipts / "score-embed").disk_bytes == 40 * 8 * 2 + 2 * 128
     assert not output.parent.exists()
     with pytest.raises(UserError, match="is the input"):
         price_pairs.price_score(bitext, encoder, bitext, ScoreConfig())
@@ -155,11 +157,11 @@ def test_part_of_an_index_has_fewer_clusters_and_vectors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_corpus(tmp_path, shards=2)
-    config = IndexConfig(clusters=8, training_vectors=100)
+    config = IndexConfig(clusters=8, training_vectors=120)
     ask = functools.partial(price_index.price_train_index, tmp_path / "embeddings", config)
-    trial, cut = try_part(monkeypatch, price_index, ask, 200, tmp_path)
-    assert trial.shards == {"shared": 800}
-    assert cut == Cut(200, 200)
+    trial, cut = try_part(monkeypatch, price_index, ask, 240, tmp_path)
+    assert trial.shards == {"shared": 960}
+    assert cut == Cut(240, 240)
     trained = read_json(tmp_path / "tried" / "shared.json")
     assert (trained["clusters"], trained["languages"]) == (4, [SOURCE, TARGET])
     assert not (tmp_path / "embeddings" / "index").exists()
