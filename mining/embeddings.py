@@ -202,6 +202,18 @@ def write_embeddings(
     return (scales_path(path), path)
 
 
+def write_array(path: Path, array: Float16) -> None:
+    """Write an array as `.npy`, whole or not at all.
+
+    `np.save` on a full disk says how many numbers it wrote, not that the disk is full.
+    """
+    header = {"descr": "<f2", "fortran_order": False, "shape": array.shape}
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for rows in array:
+            file.write(np.ascontiguousarray(rows, "<f2").data)
+
+
 def quantize(turned: Float32) -> tuple[Int8, Float32]:
     """Return centered, rotated vectors as int8 codes, [n, D], and the scale of each, [n]."""
     scales = np.maximum(np.abs(turned).max(axis=1), np.float32(_SMALLEST)) / np.float32(_LEVELS)

@@ -12,11 +12,12 @@ import pyarrow as pa
 
 from corpus.errors import DataError, UserError
 from corpus.executors import LOCAL, Executor
-from corpus.files import atomic_path, write_json
+from corpus.files import write_json
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import Direction
 from corpus.records import bitext_files, read_bitext, write_table
 from corpus.text import normalize, sentence_hash
+from mining.embeddings import write_array
 from mining.encoders import Encoder, encoder_files, encoder_space, load_encoder
 from mining.search.encoder_config import KnownConfig
 from mining.search.verdicts import Planted
@@ -153,8 +154,7 @@ def _embed_file(task: Task, *, encoder: Path, output: Path, config: KnownConfig)
     names = ("source", "target")
     columns = [pa.array([pair[side] for pair in kept], pa.string()) for side in (0, 1)]
     write_table(outputs[0], pa.table(dict(zip(names, columns, strict=True))))
-    with atomic_path(outputs[1]) as temporary:
-        np.save(temporary, matrix, allow_pickle=False)
+    write_array(outputs[1], matrix)
     space = outputs[0].with_suffix(KNOWN_SPACE_SUFFIX)
     write_json(space, {"space": encoder_space(encoder)})
     counts = {"pairs": len(kept), "rejected.empty": len(pairs) - len(kept)}

@@ -15,10 +15,11 @@ import pyarrow.compute as pc
 from corpus.bitext import BitextReader, check_bitext_name, count_pairs, direction_of
 from corpus.errors import DataError, UserError
 from corpus.executors import LOCAL, Executor
-from corpus.files import atomic_path, make_directory, remove_parts
+from corpus.files import make_directory, remove_parts
 from corpus.jobs import Outcome, Summary, Task, has_receipt, run_job
 from corpus.records import read_bitext, write_bitext
 from corpus.text import sentence_hash
+from mining.embeddings import write_array
 from mining.encoders import Encoder, load_encoder
 from mining.search.encoder_config import ScoreConfig
 from mining.search.kernel import Float16
@@ -160,8 +161,7 @@ def _embed_block(task: Task, *, encoder: Path, parts: Path, config: ScoreConfig)
         for rows in row_blocks(len(texts), _ROWS):
             matrix[rows] = loaded.encode(texts[rows])
         outputs.append(_side_path(parts / task.name, side))
-        with atomic_path(outputs[-1]) as temporary, temporary.open("wb") as file:
-            np.save(file, matrix, allow_pickle=False)
+        write_array(outputs[-1], matrix)
     return Outcome(counts={"pairs": table.num_rows}, outputs=tuple(outputs))
 
 

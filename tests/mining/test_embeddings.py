@@ -15,6 +15,7 @@ from mining.embeddings import (
     rotation,
     scales_path,
     unit,
+    write_array,
     write_embeddings,
 )
 
@@ -140,3 +141,11 @@ def test_codes_are_within_half_a_step(seed: int, size: float) -> None:
     codes, scales = quantize(vectors)
     error = np.abs(codes * scales[:, None] - vectors)
     assert (error <= 0.5001 * scales[:, None]).all()
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (2, 5, 8), (0, 4)])
+def test_array_is_written_as_numpy_writes_it(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    array = np.random.default_rng(1).standard_normal(shape).astype(np.float16)
+    write_array(tmp_path / "ours.npy", array)
+    np.save(tmp_path / "theirs.npy", array)
+    assert (tmp_path / "ours.npy").read_bytes() == (tmp_path / "theirs.npy").read_bytes()

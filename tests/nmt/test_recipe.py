@@ -184,6 +184,7 @@ def test_config_of_a_begun_training_cannot_be_changed(data: Path, tmp_path: Path
     from corpus.jobs import run_job
 
     run_job(name="train", tasks=[], work=lambda task: None, output=tmp_path, config=config)  # type: ignore[arg-type,return-value]
+    (tmp_path / "checkpoints").mkdir()
     changed = configured(data, updates=3, optimizer={"learning_rate": 0.1})
     with pytest.raises(UserError, match=r"another config.*learning_rate"):
         train(changed, tmp_path)
