@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 _DEEPER = 16
 """How many times more the second pass keeps."""
 
-_FEW = 8
+_FEW = 16
 """Rows that are compared with everything at once; for more it pays to quantize everything."""
 
 _ROWS = 2048
@@ -105,7 +105,7 @@ class _Search:
     ) -> tuple[Neighbors, Neighbors, tuple[Int64, Int64]]:
         """Return the neighbors of both sides, and the rows of each that are not sure."""
         sources, targets = len(source.matrix), len(target.matrix)
-        frames, kept = plan_search(source, target, self._neighbors)
+        frames, kept = plan_search(source, target, self._products, self._neighbors)
         forward, backward = self._result(sources, targets), self._result(targets, sources)
         row_best = [self._heaps(sources, kept) for _ in range(self._threads)]
         row_error, row_length = np.zeros(sources, np.float32), np.zeros(sources, np.float32)
@@ -159,7 +159,8 @@ class _Search:
             return
         width = queries.matrix.shape[1]
         kept = (self._neighbors + SPARE) * _DEEPER
-        frames = whole_frames((mean_vector(queries), mean_vector(candidates)))
+        means = mean_vector(queries, self._products), mean_vector(candidates, self._products)
+        frames = whole_frames(means)
         # Half of the memory for the rows, their codes and heaps; the other half for columns.
         most = self._bytes // 2 // (3 * width + 8 * kept)
         for part in row_blocks(len(rows), min(_ROWS, max(_FEWEST, most))):

@@ -78,11 +78,15 @@ class FlatProducts:
         norms: Float64 = np.sqrt(np.einsum("nd,nd->n", wide, wide))
         return norms
 
+    def units(self, vectors: Float16, norms: Float64) -> Float32:
+        """Return vectors divided by their lengths, [N, D]."""
+        return np.ascontiguousarray(vectors / norms[:, None], np.float32)
+
     def quantize(
         self, vectors: Float16, norms: Float64, frame: Frame, *, as_columns: bool
     ) -> Codes:
         """Return unit vectors in float32, or their coordinates and what centering took off."""
-        units = np.ascontiguousarray(vectors / norms[:, None], np.float32)
+        units = self.units(vectors, norms)
         count = len(units)
         nothing, one = np.zeros(count, np.float32), np.ones(count, np.float32)
         if frame.basis is None:

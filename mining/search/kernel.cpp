@@ -339,6 +339,18 @@ void tongues_search_squares(int64_t level, const uint16_t* x, int64_t count, int
   for (int64_t i = 0; i < count; ++i) squares[i] = dot(x + i * width, x + i * width, width);
 }
 
+// Vectors of float16 divided by their lengths, in float32.
+void tongues_search_units(int64_t level, const uint16_t* x, int64_t count, int64_t width,
+                          const double* norm, float* out) {
+  const Widen widen = widen_of(static_cast<int>(level));
+  for (int64_t i = 0; i < count; ++i) {
+    float* row = out + i * width;
+    widen(x + i * width, width, row);
+    const float inverse = static_cast<float>(1.0 / norm[i]);
+    for (int64_t d = 0; d < width; ++d) row[d] *= inverse;
+  }
+}
+
 // Center, divide by length and quantize vectors to [-limit, limit]; depth: padded to 4.
 //
 // With a lead, coordinates in the basis are quantized instead, all but the last of `lead`, which is

@@ -98,7 +98,7 @@ def _library() -> ctypes.CDLL | None:
     library = load_library("mining.search", "_kernel")
     if library is not None:
         library.tongues_search_level.restype = ctypes.c_int64
-        for name in ("squares", "quantize", "pack", "multiply", "rescore", "cosines"):
+        for name in ("squares", "units", "quantize", "pack", "multiply", "rescore", "cosines"):
             getattr(library, f"tongues_search_{name}").restype = None
     return library
 
@@ -142,6 +142,13 @@ class Kernel:
         squares = np.empty(len(vectors), np.float64)
         self._call("squares", self.level, vectors, *vectors.shape, squares)
         return np.sqrt(squares)
+
+    def units(self, vectors: Float16, norms: Float64) -> Float32:
+        """Return vectors divided by their lengths, [N, D]."""
+        vectors = np.ascontiguousarray(vectors)
+        units = np.empty(vectors.shape, np.float32)
+        self._call("units", self.level, vectors, *vectors.shape, np.ascontiguousarray(norms), units)
+        return units
 
     def quantize(
         self, vectors: Float16, norms: Float64, frame: Frame, *, as_columns: bool

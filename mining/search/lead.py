@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from mining.search.kernel import PANEL, Float64, Frame
 from mining.search.margin import Float32, Int64
-from mining.search.vectors import Vectors, mean_vector, row_blocks
+from mining.search.vectors import Products, Vectors, mean_vector, row_blocks
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ _ITERATIONS = 2
 _TRIED = 32
 """Vectors of each side whose neighborhoods are looked at."""
 
-_LOOKED_AT = 1 << 13
+_LOOKED_AT = 1 << 15
 """Vectors of the other side that are looked at for them, or more."""
 
 SPARE = 28
@@ -71,7 +71,7 @@ class Plan(NamedTuple):
     """Candidates that are kept of each vector."""
 
 
-def plan_search(source: Vectors, target: Vectors, neighbors: int) -> Plan:
+def plan_search(source: Vectors, target: Vectors, products: Products, neighbors: int) -> Plan:
     """Return the width and the number of candidates that should take the least time.
 
     Narrow products and few candidates leave more rows unsure of their neighbors, and these need a
@@ -80,16 +80,17 @@ def plan_search(source: Vectors, target: Vectors, neighbors: int) -> Plan:
     Args:
         source: [N, D]
         target: [M, D]
+        products: What multiplies.
         neighbors: How many are wanted, k.
     """
     sides = source, target
-    means = mean_vector(source), mean_vector(target)
+    means = mean_vector(source, products), mean_vector(target, products)
     usual = Plan(whole_frames(means), neighbors + SPARE)
     sizes, width = [len(side.matrix) for side in sides], source.matrix.shape[1]
     kept = neighbors + np.array(_SPARES)
     if sizes[0] * sizes[1] * width < _WORTH or min(sizes) < max(_SAMPLE, 2 * kept[-1]):
         return usual
-    samples = [_sample(side, mean) for side, mean in zip(sides, means, strict=True)]
+    samples = [_sample(side, mean, products) for side, mean in zip(sides, means, strict=True)]
     directions = _leading_directions(np.concatenate(samples), min(_MOST, width // 2))
     widths = np.arange(2 * PANEL, directions.shape[1] + 1, PANEL)
     parts = [_rests_and_errors(sample, directions, widths) for sample in samples]
@@ -97,7 +98,8 @@ def plan_search(source: Vectors, target: Vectors, neighbors: int) -> Plan:
     for own, other in ((0, 1), (1, 0)):
         rests, errors = parts[own]
         step = len(rests) // _TRIED
-        gaps = _gaps(samples[own][::step] + means[own], sides[other], neighbors, kept)
+        tried = samples[own][::step] + means[own]
+        gaps = _gaps(tried, sides[other], products, neighbors, kept)
         bounds = rests[::step] * np.median(parts[other][0], axis=0)
         bounds += errors[::step] + parts[other][1].max(axis=0)
         cost += _AGAIN * (bounds[:, :, None] >= gaps[:, None, :]).mean(axis=0)
@@ -144,7 +146,7 @@ def lead_frames(means: tuple[Float32, Float32], basis: Float32) -> tuple[Frame, 
 def _leading_directions(sample: Float32, count: int) -> Float32:
     """Return directions that hold the most of a sample, the first one first; none if of no use.
 
-    By subspace iteration from directions drawn with a fixed seed, then Rayleigh and Ritz.
+    By subspace iteration from some of the sample, then Rayleigh and Ritz.
 
     Returns:
         [D, count] or [D, 0].
@@ -153,21 +155,17 @@ def _leading_directions(sample: Float32, count: int) -> Float32:
     # If `count` eigenvalues hold a share s of their sum, their squares sum to s^2 / count or more.
     if np.square(gram).sum() < (_LEAST_SHARE * np.trace(gram)) ** 2 / max(1, count):
         return np.empty((len(gram), 0), np.float32)
-    found: npt.NDArray[Any] = np.random.default_rng(0).standard_normal(
-        (len(gram), count), np.float32
-    )
+    found: npt.NDArray[Any] = sample[:: len(sample) // max(1, count)][:count].T
     for _ in range(_ITERATIONS):
         found = np.linalg.qr(gram @ found)[0]
     turned = np.linalg.eigh(found.T @ (gram @ found)).eigenvectors
     return np.asarray(found @ turned[:, ::-1], np.float32)
 
 
-def _sample(side: Vectors, mean: Float32) -> Float32:
+def _sample(side: Vectors, mean: Float32, products: Products) -> Float32:
     """Return some centered unit vectors, evenly spaced."""
     rows = slice(None, None, max(1, len(side.matrix) // _SAMPLE))
-    units: Float32 = side.matrix[rows].astype(np.float32)
-    units /= side.norms[rows, None].astype(np.float32)
-    return units - mean
+    return products.units(side.matrix[rows], side.norms[rows]) - mean
 
 
 def _rests_and_errors(
@@ -202,7 +200,9 @@ def _cost_of_products(sizes: list[int], width: int, widths: Int64, kept: Int64) 
     return share
 
 
-def _gaps(tried: Float32, others: Vectors, neighbors: int, kept: Int64) -> Float32:
+def _gaps(
+    tried: Float32, others: Vectors, products: Products, neighbors: int, kept: Int64
+) -> Float32:
     """Return how far below the k-th best cosine the last one kept is, [n, kept].
 
     With every second of the others, half as many are nearer than any; and so on.
@@ -212,10 +212,9 @@ def _gaps(tried: Float32, others: Vectors, neighbors: int, kept: Int64) -> Float
         step *= 2
     most = int(kept.max()) // step
     best = np.full((len(tried), most), -np.inf, np.float32)
-    for rows in row_blocks(len(others.matrix), step << 12):
+    for rows in row_blocks(len(others.matrix), step << 10):
         own = slice(rows.start, rows.stop, step)
-        cosines = tried @ others.matrix[own].astype(np.float32).T
-        cosines /= others.norms[own].astype(np.float32)
+        cosines = tried @ products.units(others.matrix[own], others.norms[own]).T
         every = np.concatenate([best, cosines], axis=1)
         best = np.partition(every, every.shape[1] - most, axis=1)[:, -most:]
     best.sort(axis=1)

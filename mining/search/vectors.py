@@ -35,6 +35,10 @@ class Products(Protocol):
         """Return the lengths of vectors, [N]."""
         ...
 
+    def units(self, vectors: Float16, norms: Float64) -> Float32:
+        """Return vectors divided by their lengths, [N, D]."""
+        ...
+
     def quantize(
         self, vectors: Float16, norms: Float64, frame: Frame, *, as_columns: bool
     ) -> Codes:
@@ -97,15 +101,14 @@ def row_blocks(count: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, count))
 
 
-def mean_vector(vectors: Vectors) -> Float32:
+def mean_vector(vectors: Vectors, products: Products) -> Float32:
     """Return the mean of evenly spaced unit vectors, [D]."""
     step = max(1, len(vectors.matrix) // _SAMPLE)
     total = np.zeros(vectors.matrix.shape[1])
     count = 0
     for start in range(0, len(vectors.matrix), step << 10):
         rows = slice(start, start + (step << 10), step)
-        units = vectors.matrix[rows].astype(np.float32)
-        units /= vectors.norms[rows, None].astype(np.float32)
+        units = products.units(vectors.matrix[rows], vectors.norms[rows])
         total += units.sum(axis=0)
         count += len(units)
     return (total / max(count, 1)).astype(np.float32)

@@ -43,7 +43,7 @@ def neighbors_in(
     memory: int = 1, scratch: Path | None = None,
 ) -> tuple[Neighbors, Neighbors]:  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exact, "plan_search", lambda *sides_and_count: plan)
+        patch.setattr(exact, "plan_search", lambda *of: plan)
         return exact_neighbors(
             *sides, products, neighbors=count, memory_mb=memory, threads=threads, scratch=scratch
         )
@@ -62,7 +62,7 @@ def test_neighbors_do_not_depend_on_the_directions_nor_on_how_many_candidates_ar
     expected = full_sort(source, target, count), full_sort(target, source, count)
     for products in every_product():
         sides = make_vectors(source, products), make_vectors(target, products)
-        means = mean_vector(sides[0]), mean_vector(sides[1])
+        means = mean_vector(sides[0], products), mean_vector(sides[1], products)
         frames = lead_frames(means, some_basis(sides, 64, is_drawn))
         found = neighbors_in(sides, products, Plan(frames, count + spare), count)
         for one, other in zip(found, expected, strict=True):
@@ -78,7 +78,7 @@ def test_products_of_coordinates_and_rests_are_never_below_the_cosine(
     kernel = Kernel(level)
     vectors = decaying(64, 128, 1, power), decaying(96, 128, 2, power)
     rows, columns = (make_vectors(side, kernel) for side in vectors)
-    means = mean_vector(rows), mean_vector(columns)
+    means = mean_vector(rows, kernel), mean_vector(columns, kernel)
     frames = lead_frames(means, some_basis((rows, columns), 32, False))
     left = kernel.quantize(*rows, frames[0], as_columns=False)
     right = kernel.quantize(*columns, frames[1], as_columns=True)
@@ -106,7 +106,7 @@ def test_blocks_and_threads_change_nothing_in_leading_directions(
         make_vectors(decaying(2100, 96, 1, 1.5), kernel),
         make_vectors(decaying(1001, 96, 2, 1.5), kernel),
     )
-    means = mean_vector(sides[0]), mean_vector(sides[1])
+    means = mean_vector(sides[0], kernel), mean_vector(sides[1], kernel)
     plain = neighbors_in(sides, kernel, Plan(whole_frames(means), 32), 4, memory=64)
     frames = lead_frames(means, some_basis(sides, 64, False))
     found = neighbors_in(sides, kernel, Plan(frames, 16), 4, threads, memory, tmp_path)
@@ -120,7 +120,7 @@ def planned(source: Float16, target: Float16, monkeypatch: pytest.MonkeyPatch) -
     sides = make_vectors(source, products), make_vectors(target, products)
     with monkeypatch.context() as patch:
         patch.setattr(lead, "_WORTH", 0)
-        plan = plan_search(*sides, 4)
+        plan = plan_search(*sides, products, 4)
     found = neighbors_in(sides, products, plan, 4, memory=8)
     usual = exact_neighbors(*sides, products, neighbors=4, memory_mb=8)
     for one, other in zip(found, usual, strict=True):
@@ -147,7 +147,9 @@ def test_vectors_that_are_all_alike_are_planned_too(monkeypatch: pytest.MonkeyPa
     products = every_product()[-1]
     alike = np.full((600, 256), 1 / 16, np.float16)
     for other in (alike, np.zeros_like(alike)):
-        plan = plan_search(make_vectors(alike, products), make_vectors(other, products), 4)
+        plan = plan_search(
+            make_vectors(alike, products), make_vectors(other, products), products, 4
+        )
         for frame in plan.frames:
             assert np.isfinite(frame.rounding)
             assert frame.basis is None or np.isfinite(frame.basis).all()
@@ -159,6 +161,6 @@ def test_plan_is_the_usual_one_where_there_is_little_to_do() -> None:
         make_vectors(decaying(560, 256, 1, 1.5), products),
         make_vectors(decaying(600, 256, 2, 1.5), products),
     )
-    plan = plan_search(*sides, 4)
+    plan = plan_search(*sides, products, 4)
     assert plan.frames[0].basis is None
     assert plan.kept == 4 + lead.SPARE
