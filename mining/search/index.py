@@ -82,6 +82,15 @@ class FlatProducts:
         """Return vectors divided by their lengths, [N, D]."""
         return np.ascontiguousarray(vectors / norms[:, None], np.float32)
 
+    def project(self, vectors: Float32, basis: Float32) -> Float32:
+        """Return vectors times a basis, [N, P]."""
+        projected: Float32 = vectors @ basis
+        return projected
+
+    def orthonormalize(self, columns: Float32) -> Float32:
+        """Return an orthonormal basis of columns, in their order."""
+        return np.asarray(np.linalg.qr(columns)[0], np.float32)
+
     def quantize(
         self, vectors: Float16, norms: Float64, frame: Frame, *, as_columns: bool
     ) -> Codes:

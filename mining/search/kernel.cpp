@@ -34,6 +34,7 @@ constexpr int kDepth = 4;       // bytes that one instruction multiplies and add
 constexpr int kPanels = 8;      // panels that stay in the second-level cache while rows go by
 constexpr int kLanes = 16;      // float32 in the widest register
 constexpr int kProjected = 8;   // rows that are projected at once
+constexpr float kSpanned = 1e-5f;  // share of a vector's length that rounding may have left
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
 struct Side {
@@ -250,10 +251,10 @@ struct Quantized {
 
 // Sums in lanes: what the compiler may not reorder itself.
 VECTORIZED float inner(const float* x, const float* y, int64_t width) {
-  float lanes[kLanes] = {};
+  float lanes[4 * kLanes] = {};
   int64_t d = 0;
-  for (; d + kLanes <= width; d += kLanes)
-    for (int l = 0; l < kLanes; ++l) lanes[l] += x[d + l] * y[d + l];
+  for (; d + 4 * kLanes <= width; d += 4 * kLanes)
+    for (int l = 0; l < 4 * kLanes; ++l) lanes[l] += x[d + l] * y[d + l];
   for (int l = 0; d + l < width; ++l) lanes[l] += x[d + l] * y[d + l];
   float sum = 0;
   for (const float lane : lanes) sum += lane;
@@ -307,6 +308,10 @@ VECTORIZED void project(const float* x, int64_t width, int count, const float* b
   }
 }
 
+VECTORIZED void add_scaled(float* x, float factor, const float* y, int64_t width) {
+  for (int64_t d = 0; d < width; ++d) x[d] += factor * y[d];
+}
+
 // Candidates lie anywhere in memory: ask for the next while one is scored.
 void prefetch(const uint16_t* candidates, int64_t id, int64_t width) {
   if (id < 0) return;
@@ -348,6 +353,28 @@ void tongues_search_units(int64_t level, const uint16_t* x, int64_t count, int64
     widen(x + i * width, width, row);
     const float inverse = static_cast<float>(1.0 / norm[i]);
     for (int64_t d = 0; d < width; ++d) row[d] *= inverse;
+  }
+}
+
+// out = x basis, [count, lead]; the basis in panels of [width, 32].
+void tongues_search_project(const float* x, int64_t count, int64_t width, const float* basis,
+                            int64_t lead, float* out) {
+  for (int64_t i = 0; i < count; i += kProjected)
+    project(x + i * width, width, static_cast<int>(std::min<int64_t>(kProjected, count - i)), basis,
+            lead, out + i * lead);
+}
+
+// Gram and Schmidt, each row twice; a row that the ones before it span becomes zeros.
+void tongues_search_orthonormalize(float* rows, int64_t count, int64_t width) {
+  for (int64_t i = 0; i < count; ++i) {
+    float* own = rows + i * width;
+    const float before = std::sqrt(inner(own, own, width));
+    for (int turn = 0; turn < 2; ++turn)
+      for (int64_t j = 0; j < i; ++j)
+        add_scaled(own, -inner(own, rows + j * width, width), rows + j * width, width);
+    const float after = std::sqrt(inner(own, own, width));
+    const float factor = after > kSpanned * before ? 1.0f / after : 0.0f;
+    for (int64_t d = 0; d < width; ++d) own[d] *= factor;
   }
 }
 

@@ -98,7 +98,10 @@ def _library() -> ctypes.CDLL | None:
     library = load_library("mining.search", "_kernel")
     if library is not None:
         library.tongues_search_level.restype = ctypes.c_int64
-        for name in ("squares", "units", "quantize", "pack", "multiply", "rescore", "cosines"):
+        for name in (
+            "squares", "units", "project", "orthonormalize", "quantize", "pack", "multiply",
+            "rescore", "cosines",
+        ):  # fmt: skip
             getattr(library, f"tongues_search_{name}").restype = None
     return library
 
@@ -149,6 +152,19 @@ class Kernel:
         units = np.empty(vectors.shape, np.float32)
         self._call("units", self.level, vectors, *vectors.shape, np.ascontiguousarray(norms), units)
         return units
+
+    def project(self, vectors: Float32, basis: Float32) -> Float32:
+        """Return vectors times a basis of 32 columns or a multiple, [N, P]."""
+        vectors = np.ascontiguousarray(vectors)
+        projected = np.empty((len(vectors), basis.shape[1]), np.float32)
+        self._call("project", vectors, *vectors.shape, _panels(basis), basis.shape[1], projected)
+        return projected
+
+    def orthonormalize(self, columns: Float32) -> Float32:
+        """Return an orthonormal basis of columns, in their order; zeros where spanned already."""
+        rows = np.array(columns.T, np.float32, order="C")
+        self._call("orthonormalize", rows, *rows.shape)
+        return np.ascontiguousarray(rows.T)
 
     def quantize(
         self, vectors: Float16, norms: Float64, frame: Frame, *, as_columns: bool

@@ -11,10 +11,9 @@ rests are short: those of `bag` encoders are below .15 with 64 directions of 1,0
 """
 
 import logging
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from mining.search.kernel import PANEL, Float64, Frame
 from mining.search.margin import Float32, Int64
@@ -34,10 +33,10 @@ _MOST = 256
 _LEAST_SHARE = 0.8
 """Share of the squared lengths that directions must hold at least to be of any use."""
 
-_ITERATIONS = 2
+_ITERATIONS = 3
 """Of the subspace: spectra that are worth it fall fast."""
 
-_TRIED = 32
+_TRIED = PANEL
 """Vectors of each side whose neighborhoods are looked at."""
 
 _LOOKED_AT = 1 << 15
@@ -91,17 +90,18 @@ def plan_search(source: Vectors, target: Vectors, products: Products, neighbors:
     if sizes[0] * sizes[1] * width < _WORTH or min(sizes) < max(_SAMPLE, 2 * kept[-1]):
         return usual
     samples = [_sample(side, mean, products) for side, mean in zip(sides, means, strict=True)]
-    directions = _leading_directions(np.concatenate(samples), min(_MOST, width // 2))
+    most = min(_MOST, width // 2) // PANEL * PANEL
+    directions = _leading_directions(np.concatenate(samples), most, products)
     widths = np.arange(2 * PANEL, directions.shape[1] + 1, PANEL)
-    parts = [_rests_and_errors(sample, directions, widths) for sample in samples]
+    parts = [_rests_and_errors(sample, directions, widths, products) for sample in samples]
     cost = _cost_of_products(sizes, width, widths, kept)
     for own, other in ((0, 1), (1, 0)):
-        rests, errors = parts[own]
-        step = len(rests) // _TRIED
-        tried = samples[own][::step] + means[own]
+        step = len(samples[own]) // _TRIED
+        rests, errors = (part[::step][:_TRIED] for part in parts[own])
+        tried = (samples[own][::step] + means[own])[:_TRIED]
         gaps = _gaps(tried, sides[other], products, neighbors, kept)
-        bounds = rests[::step] * np.median(parts[other][0], axis=0)
-        bounds += errors[::step] + parts[other][1].max(axis=0)
+        bounds = rests * np.median(parts[other][0], axis=0)
+        bounds += errors + parts[other][1].max(axis=0)
         cost += _AGAIN * (bounds[:, :, None] >= gaps[:, None, :]).mean(axis=0)
     best_width, best_kept = np.unravel_index(cost.argmin(), cost.shape)
     share = cost[best_width, best_kept] / cost[-1, _SPARES.index(SPARE)]
@@ -109,7 +109,7 @@ def plan_search(source: Vectors, target: Vectors, products: Products, neighbors:
         return usual
     frames = usual.frames
     if best_width < len(widths):
-        frames = lead_frames(means, directions[:, : widths[best_width]])
+        frames = lead_frames(means, directions[:, : widths[best_width]], products)
     logger.info(
         "%d of %d dimensions and %d candidates should take %.0f %% of the time",
         (*widths, width)[best_width], width, kept[best_kept], 100 * share,
@@ -122,7 +122,9 @@ def whole_frames(means: tuple[Float32, Float32]) -> tuple[Frame, Frame]:
     return Frame(*means), Frame(*means[::-1])
 
 
-def lead_frames(means: tuple[Float32, Float32], basis: Float32) -> tuple[Frame, Frame]:
+def lead_frames(
+    means: tuple[Float32, Float32], basis: Float32, products: Products
+) -> tuple[Frame, Frame]:
     """Return frames that write vectors in leading directions; the last is given up for the rest.
 
     With g = (D + 64) 2^-24 for the rounding of sums in float32, in any order, coordinates are off
@@ -131,35 +133,51 @@ def lead_frames(means: tuple[Float32, Float32], basis: Float32) -> tuple[Frame, 
 
     Args:
         means: Of both sides, [D].
-        basis: Directions, orthonormal to float32, [D, P].
+        basis: Directions, orthonormal to float32 or zeros, [D, P].
+        products: What multiplies.
     """
     width, count = basis.shape
-    basis = basis.copy()
-    basis[:, -1] = 0
-    exact = basis[:, :-1].astype(np.float64)
-    error = float(np.linalg.norm(exact.T @ exact - np.eye(count - 1)))
+    basis = products.project(basis, _spread(count))
+    exact = basis.astype(np.float64)
+    gram = np.einsum("dp,dq->pq", exact, exact)
+    # A column may be zeros: its coordinates are.
+    error = float(np.linalg.norm(gram - np.diag(np.diag(gram) > 0.5)))
     sums = (width + 64) * 2.0**-24
     rounding = float(2 * sums * (np.sqrt(count) + 1) + 3 * error)
     return Frame(*means, basis, rounding), Frame(*means[::-1], basis, rounding)
 
 
-def _leading_directions(sample: Float32, count: int) -> Float32:
+def _spread(count: int) -> Float32:
+    """Return a cosine transform of all coordinates but the last, which becomes zero, [P, P].
+
+    It turns directions into others of the same space, none of which holds much more than the rest:
+    codes have one scale for a vector, and it is finer so.
+    """
+    turn = np.zeros((count, count))
+    j = np.arange(count - 1)
+    turn[:-1, :-1] = np.cos(np.pi * (j[:, None] + 0.5) * j / (count - 1))
+    turn[:-1, :-1] /= np.linalg.norm(turn[:-1, :-1], axis=0)
+    return turn.astype(np.float32)
+
+
+def _leading_directions(sample: Float32, count: int, products: Products) -> Float32:
     """Return directions that hold the most of a sample, the first one first; none if of no use.
 
-    By subspace iteration from some of the sample, then Rayleigh and Ritz.
+    By subspace iteration from some of the sample. NumPy's linear algebra is not asked: its threads
+    wait for each other by spinning, on a busy machine for seconds.
 
     Returns:
         [D, count] or [D, 0].
     """
-    gram = sample.T @ sample
-    # If `count` eigenvalues hold a share s of their sum, their squares sum to s^2 / count or more.
-    if np.square(gram).sum() < (_LEAST_SHARE * np.trace(gram)) ** 2 / max(1, count):
-        return np.empty((len(gram), 0), np.float32)
-    found: npt.NDArray[Any] = sample[:: len(sample) // max(1, count)][:count].T
+    none = np.empty((sample.shape[1], 0), np.float32)
+    if count < 2 * PANEL:
+        return none
+    turned = np.ascontiguousarray(sample.T)
+    found = products.orthonormalize(turned[:, :: len(sample) // count][:, :count])
     for _ in range(_ITERATIONS):
-        found = np.linalg.qr(gram @ found)[0]
-    turned = np.linalg.eigh(found.T @ (gram @ found)).eigenvectors
-    return np.asarray(found @ turned[:, ::-1], np.float32)
+        found = products.orthonormalize(products.project(turned, products.project(sample, found)))
+    held, whole = np.square(products.project(sample, found)).sum(), np.square(sample).sum()
+    return found if held > _LEAST_SHARE * whole else none
 
 
 def _sample(side: Vectors, mean: Float32, products: Products) -> Float32:
@@ -169,20 +187,21 @@ def _sample(side: Vectors, mean: Float32, products: Products) -> Float32:
 
 
 def _rests_and_errors(
-    sample: Float32, directions: Float32, widths: Int64
+    sample: Float32, directions: Float32, widths: Int64, products: Products
 ) -> tuple[Float32, Float32]:
     """Return what is left out of each vector, and about what quantization takes.
 
     Returns:
         Both [n, widths + 1], the last for all dimensions.
     """
-    coordinates = sample @ directions
-    last = widths - 2
-    squares = np.square(coordinates).cumsum(axis=1)[:, last]
-    rests = np.sqrt(np.maximum(np.square(sample).sum(axis=1, keepdims=True) - squares, 0))
-    largest = np.maximum(np.maximum.accumulate(np.abs(coordinates), axis=1)[:, last], rests)
-    rests = np.pad(rests, ((0, 0), (0, 1)))
-    largest = np.concatenate([largest, np.abs(sample).max(axis=1, keepdims=True)], axis=1)
+    coordinates = products.project(sample, directions)
+    whole = np.square(sample).sum(axis=1)
+    rests = np.zeros((len(sample), len(widths) + 1), np.float32)
+    largest = np.abs(sample).max(axis=1, keepdims=True) + np.zeros_like(rests)
+    for i, width in enumerate(widths):
+        turned = products.project(coordinates[:, :width], _spread(width))
+        rests[:, i] = np.sqrt((whole - np.square(turned).sum(axis=1)).clip(0))
+        largest[:, i] = np.maximum(np.abs(turned).max(axis=1), rests[:, i])
     # Rounding to steps of largest / 127 takes a step / sqrt(12) of a coordinate.
     errors = largest / 127 * np.sqrt(np.append(widths, sample.shape[1]) / 12)
     return rests, errors.astype(np.float32)
@@ -214,8 +233,8 @@ def _gaps(
     best = np.full((len(tried), most), -np.inf, np.float32)
     for rows in row_blocks(len(others.matrix), step << 10):
         own = slice(rows.start, rows.stop, step)
-        cosines = tried @ products.units(others.matrix[own], others.norms[own]).T
-        every = np.concatenate([best, cosines], axis=1)
+        cosines = products.project(products.units(others.matrix[own], others.norms[own]), tried.T)
+        every = np.concatenate([best, cosines.T], axis=1)
         best = np.partition(every, every.shape[1] - most, axis=1)[:, -most:]
     best.sort(axis=1)
     gaps: Float32 = best[:, [-(neighbors // step)]] - best[:, -(kept // step)]

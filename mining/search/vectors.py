@@ -39,6 +39,14 @@ class Products(Protocol):
         """Return vectors divided by their lengths, [N, D]."""
         ...
 
+    def project(self, vectors: Float32, basis: Float32) -> Float32:
+        """Return vectors times a basis of 32 columns or a multiple, [N, P]."""
+        ...
+
+    def orthonormalize(self, columns: Float32) -> Float32:
+        """Return an orthonormal basis of columns, in their order."""
+        ...
+
     def quantize(
         self, vectors: Float16, norms: Float64, frame: Frame, *, as_columns: bool
     ) -> Codes:
