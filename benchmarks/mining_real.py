@@ -30,7 +30,7 @@ TARGETS = (0.3, 0.5, 0.7, 0.9)
 LID_OPTIONS = ("sampled_lines=250000",)
 ENCODER_OPTIONS = (
     "bag.romanize=true", "start=spectral", "learning_rate=0.01", "hard_negatives=0",
-    "feature_dropout=0.2", "bag.whitening=0.25",
+    "feature_dropout=0.2", "bag.whitening=0.25", "scale=24", "margin=0.2",
 )  # fmt: skip
 
 

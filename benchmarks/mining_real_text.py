@@ -81,7 +81,7 @@ EXPERIMENTS = (
             ("zho_Hans", "jpn_Jpan"), ("heb_Hebr", "arb_Arab"),
         ),
         related=("arz_Arab", "pbt_Arab", "bho_Deva", "mag_Deva", "pes_Arab"),
-        epochs=3,
+        epochs=6,
         lines=(900, 300, 100),
     ),
     Experiment(
@@ -101,7 +101,7 @@ EXPERIMENTS = (
             "fra_Latn", "ron_Latn", "nld_Latn", "afr_Latn", "deu_Latn", "ltz_Latn", "mlt_Latn",
             "smo_Latn",
         ),
-        epochs=2,
+        epochs=4,
         lines=(1000, 500, 1300),
     ),
 )  # fmt: skip
