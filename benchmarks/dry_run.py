@@ -88,6 +88,11 @@ def mining_commands(given: argparse.Namespace) -> Commands:
         "embed": (
             embeddings, ["--sentences", sentences, *encoder, "--output", embeddings, *one],
         ),
+        "train-encoder": (
+            work / "trained",
+            ["--bitext", given.seed, "--output", work / "trained", "--config", "epochs=1",
+             "--config", "hard_negatives=0"],
+        ),
         "embed-known": (known, ["--bitext", given.seed, *encoder, "--output", known, *one]),
         "train-index": (
             embeddings / "index",

@@ -98,18 +98,37 @@ def executor_option(function: F) -> F:
     return command  # type: ignore[return-value]
 
 
+_dry_run = click.option(
+    "--dry-run", is_flag=True, help="List the shards and measure what they will cost; stop."
+)
+_as_json = click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object on standard output."
+)
+
+
 def job_options(function: F) -> F:
     """Add `--executor`, `--dry-run` and `--json` to a command over shards; pass them as `job`."""
 
     @_executor
-    @click.option(
-        "--dry-run", is_flag=True, help="List the shards and measure what they will cost; stop."
-    )
-    @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+    @_dry_run
+    @_as_json
     @functools.wraps(function)
     def command(*args: Any, executor: str, dry_run: bool, as_json: bool, **kwargs: Any) -> Any:
         where = LOCAL if dry_run else find_executor(executor)
         job = JobOptions(executor=where, dry_run=dry_run, as_json=as_json)
+        return function(*args, job=job, **kwargs)
+
+    return command  # type: ignore[return-value]
+
+
+def price_options(function: F) -> F:
+    """Add `--dry-run` and `--json` to a command of a single task; pass them as `job`."""
+
+    @_dry_run
+    @_as_json
+    @functools.wraps(function)
+    def command(*args: Any, dry_run: bool, as_json: bool, **kwargs: Any) -> Any:
+        job = JobOptions(executor=LOCAL, dry_run=dry_run, as_json=as_json)
         return function(*args, job=job, **kwargs)
 
     return command  # type: ignore[return-value]

@@ -81,6 +81,9 @@ class Trial:
     disk_bytes: int | None = None
     """Of the output, where a part does not tell it."""
 
+    output_is_fixed: bool = False
+    """Whether a part's output is as large as the whole's."""
+
     gpu_stages: tuple[str, ...] = ()
     """Stages whose wall time is a GPU's."""
 
@@ -282,11 +285,7 @@ def _stage_prices(trial: Trial, parts: Sequence[_Part], units: int) -> dict[str,
         prices[name] = StagePrice(
             core_hours=cpu / 3600,
             gpu_hours=wall / 3600 if name in trial.gpu_stages else 0.0,
-            disk_bytes=(
-                round(last.disk_bytes / size * units)
-                if trial.disk_bytes is None
-                else trial.disk_bytes
-            ),
+            disk_bytes=_disk_bytes(trial, last, size, units),
             counts={
                 key: round(last.counts[key] * math.pow(units / size, trial.row_exponent))
                 for key in trial.counts
@@ -294,6 +293,12 @@ def _stage_prices(trial: Trial, parts: Sequence[_Part], units: int) -> dict[str,
             },
         )
     return prices
+
+
+def _disk_bytes(trial: Trial, last: _Stage, size: int, units: int) -> int:
+    if trial.disk_bytes is not None:
+        return trial.disk_bytes
+    return last.disk_bytes if trial.output_is_fixed else round(last.disk_bytes / size * units)
 
 
 def _peak_memory(trial: Trial, parts: Sequence[_Part], largest: int) -> float:

@@ -9,6 +9,7 @@ from corpus.command import (
     JobOptions,
     config_options,
     job_options,
+    price_options,
     print_counts,
     print_json,
 )
@@ -58,12 +59,22 @@ def sentences(
 @group.command()
 @click.option("--bitext", type=PATH, multiple=True, required=True, help="Pairs; may be repeated.")
 @click.option("--output", type=PATH, required=True, help="Encoder directory.")
+@price_options
 @config_options(TrainEncoderConfig)
-def train_encoder(bitext: tuple[Path, ...], output: Path, config: TrainEncoderConfig) -> None:
-    """Train a sentence encoder on <source>-<target> bitext or line-aligned <language>.txt."""
+def train_encoder(
+    bitext: tuple[Path, ...], output: Path, config: TrainEncoderConfig, job: JobOptions
+) -> None:
+    """Train a sentence encoder on <source>-<target> bitext or line-aligned <language>.txt.
+
+    One task on this machine; no executor can share it out.
+    """
+    from mining.encoders.price_train import price_train_encoder
     from mining.encoders.train import run_train_encoder
 
-    print_counts("train-encoder", dict(run_train_encoder(bitext, output, config).counts))
+    if job.dry_run:
+        job.print_price(price_train_encoder(bitext, output, config))
+        return
+    job.print_counts("train-encoder", run_train_encoder(bitext, output, config).counts)
 
 
 @group.command()
@@ -71,16 +82,24 @@ def train_encoder(bitext: tuple[Path, ...], output: Path, config: TrainEncoderCo
 @click.option("--bitext", type=PATH, multiple=True, required=True, help="Pairs; may be repeated.")
 @click.option("--language", "languages", multiple=True, help="Only this one; may be repeated.")
 @click.option("--output", type=PATH, required=True, help="Encoder directory of the student.")
+@price_options
 @config_options(DistillConfig)
 def distill(
     teacher: Path, bitext: tuple[Path, ...], languages: tuple[str, ...], output: Path,
-    config: DistillConfig,
+    config: DistillConfig, job: JobOptions,
 ) -> None:  # fmt: skip
-    """Add languages: a student that puts them where the teacher puts their translations."""
-    from mining.encoders.distill import run_distill
+    """Add languages: a student that puts them where the teacher puts their translations.
 
+    One task on this machine; no executor can share it out.
+    """
+    from mining.encoders.distill import run_distill
+    from mining.encoders.price_train import price_distill
+
+    if job.dry_run:
+        job.print_price(price_distill(teacher, bitext, output, config, languages))
+        return
     summary = run_distill(teacher, bitext, output, config, languages)
-    print_counts("distill", dict(summary.counts))
+    job.print_counts("distill", summary.counts)
 
 
 @group.command()

@@ -49,6 +49,8 @@ from mining.encoders.train import (
     validation_of,
 )
 
+DISTILL_JOB, DISTILL_TASK = "distill", "student"
+
 
 def run_distill(
     teacher: Path,
@@ -66,11 +68,11 @@ def run_distill(
     for language in (*languages, config.pivot):
         check_language(language)
     inputs = (*training_files(bitext, languages), *encoder_files(teacher))
-    task = Task(name="student", inputs=inputs, arguments={"languages": list(languages)})
+    task = Task(name=DISTILL_TASK, inputs=inputs, arguments={"languages": list(languages)})
     work = functools.partial(
         _distill_task, teacher=teacher, bitext=tuple(bitext), output=output, config=config
     )
-    return run_job(name="distill", tasks=[task], work=work, output=output, config=config)
+    return run_job(name=DISTILL_JOB, tasks=[task], work=work, output=output, config=config)
 
 
 def _distill_task(
@@ -78,7 +80,7 @@ def _distill_task(
 ) -> Outcome:
     languages = task.arguments["languages"]
     pairs = pairs_into_pivot(read_training_pairs(bitext, languages), config.pivot, languages)
-    settings = loop_settings("distill", task, output, config)
+    settings = loop_settings(DISTILL_JOB, task, output, config)
     learner, trained = distill(teacher, pairs, config, settings)
     facts = {
         "teacher": encoder_space(teacher),

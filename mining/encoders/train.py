@@ -53,6 +53,7 @@ from mining.encoders.xsim import xsim_error
 
 logger = logging.getLogger(__name__)
 
+TRAIN_JOB, TRAIN_TASK = "train-encoder", "encoder"
 _SUBWORD_SENTENCES = 1_000_000
 _VALIDATION_NEIGHBORS = 4
 _WHITENING_PAIRS = 500
@@ -66,16 +67,16 @@ def run_train_encoder(bitext: Sequence[Path], output: Path, config: TrainEncoder
         UserError: If a directory is missing or holds no bitext, or the state of an interrupted run
             is of another one.
     """
-    task = Task(name="encoder", inputs=training_files(bitext))
+    task = Task(name=TRAIN_TASK, inputs=training_files(bitext))
     work = functools.partial(_train_task, bitext=tuple(bitext), output=output, config=config)
-    return run_job(name="train-encoder", tasks=[task], work=work, output=output, config=config)
+    return run_job(name=TRAIN_JOB, tasks=[task], work=work, output=output, config=config)
 
 
 def _train_task(
     task: Task, *, bitext: Sequence[Path], output: Path, config: TrainEncoderConfig
 ) -> Outcome:
     pairs = read_training_pairs(bitext)
-    settings = loop_settings("train-encoder", task, output, config)
+    settings = loop_settings(TRAIN_JOB, task, output, config)
     learner, trained = train_encoder(pairs, config, settings)
     facts = {
         "directions": sorted(str(direction) for direction in pairs.pairs),

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
-import click
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -23,6 +22,8 @@ from mining.bitext import price_rebuild
 from mining.bitext.config import RebuildConfig
 from mining.bitext.metadata import run_metadata
 from mining.cli import group
+from mining.encoders import price_train
+from mining.encoders.config import TrainEncoderConfig
 from mining.parts import copy_needed
 from mining.search import price_index, price_local, price_pairs
 from mining.search.config import IndexConfig, LocalConfig
@@ -81,9 +82,12 @@ def test_every_job_over_shards_has_a_price_and_an_executor() -> None:
     for name in JOBS:
         options = {option for param in group.commands[name].params for option in param.opts}
         assert {"--executor", "--dry-run", "--json"} <= options, name
-    others = group.commands.keys() - set(JOBS)
-    assert others == {"distill", "evaluate", "import-laser", "report", "train-encoder", "xsim"}
-    assert isinstance(group, click.Group)
+    for name in ("train-encoder", "distill"):  # one task, here
+        options = {option for param in group.commands[name].params for option in param.opts}
+        assert {"--dry-run", "--json"} <= options - {"--executor"}, name
+        assert "--executor" not in options
+    others = group.commands.keys() - {*JOBS, "train-encoder", "distill"}
+    assert others == {"evaluate", "import-laser", "report", "xsim"}
 
 
 def test_part_of_a_bitext_is_scored_in_both_stages(
@@ -210,6 +214,29 @@ def test_part_of_metadata_has_the_sentences_of_its_pairs(
     assert 3 < found["counts"]["documents"] < 40
     assert found["counts"]["sentences"] == found["counts"]["documents"]
     assert not (tmp_path / "again").exists()
+
+
+def test_part_of_a_training_has_the_same_share_of_every_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pairs(tmp_path / "pairs" / f"{SOURCE}-{TARGET}.tsv", 60)
+    for language in (SOURCE, TARGET, "qad_Arab"):
+        write_lines(tmp_path / "aligned" / f"{language}.txt", [f"{i}" for i in range(20)])
+    ran: list[tuple[list[Path], TrainEncoderConfig]] = []
+    monkeypatch.setattr(
+        price_train, "run_train_encoder", lambda bitext, _, config: ran.append((bitext, config))
+    )
+    ask = functools.partial(
+        price_train.price_train_encoder, [tmp_path / "pairs", tmp_path / "aligned"],
+        tmp_path / "out", TrainEncoderConfig(),
+    )  # fmt: skip
+    trial, cut = try_part(monkeypatch, price_train, ask, 30, tmp_path)
+    assert trial.shards == {"encoder": 60 + 3 * 20}
+    assert cut == Cut(30, 30)
+    ((directories, config),) = ran
+    assert read_bitext(directories[0] / f"{SOURCE}-{TARGET}.tsv").num_rows == 15
+    assert [len(read_lines(path)) for path in sorted(directories[1].iterdir())] == [5, 5, 5]
+    assert config.patience == 0
 
 
 def test_rows_that_a_part_needs_are_copied_from_anywhere(tmp_path: Path) -> None:

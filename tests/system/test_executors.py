@@ -171,6 +171,35 @@ def test_embed_on_ray(folder: Path, cluster: Any) -> None:
     check_same(folder, "ray", "embeddings")
 
 
+def test_pairs_are_scored_and_their_text_is_found_again_on_ray(folder: Path, cluster: Any) -> None:
+    languages = {
+        path.name: [text for shard in sorted(path.glob("*.parquet"))
+                    for text in pq.read_table(shard).column("text").to_pylist()]
+        for path in sorted((folder / "local/sentences").glob("*_*"))
+    }  # fmt: skip
+    pair = sorted(languages, key=lambda language: len(languages[language]))[-2:]
+    name = "-".join(pair)
+    lines = ["\t".join(sides) for sides in zip(*(languages[one] for one in pair), strict=False)]
+    (folder / f"{name}.tsv").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    tongues(
+        folder, "mining", "metadata", "--bitext", f"{name}.tsv", "--sentences", "local/sentences",
+        "--output", "local/meta/x.meta",
+    )  # fmt: skip
+    for run, more in (("local", ()), ("ray", ("--executor", "ray"))):
+        tongues(
+            folder, "mining", "score", "--bitext", f"{name}.tsv", "--encoder", "encoder",
+            "--output", f"{run}/scored/x.parquet", *more,
+        )  # fmt: skip
+        tongues(
+            folder, "mining", "rebuild", *crawl(folder), "--metadata", "local/meta/x.meta",
+            "--output", f"{run}/rebuilt/x.parquet", *more,
+        )  # fmt: skip
+    for what in ("scored", "rebuilt"):
+        assert files(folder / "ray" / what) == files(folder / "local" / what)
+        assert pq.read_metadata(folder / "ray" / what / "x.parquet").num_rows > 20
+    assert len(list((folder / "ray/rebuilt/receipts/rebuild-find/x/crawl").glob("*"))) == SHARDS
+
+
 def test_command_killed_under_ray_goes_on_locally(folder: Path, cluster: Any) -> None:
     arguments = sentences_arguments(folder, "killed-ray", "--executor", "ray")
     process = start(folder, *arguments, RAY_ADDRESS=cluster.address)
