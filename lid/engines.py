@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from corpus.text import script_parts, scripts_by_code
 from lid.characters import script_bits
 from lid.familiarity import count_familiar
-from lid.kernel import EMPTY, NO_LETTERS, Answers
-from lid.many_lines import scan
+from lid.kernel import CHARACTERS, COUNTS, EMPTY, FOREIGN, NO_LETTERS, SECOND, Answers
+from lid.many_lines import count_in_scripts, scan
 
 if TYPE_CHECKING:
     from lid.model import FastTextModel
 
-_EXTRA = 4
+_EXTRA = 1
 """Classes asked of fastText beyond those wanted, since some may be in an absent script."""
 
 
@@ -37,6 +37,7 @@ class FastTextEngine:
         model: FastTextModel,
         scripts: Sequence[str | None],
         profiles: NDArray[np.uint8] | None,
+        usual: NDArray[np.float64],
         prepare: Callable[[Sequence[str]], list[str]],
     ) -> None:
         """Wrap a model; `scripts` are those of its classes, None for a class of any script."""
@@ -46,7 +47,7 @@ class FastTextEngine:
         )
         # A plain view of the mapped file: indexing a memmap costs more than the lookup.
         self._profiles = None if profiles is None else np.asarray(profiles)
-        self._prepare = prepare
+        self._usual, self._prepare = usual, prepare
 
     def identify(self, lines: Sequence[str], top: int = 1) -> Answers:
         """Return the best classes whose script occurs in each line."""
@@ -55,38 +56,81 @@ class FastTextEngine:
         answers = Answers(
             np.full((len(lines), top), -1, np.int32),
             np.zeros((len(lines), top), np.float32),
-            np.zeros((len(lines), 5), np.int32),
+            np.zeros((len(lines), COUNTS), np.int32),
         )
-        answers.counts[:, 4] = [NO_LETTERS if text else EMPTY for text in texts]
+        answers.counts[:, CHARACTERS] = [NO_LETTERS if text else EMPTY for text in texts]
+        answers.counts[:, SECOND] = -1
         asked = np.flatnonzero(seen.has_letters)
         if not len(asked):
             return answers
         kept = [texts[row] for row in asked.tolist()]
-        labels, scores = self._rank(kept, seen.scripts[asked], top)
-        answers.labels[asked], answers.scores[asked] = labels, scores
-        if self._profiles is None:
-            answers.counts[asked, 4] = [len(text) for text in kept]
-        else:
-            counts = count_familiar(kept, np.maximum(labels[:, 0], 0), self._profiles)
-            counts[labels[:, 0] < 0, :4] = 0
-            answers.counts[asked] = counts
+        scripts = seen.scripts[asked]
+        labels, scores = self._rank(kept, scripts, top)
+        answers.labels[asked], answers.scores[asked] = labels[:, :top], scores[:, :top]
+        answers.counts[asked] = self._count(kept, scripts, labels[:, :2], scores[:, 0])
         return answers
+
+    def _count(
+        self, texts: Sequence[str], scripts: NDArray[np.uint64], labels: NDArray[np.int32],
+        scores: NDArray[np.float32],
+    ) -> NDArray[np.int32]:  # fmt: skip
+        """Return the counts of lines: of their scripts, [N], two best classes and best score."""
+        best = labels[:, 0]
+        if self._profiles is None:
+            counts = np.zeros((len(texts), COUNTS), np.int32)
+            counts[:, CHARACTERS] = [len(text) for text in texts]
+            counts[:, SECOND] = labels[:, 1]
+        else:
+            counts = count_familiar(texts, labels, scores, self._profiles, self._usual)
+        own = self._scripts[best]
+        foreign = np.where((best >= 0) & (own != 0), scripts & ~own, 0)
+        rows = np.flatnonzero(foreign)
+        counts[rows, FOREIGN] = count_in_scripts(
+            [texts[row] for row in rows.tolist()], foreign[rows]
+        )
+        return counts
 
     def _rank(
         self, texts: Sequence[str], scripts: NDArray[np.uint64], top: int
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Return the best classes of lines, given the script bits of each, [N]."""
+        """Return the best classes of lines, at least two, given the script bits of each, [N]."""
         classes = len(self._scripts)
-        wanted = min(top if top == 1 else top + _EXTRA, classes)
+        asked = max(top, 2)
+        wanted = min(asked + _EXTRA, classes)
         labels, scores = self._allowed(texts, scripts, wanted)
-        again = np.flatnonzero((labels >= 0).sum(axis=1) < top)
-        labels, scores = labels[:, :top], scores[:, :top]
+        allowed, other = self._count_allowed(scripts, labels[:, 0])
+        missing = (labels[:, :asked] >= 0).sum(axis=1) < np.minimum(asked, allowed)
+        if top < 2 and wanted > 1:
+            # Only its number is wanted of the second: where no third is allowed it is known.
+            is_known = missing & (allowed == 2) & (labels[:, 0] >= 0)
+            labels[is_known, 1] = other[is_known]
+            missing &= ~is_known
+        again = np.flatnonzero(missing)
+        labels, scores = labels[:, :asked], scores[:, :asked]
         if len(again) and wanted < classes:
             whole, whole_scores = self._allowed(
                 [texts[row] for row in again.tolist()], scripts[again], classes
             )
-            labels[again], scores[again] = whole[:, :top], whole_scores[:, :top]
+            labels[again], scores[again] = whole[:, :asked], whole_scores[:, :asked]
+        if labels.shape[1] < asked:
+            labels, scores = (
+                np.pad(part, ((0, 0), (0, asked - part.shape[1])), constant_values=value)
+                for part, value in ((labels, -1), (scores, 0))
+            )
         return labels, scores
+
+    def _count_allowed(
+        self, scripts: NDArray[np.uint64], best: NDArray[np.int32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Return how many classes may be in the scripts of each line, and one besides its best."""
+        kinds, places = np.unique(scripts, return_inverse=True)
+        allowed = (self._scripts == 0) | (self._scripts & kinds[:, None] != 0)
+        first, last = (
+            allowed.argmax(axis=1),
+            len(self._scripts) - 1 - allowed[:, ::-1].argmax(axis=1),
+        )
+        other = np.where(first[places] == best, last[places], first[places])
+        return allowed.sum(axis=1)[places], other.astype(np.int32)
 
     def _allowed(
         self, texts: Sequence[str], scripts: NDArray[np.uint64], wanted: int

@@ -23,14 +23,39 @@ from numpy.typing import NDArray
 
 from corpus.errors import DataError
 from corpus.files import read_lines, write_lines
+from lid.kernel import (
+    CHARACTERS,
+    COUNTS,
+    FOREIGN,
+    GRAMS,
+    KNOWN_GRAMS,
+    KNOWN_WORDS,
+    OTHERS_GRAMS,
+    OTHERS_WORDS,
+    SECOND,
+    WORDS,
+)
 
 GRAM = 5
 """Length of the n-grams (measured: 5-grams and words reject most, 3- to 6-grams tried)."""
 
-CONFIDENCE_WEIGHT = 0.15
+CONFIDENCE_WEIGHT = 0.2
 """What a unit of log-odds of the class counts against a standard deviation of familiarity."""
 
-_LOWEST, _HIGHEST = -12.0, 4.0
+OTHER_WEIGHT = 0.2
+"""What a standard deviation of familiarity to the second best class counts against a line: one
+that two languages know equally well is often in a third, their neighbor."""
+
+DOUBTFUL = 0.0
+"""Familiarity to the best class below which the second best begins to count; it counts whole one
+standard deviation further down. Only lines so little familiar pay for a second lookup."""
+
+MOST_FOREIGN = 0.3
+"""Share of characters in scripts of other languages above which a line is strange to its class:
+Japanese to Chinese, where Japanese is not known."""
+
+_LOWEST, _HIGHEST = -6.0, 4.0
+_FOREIGN = -12.0
 _PRIOR_LINES = 20
 _LEAST_SPREAD = 0.05
 """Spread of shares below which training text is too uniform to judge other text by."""
@@ -43,6 +68,7 @@ _BLOCK_LINES = 2_000
 _HEADER = "language\tgrams_mean\tgrams_sd\twords_mean\twords_sd\tcharacters"
 
 Bits = NDArray[np.int64]
+Labels = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -59,6 +85,15 @@ class Usual:
 
 UNUSED = Usual(0.0, 1.0, 0.0, 1.0, 1.0)
 """For classes without a profile: the noise."""
+
+
+def usual_of(classes: Sequence[str], usual: Mapping[str, Usual]) -> NDArray[np.float64]:
+    """Return the fields of each class's `Usual` in order, `UNUSED` for one without, [C, 5]."""
+    rows = [
+        (one.grams_mean, one.grams_sd, one.words_mean, one.words_sd, one.characters)
+        for one in (usual.get(name, UNUSED) for name in classes)
+    ]
+    return np.array(rows, np.float64)
 
 
 def hash_lines(lines: Sequence[str], bits: int) -> tuple[Bits, Bits, Bits, Bits]:
@@ -170,53 +205,106 @@ def settle_spreads(measured: Mapping[str, tuple[Usual, int]]) -> dict[str, Usual
 
 
 def familiarity(
-    counts: NDArray[np.int32], usual: NDArray[np.float64], scores: NDArray[np.float32]
+    counts: NDArray[np.int32], usual: NDArray[np.float64], best: Labels, scores: NDArray[np.float32]
 ) -> NDArray[np.float64]:
     """Return how familiar lines are to the classes chosen for them, in standard deviations.
 
-    familiarity = (z of 5-grams + z of words) / 2 + 0.15 · log(score / (1 - score)), with each z
-    narrowed by sqrt(length / usual length) for shorter lines and held in [-12, 4].
+    own = (z of 5-grams + z of words) / 2 + 0.2 · log(score / (1 - score))
+    familiarity = own - 0.2 · doubt · other,  doubt = own's distance below 0, 1 at most
+
+    where `other` is the mean z for the second best class. Each z is narrowed by
+    sqrt(length / usual length) for shorter lines and held in [-6, 4]. A line too large a part of
+    which is in other scripts has -12.
 
     Args:
-        counts: 5-grams known, 5-grams, words known, words, characters, [N, 5].
-        usual: The fields of the chosen class's `Usual`, in order, [N, 5].
-        scores: Probability of the chosen class, [N].
+        counts: What was counted, [N, COUNTS] of `lid.kernel`.
+        usual: The fields of each class's `Usual`, in order, [C, 5].
+        best: The class chosen for each line, [N].
+        scores: Its probability, [N].
 
     Returns:
         [N]; 0 is usual for a line of the language.
     """
-    numbers = np.maximum(counts, 1).astype(np.float64)
-    length = np.sqrt(np.minimum(1.0, numbers[:, 4] / np.maximum(usual[:, 4], 1.0)))
-    z_grams = (counts[:, 0] / numbers[:, 1] - usual[:, 0]) / usual[:, 1] * length
-    z_words = (counts[:, 2] / numbers[:, 3] - usual[:, 2]) / usual[:, 3] * length
-    both = (np.clip(z_grams, _LOWEST, _HIGHEST) + np.clip(z_words, _LOWEST, _HIGHEST)) / 2
+    own = _own_familiarity(counts, usual[best], scores)
+    second = counts[:, SECOND]
+    other = _mean_z(counts, (OTHERS_GRAMS, OTHERS_WORDS), usual[second])
+    doubt = np.where(second < 0, 0.0, np.clip(DOUBTFUL - own, 0.0, 1.0))
+    found = own - OTHER_WEIGHT * doubt * other
+    is_foreign = counts[:, FOREIGN] > MOST_FOREIGN * counts[:, CHARACTERS]
+    return np.asarray(np.where(is_foreign, _FOREIGN, found))
+
+
+def _own_familiarity(
+    counts: NDArray[np.int32], usual: NDArray[np.float64], scores: NDArray[np.float32]
+) -> NDArray[np.float64]:
     odds = np.clip(scores.astype(np.float64), 1e-4, 1 - 1e-4)
-    return np.asarray(both + CONFIDENCE_WEIGHT * np.log(odds / (1 - odds)))
+    own = _mean_z(counts, (KNOWN_GRAMS, KNOWN_WORDS), usual)
+    return np.asarray(own + CONFIDENCE_WEIGHT * np.log(odds / (1 - odds)))
+
+
+def _mean_z(
+    counts: NDArray[np.int32], known: tuple[int, int], usual: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the mean distance of two shares known from the usual, in standard deviations, [N]."""
+    numbers = np.maximum(counts, 1).astype(np.float64)
+    length = np.sqrt(np.minimum(1.0, numbers[:, CHARACTERS] / np.maximum(usual[:, 4], 1.0)))
+    grams, words = (
+        (counts[:, part] / numbers[:, whole] - mean) / spread * length
+        for part, whole, (mean, spread) in zip(
+            known, (GRAMS, WORDS), (usual.T[:2], usual.T[2:4]), strict=True
+        )
+    )
+    return np.asarray((np.clip(grams, _LOWEST, _HIGHEST) + np.clip(words, _LOWEST, _HIGHEST)) / 2)
 
 
 def count_familiar(
-    lines: Sequence[str], classes: Sequence[int] | NDArray[np.int32], profiles: NDArray[np.uint8]
+    lines: Sequence[str],
+    labels: Labels,
+    scores: NDArray[np.float32],
+    profiles: NDArray[np.uint8],
+    usual: NDArray[np.float64],
 ) -> NDArray[np.int32]:
-    """Count what each prepared line's class knows of it: the NumPy twin of the compiled pass.
+    """Count what each prepared line's classes know of it: the NumPy twin of the compiled pass.
+
+    Args:
+        lines: Prepared lines, N.
+        labels: The best and the second best class of each, -1 for none, [N, 2].
+        scores: Probability of the best, [N].
+        profiles: Bitmaps of all classes.
+        usual: What is usual for each, [C, 5].
 
     Returns:
-        5-grams known, 5-grams, words known, words, characters, [N, 5].
+        [N, COUNTS]; `FOREIGN` is left at 0.
     """
     bits = (profiles.shape[1] * 8).bit_length() - 1
-    places, row_bytes = profiles.reshape(-1), profiles.shape[1]
-    own_start = np.asarray(classes, np.int64) * row_bytes
-    counts = np.zeros((len(lines), 5), np.int32)
-    counts[:, 4] = np.fromiter(map(len, lines), np.int32, len(lines))
+    counts = np.zeros((len(lines), COUNTS), np.int32)
+    counts[:, CHARACTERS] = np.fromiter(map(len, lines), np.int32, len(lines))
+    counts[:, SECOND] = labels[:, 1]
     grams, gram_lines, words, word_lines = hash_lines(lines, bits)
-    for column, found, rows in ((0, grams, gram_lines), (2, words, word_lines)):
-        number = np.bincount(rows, minlength=len(lines))
-        there = places[np.repeat(own_start, number) + (found >> 3)]
-        known = there >> (found & 7).astype(np.uint8) & 1
-        summed = np.append(0, np.cumsum(known, dtype=np.int32))
-        stops = np.cumsum(number)
-        counts[:, column] = summed[stops] - summed[stops - number]
-        counts[:, column + 1] = number
+    asked = ((grams, gram_lines, GRAMS), (words, word_lines, WORDS))
+    best, second = labels.T.astype(np.int64)
+    for (found, rows, whole), column in zip(asked, (KNOWN_GRAMS, KNOWN_WORDS), strict=True):
+        counts[:, whole] = np.bincount(rows, minlength=len(lines))
+        counts[:, column] = _count_known(found, rows, np.maximum(best, 0), profiles)
+    counts[best < 0, :CHARACTERS] = 0
+    own = _own_familiarity(counts, usual[best], scores)
+    is_doubtful = (best >= 0) & (second >= 0) & (own < DOUBTFUL)
+    for (found, rows, _), column in zip(asked, (OTHERS_GRAMS, OTHERS_WORDS), strict=True):
+        kept = is_doubtful[rows]
+        counts[:, column] = _count_known(found[kept], rows[kept], second, profiles)
     return counts
+
+
+def _count_known(
+    found: Bits, rows: Bits, classes: NDArray[np.int64], profiles: NDArray[np.uint8]
+) -> NDArray[np.int64]:
+    """Return how many bits of each line its class has, [N]; bits are in the order of lines."""
+    places = profiles.reshape(-1)[classes[rows] * profiles.shape[1] + (found >> 3)]
+    known = places >> (found & 7).astype(np.uint8) & 1
+    summed = np.append(0, np.cumsum(known, dtype=np.int64))
+    number = np.bincount(rows, minlength=len(classes))
+    stops = np.cumsum(number)
+    return np.asarray(summed[stops] - summed[stops - number])
 
 
 def write_usual(path: Path, usual: Mapping[str, Usual]) -> None:

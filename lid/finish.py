@@ -36,7 +36,7 @@ from lid.directory import (
     write_thresholds,
 )
 from lid.engines import FastTextEngine, known_script
-from lid.familiarity import build_profile, settle_spreads, write_usual
+from lid.familiarity import build_profile, settle_spreads, usual_of, write_usual
 from lid.fasttext_file import LABEL_PREFIX, read_fasttext_file
 from lid.identifier import LanguageIdentifier
 from lid.many_lines import prepare_many
@@ -175,7 +175,8 @@ def _macro_f1(model_file: Path, lines: Mapping[str, Sequence[str]]) -> float:
 
     model = FastTextModel(model_file)
     classes = [label.removeprefix(LABEL_PREFIX) for label in model.labels]
-    engine = FastTextEngine(model, [known_script(name) for name in classes], None, prepare_many)
+    scripts = [known_script(name) for name in classes]
+    engine = FastTextEngine(model, scripts, None, usual_of(classes, {}), prepare_many)
     answers: dict[tuple[str, str], int] = {}
     for name, own in lines.items():
         for label in engine.identify(own).labels[:, 0].tolist():

@@ -22,9 +22,9 @@ from lid.directory import (
     read_thresholds,
 )
 from lid.engines import Engine, FastTextEngine, known_script
-from lid.familiarity import UNUSED, Usual, familiarity, read_usual
+from lid.familiarity import Usual, familiarity, read_usual, usual_of
 from lid.fasttext_file import LABEL_PREFIX, read_fasttext_file
-from lid.kernel import EMPTY, NO_LETTERS, Kernel, is_compiled
+from lid.kernel import CHARACTERS, EMPTY, NO_LETTERS, Kernel, is_compiled
 from lid.many_lines import prepare_many
 from lid.text import MAX_CHARACTERS
 from lid.weights import PROFILES_FILE, WEIGHT_FILES, read_weights
@@ -72,7 +72,7 @@ class LanguageIdentifier:
         self._engine = engine
         self._classes = list(classes)
         self._thresholds = dict(thresholds)
-        self._usual = np.array([_numbers(usual.get(name, UNUSED)) for name in self._classes])
+        self._usual = usual_of(classes, usual)
         self._has_profile = np.array([name in usual for name in self._classes])
         wanted = [self._thresholds.get(name, Threshold()) for name in self._classes]
         self._least_score = np.array([one.score for one in wanted])
@@ -99,14 +99,14 @@ class LanguageIdentifier:
         kind = read_kind(path)
         labels = read_fasttext_file(path / MODEL_FILE).labels
         classes = [kind.answers.get(label, label.removeprefix(LABEL_PREFIX)) for label in labels]
-        engine = _compiled(path) if compiled else _plain(path, classes, kind.is_prepared)
         has_profiles = (path / FAMILIARITY_FILE).is_file()
-        return cls(
-            engine,
-            classes,
-            read_thresholds(path / THRESHOLDS_FILE),
-            read_usual(path / FAMILIARITY_FILE) if has_profiles else {},
-        )
+        usual = read_usual(path / FAMILIARITY_FILE) if has_profiles else {}
+        numbers = usual_of(classes, usual)
+        if compiled:
+            engine = _compiled(path, numbers)
+        else:
+            engine = _plain(path, classes, numbers, kind.is_prepared)
+        return cls(engine, classes, read_thresholds(path / THRESHOLDS_FILE), usual)
 
     @property
     def languages(self) -> list[str]:
@@ -192,9 +192,9 @@ class LanguageIdentifier:
     def _ask(self, lines: Sequence[str], top: int) -> _Batch:
         labels, scores, counts = self._engine.identify(lines, top)
         best = labels[:, 0]
-        familiar = familiarity(counts, self._usual[best], scores[:, 0])
+        familiar = familiarity(counts, self._usual, best, scores[:, 0])
         familiar[~self._has_profile[best] | (best < 0)] = 0.0
-        return _Batch(labels, scores, familiar, counts[:, 4])
+        return _Batch(labels, scores, familiar, counts[:, CHARACTERS])
 
     def _accepts(
         self,
@@ -210,12 +210,6 @@ class LanguageIdentifier:
         return np.asarray(accepted)
 
 
-def _numbers(usual: Usual) -> list[float]:
-    return [
-        usual.grams_mean, usual.grams_sd, usual.words_mean, usual.words_sd, usual.characters,
-    ]  # fmt: skip
-
-
 def _answer_scores(batch: _Batch) -> NDArray[np.float32]:
     scores = batch.scores[:, 0].copy()
     scores[batch.states == NO_LETTERS] = 1.0
@@ -229,12 +223,14 @@ def _stateless(state: int) -> Ranked:
     return Ranked(UNKNOWN_LANGUAGE, 0.0, 0.0)
 
 
-def _compiled(path: Path) -> Engine:
+def _compiled(path: Path, usual: NDArray[np.float64]) -> Engine:
     head = read_fasttext_file(path / MODEL_FILE)
-    return Kernel(read_weights(path, head.labels, head.min_ngram, head.max_ngram))
+    return Kernel(read_weights(path, head.labels, head.min_ngram, head.max_ngram), usual)
 
 
-def _plain(path: Path, classes: Sequence[str], is_prepared: bool) -> Engine:
+def _plain(
+    path: Path, classes: Sequence[str], usual: NDArray[np.float64], is_prepared: bool
+) -> Engine:
     from lid.model import FastTextModel
 
     profiles = path / PROFILES_FILE
@@ -242,6 +238,7 @@ def _plain(path: Path, classes: Sequence[str], is_prepared: bool) -> Engine:
         FastTextModel(path / MODEL_FILE),
         [known_script(name) for name in classes],
         np.load(profiles, mmap_mode="r") if profiles.is_file() else None,
+        usual,
         prepare_many if is_prepared else _as_single_lines,
     )
 

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <vector>
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__linux__)
@@ -24,6 +25,7 @@ enum Flag : uint32_t {
   kMaybe = 128,
 };
 constexpr int kClassShift = 8;    // canonical combining class, 8 bits
+constexpr int kCounts = 9;        // of a line
 constexpr int kScriptShift = 16;  // number of the script, 0 for none, 6 bits
 
 constexpr uint32_t kHangulS = 0xAC00, kHangulL = 0x1100, kHangulV = 0x1161, kHangulT = 0x11A7;
@@ -33,6 +35,8 @@ constexpr uint32_t kDottedI = 0x130, kSigma = 0x3C3, kFinalSigma = 0x3C2, kDot =
 constexpr uint64_t kMultiply = 0x9E3779B97F4A7C15ull, kMix = 0xD6E8FEB86659FD93ull;
 constexpr uint64_t kWordSeed = 0xA24BAED4963EE407ull;
 constexpr int kProfileGram = 5;
+constexpr float kTaken = -std::numeric_limits<float>::infinity();
+constexpr double kConfidenceWeight = 0.2, kDoubtful = 0, kLowest = -6, kHighest = 4;
 constexpr uint32_t kSeparator = '|';
 
 struct Tables {
@@ -53,6 +57,7 @@ struct Model {
   const float* output;      // [classes, dim]
   const uint64_t* scripts;  // [classes], bit s: may be written in script s; 0: in any
   const uint8_t* profiles;  // [classes, 2^profile_bits / 8], or null
+  const double* usual;      // [classes, 5], what is usual for each: lid/familiarity.py
   int64_t buckets, dim, classes, min_ngram, max_ngram, profile_bits, max_characters;
 };
 
@@ -68,6 +73,7 @@ struct Workspace {
   std::vector<uint8_t> bytes;
   std::vector<uint32_t> starts;
   std::vector<uint32_t> indices;
+  int64_t grams = 0;  // how many places in `indices` are of 5-grams, where those of words begin
   std::vector<uint32_t> padded;
   std::vector<float> logits;
 };
@@ -369,15 +375,34 @@ uint64_t profile_bit(const Model& m, uint64_t hash) {
 
 // How many 5-grams and words of the text the profile of a class has: see lid/familiarity.py. All
 // places are found and asked for before the first is read: profiles of many classes miss the cache.
+void count_known(const uint8_t* profile, const Workspace& w, int32_t* grams, int32_t* words) {
+  const uint32_t* bit = w.indices.data();
+  const uint32_t* const first_word = bit + w.grams;
+  const uint32_t* const end = bit + w.indices.size();
+  auto count = [&](const uint32_t* to) {
+    int32_t known = 0;
+    for (; bit < to; ++bit) known += profile[*bit >> 3] >> (*bit & 7) & 1;
+    return known;
+  };
+  *grams = count(first_word);
+  *words = count(end);
+}
+
+const uint8_t* profile_of(const Model& m, int64_t label) {
+  return m.profiles + (label << (m.profile_bits - 3));
+}
+
+// What the line's best class knows of it; leaves the places in `indices`.
 void look_up(const Model& m, int64_t best, int32_t* counts, Workspace& w) {
-  const uint8_t* profile = m.profiles + (best << (m.profile_bits - 3));
+  const uint8_t* profile = profile_of(m, best);
   const std::vector<uint32_t>& points = w.text.points;
   const int64_t size = static_cast<int64_t>(points.size());
   w.padded.assign(static_cast<size_t>(size + 2), kSeparator);
   for (int64_t i = 0; i < size; ++i)
     if (points[i] != ' ') w.padded[i + 1] = points[i];
   w.indices.resize(2 * static_cast<size_t>(size) + 2);
-  uint32_t* out = w.indices.data();
+  uint32_t* const begin = w.indices.data();
+  uint32_t* out = begin;
   auto ask = [&](uint64_t hash) {
     const uint64_t bit = profile_bit(m, hash);
     __builtin_prefetch(profile + (bit >> 3));
@@ -389,26 +414,53 @@ void look_up(const Model& m, int64_t best, int32_t* counts, Workspace& w) {
     for (int j = 0; j < kProfileGram; ++j) hash = hash * kMultiply + text[i + j];
     ask(hash);
   }
-  const uint32_t* const grams = out;
+  w.grams = out - begin;
   for (int64_t i = 0; i < size; ++i) {
     uint64_t hash = kWordSeed, power = 1;
     for (; i < size && points[i] != ' '; ++i, power *= kMultiply) hash += points[i] * power;
     ask(hash);
   }
-  int32_t known[2] = {0, 0};
-  for (const uint32_t* bit = w.indices.data(); bit < out; ++bit)
-    known[bit >= grams] += profile[*bit >> 3] >> (*bit & 7) & 1;
-  counts[0] = known[0];
-  counts[1] = static_cast<int32_t>(grams - w.indices.data());
-  counts[2] = known[1];
-  counts[3] = static_cast<int32_t>(out - grams);
+  w.indices.resize(static_cast<size_t>(out - begin));
+  count_known(profile, w, counts, counts + 2);
+  counts[1] = static_cast<int32_t>(w.grams);
+  counts[3] = static_cast<int32_t>(out - begin - w.grams);
+}
+
+// Whether a line is so little familiar that its second best class counts: `own` below kDoubtful
+// in lid/familiarity.py. A little above is as well, since the second's weight begins there at zero.
+bool is_doubtful(const double* usual, const int32_t* counts, double score) {
+  const double length = std::sqrt(std::min(1.0, counts[4] / std::max(usual[4], 1.0)));
+  auto z = [&](int32_t known, int32_t all, const double* of) {
+    const double share = known / static_cast<double>(std::max(all, 1));
+    return std::clamp((share - of[0]) / of[1] * length, kLowest, kHighest);
+  };
+  const double odds = std::clamp(score, 1e-4, 1 - 1e-4);
+  const double own = (z(counts[0], counts[1], usual) + z(counts[2], counts[3], usual + 2)) / 2;
+  return own + kConfidenceWeight * std::log(odds / (1 - odds)) < kDoubtful + 1e-3;
+}
+
+void look_up_second(const Model& m, int64_t second, int32_t* counts, const Workspace& w) {
+  const uint8_t* profile = profile_of(m, second);
+  for (uint32_t bit : w.indices) __builtin_prefetch(profile + (bit >> 3));
+  count_known(profile, w, counts + 5, counts + 6);
+}
+
+// How many characters of a line are in scripts that the class is not written in.
+int32_t count_foreign(const Model& m, int64_t best, const Text& text) {
+  const uint64_t foreign = m.scripts[best] ? text.scripts & ~m.scripts[best] : 0;
+  if (!foreign) return 0;
+  int32_t number = 0;
+  for (uint32_t c : text.points)
+    number += foreign >> (flags_of(*m.tables, c) >> kScriptShift & 0x3F) & 1;
+  return number;
 }
 
 void identify_line(const Model& m, const uint8_t* from, const uint8_t* to, int64_t top,
                    int32_t* labels, float* scores, int32_t* counts, Workspace& w) {
   std::fill(labels, labels + top, -1);
   std::fill(scores, scores + top, 0.0f);
-  std::fill(counts, counts + 5, 0);
+  std::fill(counts, counts + kCounts, 0);
+  counts[8] = -1;
   prepare(*m.tables, from, to, m.max_characters, w.text);
   counts[4] = static_cast<int32_t>(w.text.points.size());
   if (w.text.points.empty()) return;
@@ -428,20 +480,41 @@ void identify_line(const Model& m, const uint8_t* from, const uint8_t* to, int64
   for (int64_t d = 0; d < m.dim; ++d) hidden[d] /= static_cast<float>(std::max<int64_t>(count, 1));
   multiply(m.output, hidden, m.classes, m.dim, logits);
   const float highest = *std::max_element(logits, logits + m.classes);
+  auto is_allowed = [&](int64_t c) { return !m.scripts[c] || (m.scripts[c] & w.text.scripts); };
+  int64_t first[2] = {-1, -1};
+  for (int64_t c = 0; c < m.classes; ++c) {
+    if ((first[1] >= 0 && logits[c] <= logits[first[1]]) || !is_allowed(c)) continue;
+    if (first[0] < 0 || logits[c] > logits[first[0]]) {
+      first[1] = first[0];
+      first[0] = c;
+    } else {
+      first[1] = c;
+    }
+  }
+  // What is left out below changes the sum by less than float can tell.
+  const float lowest = top > 2 ? kTaken : highest - 20;
   float whole = 0;
-  for (int64_t c = 0; c < m.classes; ++c) whole += logits[c] = std::exp(logits[c] - highest);
+  for (int64_t c = 0; c < m.classes; ++c)
+    if (logits[c] > lowest) whole += std::exp(logits[c] - highest);
   for (int64_t rank = 0; rank < top; ++rank) {
     int64_t best = -1;
-    for (int64_t c = 0; c < m.classes; ++c) {
-      if (logits[c] < 0 || (m.scripts[c] && !(m.scripts[c] & w.text.scripts))) continue;
-      if (best < 0 || logits[c] > logits[best]) best = c;
-    }
+    if (rank < 2)
+      best = first[rank];
+    else
+      for (int64_t c = 0; c < m.classes; ++c)
+        if (logits[c] != kTaken && is_allowed(c) && (best < 0 || logits[c] > logits[best])) best = c;
     if (best < 0) break;
     labels[rank] = static_cast<int32_t>(best);
-    scores[rank] = logits[best] / whole;
-    logits[best] = -1;
+    scores[rank] = std::exp(logits[best] - highest) / whole;
+    if (top > 2) logits[best] = kTaken;
   }
-  if (m.profiles && labels[0] >= 0) look_up(m, labels[0], counts, w);
+  counts[8] = static_cast<int32_t>(first[1]);
+  if (first[0] < 0) return;
+  counts[7] = count_foreign(m, first[0], w.text);
+  if (!m.profiles) return;
+  look_up(m, first[0], counts, w);
+  if (first[1] >= 0 && is_doubtful(m.usual + first[0] * 5, counts, scores[0]))
+    look_up_second(m, first[1], counts, w);
 }
 
 }  // namespace
@@ -449,14 +522,15 @@ void identify_line(const Model& m, const uint8_t* from, const uint8_t* to, int64
 extern "C" {
 
 // Texts are [offsets[i], offsets[i + 1]) of `text`. Per line: `top` labels (-1: none) and scores;
-// counts: 5-grams known, 5-grams, words known, words, characters (0: empty, -1: no letters).
+// counts: 5-grams known, 5-grams, words known, words, characters (0: empty, -1: no letters), 5-grams
+// and words known to the second best class, characters in foreign scripts, the second best class.
 void tongues_identify(const Model* model, const uint8_t* text, const int64_t* offsets,
                       int64_t lines, int64_t top, int32_t* labels, float* scores,
                       int32_t* counts) {
   Workspace workspace;
   for (int64_t i = 0; i < lines; ++i)
     identify_line(*model, text + offsets[i], text + offsets[i + 1], top, labels + i * top,
-                  scores + i * top, counts + i * 5, workspace);
+                  scores + i * top, counts + i * kCounts, workspace);
 }
 
 // Writes the prepared lines one after the other; `out` has room for `room` bytes. Returns how many

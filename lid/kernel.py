@@ -21,8 +21,19 @@ from corpus.native import load_library
 from lid.characters import character_tables
 from lid.text import MAX_CHARACTERS
 
+(
+    KNOWN_GRAMS, GRAMS, KNOWN_WORDS, WORDS, CHARACTERS, OTHERS_GRAMS, OTHERS_WORDS, FOREIGN, SECOND,
+) = range(9)  # fmt: skip
+"""Columns of a line's counts: 5-grams that the best class knows, and all; words likewise;
+characters; 5-grams and words that the second best class knows, counted in doubtful lines only;
+characters in scripts that the best class is not written in; number of the second best class, -1
+where there is none."""
+
+COUNTS = 9
+"""How many counts a line has."""
+
 EMPTY, NO_LETTERS = 0, -1
-"""What the last count of a line is instead of its number of characters."""
+"""What `CHARACTERS` of a line is where there is nothing to ask about."""
 
 
 class _Tables(ctypes.Structure):
@@ -40,7 +51,7 @@ class _Model(ctypes.Structure):
     _fields_ = [
         *(
             (name, ctypes.c_void_p)
-            for name in ("tables", "rows", "row_scale", "output", "scripts", "profiles")
+            for name in ("tables", "rows", "row_scale", "output", "scripts", "profiles", "usual")
         ),
         *(
             (name, ctypes.c_int64)
@@ -85,7 +96,7 @@ class Answers(NamedTuple):
     """Their probabilities, [N, top]."""
 
     counts: NDArray[np.int32]
-    """5-grams known to the best class, 5-grams, words known, words, characters, [N, 5]."""
+    """What the characters, 5-grams and words of each line are, [N, COUNTS]."""
 
 
 @functools.cache
@@ -114,12 +125,13 @@ def _tables() -> tuple[_Tables, Any]:
 class Kernel:
     """A model in the form the compiled pass reads. Calls from several threads are safe."""
 
-    def __init__(self, weights: Weights) -> None:
-        """Point at the arrays of `weights`, which are kept alive."""
+    def __init__(self, weights: Weights, usual: NDArray[np.float64]) -> None:
+        """Point at arrays, which are kept alive; `usual`: see `lid.familiarity`, [classes, 5]."""
         self._library = _library()
         assert self._library is not None
         _check(weights)
-        self._weights = weights
+        self._weights, self._usual = weights, np.ascontiguousarray(usual)
+        assert self._usual.shape == (len(weights.scripts), 5)
         tables, _ = _tables()
         buckets, dim = weights.rows.shape
         profiles = weights.profiles
@@ -130,6 +142,7 @@ class Kernel:
             weights.output.ctypes.data,
             weights.scripts.ctypes.data,
             None if profiles is None else profiles.ctypes.data,
+            self._usual.ctypes.data,
             buckets,
             dim,
             len(weights.output),
@@ -145,7 +158,7 @@ class Kernel:
         answers = Answers(
             np.empty((len(lines), top), np.int32),
             np.empty((len(lines), top), np.float32),
-            np.empty((len(lines), 5), np.int32),
+            np.empty((len(lines), COUNTS), np.int32),
         )
         assert self._library is not None
         self._library.tongues_identify(

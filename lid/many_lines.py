@@ -147,3 +147,19 @@ def scan(texts: Sequence[str]) -> Scan:
         np.bitwise_or.reduceat(kinds[points], starts) & LETTER != 0,
         np.bitwise_or.reduceat(scripts[points], starts),
     )
+
+
+def count_in_scripts(texts: Sequence[str], wanted: NDArray[np.uint64]) -> NDArray[np.int32]:
+    """Return how many characters of each prepared line are in the scripts wanted for it, [N].
+
+    Args:
+        texts: Prepared lines, none empty.
+        wanted: Bits of scripts, [N].
+    """
+    if not texts:
+        return np.zeros(0, np.int32)
+    _, scripts, _ = _tables()
+    points = np.frombuffer("".join(texts).encode("utf-32-le"), np.uint32)
+    sizes = np.fromiter(map(len, texts), np.int64, len(texts))
+    is_in = (scripts[points] & np.repeat(wanted, sizes)) != 0
+    return np.add.reduceat(is_in, np.cumsum(sizes) - sizes, dtype=np.int32)
