@@ -112,12 +112,8 @@ class FastTextEngine:
                 [texts[row] for row in again.tolist()], scripts[again], classes
             )
             labels[again], scores[again] = whole[:, :asked], whole_scores[:, :asked]
-        if labels.shape[1] < asked:
-            labels, scores = (
-                np.pad(part, ((0, 0), (0, asked - part.shape[1])), constant_values=value)
-                for part, value in ((labels, -1), (scores, 0))
-            )
-        return labels, scores
+        lacking = ((0, 0), (0, asked - labels.shape[1]))
+        return np.pad(labels, lacking, constant_values=-1), np.pad(scores, lacking)
 
     def _count_allowed(
         self, scripts: NDArray[np.uint64], best: NDArray[np.int32]
