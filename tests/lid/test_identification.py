@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from corpus.errors import DataError, UserError
 from corpus.files import digest_file, write_lines
 from lid.cli import group
-from lid.config import TrainConfig
+from lid.config import CalibrationConfig, TrainConfig
 from lid.directory import Threshold, read_thresholds, write_thresholds
 from lid.finish import seal
 from lid.identifier import LanguageIdentifier
@@ -212,7 +212,7 @@ def test_thresholds_lie_between_the_limits(model: Path) -> None:
     assert set(thresholds) == {*WORDS, "zxx"}
     assert all(0.3 <= threshold.score <= 0.7 for threshold in thresholds.values())
     assert thresholds["zxx"].familiarity == float("-inf")
-    assert thresholds["eng_Latn"].familiarity == -1.75
+    assert thresholds["eng_Latn"].familiarity == CalibrationConfig().min_familiarity
 
 
 @pytest.mark.parametrize(
