@@ -48,20 +48,36 @@ def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = No
 
     Raises:
         UserError: If the file does not exist.
-        DataError: If it is not Parquet or lacks a column.
+        DataError: If it is not Parquet, or lacks a column or holds something else in it.
     """
     if not path.exists():
         raise UserError(f"{path} does not exist")
     try:
         with pq.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            missing = [name for name in schema.names if name not in names]
-            table = None if missing else file.read(columns)
+            _check_columns(path, file.schema_arrow, schema)
+            table = file.read(columns)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path} is not a readable Parquet file: {error}") from error
-    if table is None:
-        raise DataError(f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(names)}")
     return table
+
+
+def _check_columns(path: Path, there: pa.Schema, wanted: pa.Schema) -> None:
+    """Refuse a file without some columns, or with other things in them.
+
+    Raises:
+        DataError: Naming them.
+    """
+    missing = [name for name in wanted.names if name not in there.names]
+    if missing:
+        raise DataError(
+            f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(there.names)}"
+        )
+    for field in wanted:
+        if there.field(field.name).type != field.type:
+            raise DataError(
+                f"{path}: column `{field.name}` holds {there.field(field.name).type}, not"
+                f" {field.type}"
+            )
 
 
 def sentence_batches(
@@ -70,13 +86,12 @@ def sentence_batches(
     """Yield columns of a sentence shard, so many rows at a time.
 
     Raises:
-        DataError: If it is not whole or lacks a column.
+        DataError: If it is not whole, or lacks a column or holds something else in it.
     """
     try:
         with pq.ParquetFile(path) as file:
-            missing = [name for name in columns if name not in file.schema_arrow.names]
-            if missing:
-                raise DataError(f"{path} lacks the columns {', '.join(missing)}")
+            wanted = pa.schema([SENTENCES_SCHEMA.field(name) for name in columns])
+            _check_columns(path, file.schema_arrow, wanted)
             yield from file.iter_batches(rows, columns=list(columns))
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path} is not a readable Parquet file: {error}") from error

@@ -11,9 +11,12 @@ from corpus.flores import read_split
 from corpus.languages import Direction
 from corpus.records import (
     BITEXT_SCHEMA,
+    SENTENCES_SCHEMA,
     bitext_files,
     labeled_text_files,
     read_bitext,
+    read_table,
+    sentence_batches,
     write_bitext,
     write_table,
 )
@@ -67,6 +70,19 @@ def test_parquet_without_a_column_is_refused(tmp_path: Path) -> None:
     write_table(tmp_path / "x.parquet", PAIRS.drop_columns(["target"]))
     with pytest.raises(DataError, match="lacks the columns target"):
         read_bitext(tmp_path / "x.parquet")
+
+
+def test_column_that_holds_something_else_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    table = SENTENCES_SCHEMA.empty_table()
+    place = table.column_names.index("hash")
+    write_table(path, table.set_column(place, "hash", pa.array([], pa.string())))
+    named = r"a\.parquet: column `hash` holds string, not uint64"
+    with pytest.raises(DataError, match=named):
+        read_table(path, SENTENCES_SCHEMA, ["hash"])
+    with pytest.raises(DataError, match=named):
+        list(sentence_batches(path, ["text", "hash"]))
+    assert not list(sentence_batches(path, ["text"]))  # what is not asked for may be anything
 
 
 def test_bitext_directory_is_read_by_direction(tmp_path: Path) -> None:
