@@ -24,6 +24,9 @@ class ExportConfig:
     shard_bytes: int = 5_000_000_000
     """A file of weights is no larger, but for a single larger tensor (transformers' 5 GB)."""
 
+    nllb_codes: bool = False
+    """Languages have the codes of NLLB-200's own tokenizer: `sat_Beng` for `sat_Olck`."""
+
     quantization: Literal["float32", "int8", "int8_float32", "float16", "int16", "bfloat16"] = (
         "int8"
     )

@@ -12,7 +12,7 @@ from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.receipts import describe_input
 from nmt.interop.config import ExportConfig
 from nmt.interop.plans import TORCH_NAMES, plan_export
-from nmt.interop.settings import CONFIG_FILE, write_settings
+from nmt.interop.settings import CONFIG_FILE, warn_of_training_settings, write_settings
 from nmt.interop.tokens import (
     PIECES_FILE,
     SYMBOLS_FILE,
@@ -64,8 +64,9 @@ def export_to_transformers(model: Path, output: Path, config: ExportConfig) -> S
         JobError: If it is damaged.
     """
     description = read_description(model)
-    files = export_vocabulary(model / VOCABULARY_DIRECTORY)
+    files = export_vocabulary(model / VOCABULARY_DIRECTORY, nllb_codes=config.nllb_codes)
     shape = description.config
+    warn_of_training_settings(shape)
     shards = plan_shards(model, shape, files.rows, config)
     inputs = (model / OUR_WEIGHTS, model / DESCRIPTION_FILE)
     vocabulary = [model / VOCABULARY_DIRECTORY / name for name in (MODEL_FILE, LAYOUT_FILE)]

@@ -36,6 +36,7 @@ _SAME = {
     "max_position_embeddings": "max_seq_len",
 }
 _SAME_OF_MIXTURES = {"num_experts": "num_experts", "encoder_sparse_step": "moe_every_n_layers"}
+_PRIORITIZED = "batch_prioritized_routing"
 _NEEDED: Mapping[str, Any] = {
     "activation_function": "relu", "scale_embedding": True, "pad_token_id": 1, "bos_token_id": 0,
     "eos_token_id": 2, "decoder_start_token_id": 2, "tie_word_embeddings": True,
@@ -90,6 +91,7 @@ def read_settings(directory: Path) -> MoEConfig:
     shape: dict[str, Any] = {ours: values[name] for name, ours in names.items()}
     if is_mixture:
         shape["expert_output_masking_p"] = values.get("moe_token_dropout", _DEFAULT_MASKING)
+        shape["batch_prioritized_routing"] = bool(values.get(_PRIORITIZED, False))
     return MoEConfig(
         **{"num_experts": 0, **shape},
         pad_idx=_NEEDED["pad_token_id"],
@@ -133,6 +135,36 @@ def write_settings(config: MoEConfig, dtype: str) -> dict[str, Any]:
             **{name: getattr(config, ours) for name, ours in _SAME_OF_MIXTURES.items()},
             "decoder_sparse_step": config.moe_every_n_layers,
             "normalize_router_prob_before_dropping": False,
-            "moe_token_dropout": config.expert_output_masking_p,
+            _PRIORITIZED: config.batch_prioritized_routing,
+            "moe_token_dropout": _masking(config),
         }
     return values
+
+
+def _masking(config: MoEConfig) -> float:
+    """Return the masking with whose complement outputs are scaled at evaluation, as ours are."""
+    final = config.final_output_masking_p
+    if final == 0:
+        return config.expert_output_masking_p
+    return 1 - (1 - config.expert_output_masking_p) * (1 - final)
+
+
+def warn_of_training_settings(config: MoEConfig) -> None:
+    """Name what a model was trained with and transformers' models have no place for."""
+    if config.num_experts == 0:
+        return
+    dropped = {"capacity_factor": config.capacity_factor}
+    if config.gating_dropout_p > 0:
+        dropped["gating_dropout_p"] = config.gating_dropout_p
+        dropped["gating_dropout_ranks"] = config.gating_dropout_ranks or config.num_experts
+    logger.warning(
+        "left out, as transformers' models have no such setting: %s. Translations are the same;"
+        " training on there is not (its `expert_capacity` is a number of tokens, 64 by default)",
+        ", ".join(f"`{name}: {value}`" for name, value in dropped.items()),
+    )
+    if config.final_output_masking_p > 0:
+        logger.warning(
+            "`final_output_masking_p: %s` becomes part of `moe_token_dropout: %s`, which scales"
+            " translations as both do here; training on there masks otherwise",
+            config.final_output_masking_p, _masking(config),
+        )  # fmt: skip

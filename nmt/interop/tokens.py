@@ -6,7 +6,7 @@ others. A language is `eng_Latn` there and `__eng_Latn__` here.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -156,8 +156,13 @@ def _symbols(named: Mapping[int, str], first: int, size: int) -> dict[str, int]:
     return symbols
 
 
-def export_vocabulary(directory: Path) -> TokenizerFiles:
+def export_vocabulary(directory: Path, *, nllb_codes: bool = False) -> TokenizerFiles:
     """Return a vocabulary as transformers' `NllbTokenizer` reads it.
+
+    Args:
+        directory: The vocabulary.
+        nllb_codes: Name languages as NLLB-200's tokenizer does where FLORES-200 has another code;
+            else there is a warning, as that tokenizer takes an unknown name for `<unk>`.
 
     Raises:
         UserError: If SentencePiece's control symbols stand where `NllbTokenizer` has no place for
@@ -181,7 +186,10 @@ def export_vocabulary(directory: Path) -> TokenizerFiles:
     pieces = [piece + offset for piece in range(_TEXT_PIECES, processor.get_piece_size())]
     rows = [symbols[symbol] for symbol in CONTROL_SYMBOLS] + pieces + [symbols[s] for s in after]
     rows += sorted(set(range(vocabulary.size)) - set(rows))
-    contents = [*CONTROL_SYMBOLS, *map(_their_name, after)]
+    names = [_their_name(symbol) for symbol in after]
+    contents = [*CONTROL_SYMBOLS, *(_nllb_names(names) if nllb_codes else names)]
+    if not nllb_codes:
+        _warn_of_codes(names)
     first = len(CONTROL_SYMBOLS) + len(pieces)
     ids = [*range(len(CONTROL_SYMBOLS)), *range(first, first + len(after))]
     return TokenizerFiles(model, _tokenizer(contents, ids), _symbol_map(contents), tuple(rows))
@@ -190,6 +198,20 @@ def export_vocabulary(directory: Path) -> TokenizerFiles:
 def _their_name(symbol: str) -> str:
     inside = symbol.removeprefix("__").removesuffix("__")
     return inside if symbol == language_symbol(inside) else symbol
+
+
+def _nllb_names(names: Sequence[str]) -> list[str]:
+    theirs = {ours: code for code, ours in _OTHER_CODES.items()}
+    return [theirs.get(name, name) for name in names]
+
+
+def _warn_of_codes(names: Sequence[str]) -> None:
+    for name, theirs in zip(names, _nllb_names(names), strict=True):
+        if name != theirs:
+            logger.warning(
+                "`%s` is `%s` in NLLB-200's own tokenizer, which programs written for it may ask"
+                " for; `--config nllb_codes=true` writes that name", name, theirs,
+            )  # fmt: skip
 
 
 def _symbol_map(contents: list[str]) -> dict[str, Any]:

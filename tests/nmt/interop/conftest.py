@@ -1,5 +1,6 @@
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -44,9 +45,12 @@ def random_model(config: MoEConfig) -> Translator:
     return model
 
 
-def write_model(directory: Path, vocabulary_path: Path, *, num_experts: int) -> Path:
+def write_model(
+    directory: Path, vocabulary_path: Path, *, num_experts: int, **differences: Any
+) -> Path:
     vocabulary = Vocabulary.load(vocabulary_path)
     config = tiny_config(vocabulary, num_experts=num_experts)
+    config = dataclasses.replace(config, **differences)
     save_model(directory, random_model(config), config, vocabulary_path, DIRECTIONS)
     return directory
 

@@ -18,7 +18,7 @@ from nmt.interop import weights
 from nmt.interop.config import ExportConfig, ImportConfig
 from nmt.interop.exporting import export_to_transformers
 from nmt.interop.importing import import_checkpoint
-from nmt.model_directory import WEIGHTS_FILE, TrainedModel, load_model
+from nmt.model_directory import WEIGHTS_FILE, TrainedModel, load_model, read_description
 from nmt.vocabulary import Vocabulary
 from tests.nmt.interop.conftest import write_model
 
@@ -137,6 +137,53 @@ def test_imported_model_gives_the_logits_of_transformers(
         "__fra_Latn__", "__eng_Latn__", "__sat_Olck__",
         "<MINED_DATA>", "<MMT_BT_DATA>", "<SMT_BT_DATA>",
     ]  # fmt: skip
+
+
+def test_settings_that_transformers_has_no_place_for_are_named_and_translations_are_the_same(
+    tmp_path: Path, vocabulary_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from transformers import AutoModelForSeq2SeqLM
+
+    model = write_model(
+        tmp_path / "model", vocabulary_path, num_experts=4, capacity_factor=1.25,
+        batch_prioritized_routing=True, expert_output_masking_p=0.2, final_output_masking_p=0.5,
+        gating_dropout_p=0.3, gating_dropout_ranks=2,
+    )  # fmt: skip
+    export_to_transformers(model, tmp_path / "theirs", ExportConfig())
+    for named in (
+        "`capacity_factor: 1.25`, `gating_dropout_p: 0.3`, `gating_dropout_ranks: 2`",
+        "`final_output_masking_p: 0.5` becomes part of `moe_token_dropout: 0.6`",
+    ):
+        assert named in caplog.text
+    # Both scale what the experts give: 0.8 · 0.5.
+    theirs = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "theirs").eval()
+    assert difference(load_model(model), theirs) < 1e-5
+    import_checkpoint(tmp_path / "theirs", tmp_path / "again", ImportConfig())
+    assert read_description(tmp_path / "again").config.batch_prioritized_routing
+    assert difference(load_model(tmp_path / "again"), theirs) < 1e-5
+
+
+def test_santali_has_the_name_of_nllbs_tokenizer_again_where_that_is_asked_for(
+    tmp_path: Path, vocabulary_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from transformers import NllbTokenizer
+
+    write_theirs(tmp_path / "theirs", vocabulary_path, num_experts=0)
+    import_checkpoint(tmp_path / "theirs", tmp_path / "model", ImportConfig())
+    vocabulary = Vocabulary.load(tmp_path / "model" / "vocabulary")
+    for nllb_codes, code, other in (
+        (False, "sat_Olck", "sat_Beng"), (True, "sat_Beng", "sat_Olck"),
+    ):  # fmt: skip
+        caplog.clear()
+        output = tmp_path / code
+        export_to_transformers(tmp_path / "model", output, ExportConfig(nllb_codes=nllb_codes))
+        tokenizer = NllbTokenizer.from_pretrained(output)
+        index = vocabulary.language_index("sat_Olck")
+        assert tokenizer.convert_tokens_to_ids(code) == index
+        assert tokenizer.convert_tokens_to_ids(other) == tokenizer.unk_token_id
+        assert ("`sat_Olck` is `sat_Beng` in NLLB-200's own tokenizer" in caplog.text) == (
+            not nllb_codes
+        )
 
 
 @pytest.mark.parametrize("tokenizer_class", ["NllbTokenizer", "NllbTokenizerFast"])
