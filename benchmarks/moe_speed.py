@@ -69,7 +69,7 @@ def main() -> None:
     )
     for num_experts in arguments.experts:
         torch.manual_seed(0)
-        layers = make_layers(num_experts, peers=not arguments.no_peers)
+        layers = make_layers(num_experts, on_gpu=on_gpu, peers=not arguments.no_peers)
         times = measure(layers, tokens, torch.device(arguments.device), dtype, arguments.turns)
         dense = times["dense"]
         for layer, own in times.items():
@@ -143,7 +143,7 @@ class GroupedLayer(MoEFeedForwardNetwork):
             return super().forward(seqs)
 
 
-def make_layers(num_experts: int, *, peers: bool) -> dict[str, nn.Module]:
+def make_layers(num_experts: int, *, on_gpu: bool, peers: bool) -> dict[str, nn.Module]:
     """Build the layers, those that do the same with the same weights."""
 
     def own(
@@ -162,8 +162,9 @@ def make_layers(num_experts: int, *, peers: bool) -> dict[str, nn.Module]:
         ),
         "this": own(),
         "this, expert output masking 0.2": own(masking=DEFAULT_MASKING),
-        "this, grouped products": own(kind=GroupedLayer),
     }
+    if not on_gpu:
+        layers["this, grouped products"] = own(kind=GroupedLayer)
     plain = layers["this"]
     assert isinstance(plain, MoEFeedForwardNetwork)
     for name, layer in layers.items():

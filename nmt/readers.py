@@ -1,6 +1,6 @@
 """Batches as fairseq2's trainer takes them, and where they come from."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import fairseq2.recipe.base  # noqa: F401  # first: importing fairseq2.trainer before it is circular
 import torch
@@ -14,9 +14,14 @@ from nmt.guard import SkippedUpdates
 
 
 class TokenBatch(SupportsDeviceTransfer):
-    """A batch as tensors, as the trainer moves it to its device."""
+    """A batch as tensors, as the trainer moves it to its device.
 
-    def __init__(self, batch: Batch) -> None:
+    Attributes:
+        is_counted: Whether it adds to what is measured; else it is only run, as others run theirs.
+    """
+
+    def __init__(self, batch: Batch, *, is_counted: bool = True) -> None:
+        self.is_counted = is_counted
         self._source = torch.from_numpy(batch.source)
         self._target = torch.from_numpy(batch.target)
         self._source_lengths = batch.source_lengths.tolist()
@@ -79,17 +84,23 @@ class StreamReader(DataReader[TokenBatch]):
 
 
 class ListReader(DataReader[TokenBatch]):
-    """Validation batches, the same in every pass."""
+    """A process's share of validation batches, the same in every pass.
 
-    def __init__(self, batches: Sequence[Batch]) -> None:
-        self._batches = batches
-        self._iterator: Iterator[Batch] = iter(batches)
+    Where batches do not come out even, the processes without one run the last again and count
+    nothing: those who share out weights or experts have to run the model equally often.
+    """
+
+    def __init__(self, batches: Sequence[Batch], rank: int = 0, world_size: int = 1) -> None:
+        rounds = range(rank, len(batches) + -len(batches) % world_size, world_size)
+        self._batches = [(batches[min(i, len(batches) - 1)], i < len(batches)) for i in rounds]
+        self._iterator = iter(self._batches)
 
     def __iter__(self) -> "ListReader":
         return self
 
     def __next__(self) -> list[TokenBatch]:
-        return [TokenBatch(next(self._iterator))]
+        batch, is_counted = next(self._iterator)
+        return [TokenBatch(batch, is_counted=is_counted)]
 
     def reset(self) -> None:
         """Begin again."""

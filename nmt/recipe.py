@@ -157,8 +157,8 @@ class TranslationRecipe(base.Recipe):
         trainer = context.create_trainer(
             unit,
             reader,
-            [self._validation_unit(direction, model, module) for direction in batches],
-            [ListReader(there) for there in batches.values()],
+            [self._validation_unit(context, direction, model, module) for direction in batches],
+            [ListReader(b, self._world.rank, self._world.size) for b in batches.values()],
         )
         self._add_what_recipes_lack(context, trainer)
         return ResumableTask(trainer, reader, self._preemption)
@@ -187,7 +187,11 @@ class TranslationRecipe(base.Recipe):
         return peak * context.gangs.root.size
 
     def _validation_unit(
-        self, direction: Direction, model: torch.nn.Module, module: Translator
+        self,
+        context: base.RecipeContext,
+        direction: Direction,
+        model: torch.nn.Module,
+        module: Translator,
     ) -> ValidationUnit:
         training, texts = self._training, self._training.validation.translated.get(direction)
         translating = None
@@ -199,6 +203,7 @@ class TranslationRecipe(base.Recipe):
                 training.score,
                 direction,
                 *texts,
+                shared_with=context.gangs.dp if self._config.parallel.mode == "ddp" else None,
             )
         return ValidationUnit(model, module, direction, translating)
 

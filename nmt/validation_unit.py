@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import fairseq2.recipe.base  # noqa: F401  # first: importing fairseq2.trainer before it is circular
 import torch
+import torch.distributed as dist
 from fairseq2.evaluator import EvalUnit
+from fairseq2.gang import Gang
 from fairseq2.metrics import Mean, MetricBag
 from torch import nn
 
@@ -36,12 +38,23 @@ class Translating:
     sources: list[str]
     references: list[str]
 
+    shared_with: Gang | None = None
+    """Processes that translate a part each; None where each translates all, as those have to who
+    share out weights or experts: a search takes as many steps as its sentences need."""
+
     def chrf(self) -> float:
         """Return chrF++ of what the model makes of the sources."""
         translator = TextTranslator(self.model, self.config)
+        gang = self.shared_with
+        rank, size = (gang.rank, gang.size) if gang is not None else (0, 1)
         # Shapes change with every step of a search; compiled layers would be compiled anew.
         with torch.compiler.set_stance("force_eager"):
-            hypotheses = translator.translate(self.sources, *self.direction)
+            own = translator.translate(self.sources[rank::size], *self.direction)
+        parts: list[list[str]] = [own]
+        if gang is not None and size > 1:
+            parts = [[] for _ in range(size)]
+            dist.all_gather_object(parts, own, group=gang.as_process_group())
+        hypotheses = [parts[i % size][i // size] for i in range(len(self.sources))]
         return self.score(hypotheses, self.references)
 
 
@@ -81,10 +94,11 @@ class ValidationUnit(EvalUnit[TokenBatch]):
         batch.loss(self._model, 0.0)
         nll, count = self._module.nll, batch.num_target_tokens
         assert nll is not None
-        metric_bag.get("nll_loss", Mean).update(nll / count, weight=count)
+        weight = count if batch.is_counted else 0
+        metric_bag.get("nll_loss", Mean).update(nll / count, weight=weight)
 
     def finalize(self, metric_bag: MetricBag) -> None:
-        """Translate; every process all sentences, as each may hold experts that others need."""
+        """Translate."""
         if self._translating is not None:
             metric_bag.get(CHRF, Mean).update(self._translating.chrf())
 

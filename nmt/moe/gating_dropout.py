@@ -30,7 +30,7 @@ class GatingDropout:
         The host draws, so that no GPU has to be waited for. Ranks that share experts have to
         agree (`nmt.parallel.experts`).
         """
-        return self.p > 0 and float(torch.rand(())) < self.p
+        return self.p > 0 and float(torch.rand((), device="cpu")) < self.p
 
 
 def stay_local(

@@ -1,8 +1,10 @@
 """Products of rows, sorted by group, with one matrix per group.
 
-`torch._grouped_mm` does it where torch has it, in one call and without the host knowing how many
-rows a group has: since 2.9 for fp32, fp16 and bfloat16 on CPU and CUDA, public from 2.11 as
-`torch.nn.functional.grouped_mm`. A loop does it for what that refuses.
+`torch._grouped_mm` does it where torch has it, in one call: since 2.9 for fp32, fp16 and bfloat16
+on CPU and CUDA, public from 2.11 as `torch.nn.functional.grouped_mm`. In bfloat16 on GPUs from
+Hopper on the host does not have to know how many rows a group has; for other types and GPUs torch
+reads that back and loops itself (its `aten/src/ATen/native/GroupedMMUtils.h`). A loop here does it
+for what it refuses.
 
 Shape suffixes: A rows; G groups; I columns in; O columns out.
 """

@@ -5,10 +5,14 @@ import sys
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.nn import functional
 
+from nmt.fairseq import BatchLayout
 from nmt.moe import grouped
+from nmt.moe.conditional import ConditionalRouting
 from nmt.moe.experts import Experts, combine, dispatch, sort_assignments
+from nmt.moe.gating_dropout import GatingDropout
 from nmt.moe.grouped import Groups, grouped_linear
 from nmt.moe.layer import MoEFeedForwardNetwork
 
@@ -99,6 +103,64 @@ def test_nothing_leaks_from_rows_beyond_the_loads_where_a_device_leaves_them_und
         assert cut is not None
         assert cut.isfinite().all()
         torch.testing.assert_close(masked, cut)
+
+
+def everything() -> MoEFeedForwardNetwork:
+    """Return a layer with all that can be on, of widths that a GPU takes in bfloat16."""
+    dense = torch.nn.Sequential(torch.nn.Linear(16, 32), torch.nn.ReLU(), torch.nn.Linear(32, 16))
+    return MoEFeedForwardNetwork(
+        16, 32, GROUPS, dropout_p=0.1, capacity_factor=1.0, batch_prioritized=True,
+        expert_output_masking_p=0.2, final_output_masking_p=0.1,
+        conditional=ConditionalRouting(16, dense, dropout_p=0.1, gate_dropout_p=0.1),
+    ).train()  # fmt: skip
+
+
+def run_padded(layer: MoEFeedForwardNetwork, sequences: torch.Tensor) -> torch.Tensor:
+    layer.layout = BatchLayout.of(sequences, [7, 4, 1])
+    output = layer(sequences)
+    assert layer.routing is not None
+    assert layer.cmr_loss is not None
+    (output.float().sum() + layer.routing.balance_loss + layer.cmr_loss).backward()
+    return output
+
+
+@needs_grouped_mm
+@pytest.mark.parametrize("autocast", [False, True])
+def test_way_of_a_gpu_reads_no_value_back_and_meets_the_conditions_of_its_kernel(
+    autocast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Fake tensors have no values, so that whatever waits for one fails; their grouped product has
+    # the checks of CUDA's: bfloat16, strides of 16 bytes, 32-bit offsets.
+    def run() -> None:
+        with FakeTensorMode():
+            layer = everything().to(torch.float32 if autocast else torch.bfloat16)
+            sequences = torch.randn(3, 7, 16).to(layer.gate.weight.dtype).requires_grad_()
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+                run_padded(layer, sequences)
+            for tensor in (sequences, *layer.parameters()):
+                assert tensor.grad is not None
+                assert tensor.grad.dtype == tensor.dtype
+
+    with pytest.raises(DataDependentOutputException):
+        run()  # in turn, as on a CPU, where the host has to know the loads
+    monkeypatch.setattr(Experts, "forward", Experts._mask_rest)
+    run()
+
+
+@pytest.mark.parametrize("way", ["_in_turn", "_mask_rest"])
+def test_what_the_layer_makes_is_made_where_its_input_is(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Experts, "forward", getattr(Experts, way))
+    layer, sequences = everything(), torch.randn(3, 7, 16, requires_grad=True)
+    layer.gating_dropout = GatingDropout(p=0.999, num_ranks=2)
+    # Whatever names no device is made on another than the input's, where its values are lost.
+    with torch.device("meta"):
+        output = run_padded(layer, sequences)
+    assert output.device.type == "cpu"
+    for tensor in (sequences, *layer.parameters()):
+        assert tensor.grad is not None
+        assert tensor.grad.isfinite().all()
 
 
 def test_sorting_dispatching_and_combining_bring_each_output_back_to_its_token() -> None:

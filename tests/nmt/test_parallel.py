@@ -156,6 +156,28 @@ def test_losses_and_models_are_those_of_ddp(
         )
 
 
+@pytest.mark.slow
+def test_validation_shared_by_processes_reports_what_one_process_does(
+    trainings: Trainings,
+) -> None:
+    lines = ["bara kili mo šegu", "mo", "šegu mo domдом", "tu tu tu bara", "kili bara mo"]
+    flores = write_flores(trainings.folder / "flores_of_five", lines)
+    # No step to speak of, so that all validate the same model; five batches of a sentence each.
+    still = (
+        "optimizer.learning_rate=1e-12", "optimizer.warmup_updates=0", "updates=1",
+        "checkpoint_every=1", "validate_every=1",
+        "batches.max_tokens=60", "batches.max_length=20", f"flores={flores}",
+        "validation_sentences=5", "chrf.sentences=5",
+    )  # fmt: skip
+    trainings.run(1, "validated_by_1", *still)
+    expected = trainings.validations("validated_by_1")
+    assert len(expected) == 2
+    for name, mode in (("validated_by_2", ()), ("validated_by_2_with_experts", EXPERTS)):
+        trainings.run(2, name, *still, *mode)
+        for found, wanted in zip(trainings.validations(name), expected, strict=True):
+            assert found == pytest.approx(wanted, rel=1e-5)
+
+
 LONG = ("updates=30", "checkpoint_every=30", "validate_every=30", "flores=null")
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import logging
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from corpus.config import load_config
 from corpus.errors import DataError, UserError
 from corpus.languages import Direction
 from nmt.config import TrainConfig
+from nmt.readers import ListReader, TokenBatch
 from nmt.validation import read_validation
 from nmt.vocabulary import Vocabulary
 from tests.nmt.conftest import write_bitext, write_flores
@@ -52,6 +54,26 @@ def test_directions_that_flores_lacks_are_left_out_with_a_warning(
     assert list(found.batches) == [A_B, B_A]
     assert "1 of 3 directions are not validated" in caplog.text
     assert "no file for qad_Latn" in caplog.text
+
+
+@pytest.mark.parametrize("num_batches", [1, 4, 5])
+def test_processes_count_each_batch_once_and_run_the_model_equally_often(
+    data: Path, num_batches: int
+) -> None:
+    (batch,) = read(data).batches[A_B]
+    batches = [
+        dataclasses.replace(batch, target_lengths=batch.target_lengths + i)
+        for i in range(num_batches)
+    ]
+    counted: list[int] = []
+    for rank in range(3):
+        reader = ListReader(batches, rank, 3)
+        for _ in range(2):
+            taken = [step for (step,) in reader]
+            assert len(taken) == -(-num_batches // 3)
+            reader.reset()
+        counted += [step.num_target_tokens for step in taken if step.is_counted]
+    assert sorted(counted) == [TokenBatch(each).num_target_tokens for each in batches]
 
 
 def test_batches_hold_the_first_sentences_with_their_languages(data: Path) -> None:
