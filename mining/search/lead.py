@@ -100,7 +100,8 @@ def plan_search(source: Vectors, target: Vectors, products: Products, neighbors:
         rests, errors = (part[::step][:_TRIED] for part in parts[own])
         tried = (samples[own][::step] + means[own])[:_TRIED]
         gaps = _gaps(tried, sides[other], products, neighbors, kept)
-        bounds = rests * np.median(parts[other][0], axis=0)
+        # A bound is above its cosine by twice the product of the rests at most.
+        bounds = 2 * rests * np.quantile(parts[other][0], 0.9, axis=0)
         bounds += errors + parts[other][1].max(axis=0)
         cost += _AGAIN * (bounds[:, :, None] >= gaps[:, None, :]).mean(axis=0)
     best_width, best_kept = np.unravel_index(cost.argmin(), cost.shape)
