@@ -96,7 +96,7 @@ def plan_search(source: Vectors, target: Vectors, products: Products, neighbors:
     parts = [_rests_and_errors(sample, directions, widths, products) for sample in samples]
     cost = _cost_of_products(sizes, width, widths, kept)
     for own, other in ((0, 1), (1, 0)):
-        step = len(samples[own]) // _TRIED
+        step = len(samples[own]) // _TRIED // 2 * 2
         rests, errors = (part[::step][:_TRIED] for part in parts[own])
         tried = (samples[own][::step] + means[own])[:_TRIED]
         gaps = _gaps(tried, sides[other], products, neighbors, kept)
@@ -225,15 +225,17 @@ def _gaps(
 ) -> Float32:
     """Return how far below the k-th best cosine the last one kept is, [n, kept].
 
-    With every second of the others, half as many are nearer than any; and so on.
+    With every second of the others, half as many are nearer than any; and so on. But two at least:
+    the nearest may be a translation, which lies far before all others. Those taken are odd ones and
+    the tried even ones, so that not all lines of aligned files meet their translations.
     """
     step = 1
-    while 2 * step <= neighbors and len(others.matrix) // (2 * step) >= _LOOKED_AT:
+    while 4 * step <= neighbors and len(others.matrix) // (2 * step) >= _LOOKED_AT:
         step *= 2
     most = int(kept.max()) // step
     best = np.full((len(tried), most), -np.inf, np.float32)
     for rows in row_blocks(len(others.matrix), step << 10):
-        own = slice(rows.start, rows.stop, step)
+        own = slice(rows.start + step - 1, rows.stop, step)
         cosines = products.project(products.units(others.matrix[own], others.norms[own]), tried.T)
         every = np.concatenate([best, cosines.T], axis=1)
         best = np.partition(every, every.shape[1] - most, axis=1)[:, -most:]
