@@ -318,7 +318,11 @@ void hash_ngrams(const Model& m, Workspace& w) {
         if (n < m.min_ngram) continue;
         if (n == 1 && (first == 0 || first + n == characters)) continue;
         const uint64_t low = magic * hash;
-        *out++ = static_cast<uint32_t>((static_cast<unsigned __int128>(low) * buckets) >> 64);
+        const uint32_t row = static_cast<uint32_t>((static_cast<unsigned __int128>(low) * buckets) >> 64);
+        // Into the second-level cache while the rest is hashed; sum_rows_64 asks once more.
+        __builtin_prefetch(m.rows + static_cast<int64_t>(row) * m.dim, 0, 2);
+        __builtin_prefetch(m.row_scale + row, 0, 2);
+        *out++ = row;
       }
     }
   }
