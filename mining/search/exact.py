@@ -8,6 +8,9 @@ wanted by an approximate cosine; they are then scored in full precision. With
 known for every row, it is known too whose neighbors are surely the nearest. The few others get a
 second pass with more candidates, and what is still unsure then is compared with everything. So the
 result is that of a full search, whatever the blocks, the threads and the instructions of the CPU.
+
+Where a few directions hold most of the vectors, x^ y^ is of coordinates in them and no less than the
+cosine but for the same bound (`mining/search/lead.py`); the second pass has all dimensions.
 """
 
 import logging

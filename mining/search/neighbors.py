@@ -17,7 +17,7 @@ from mining.search.vectors import Products, Vectors, make_vectors
 
 EXACT_UP_TO = 1_000_000
 """Sentences of the larger language up to which `auto` searches exactly: an hour and a half of a
-core for a million a side and 1,024 dimensions, less than embedding them takes."""
+core for a million a side and 1,024 dimensions if all are multiplied, less than embedding takes."""
 
 
 class Found(NamedTuple):
