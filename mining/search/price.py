@@ -77,7 +77,7 @@ def price_mine(
                 min(rows) * sum(size / count for size, count in zip(text_bytes, rows, strict=True))
             ),
             assumptions=(
-                "The whole is searched in the way that the part is, or in fewer dimensions and faster;"
+                "The whole is searched as the part is, or in fewer dimensions and faster;"
                 " `threads` divide its time.",
                 "Disk is for a bitext that has every sentence of the smaller language.",
             ),
