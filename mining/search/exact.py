@@ -9,8 +9,8 @@ known for every row, it is known too whose neighbors are surely the nearest. The
 second pass with more candidates, and what is still unsure then is compared with everything. So the
 result is that of a full search, whatever the blocks, the threads and the instructions of the CPU.
 
-Where a few directions hold most of the vectors, x^ y^ is of coordinates in them and no less than the
-cosine but for the same bound (`mining/search/lead.py`); the second pass has all dimensions.
+Where a few directions hold most of the vectors, x^ y^ is of coordinates in them, and not below the
+cosine by more than the same bound (`mining/search/lead.py`); the second pass has all dimensions.
 """
 
 import logging

@@ -7,7 +7,8 @@ With B the leading directions of all vectors, x = B a + t and t orthogonal to B,
 by Cauchy and Schwarz. What is on the right is an inner product of fewer numbers, the coordinates a
 and one more for |t|: a bound from above that candidates can be kept by. Like the bound of
 quantization it makes sure that a search is exact (`mining/search/exact.py`), and it is tight where
-rests are short: those of a `bag` encoder of 1,024 dimensions are .14 with 64 directions, .06 with 96.
+rests are short: those of a `bag` encoder of 1,024 dimensions are .14 with 64 directions, .06 with
+96.
 """
 
 import logging
