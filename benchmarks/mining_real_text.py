@@ -101,7 +101,7 @@ EXPERIMENTS = (
             "fra_Latn", "ron_Latn", "nld_Latn", "afr_Latn", "deu_Latn", "ltz_Latn", "mlt_Latn",
             "smo_Latn",
         ),
-        epochs=4,
+        epochs=3,
         lines=(1000, 500, 1300),
     ),
 )  # fmt: skip
