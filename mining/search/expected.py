@@ -175,8 +175,8 @@ def _quantile(values: Float64, weights: Float64, share: float) -> Float64:
 
 
 def _precision(wrong: Float64, kept: Int64) -> Float64:
-    """Return the share that is right, never falling as the threshold rises."""
+    """Return the share that is right, never falling as the threshold rises; 0 of no pairs."""
     share = 1.0 - wrong / np.maximum(kept, 1)
-    told = kept >= min(_FEWEST_KEPT, int(kept.max(initial=0)))
+    told = (kept > 0) & (kept >= min(_FEWEST_KEPT, int(kept.max(initial=0))))
     rising: Float64 = np.maximum.accumulate(np.where(told, share, 0.0))
     return rising

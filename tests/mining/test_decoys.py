@@ -3,11 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mining.search.calibrate import calibrate
 from mining.search.calibrated import mine_calibrated
 from mining.search.config import MineConfig
 from mining.search.decoys import Decoys, first_share, second_choices, second_share, wrong_pairs
 from mining.search.margin import Float32, Neighbors, Pairs, select_pairs
 from mining.search.neighbors import find_neighbors
+from mining.search.verdicts import Planted, Verdicts
 from tests.mining.test_calibration import WIDTH, f32, plant, sides, translations, unit
 
 NOTHING = f32()
@@ -113,3 +115,26 @@ def test_plants_of_another_kind_do_not_mislead(translated: int) -> None:
     assert (low <= likely).all()
     precisions = [point.precision for point in mined.calibration.curve]
     assert precisions == sorted(precisions)
+
+
+@pytest.mark.parametrize(("neighbors", "others"), [(1, 800), (4, 20)])
+def test_where_second_choices_are_none_or_few_plants_alone_are_asked(
+    neighbors: int, others: int
+) -> None:
+    left, right = translations(30, 1)
+    source, target = (np.concatenate([left, topical(others, seed)]) for seed in (5, 6))
+    target = target if others > 100 else right
+    mined = mine_calibrated(*sides(source, target), plant(400, 7), MineConfig(neighbors=neighbors))
+    assert mined.calibration is not None
+    assert all(0 <= p.precision_low <= p.precision <= 1 for p in mined.calibration.curve)
+
+
+def test_nothing_is_expected_where_nothing_was_mined_or_found() -> None:
+    planted = Planted(20, 30, 30)
+    nobody = Verdicts(NOTHING, (NOTHING,) * 2, (NOTHING,) * 2, (NOTHING,) * 2)
+    none = calibrate(NOTHING, NOTHING, nobody, planted, (50, 50), "max")
+    assert none.translated == 0
+    assert [point.precision for point in none.curve] == [0.0]
+    some = calibrate(f32(1.1, 1.2, 1.3), NOTHING, nobody, planted, (50, 50), "max")
+    assert some.translated == 0
+    assert [point.recall for point in some.curve] == [0.0] * len(some.curve)
