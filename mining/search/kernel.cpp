@@ -282,7 +282,7 @@ VECTORIZED Quantized quantize(const float* x, int64_t width, int limit, int8_t* 
   return {scale, std::sqrt(error), std::sqrt(inner(x, x, width))};
 }
 
-typedef float Wide __attribute__((vector_size(sizeof(float) * kLanes), aligned(4)));
+typedef float Wide __attribute__((vector_size(sizeof(float) * kLanes), aligned(4), may_alias));
 
 // out[i] = x[i] basis; the basis lies in panels of [width, 32]. Rows beyond `count` repeat the last.
 VECTORIZED void project(const float* x, int64_t width, int count, const float* basis, int64_t lead,
