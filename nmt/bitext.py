@@ -135,10 +135,14 @@ def tokenize(
     """Tokenize the bitext and text of a run into a directory; what is there already is opened.
 
     Raises:
-        UserError: If the directory holds tokens of other data, or nothing is left to train on.
+        UserError: If the directory holds tokens of other data, if the vocabulary lacks a language,
+            or if nothing is left to train on.
     """
     pairs, texts = _bitext_inputs(config), text_files(config.monolingual.text)
     names = [f"{tag}/{number}/{direction}" for tag, number, direction, _ in pairs]
+    # Before the work that would be for nothing.
+    for language in sorted({language for _, _, direction, _ in pairs for language in direction}):
+        vocabulary.language_index(language)
     summary = run_tokenize(config, directory, executor)
     shards = TokenShards([directory / name for name in (*names, *(text.name for text in texts))])
     blocks = [
@@ -149,8 +153,6 @@ def tokenize(
         Block(shard, Direction(text.language, text.language), "", shards.num_sentences(shard))
         for shard, text in enumerate(texts, len(pairs))
     ]
-    for language in sorted({language for block in blocks for language in block.direction}):
-        vocabulary.language_index(language)
     if not any(block.size for block in blocks):
         raise UserError("the bitext holds no pair that is neither empty nor too long")
     return TokenizedBitext(shards, tuple(blocks), tuple(text_blocks), summary.counts)

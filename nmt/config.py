@@ -1,5 +1,6 @@
 """Configs of vocabulary and training, with their defaults; each other room has its own."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -186,6 +187,15 @@ class OptimizerConfig:
 
     max_grad_norm: float = 1.0
     """Gradients with a larger norm are scaled down to it; 0 leaves them as they are (NLLB-200)."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.learning_rate < math.inf:
+            raise UserError(f"`learning_rate` is {self.learning_rate}; it must be positive")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise UserError(f"`betas` are {list(self.betas)}; they are two from 0 to below 1")
+        for name in ("epsilon", "weight_decay", "max_grad_norm", "warmup_updates"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UserError(f"`{name}` is {getattr(self, name)}; it must not be negative")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,6 +34,7 @@ from nmt.loss import label_smoothed_cross_entropy
 from nmt.moe.conditional import ConditionalRouting
 from nmt.moe.gating_dropout import GatingDropout
 from nmt.moe.layer import MoEFeedForwardNetwork
+from nmt.shape_checks import check_shape
 
 FAMILY = "tongues_moe"
 
@@ -127,21 +128,8 @@ def resolve_config(config: ModelConfig, vocabulary_size: int, pad_index: int) ->
     resolved = dataclasses.replace(
         named_config(config.size), **differences, vocab_size=vocabulary_size, pad_idx=pad_index
     )
-    _check(resolved)
+    check_shape(resolved)
     return resolved
-
-
-def _check(config: MoEConfig) -> None:
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if field.name.endswith("_p") and not 0 <= value < 1:
-            raise UserError(f"`model.{field.name}` is {value}; it must be from 0 to below 1")
-    ranks = config.gating_dropout_ranks
-    if ranks < 0 or (ranks > 0 and config.num_experts % ranks != 0):
-        raise UserError(
-            f"`model.gating_dropout_ranks` is {ranks}; it must divide `num_experts`,"
-            f" {config.num_experts}, or be 0"
-        )
 
 
 class Translator(TransformerModel):  # type: ignore[misc]  # final, but nothing else takes the loss

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import fairseq2.recipe.base as base  # first: importing fairseq2.trainer before it is circular
 import torch
+from fairseq2.checkpoint.manager import CheckpointStateNotValidError
 from fairseq2.early_stopper import EarlyStopper
 from fairseq2.error import OperationalError
 from fairseq2.recipe.error import MinimumLossScaleReachedError
@@ -244,6 +245,16 @@ class Patience(EarlyStopper):
         return stopped_at(scores, self._selection.patience) is not None
 
 
+def check_device(config: TrainConfig) -> None:
+    """Refuse what this machine cannot compute in.
+
+    Raises:
+        UserError: If the precision needs a GPU and there is none.
+    """
+    if config.compute.precision == "fp16" and not torch.cuda.is_available():
+        raise UserError("`compute.precision` is fp16, which needs a GPU; bf16 does not")
+
+
 def run_recipe(
     config: TrainConfig,
     training: Training,
@@ -261,8 +272,6 @@ def run_recipe(
         UserError: If the training diverges.
         OSError: If a checkpoint cannot be written, as on a full disk.
     """
-    if config.compute.precision == "fp16" and not torch.cuda.is_available():
-        raise UserError("`compute.precision` is fp16, which needs a GPU; bf16 does not")
     create = functools.partial(create_model, training.model_config)
     shards = config.parallel.shards(world.size, training.model_config.num_experts)
     with world.first("checkpoint"):
@@ -320,9 +329,10 @@ def _errors_of_ours() -> Iterator[None]:
     """Raise what a person can mend as errors that say how."""
     try:
         yield
-    except OperationalError as error:
-        if isinstance(error.__cause__, OSError):
-            raise error.__cause__ from error
+    except (OperationalError, CheckpointStateNotValidError) as error:
+        system_error = _system_error(error)
+        if system_error is not None:
+            raise system_error from error
         raise
     except MinimumLossScaleReachedError as error:
         raise UserError(
@@ -330,3 +340,10 @@ def _errors_of_ours() -> Iterator[None]:
             " diverged. Lower `optimizer.learning_rate`, or take `compute.precision` bf16, and"
             " train into another output directory."
         ) from error
+
+
+def _system_error(error: BaseException | None) -> OSError | None:
+    """Return what the system said: torch's writer hides a full disk behind two other errors."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return error

@@ -111,10 +111,12 @@ def _train_model(
     world: World,
     preemption: Preemption,
 ) -> Outcome:
-    from nmt.recipe import Training, run_recipe
+    from nmt.recipe import Training, check_device, run_recipe
 
+    check_device(config)
     directory = output / TRAINING_DIRECTORY
     vocabulary = Vocabulary.load(config.vocabulary)
+    model_config = resolve_config(config.model, vocabulary.size, vocabulary.pad_index)
     with world.first("data"):
         if world.leads:
             _check_fingerprint(directory, config, task.inputs)
@@ -132,7 +134,6 @@ def _train_model(
         batches_per_update=config.compute.accumulated_batches,
         monolingual=config.monolingual, rank=world.rank, world_size=world.size,
     )  # fmt: skip
-    model_config = resolve_config(config.model, vocabulary.size, vocabulary.pad_index)
     validation = read_validation(config, vocabulary, list(pairs), model_config.max_seq_len)
     training = Training(
         model_config=model_config,

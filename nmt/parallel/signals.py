@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -12,11 +13,17 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 """What schedulers send before they kill: SIGTERM, and SIGUSR1 for Slurm's `--signal`."""
 
 
+_SAME_REQUEST_SECONDS = 5.0
+"""A SIGTERM this soon after the first is the same one: Slurm sends it to torchrun and to the
+processes under it, and torchrun passes it on to them."""
+
+
 class Preemption:
     """Whether this process was asked to stop."""
 
     def __init__(self) -> None:
         self._signal: int | None = None
+        self._terminated_at: float | None = None
         self._can_wait = False
 
     @property
@@ -30,15 +37,19 @@ class Preemption:
         return signal.Signals(self._signal).name if self._signal else "another process"
 
     def request(self, number: int = signal.SIGUSR1, frame: FrameType | None = None) -> None:
-        """Ask for a stop after this update; SIGTERM once more stops at once.
+        """Ask for a stop after this update; SIGTERM once more, seconds later, stops at once.
 
         Raises:
             Preempted: Outside of updates, where there is nothing to save.
         """
-        is_second = number == signal.SIGTERM and self._signal == signal.SIGTERM
+        if number == signal.SIGTERM:
+            first, now = self._terminated_at, time.monotonic()
+            if first is not None and now - first < _SAME_REQUEST_SECONDS:
+                return
+            self._terminated_at = now
+            if first is not None:
+                raise KeyboardInterrupt
         self._signal = number
-        if is_second:
-            raise KeyboardInterrupt
         if not self._can_wait:
             raise Preempted(
                 f"stopped by {self.signal_name} before or after training. Run the same command"

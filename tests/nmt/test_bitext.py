@@ -58,6 +58,15 @@ def test_pairs_of_all_sources_are_kept_in_order_with_their_tags(
     assert [part.tag_index for part in parts] == [-1, vocabulary.tag_index("mined")]
 
 
+def test_language_that_the_vocabulary_lacks_is_said_before_anything_is_tokenized(
+    tmp_path: Path, vocabulary_directory: Path
+) -> None:
+    folder = write_pairs(tmp_path / "bitext" / "qaa_Latn-zul_Latn.tsv", ("bara", "kili"))
+    with pytest.raises(UserError, match="the vocabulary has no language `zul_Latn`"):
+        run(tmp_path, vocabulary_directory, bitext={"primary": (folder,)})
+    assert not (tmp_path / "tokens").exists()
+
+
 def test_empty_and_overlong_pairs_are_left_out_and_counted(
     tmp_path: Path, vocabulary_directory: Path
 ) -> None:

@@ -1,10 +1,12 @@
 import dataclasses
+import math
+from typing import Any
 
 import pytest
 import torch
 
 from corpus.errors import UserError
-from nmt.config import ModelConfig
+from nmt.config import ModelConfig, OptimizerConfig
 from nmt.describe import describe_size
 from nmt.fairseq import BatchLayout, IncrementalStateBag
 from nmt.loss import label_smoothed_cross_entropy
@@ -83,6 +85,25 @@ def test_recipe_differences_replace_fields_of_the_named_size() -> None:
         ModelConfig(size="tiny", num_experts=8), vocabulary_size=100, pad_index=1
     )
     assert (config.num_experts, config.vocab_size, config.model_dim) == (8, 100, 64)
+
+
+def test_heads_that_do_not_divide_the_width_are_refused() -> None:
+    with pytest.raises(UserError, match=r"`model.num_decoder_attn_heads` is 3; it must divide"):
+        resolve_config(ModelConfig(size="tiny", num_decoder_attn_heads=3), 40, 1)
+
+
+@pytest.mark.parametrize(
+    ("differences", "said"),
+    [
+        ({"learning_rate": math.nan}, "`learning_rate` is nan"),
+        ({"learning_rate": -1.0}, "`learning_rate` is -1.0"),
+        ({"betas": (0.9,)}, r"`betas` are \[0.9\]"),
+        ({"max_grad_norm": -1.0}, "`max_grad_norm` is -1.0"),
+    ],
+)
+def test_optimizers_that_cannot_be_are_refused(differences: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        OptimizerConfig(**differences)
 
 
 def test_unknown_size_is_refused_with_the_known_ones() -> None:

@@ -20,6 +20,7 @@ from nmt.config import TrainConfig, VocabularyConfig
 from nmt.curves import read_curves
 from nmt.model import create_model, resolve_config
 from nmt.model_directory import WEIGHTS_FILE
+from nmt.parallel import signals
 from nmt.parallel.checkpoints import (
     Layout,
     fit_checkpoint,
@@ -346,7 +347,9 @@ def test_damaged_file_of_a_checkpoint_is_named(tmp_path: Path) -> None:
         read_state(tmp_path / "a.pt")
 
 
-def test_signal_outside_of_updates_stops_at_once_and_within_them_waits() -> None:
+def test_signal_outside_of_updates_stops_at_once_and_within_them_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     preemption = Preemption()
     with preemption.heeding_signals():
         with preemption.waiting_for_updates():
@@ -354,6 +357,9 @@ def test_signal_outside_of_updates_stops_at_once_and_within_them_waits() -> None
         assert preemption.is_requested
         with pytest.raises(Preempted, match="stopped by SIGTERM before or after training"):
             signal.raise_signal(signal.SIGTERM)
+        # Slurm's and then torchrun's, within a moment: one request.
+        signal.raise_signal(signal.SIGTERM)
+        monkeypatch.setattr(signals, "_SAME_REQUEST_SECONDS", 0.0)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGTERM)
 

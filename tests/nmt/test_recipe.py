@@ -125,6 +125,26 @@ def test_full_disk_at_a_checkpoint_is_said_and_the_same_command_goes_on(
     assert full.read_bytes() == whole.read_bytes()
 
 
+def test_full_disk_is_said_where_torchs_writer_calls_it_something_else() -> None:
+    from fairseq2.checkpoint.manager import CheckpointStateNotValidError
+
+    from nmt.recipe import _errors_of_ours
+
+    def save() -> None:
+        try:
+            try:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            finally:  # what torch 2.9 says as it closes the file
+                raise RuntimeError("unexpected pos 1831552 vs 1831440")
+        except RuntimeError as error:
+            raise CheckpointStateNotValidError(2, "optimizer", "must be pickeable") from error
+
+    with pytest.raises(CheckpointStateNotValidError):
+        save()
+    with pytest.raises(OSError, match="No space left on device"), _errors_of_ours():
+        save()
+
+
 @pytest.mark.slow
 def test_diverging_training_skips_and_then_stops_with_the_remedy(
     data: Path, tmp_path: Path
