@@ -23,7 +23,7 @@ from corpus.console import Progress, format_duration
 from corpus.errors import DataError, JobError, ShareDone, UserError
 from corpus.executors import LOCAL, Executor
 from corpus.files import read_json, remove_leftovers
-from corpus.job_config import CONFIG_FILE, LOCK, RECEIPTS, settle_config
+from corpus.job_config import CONFIG_FILE, LOCK, RECEIPTS, hold_config
 from corpus.locks import hold_lock
 from corpus.receipts import describe_input, is_done, write_receipt
 from corpus.tasks import Busy, Done, Failed, Outcome, Raised, Result, Task
@@ -99,7 +99,18 @@ def run_job(
     config_values = without_execution(config, plain_config(config))
     attempt = Attempt(work, output / RECEIPTS / name, config_values)
     has_begun = functools.partial(_has_begun, attempt, tasks)
-    settle_config(output, name, config_name, config, config_values, has_begun)
+    with hold_config(output, name, config_name, config, config_values, has_begun):
+        return _run_share(
+            name, tasks, attempt, output, executor,
+            functools.partial(executor.run, attempt, workers=workers, gpus=gpus),
+        )  # fmt: skip
+
+
+def _run_share(
+    name: str, tasks: Sequence[Task], attempt: "Attempt", output: Path, executor: Executor,
+    results: Callable[[Sequence[Task]], Iterator[tuple[Task, Result]]],
+) -> Summary:  # fmt: skip
+    """Run what of this process's share is not done; say and return what became of the job."""
     share = executor.share(tasks)
     todo = [task for task in share if not attempt.is_done(task)]
     skipped = len(share) - len(todo)
@@ -107,7 +118,6 @@ def run_job(
         logger.info("%s: nothing to do, %s already done in %s", name, _shards(len(share)), output)
     elif skipped:
         logger.info("%s: %d of %s already done", name, skipped, _shards(len(share)))
-    results = functools.partial(executor.run, attempt, workers=workers, gpus=gpus)
     run = _run_all(name, todo, attempt, results)
     seconds = _clock.lap()
     summary = Summary(

@@ -22,7 +22,9 @@ _NOT_SUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 @contextmanager
-def hold_lock(file: Path, name: str, *, wait: bool = False) -> Iterator[bool]:
+def hold_lock(
+    file: Path, name: str, *, wait: bool = False, is_shared: bool = False
+) -> Iterator[bool]:
     """Hold the lock `name` of a lock file during the block; yield whether that succeeded.
 
     Where the file system has no locks it is said once and the block runs without: two processes may
@@ -32,11 +34,13 @@ def hold_lock(file: Path, name: str, *, wait: bool = False) -> Iterator[bool]:
         file: The lock file; it is made and stays.
         name: Of what is locked. A process does not lock itself out.
         wait: Whether to wait for another process that holds it.
+        is_shared: Whether others may hold it in the same way. A process that closes a lock file
+            frees all its locks there, so one that is held for long has a file of its own.
     """
     make_directory(file.parent)
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
-        yield _lock(descriptor, _offset(name), wait, file)
+        yield _lock(descriptor, _offset(name), wait, is_shared, file)
     finally:
         os.close(descriptor)  # frees the lock
 
@@ -46,8 +50,10 @@ def _offset(name: str) -> int:
     return int.from_bytes(digest, "big") >> 2  # within a signed 64-bit file offset
 
 
-def _lock(descriptor: int, offset: int, wait: bool, file: Path) -> bool:
-    operation = fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB
+def _lock(descriptor: int, offset: int, wait: bool, is_shared: bool, file: Path) -> bool:
+    operation = fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX
+    if not wait:
+        operation |= fcntl.LOCK_NB
     try:
         fcntl.lockf(descriptor, operation, 1, offset)
     except OSError as error:

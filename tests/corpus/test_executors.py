@@ -81,7 +81,7 @@ def test_bad_data_of_all_shards_fails_them_all(tmp_path: Path) -> None:
 def start(script: str, *arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", script, *map(str, arguments)],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
@@ -156,26 +156,78 @@ def test_two_runs_on_one_output_share_its_shards(tmp_path: Path) -> None:
         json.loads(line)
 
 
-def test_two_runs_with_two_configs_agree_on_the_first(tmp_path: Path) -> None:
-    script = """
+CONFIG_RUNNER = """
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from corpus.errors import UserError
+from corpus.errors import JobError, UserError
+from corpus.files import atomic_path
 from corpus.jobs import Outcome, run_job, Task
 @dataclass(frozen=True)
 class Config:
     value: str
-output, value = sys.argv[1:]
+output, value, is_slow = Path(sys.argv[1]), sys.argv[2], len(sys.argv) > 3
+def work(task):
+    if is_slow:
+        print("begun", flush=True)
+        sys.stdin.readline()
+        raise UserError("nothing comes of it")
+    with atomic_path(output / "made") as temporary:
+        temporary.write_text(value)
+    return Outcome(outputs=(output / "made",))
 try:
-    run_job(name="job", tasks=[], work=Outcome, output=Path(output), config=Config(value))
+    tasks = [Task(name="t", inputs=())]
+    run_job(name="job", tasks=tasks, work=work, output=output, config=Config(value))
 except UserError as error:
+    print(error)
     sys.exit(2)
+except JobError:
+    sys.exit(3)
 """
-    runs = [start(script, tmp_path / "out", value) for value in "abcd"]
-    for process in runs:
+
+
+def test_two_runs_with_two_configs_agree_on_the_first(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    runs = {value: start(CONFIG_RUNNER, output, value) for value in "abcd"}
+    for process in runs.values():
         process.communicate()
-    assert sorted(process.returncode for process in runs) == [0, 2, 2, 2]
+    assert sorted(process.returncode for process in runs.values()) == [0, 2, 2, 2]
+    first = next(value for value, process in runs.items() if process.returncode == 0)
+    assert (output / "made").read_text(encoding="utf-8") == first
+    assert f"value: {first}" in (output / "config.yaml").read_text(encoding="utf-8")
+
+
+def test_config_of_a_run_that_goes_on_does_not_give_way(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    slow = start(CONFIG_RUNNER, output, "a", "slow")
+    assert slow.stdout is not None
+    assert "begun" in slow.stdout.readline()
+    other = start(CONFIG_RUNNER, output, "b")
+    assert "is of another config" in other.communicate()[0]
+    assert other.returncode == 2
+    slow.communicate("\n")
+    assert slow.returncode in (2, 3)
+    # It has failed and made nothing: now the other's may take its place.
+    other = start(CONFIG_RUNNER, output, "b")
+    other.communicate()
+    assert other.returncode == 0
+    assert (output / "made").read_text(encoding="utf-8") == "b"
+
+
+def test_config_does_not_give_way_while_another_is_about_to_begin(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "config.yaml").write_text("value: a\n", encoding="utf-8")
+    locker = start(LOCKER, output / "receipts" / ".running", "config.yaml")
+    assert locker.stdout is not None
+    assert locker.stdout.readline() == "True\n"
+    other = start(CONFIG_RUNNER, output, "b")
+    assert "is of another config" in other.communicate()[0]
+    locker.kill()
+    locker.communicate()
+    other = start(CONFIG_RUNNER, output, "b")
+    other.communicate()
+    assert other.returncode == 0
 
 
 SLOW_RUNNER = """
