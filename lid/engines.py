@@ -21,6 +21,10 @@ _EXTRA = 1
 """Classes asked of fastText beyond those wanted, since some may be in an absent script."""
 
 
+_WIDER = 6
+"""How many times more are asked where these were too few."""
+
+
 class Engine(Protocol):
     """Answers lines with class numbers."""
 
@@ -107,11 +111,14 @@ class FastTextEngine:
             missing &= ~is_known
         again = np.flatnonzero(missing)
         labels, scores = labels[:, :asked], scores[:, :asked]
-        if len(again) and wanted < classes:
+        while len(again) and wanted < classes:
+            wanted = min(wanted * _WIDER, classes)
             whole, whole_scores = self._allowed(
-                [texts[row] for row in again.tolist()], scripts[again], classes
+                [texts[row] for row in again.tolist()], scripts[again], wanted
             )
             labels[again], scores[again] = whole[:, :asked], whole_scores[:, :asked]
+            found = (whole[:, :asked] >= 0).sum(axis=1)
+            again = again[found < np.minimum(asked, allowed[again])]
         lacking = ((0, 0), (0, asked - labels.shape[1]))
         return np.pad(labels, lacking, constant_values=-1), np.pad(scores, lacking)
 

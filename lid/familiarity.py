@@ -281,30 +281,47 @@ def count_familiar(
     counts[:, CHARACTERS] = np.fromiter(map(len, lines), np.int32, len(lines))
     counts[:, SECOND] = labels[:, 1]
     grams, gram_lines, words, word_lines = hash_lines(lines, bits)
-    asked = ((grams, gram_lines, GRAMS), (words, word_lines, WORDS))
     best, second = labels.T.astype(np.int64)
-    for (found, rows, whole), column in zip(asked, (KNOWN_GRAMS, KNOWN_WORDS), strict=True):
-        counts[:, whole] = np.bincount(rows, minlength=len(lines))
-        counts[:, column] = _count_known(found, rows, np.maximum(best, 0), profiles)
+    asked = []
+    for found, rows, whole in ((grams, gram_lines, GRAMS), (words, word_lines, WORDS)):
+        number = np.bincount(rows, minlength=len(lines))
+        counts[:, whole] = number
+        asked.append((found >> 3, (found & 7).astype(np.uint8), number))
+    for (places, shifts, number), column in zip(asked, (KNOWN_GRAMS, KNOWN_WORDS), strict=True):
+        counts[:, column] = _count_known(places, shifts, number, np.maximum(best, 0), profiles)
     counts[best < 0, :CHARACTERS] = 0
     own = _own_familiarity(counts, usual[best], scores)
     is_doubtful = (best >= 0) & (second >= 0) & (own < DOUBTFUL)
-    for (found, rows, _), column in zip(asked, (OTHERS_GRAMS, OTHERS_WORDS), strict=True):
-        kept = is_doubtful[rows]
-        counts[:, column] = _count_known(found[kept], rows[kept], second, profiles)
+    rows = np.flatnonzero(is_doubtful)
+    for (places, shifts, number), column in zip(asked, (OTHERS_GRAMS, OTHERS_WORDS), strict=True):
+        kept = np.repeat(is_doubtful, number)
+        counts[rows, column] = _count_known(
+            places[kept], shifts[kept], number[rows], second[rows], profiles
+        )
     return counts
 
 
 def _count_known(
-    found: Bits, rows: Bits, classes: NDArray[np.int64], profiles: NDArray[np.uint8]
-) -> NDArray[np.int64]:
-    """Return how many bits of each line its class has, [N]; bits are in the order of lines."""
-    places = profiles.reshape(-1)[classes[rows] * profiles.shape[1] + (found >> 3)]
-    known = places >> (found & 7).astype(np.uint8) & 1
-    summed = np.append(0, np.cumsum(known, dtype=np.int64))
-    number = np.bincount(rows, minlength=len(classes))
+    places: Bits,
+    shifts: NDArray[np.uint8],
+    number: Bits,
+    classes: NDArray[np.int64],
+    profiles: NDArray[np.uint8],
+) -> NDArray[np.int32]:
+    """Return how many of each line's bits its class has, [N].
+
+    Args:
+        places: Bytes of the bits of all lines, one line after the other, [G].
+        shifts: Where in its byte each is, [G].
+        number: How many bits each line has, [N].
+        classes: Of the lines, [N].
+        profiles: Bitmaps of all classes.
+    """
+    places = np.repeat(classes * profiles.shape[1], number) + places
+    known = profiles.reshape(-1)[places] >> shifts & 1
+    summed = np.append(0, np.cumsum(known, dtype=np.int32))
     stops = np.cumsum(number)
-    return np.asarray(summed[stops] - summed[stops - number])
+    return np.asarray(summed[stops] - summed[stops - number], np.int32)
 
 
 def write_usual(path: Path, usual: Mapping[str, Usual]) -> None:
