@@ -21,12 +21,14 @@ SWITCH = "TONGUES_NATIVE"
 """Environment variable; `0` turns the compiled parts off."""
 
 
-def load_library(package: str, name: str) -> ctypes.CDLL | None:
+def load_library(package: str, name: str, interface: int) -> ctypes.CDLL | None:
     """Return the compiled part `name` of a package, or None where there is none.
 
     Args:
         package: Importable package that the library lies in, as `lid`.
         name: Module name of the extension without its package, as `_kernel`.
+        interface: What its `tongues_interface` must return. One built from older sources, in a
+            checkout that went on, would read and write beyond the arrays it is given.
     """
     if os.environ.get(SWITCH, "1") == "0":
         return None
@@ -35,14 +37,25 @@ def load_library(package: str, name: str) -> ctypes.CDLL | None:
         for suffix in importlib.machinery.EXTENSION_SUFFIXES:
             path = Path(directory) / f"{name}{suffix}"
             if path.is_file():
-                return _open(path)
+                return _open(path, interface)
     return None
 
 
-def _open(path: Path) -> ctypes.CDLL | None:
+def _open(path: Path, interface: int) -> ctypes.CDLL | None:
     try:
-        return ctypes.CDLL(str(path))
+        library = ctypes.CDLL(str(path))
     except OSError as error:
         # Built for another machine, say. The slower twin does the same.
         logger.warning("%s cannot be loaded (%s); the slower Python path is used", path, error)
         return None
+    try:
+        there = int(library.tongues_interface())
+    except AttributeError:
+        there = 0
+    if there != interface:
+        logger.warning(
+            "%s was built from other sources than these; the slower Python path is used. `make"
+            " setup`, or installing the package again, builds it anew", path,
+        )  # fmt: skip
+        return None
+    return library

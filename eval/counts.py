@@ -31,6 +31,9 @@ CHRF_COLUMNS = 2 + CHARACTER_ORDER + WORD_ORDER
 BLEU_COLUMNS = 1 + TOKEN_ORDER
 """Tokens, matched 1- to 4-grams."""
 
+_INTERFACE = 1
+"""That of the compiled part; see `corpus.native.load_library`."""
+
 _SPACE_LIMIT = 0x3001
 """All that `str.isspace` holds lies below; a test looks at every code point."""
 
@@ -54,7 +57,7 @@ class TokenIds(NamedTuple):
 
 @functools.cache
 def _library() -> ctypes.CDLL | None:
-    library = load_library("eval", "_kernel")
+    library = load_library("eval", "_kernel", _INTERFACE)
     if library is not None:
         for function in (library.tongues_chrf, library.tongues_bleu, library.tongues_bleu_ids):
             function.restype = None

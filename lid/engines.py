@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 _EXTRA = 1
 """Classes asked of fastText beyond those wanted, since some may be in an absent script."""
 
-
 _WIDER = 6
 """How many times more are asked where these were too few."""
 

@@ -377,8 +377,7 @@ uint64_t profile_bit(const Model& m, uint64_t hash) {
   return hash >> (64 - m.profile_bits);
 }
 
-// How many 5-grams and words of the text the profile of a class has: see lid/familiarity.py. All
-// places are found and asked for before the first is read: profiles of many classes miss the cache.
+// How many 5-grams and words of the text the profile of a class has: see lid/familiarity.py.
 void count_known(const uint8_t* profile, const Workspace& w, int32_t* grams, int32_t* words) {
   const uint32_t* bit = w.indices.data();
   const uint32_t* const first_word = bit + w.grams;
@@ -396,7 +395,8 @@ const uint8_t* profile_of(const Model& m, int64_t label) {
   return m.profiles + (label << (m.profile_bits - 3));
 }
 
-// What the line's best class knows of it; leaves the places in `indices`.
+// What the line's best class knows of it; leaves the places in `indices`. All are found and asked for
+// before the first is read: profiles of many classes miss the cache.
 void look_up(const Model& m, int64_t best, int32_t* counts, Workspace& w) {
   const uint8_t* profile = profile_of(m, best);
   const std::vector<uint32_t>& points = w.text.points;
@@ -524,6 +524,9 @@ void identify_line(const Model& m, const uint8_t* from, const uint8_t* to, int64
 }  // namespace
 
 extern "C" {
+
+// One more with every change of a structure or a function below; its Python side asks for it.
+int32_t tongues_interface() { return 2; }
 
 // Texts are [offsets[i], offsets[i + 1]) of `text`. Per line: `top` labels (-1: none) and scores;
 // counts: 5-grams known, 5-grams, words known, words, characters (0: empty, -1: no letters), 5-grams

@@ -32,6 +32,9 @@ where there is none."""
 COUNTS = 9
 """How many counts a line has."""
 
+_INTERFACE = 2
+"""That of the compiled part; see `corpus.native.load_library`."""
+
 EMPTY, NO_LETTERS = 0, -1
 """What `CHARACTERS` of a line is where there is nothing to ask about."""
 
@@ -101,7 +104,7 @@ class Answers(NamedTuple):
 
 @functools.cache
 def _library() -> ctypes.CDLL | None:
-    library = load_library("lid", "_kernel")
+    library = load_library("lid", "_kernel", _INTERFACE)
     if library is not None:
         library.tongues_prepare.restype = ctypes.c_int64
         library.tongues_identify.restype = None

@@ -4,6 +4,7 @@ Everything random is drawn from the seed and the number of the update, so that a
 from its state on disk draws what an undisturbed one does.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +19,8 @@ from mining.encoders.bag import BagEncoder, save_bag
 from mining.encoders.config import BagConfig, SequenceConfig
 from mining.encoders.features import Bags, Int64
 from mining.encoders.sequence import SequenceEncoder, pad, save_sequence
+
+logger = logging.getLogger(__name__)
 
 Loss = Callable[[Tensor], Tensor]
 """The loss of a batch from its unit vectors, [N, D]."""
@@ -99,7 +102,13 @@ class BagLearner:
     def whiten(self, bags: Bags, rows: Int64, power: float) -> None:
         """Fit the model's whitening, where it has one, to some sentences; after training."""
         whitening = self.model.whitening
-        if whitening is None or len(rows) <= self._encoder.dimension:
+        if whitening is None:
+            return
+        if len(rows) <= self._encoder.dimension:
+            logger.warning(
+                "vectors are not whitened: %d sentences do not tell the variances of %d dimensions",
+                len(rows), self._encoder.dimension,
+            )  # fmt: skip
             return
         parts = [
             self.encode_bags(bags.take(rows[start : start + _WHITENING_BLOCK]))

@@ -35,17 +35,10 @@ def price_train_encoder(bitext: Sequence[Path], output: Path, config: TrainEncod
         UserError: If a directory is missing or holds no bitext.
         DataError: If a file cannot be read.
     """
-    config_of_part = dataclasses.replace(config, patience=0)
     return _price(
-        "mining train-encoder",
-        TRAIN_JOB,
-        TRAIN_TASK,
-        training_files(bitext),
-        output,
-        functools.partial(_train_part, config=config_of_part),
-        on_gpu=_trains_on_gpu(config),
+        (TRAIN_JOB, TRAIN_TASK), training_files(bitext), output, config, _train_part,
         assumptions=_ASSUMPTIONS + (_HARD_NEGATIVES if config.hard_negatives else ()),
-    )
+    )  # fmt: skip
 
 
 def price_distill(
@@ -61,38 +54,32 @@ def price_distill(
         UserError: If a directory is missing or holds no bitext.
         DataError: If a file cannot be read.
     """
-    config_of_part = dataclasses.replace(config, patience=0)
+    run = functools.partial(_distill_part, teacher=teacher, languages=tuple(languages))
     return _price(
-        "mining distill",
-        DISTILL_JOB,
-        DISTILL_TASK,
-        training_files(bitext, languages),
-        output,
-        functools.partial(
-            _distill_part, teacher=teacher, config=config_of_part, languages=tuple(languages)
-        ),
-        on_gpu=_trains_on_gpu(config),
+        (DISTILL_JOB, DISTILL_TASK), training_files(bitext, languages), output, config, run,
         assumptions=_ASSUMPTIONS,
-    )
+    )  # fmt: skip
 
 
 def _price(
-    command: str, job: str, task: str, files: Sequence[Path], output: Path,
-    run: Callable[[Path, Path], object], *, on_gpu: bool, assumptions: tuple[str, ...],
+    job_and_task: tuple[str, str], files: Sequence[Path], output: Path,
+    config: TrainEncoderConfig | DistillConfig, run: Callable[..., None],
+    *, assumptions: tuple[str, ...],
 ) -> Price:  # fmt: skip
+    job, task = job_and_task
     sizes = {path: _count_lines(path) for path in files}
     return price_job(
         Trial(
-            command=command,
+            command=f"mining {job}",
             unit="lines",
             shards={task: sum(sizes.values())},
             done=finished(output, job, [task]),
             cut=functools.partial(_cut, sizes=sizes),
-            run=run,
+            run=functools.partial(run, config=dataclasses.replace(config, patience=0)),
             first=_FIRST_LINES,
             workers=1,
             counts=("pairs",),
-            gpu_stages=(job,) if on_gpu else (),
+            gpu_stages=(job,) if _trains_on_gpu(config) else (),
             output_is_fixed=True,
             assumptions=assumptions,
         )

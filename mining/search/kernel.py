@@ -21,6 +21,9 @@ Float64 = npt.NDArray[np.float64]
 PANEL = 32
 """Columns are multiplied in panels of so many."""
 
+_INTERFACE = 2
+"""That of the compiled part; see `corpus.native.load_library`."""
+
 _CODE_LIMITS = {0: 127, 1: 63, 2: 127}
 """Largest column code by level: AVX2 adds two products in sixteen bits."""
 
@@ -95,7 +98,7 @@ class Codes(NamedTuple):
 
 @functools.cache
 def _library() -> ctypes.CDLL | None:
-    library = load_library("mining.search", "_kernel")
+    library = load_library("mining.search", "_kernel", _INTERFACE)
     if library is not None:
         library.tongues_search_level.restype = ctypes.c_int64
         for name in (

@@ -12,7 +12,6 @@ from corpus.errors import Preempted
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 """What schedulers send before they kill: SIGTERM, and SIGUSR1 for Slurm's `--signal`."""
 
-
 _SAME_REQUEST_SECONDS = 5.0
 """A SIGTERM this soon after the first is the same one: Slurm sends it to torchrun and to the
 processes under it, and torchrun passes it on to them."""

@@ -131,7 +131,13 @@ def test_switch_turns_the_compiled_pass_off(model: Path) -> None:
 
 
 def test_library_that_is_not_there_is_none() -> None:
-    assert load_library("lid", "_nothing") is None
+    assert load_library("lid", "_nothing", 1) is None
+
+
+@needs_compiler
+def test_library_of_other_sources_is_not_used(caplog: pytest.LogCaptureFixture) -> None:
+    assert load_library("lid", "_kernel", 10_000) is None
+    assert "was built from other sources" in caplog.text
 
 
 def test_hashes_of_grams_and_words_match_a_plain_loop() -> None:
