@@ -17,7 +17,7 @@ BIN := $(abspath $(VENV))/bin
 
 setup: $(VENV)/.ready
 
-$(VENV)/.ready: pyproject.toml constraints.txt Makefile lid/kernel.cpp eval/kernel.cpp mining/search/kernel.cpp
+$(VENV)/.ready: pyproject.toml constraints.txt Makefile lid/engine/kernel.cpp eval/metrics/kernel.cpp mining/search/kernel.cpp
 	@ldconfig -p 2>/dev/null | grep -q 'libsndfile\.so\.1' || { \
 	  echo "The system library libsndfile1 is missing (fairseq2 needs it). Install it with:" >&2; \
 	  echo "  sudo apt-get install -y libsndfile1" >&2; exit 1; }

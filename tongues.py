@@ -56,13 +56,13 @@ def load_identifier(path: Path) -> "LanguageIdentifier":
 
 
 def load_scorer() -> "TranslationScorer":
-    """Load chrF++; see `eval.metrics`.
+    """Load chrF++; see `eval.metrics.metrics`.
 
     Raises:
         UserError: If sacrebleu is not installed.
     """
     try:
-        from eval.metrics import score_chrf
+        from eval.metrics.metrics import score_chrf
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] != "sacrebleu":
             raise

@@ -26,13 +26,13 @@ from fairseq2.data.tokenizers.sentencepiece import SentencePieceEncoder, Sentenc
 
 from corpus.files import write_lines
 from corpus.records import bitext_files, read_bitext
-from nmt.batches import Batch, BatchStream
-from nmt.bitext import TokenizedBitext, direction_pairs, tokenize
-from nmt.config import BatchConfig, CurriculumConfig, TrainConfig, VocabularyConfig
-from nmt.curriculum import Curriculum
-from nmt.data_config import DataConfig
-from nmt.vocabulary import MODEL_FILE, Vocabulary
-from nmt.vocabulary_training import train_vocabulary
+from nmt.data.batches import Batch, BatchStream
+from nmt.data.config import DataConfig
+from nmt.data.phases import Curriculum
+from nmt.data.tokenize import TokenizedBitext, direction_pairs, tokenize
+from nmt.training.config import BatchConfig, CurriculumConfig, TrainConfig, VocabularyConfig
+from nmt.vocabulary.train import train_vocabulary
+from nmt.vocabulary.vocabulary import MODEL_FILE, Vocabulary
 
 TURNS = 5
 PIECES = 16_000

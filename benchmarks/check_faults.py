@@ -20,7 +20,7 @@ from corpus.files import read_lines, write_lines
 from corpus.flores import read_split
 from corpus.text import UNSPACED_SCRIPTS
 from eval.check import CheckInputs, check_systems
-from eval.check_config import CheckConfig
+from eval.checks.config import CheckConfig
 from tongues import load_identifier
 
 LANGUAGES = (

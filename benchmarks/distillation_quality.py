@@ -20,8 +20,8 @@ import moe_ablation as ablation
 import torch
 
 from corpus.files import read_json, write_json
-from nmt.decoding.config import TranslateConfig
-from nmt.distillation_job import distill_bitext
+from nmt.translation.decoding.config import TranslateConfig
+from nmt.translation.distill import distill_bitext
 
 PAIRS = {
     "high": {"qac_Cyrl": 6000, "qae_Deva": 6000},

@@ -28,9 +28,9 @@ from torch import nn
 from corpus.files import read_lines
 from mining.embeddings import unit
 from mining.encoders import load_encoder
+from mining.encoders.embed_config import ImportLaserConfig
 from mining.encoders.laser import run_import_laser
 from mining.encoders.tokens import pieces_of
-from mining.encoders.use_config import ImportLaserConfig
 
 LANGUAGES = ("eng_Latn", "deu_Latn", "rus_Cyrl", "hin_Deva", "tur_Latn", "zho_Hans")
 SENTENCES = 480

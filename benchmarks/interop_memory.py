@@ -31,11 +31,11 @@ def _write_model(work: Path, num_experts: int, model_dim: int) -> None:
     import torch
 
     from corpus.languages import Direction
-    from nmt.config import VocabularyConfig
-    from nmt.model import create_model, named_config
-    from nmt.model_directory import save_model
-    from nmt.vocabulary import Vocabulary
-    from nmt.vocabulary_training import train_vocabulary
+    from nmt.model.directory import save_model
+    from nmt.model.translator import create_model, named_config
+    from nmt.training.config import VocabularyConfig
+    from nmt.vocabulary.train import train_vocabulary
+    from nmt.vocabulary.vocabulary import Vocabulary
 
     chooser = random.Random(1)
     words = ["".join(chooser.choices("abdegiklmnorstu", k=5)) for _ in range(400)]
@@ -56,13 +56,13 @@ def _write_model(work: Path, num_experts: int, model_dim: int) -> None:
 
 
 def _ours(work: Path) -> None:
-    import nmt.interop.exporting
-    import nmt.interop.importing  # noqa: F401  # its imports are the baseline
+    import nmt.interop.export_model
+    import nmt.interop.import_model  # noqa: F401  # its imports are the baseline
 
 
 def _export(work: Path) -> None:
     from nmt.interop.config import ExportConfig
-    from nmt.interop.exporting import export_to_transformers
+    from nmt.interop.export_model import export_to_transformers
 
     config = ExportConfig(shard_bytes=200 * _MEGABYTE)
     export_to_transformers(work / "model", work / "exported", config)
@@ -70,13 +70,13 @@ def _export(work: Path) -> None:
 
 def _import(work: Path) -> None:
     from nmt.interop.config import ImportConfig
-    from nmt.interop.importing import import_checkpoint
+    from nmt.interop.import_model import import_checkpoint
 
     import_checkpoint(work / "exported", work / "imported", ImportConfig())
 
 
 def _load(work: Path) -> None:
-    from nmt.model_directory import load_model
+    from nmt.model.directory import load_model
 
     load_model(work / "imported")
 

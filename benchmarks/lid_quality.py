@@ -22,13 +22,13 @@ import numpy as np
 
 from corpus.files import read_lines
 from corpus.text import UNSPACED_SCRIPTS
-from lid.calibrate import ask, measure_reliability
+from lid.calibration import ask, measure_reliability
 from lid.config import CONFUSABLE_GROUPS, group_codes
-from lid.foreign import map_labels
+from lid.engine.preparation import prepare, without_diacritics
 from lid.identifier import LanguageIdentifier
-from lid.noise import generate_noise
-from lid.scores import merge_groups, score_languages
-from lid.text import prepare, without_diacritics
+from lid.import_fasttext import map_labels
+from lid.measuring.scores import merge_groups, score_languages
+from lid.training.noise import generate_noise
 
 ROOT = Path(__file__).parent.parent
 LEAST_LINES = 500

@@ -22,10 +22,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from corpus.files import read_lines
+from lid.engine.kernel import is_compiled, prepare_lines
+from lid.fasttext_model.bindings import FastTextModel
 from lid.identifier import LanguageIdentifier
 from lid.identify import identify_blocks
-from lid.kernel import is_compiled, prepare_lines
-from lid.model import FastTextModel
 
 ROOT = Path(__file__).parent.parent
 CHARACTERS = 200

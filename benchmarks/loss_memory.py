@@ -20,7 +20,7 @@ import time
 import torch
 from torch.nn import functional
 
-from nmt.loss import label_smoothed_cross_entropy
+from nmt.model.loss import label_smoothed_cross_entropy
 
 VOCABULARY = 256_206
 SMOOTHING = 0.1

@@ -30,17 +30,17 @@ from corpus.config import load_config
 from corpus.constructed.generate import ConstructedWorld
 from corpus.files import read_json, read_lines, write_json, write_lines
 from corpus.languages import parse_direction
-from eval.metrics import MetricModels, Scorer, find_metric
-from eval.significance import interval, resample_scores
-from nmt.config import TrainConfig, VocabularyConfig
-from nmt.curves import read_curves
-from nmt.decoding.config import TranslateConfig
-from nmt.derived_curriculum import derive_entries
-from nmt.model import MoEConfig, create_model, moe_layers
-from nmt.moe.gate import MAX_CHOICES
-from nmt.training import TRAINING_DIRECTORY, train
-from nmt.translation_jobs import translate_flores
-from nmt.vocabulary_training import train_vocabulary
+from eval.metrics.metrics import MetricModels, Scorer, find_metric
+from eval.statistics.significance import interval, resample_scores
+from nmt.model.moe.gate import MAX_CHOICES
+from nmt.model.translator import MoEConfig, create_model, moe_layers
+from nmt.training.config import TrainConfig, VocabularyConfig
+from nmt.training.curriculum import derive_entries
+from nmt.training.curves import read_curves
+from nmt.training.train import TRAINING_DIRECTORY, train
+from nmt.translation.decoding.config import TranslateConfig
+from nmt.translation.translate_files import translate_flores
+from nmt.vocabulary.train import train_vocabulary
 
 PIVOT = "qaa_Latn"
 PAIRS = {

@@ -30,8 +30,8 @@ from torch.nn import functional
 from transformers import NllbMoeConfig
 from transformers.models.nllb_moe.modeling_nllb_moe import NllbMoeSparseMLP
 
-from nmt.moe.experts import Experts
-from nmt.moe.layer import MoEFeedForwardNetwork
+from nmt.model.moe.experts import Experts
+from nmt.model.moe.layer import MoEFeedForwardNetwork
 from nmt.threads import keep_freed_memory
 
 MODEL_DIM, FFN_INNER_DIM = 512, 2048

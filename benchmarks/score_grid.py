@@ -19,10 +19,10 @@ from pathlib import Path
 
 from corpus.console import set_up_logging
 from corpus.files import read_lines
-from eval.cells import STATISTICS
 from eval.config import ScoreConfig
-from eval.counts import is_compiled
+from eval.metrics.counts import is_compiled
 from eval.score import score_systems
+from eval.statistics.cells import STATISTICS
 
 LINES = 1_012
 NLLB_DIRECTIONS = 40_602

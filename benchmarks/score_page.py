@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from corpus.languages import Direction, known_languages
-from eval.buckets import built_in_table
-from eval.grid_data import grid_data
-from eval.page_data import page_languages
-from eval.results import Scores
-from eval.score_page import render_scores
+from eval.pages.grid_data import grid_data
+from eval.pages.page_data import page_languages
+from eval.pages.score_page import render_scores
+from eval.statistics.buckets import built_in_table
+from eval.statistics.results import Scores
 
 TURNS = 5
 

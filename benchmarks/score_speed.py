@@ -31,10 +31,16 @@ from score_grid import LINES, write_hypotheses, write_split
 
 from corpus.files import read_lines
 from eval.config import BOOTSTRAP, RANDOMIZATION, SACREBLEU_BOOTSTRAP
-from eval.counts import is_compiled
-from eval.measures import Statistics
-from eval.metrics import MetricModels, build_peer, find_measure, find_metric
-from eval.significance import bootstrap_draws, interval, p_value, resample_scores, swap_draws
+from eval.metrics.counts import is_compiled
+from eval.metrics.measures import Statistics
+from eval.metrics.metrics import MetricModels, build_peer, find_measure, find_metric
+from eval.statistics.significance import (
+    bootstrap_draws,
+    interval,
+    p_value,
+    resample_scores,
+    swap_draws,
+)
 
 LANGUAGES = ("eng_Latn", "fin_Latn", "rus_Cyrl", "arb_Arab", "hin_Deva", "zho_Hans", "khm_Khmr")
 SYSTEMS = 16

@@ -115,11 +115,11 @@ class Timed:
 
 def take_turn(shard: Path, lid: Path, with_profile: bool) -> dict[str, Any]:
     """Run the command once in this process."""
-    from corpus.documents import read_documents
+    from corpus.crawl.documents import read_documents
     from mining.sentences.config import SentencesConfig
 
     try:
-        from mining.sentences.run import run_sentences
+        from mining.sentences.sentences import run_sentences
     except ImportError:  # versions up to 57acec5
         from mining.sentences.extract import run_sentences  # type: ignore[no-redef, attr-defined]
     started = time.process_time()

@@ -30,13 +30,13 @@ from transformers import NllbMoeConfig, NllbMoeForConditionalGeneration
 from corpus.config import load_config
 from corpus.constructed.generate import ConstructedWorld
 from corpus.files import write_lines
-from nmt.batches import Batch, BatchStream
-from nmt.config import TrainConfig, VocabularyConfig
-from nmt.model import named_config
+from nmt.data.batches import Batch, BatchStream
+from nmt.model.translator import named_config
 from nmt.threads import keep_freed_memory, share_processors
-from nmt.training import train
-from nmt.vocabulary import Vocabulary
-from nmt.vocabulary_training import train_vocabulary
+from nmt.training.config import TrainConfig, VocabularyConfig
+from nmt.training.train import train
+from nmt.vocabulary.train import train_vocabulary
+from nmt.vocabulary.vocabulary import Vocabulary
 
 SOURCE, TARGET = "qaa_Latn", "qac_Cyrl"
 PAIRS, PIECES = 4000, 2000

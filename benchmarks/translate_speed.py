@@ -29,18 +29,18 @@ from transformers.utils import logging as transformers_logging
 
 from corpus.config import load_config
 from corpus.console import format_table
-from nmt.config import TrainConfig, VocabularyConfig
-from nmt.decoding.beam import BeamSearch, Hypothesis
-from nmt.decoding.decoder import DecoderState
-from nmt.decoding.scores import Symbols
 from nmt.fairseq import BatchLayout, BeamSearchSeq2SeqGenerator, VocabularyInfo
 from nmt.interop.config import ExportConfig
-from nmt.interop.exporting import export_to_transformers
-from nmt.model import MoEConfig, create_model
-from nmt.model_directory import TrainedModel, load_model
-from nmt.training import train
-from nmt.vocabulary import Vocabulary
-from nmt.vocabulary_training import train_vocabulary
+from nmt.interop.export_model import export_to_transformers
+from nmt.model.directory import TrainedModel, load_model
+from nmt.model.translator import MoEConfig, create_model
+from nmt.training.config import TrainConfig, VocabularyConfig
+from nmt.training.train import train
+from nmt.translation.decoding.beam import BeamSearch, Hypothesis
+from nmt.translation.decoding.decoder import DecoderState
+from nmt.translation.decoding.scores import Symbols
+from nmt.vocabulary.train import train_vocabulary
+from nmt.vocabulary.vocabulary import Vocabulary
 
 BEAM = 4
 BATCH = 32

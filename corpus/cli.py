@@ -7,7 +7,7 @@ import click
 from corpus.command import PATH, config_options, print_counts, print_json
 from corpus.console import format_table
 from corpus.constructed.generate import ConstructedConfig
-from corpus.download import DownloadConfig
+from corpus.fetch.download import DownloadConfig
 from corpus.scatter import ScatterConfig
 
 
@@ -54,7 +54,7 @@ def fetch_command(
     names: tuple[str, ...], source: str | None, as_json: bool, config: DownloadConfig
 ) -> None:
     """Fetch NAMES (flores200, spm200, laser2 ...) into the cache directory, checked."""
-    from corpus.fetch import fetch_all
+    from corpus.fetch.fetch import fetch_all
 
     fetched = fetch_all(names, config, source)
     if as_json:
@@ -70,8 +70,8 @@ def fetch_command(
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def list_command(as_json: bool) -> None:
     """List what `tongues data fetch` knows, and what the cache directory holds of it."""
-    from corpus.catalog import LASER3_PREFIX
-    from corpus.fetch import list_resources
+    from corpus.fetch.catalog import LASER3_PREFIX
+    from corpus.fetch.fetch import list_resources
 
     entries = list_resources()
     if as_json:

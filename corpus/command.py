@@ -9,11 +9,10 @@ from typing import Any, TypeVar
 
 import click
 
-from corpus import jobs as jobs  # its import starts the clock of the first job
 from corpus.config import dump_config, load_config
 from corpus.console import format_table
-from corpus.executors import EXECUTORS, LOCAL, Executor, find_executor
-from corpus.prices import Price, describe_price
+from corpus.jobs.executors import EXECUTORS, LOCAL, Executor, find_executor
+from corpus.jobs.prices import Price, describe_price
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 from corpus.files import make_directory
 from corpus.protocols import LanguageIdentifier
-from eval.batches import find_batches
-from eval.check_config import CheckConfig
-from eval.hallucination import SIGNS, measure_hallucination, summarize_hallucination
-from eval.off_target import measure_off_target, summarize_off_target
-from eval.segment_scores import measure_segment_scores
-from eval.toxicity import measure_toxicity, summarize_toxicity
+from eval.checks.batches import find_batches
+from eval.checks.config import CheckConfig
+from eval.checks.hallucination import SIGNS, measure_hallucination, summarize_hallucination
+from eval.checks.off_target import measure_off_target, summarize_off_target
+from eval.checks.segment_scores import measure_segment_scores
+from eval.checks.toxicity import measure_toxicity, summarize_toxicity
 
 
 class CheckInputs(NamedTuple):

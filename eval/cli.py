@@ -9,11 +9,11 @@ import click
 
 from corpus.command import PATH, config_options, print_json
 from corpus.console import format_table
-from eval.check_config import CheckConfig, CorrelateConfig
+from eval.checks.config import CheckConfig, CorrelateConfig
 from eval.config import CompareConfig, ScoreConfig
 
 if TYPE_CHECKING:
-    from eval.comparisons import Comparison
+    from eval.statistics.comparisons import Comparison
 
 
 @click.group()
@@ -52,9 +52,9 @@ def score(
     config: ScoreConfig,
 ) -> None:
     """Score hypotheses against a FLORES split."""
-    from eval.buckets import is_main
-    from eval.metrics import parse_metrics
+    from eval.metrics.metrics import parse_metrics
     from eval.score import score_systems
+    from eval.statistics.buckets import is_main
 
     names = parse_metrics(metrics)
     scores = score_systems(hypotheses, flores, split, output, names, config, manifest, check)
@@ -86,9 +86,9 @@ def compare(
     config: CompareConfig,
 ) -> None:
     """Test in each direction whether other systems differ from the first."""
-    from eval.buckets import is_main
     from eval.compare import compare_systems
-    from eval.comparisons import BUCKET_COLUMNS
+    from eval.statistics.buckets import is_main
+    from eval.statistics.comparisons import BUCKET_COLUMNS
 
     found = compare_systems(hypotheses, flores, split, output, config, quoted)
     tested = [c for c in found.comparisons if c.system is not None]

@@ -16,20 +16,26 @@ from numpy.typing import NDArray
 from corpus.config import dump_config
 from corpus.errors import UserError
 from corpus.files import make_directory, write_text
-from corpus.jobs import Outcome, Task
+from corpus.jobs.renewal import drop_stale, run_renewing_job
+from corpus.jobs.run import Outcome, Task
 from corpus.languages import Direction
 from corpus.records import write_table
-from eval.cells import Grid, load_statistics, target_tasks
-from eval.comparisons import Comparison, Quoted, summarize_buckets, write_comparison
 from eval.config import CompareConfig
 from eval.hypotheses import Systems, find_systems
-from eval.metrics import find_metric, parse_metrics, sign
-from eval.quoted import read_quoted
-from eval.renewal import drop_stale, run_renewing_job
+from eval.metrics.metrics import find_metric, parse_metrics, sign
 from eval.score import check_hypotheses, check_texts, make_grid
 from eval.score_tables import find_buckets
-from eval.significance import discoveries, interval, minimum_detectable, p_value, resample_scores
-from eval.store import read_text
+from eval.statistics.cells import Grid, load_statistics, target_tasks
+from eval.statistics.comparisons import Comparison, Quoted, summarize_buckets, write_comparison
+from eval.statistics.published_scores import read_quoted
+from eval.statistics.significance import (
+    discoveries,
+    interval,
+    minimum_detectable,
+    p_value,
+    resample_scores,
+)
+from eval.statistics.store import read_text
 
 PAIRS = "pairs"
 _PAIRS_SCHEMA = pa.schema(

@@ -15,7 +15,7 @@ RANDOMIZATION, BOOTSTRAP, SACREBLEU_BOOTSTRAP = (
     "randomization", "bootstrap", "sacrebleu-bootstrap",
 )  # fmt: skip
 TESTS = (RANDOMIZATION, BOOTSTRAP, SACREBLEU_BOOTSTRAP)
-"""Tests of a difference; see eval/significance.py."""
+"""Tests of a difference; see eval/statistics/significance.py."""
 
 BASELINES = ("copy",)
 """Baselines that can be scored beside the systems: `copy` answers with the source itself."""

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 from corpus.errors import DataError, UserError
 from corpus.files import read_json, write_json
-from corpus.jobs import Outcome, Task, run_job
+from corpus.jobs.run import Outcome, Task, run_job
 from corpus.languages import Direction
-from eval.agreement import Coincidences, Level
-from eval.check_config import CorrelateConfig
-from eval.correlation import COEFFICIENTS, correlate
-from eval.human import (
+from eval.checks.config import CorrelateConfig
+from eval.human.agreement import Coincidences, Level
+from eval.human.correlation import COEFFICIENTS, correlate
+from eval.human.judgments import (
     HumanScore,
     calibrate,
     calibration_means,
@@ -23,7 +23,7 @@ from eval.human import (
     score_directions,
 )
 from eval.hypotheses import COPY
-from eval.metrics import without_references
+from eval.metrics.metrics import without_references
 from eval.score import Row, read_scores
 from eval.tables import write_table
 
@@ -55,7 +55,7 @@ def correlate_human(
     """Compare human scores with metrics; write human.tsv, correlations.tsv and human.json.
 
     Args:
-        human: Table of single scores; see `eval.human.read_judgments`.
+        human: Table of single scores; see `eval.human.judgments.read_judgments`.
         scores: Files like scores.tsv.
         calibration: The same groups' scores of the calibration set; its items have no system.
         output: Directory of the results.

@@ -8,10 +8,10 @@ from corpus.console import format_table
 from corpus.errors import UserError
 from corpus.files import write_text
 from corpus.languages import Direction
-from eval.buckets import HIGH, direction_level
-from eval.run_files import RunFiles, read_run
-from eval.run_page import render_run
-from eval.summary import summarize
+from eval.pages.run_files import RunFiles, read_run
+from eval.pages.run_page import render_run
+from eval.pages.summary import summarize
+from eval.statistics.buckets import HIGH, direction_level
 
 SAMPLES = 8
 """Sample translations on the page."""

@@ -11,20 +11,20 @@ from corpus.config import dump_config
 from corpus.errors import DataError, UserError
 from corpus.files import make_directory, write_text
 from corpus.flores import read_split
-from corpus.jobs import Task
+from corpus.jobs.renewal import drop_stale, run_renewing_job
+from corpus.jobs.run import Task
 from corpus.languages import parse_direction
-from eval.cells import STATISTICS, Grid, score_target, target_tasks
 from eval.config import ScoreConfig
 from eval.hypotheses import COPY, Systems, check_lengths, find_systems
-from eval.metrics import MetricModels, find_measure
-from eval.page_data import check_files
-from eval.peer_check import check_with_sacrebleu
-from eval.renewal import drop_stale, run_renewing_job
-from eval.results import Row as Row
-from eval.results import Scores, read_result
-from eval.results import read_scores as read_scores
+from eval.metrics.metrics import MetricModels, find_measure
+from eval.metrics.sentencepiece_models import find_spm
+from eval.pages.page_data import check_files
 from eval.score_tables import make_tables
-from eval.spm import find_spm
+from eval.statistics.cells import STATISTICS, Grid, score_target, target_tasks
+from eval.statistics.results import Row as Row
+from eval.statistics.results import Scores, read_result
+from eval.statistics.results import read_scores as read_scores
+from eval.statistics.sacrebleu_check import check_with_sacrebleu
 
 logger = logging.getLogger(__name__)
 

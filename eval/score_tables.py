@@ -7,30 +7,30 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from corpus.files import write_text
-from corpus.jobs import Outcome, Task
+from corpus.jobs.run import Outcome, Task
 from corpus.languages import Direction, parse_direction
-from eval.averages import ResampledMeans, average
-from eval.buckets import (
-    LanguageTable,
-    built_in_table,
-    make_buckets,
-    read_directions,
-    read_language_table,
-)
-from eval.cells import Grid, read_cells, read_resamples
 from eval.config import ScoreConfig
-from eval.grid_data import grid_data
 from eval.hypotheses import COPY, Systems
-from eval.page_data import (
+from eval.pages.grid_data import grid_data
+from eval.pages.page_data import (
     check_files,
     example_segments,
     language_intervals,
     page_languages,
     read_checks,
 )
-from eval.publish import latex_tables, markdown_tables
-from eval.results import Row, Scores, write_result
-from eval.score_page import render_scores
+from eval.pages.score_page import render_scores
+from eval.statistics.averages import ResampledMeans, average
+from eval.statistics.buckets import (
+    LanguageTable,
+    built_in_table,
+    make_buckets,
+    read_directions,
+    read_language_table,
+)
+from eval.statistics.cells import Grid, read_cells, read_resamples
+from eval.statistics.readme_tables import latex_tables, markdown_tables
+from eval.statistics.results import Row, Scores, write_result
 
 PERFECT = 100.0
 

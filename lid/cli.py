@@ -80,7 +80,7 @@ def identify(model: Path, top: int, processes: int) -> None:
 @config_options(CalibrationConfig)
 def calibrate(model: Path, data: Path, output: Path, config: CalibrationConfig) -> None:
     """Copy a model with temperature and thresholds chosen anew on labelled text."""
-    from lid.recalibrate import recalibrate
+    from lid.calibrate import recalibrate
 
     summary = recalibrate(model, data, output, config)
     print_counts("lines", dict(summary.counts))
@@ -92,7 +92,7 @@ def calibrate(model: Path, data: Path, output: Path, config: CalibrationConfig) 
 @click.option("--sha256", default="", help="Checksum the file must have.")
 def import_command(model_file: Path, output: Path, sha256: str) -> None:
     """Make a model directory of an existing fastText model: lid.176, NLLB, OpenLID, GlotLID."""
-    from lid.foreign import import_model
+    from lid.import_fasttext import import_model
 
     imported = import_model(model_file, output, sha256)
     click.echo(
@@ -122,7 +122,7 @@ def measure(
 ) -> None:
     """Measure F1 and false-positive rate per language on a FLORES split."""
     from lid.measure import measure_directory
-    from lid.measure_page import PAGE_FILE, write_report
+    from lid.measuring.measure_page import PAGE_FILE, write_report
 
     measured = measure_directory(model, flores, split, config, unknown=unknown, against=against)
     if output is not None:

@@ -37,7 +37,8 @@ class Kind:
     """What a model was trained to see, and what its labels mean."""
 
     is_prepared: bool = True
-    """Whether lines go through `lid.text.prepare`; an imported model sees them as they are."""
+    """Whether lines go through `lid.engine.preparation.prepare`; an imported model sees
+    them as they are."""
 
     answers: Mapping[str, str] = field(default_factory=dict)
     """Answer of each label that is not a FLORES-200 code itself."""

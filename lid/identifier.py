@@ -21,13 +21,13 @@ from lid.directory import (
     read_kind,
     read_thresholds,
 )
-from lid.engines import Engine, FastTextEngine, known_script
-from lid.familiarity import Usual, familiarity, read_usual, usual_of
-from lid.fasttext_file import LABEL_PREFIX, read_fasttext_file
-from lid.kernel import CHARACTERS, EMPTY, NO_LETTERS, Kernel, is_compiled
-from lid.many_lines import prepare_many
-from lid.text import MAX_CHARACTERS
-from lid.weights import PROFILES_FILE, WEIGHT_FILES, read_weights
+from lid.engine.engines import Engine, FastTextEngine, known_script
+from lid.engine.familiarity import Usual, familiarity, read_usual, usual_of
+from lid.engine.kernel import CHARACTERS, EMPTY, NO_LETTERS, Kernel, is_compiled
+from lid.engine.numpy_preparation import prepare_many
+from lid.engine.preparation import MAX_CHARACTERS
+from lid.engine.weights import PROFILES_FILE, WEIGHT_FILES, read_weights
+from lid.fasttext_model.model_file import LABEL_PREFIX, read_fasttext_file
 
 BATCH_LINES = 1_000
 """Lines answered at a time."""
@@ -39,7 +39,7 @@ class Ranked(NamedTuple):
     language: str
     score: float
     familiarity: float
-    """Standard deviations from a usual line of the language; see `lid.familiarity`."""
+    """Standard deviations from a usual line of the language; see `lid.engine.familiarity`."""
 
 
 class _Batch(NamedTuple):
@@ -231,7 +231,7 @@ def _compiled(path: Path, usual: NDArray[np.float64]) -> Engine:
 def _plain(
     path: Path, classes: Sequence[str], usual: NDArray[np.float64], is_prepared: bool
 ) -> Engine:
-    from lid.model import FastTextModel
+    from lid.fasttext_model.bindings import FastTextModel
 
     profiles = path / PROFILES_FILE
     return FastTextEngine(

@@ -16,8 +16,8 @@ from typing import BinaryIO, NamedTuple
 
 from corpus.files import Lines
 from corpus.protocols import Prediction
+from lid.engine.preparation import MAX_CHARACTERS
 from lid.identifier import LanguageIdentifier
-from lid.text import MAX_CHARACTERS
 
 BLOCK_BYTES = 1 << 20
 """Bytes read at a time. One process answers what is there and waits for no full block; with

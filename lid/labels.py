@@ -21,7 +21,7 @@ from importlib import resources
 
 from corpus.errors import DataError
 from corpus.languages import NO_LANGUAGE, UNKNOWN_LANGUAGE, known_languages
-from lid.fasttext_file import LABEL_PREFIX
+from lid.fasttext_model.model_file import LABEL_PREFIX
 
 _MIN_MAPPED = 2
 _SHOWN = 5

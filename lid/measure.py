@@ -14,10 +14,9 @@ from corpus.files import read_lines
 from corpus.flores import read_split, split_languages
 from corpus.languages import NO_LANGUAGE, UNKNOWN_LANGUAGE, check_language, known_languages
 from lid.config import MeasureConfig
-from lid.data import SUFFIXES
 from lid.directory import LANGUAGES_FILE, SPECIAL_CLASSES
 from lid.identifier import LanguageIdentifier
-from lid.scores import (
+from lid.measuring.scores import (
     Confusions,
     PairedAnswers,
     compare,
@@ -26,6 +25,7 @@ from lid.scores import (
     micro_f1,
     score_languages,
 )
+from lid.training.data import SUFFIXES
 
 LEVELS = (("high", 5_000), ("low", 500), ("very low", 0))
 """Resource levels and the fewest training lines that each begins with."""

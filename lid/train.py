@@ -13,10 +13,18 @@ from pathlib import Path
 import numpy as np
 
 from corpus.files import make_directory, write_lines
-from corpus.jobs import Outcome, Summary, Task, run_job
+from corpus.jobs.run import Outcome, Summary, Task, run_job
 from corpus.languages import NO_LANGUAGE
 from lid.config import TrainConfig
-from lid.data import (
+from lid.directory import (
+    LANGUAGES_FILE,
+    MODEL_FILE,
+    THRESHOLDS_FILE,
+    read_thresholds,
+    refuse_other_model,
+)
+from lid.fasttext_model.subprocess_trainer import fit_in_subprocess
+from lid.training.data import (
     crop,
     draw,
     labelled_files,
@@ -25,14 +33,7 @@ from lid.data import (
     split_validation,
     strip_diacritics,
 )
-from lid.directory import (
-    LANGUAGES_FILE,
-    MODEL_FILE,
-    THRESHOLDS_FILE,
-    read_thresholds,
-    refuse_other_model,
-)
-from lid.finish import (
+from lid.training.finish_model import (
     REPORT_FILE,
     calibrate_directory,
     clear,
@@ -43,8 +44,7 @@ from lid.finish import (
     write_profiles,
     write_report,
 )
-from lid.noise import generate_noise
-from lid.subprocess_trainer import fit_in_subprocess
+from lid.training.noise import generate_noise
 
 logger = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from corpus.command import (
 from corpus.console import format_table
 from mining.cli_bitext import BITEXT_COMMANDS
 from mining.encoders.config import DistillConfig, TrainEncoderConfig
-from mining.encoders.use_config import EmbedConfig, ImportLaserConfig, XsimConfig
+from mining.encoders.embed_config import EmbedConfig, ImportLaserConfig, XsimConfig
 from mining.search.config import IndexConfig, LocalConfig, MineConfig
-from mining.search.encoder_config import KnownConfig, ScoreConfig
+from mining.search.score_config import KnownConfig, ScoreConfig
 from mining.sentences.config import SentencesConfig
 
 
@@ -45,7 +45,7 @@ def sentences(
     """Read crawl SHARDS, files or URLs, and write their sentences by language, each once."""
     from corpus.remote import find_files
     from mining.sentences.price import price_sentences
-    from mining.sentences.run import run_sentences
+    from mining.sentences.sentences import run_sentences
 
     load = context.obj["load_identifier"]
     files = find_files(shards)
@@ -175,7 +175,7 @@ def embed_known(
     bitext: tuple[Path, ...], encoder: Path, output: Path, config: KnownConfig, job: JobOptions
 ) -> None:
     """Embed pairs known to be translations, for `mine --known` to calibrate with."""
-    from mining.search.known import run_embed_known
+    from mining.search.embed_known import run_embed_known
     from mining.search.price_pairs import price_embed_known
 
     if job.dry_run:
@@ -228,7 +228,7 @@ def mine_local(
 
     One shard, however many documents: an executor says where it is worked on.
     """
-    from mining.search.local import run_mine_local
+    from mining.search.mine_local import run_mine_local
     from mining.search.price_local import price_mine_local
 
     places = (sentences, embeddings, source, target, documents, output)
@@ -251,8 +251,8 @@ def train_index(
 
     One shard, since clusters are learned from all: an executor says where it is worked on.
     """
-    from mining.search.ivf import run_train_index
     from mining.search.price_index import price_train_index
+    from mining.search.train_index import run_train_index
 
     if job.dry_run:
         job.print_price(price_train_index(embeddings, config, languages))

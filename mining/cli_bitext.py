@@ -119,7 +119,7 @@ def report(
     bitext: Path, mined: Path | None, sentences: Path | None, embeddings: Path | None, output: Path
 ) -> None:
     """Write a page: counts from step to step, scores and precision, samples, domains."""
-    from mining.bitext.run_report import write_report
+    from mining.bitext.report import write_report
 
     write_report(output, bitext=bitext, mined=mined, sentences=sentences, embeddings=embeddings)
     click.echo(str(output), err=True)

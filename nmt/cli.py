@@ -13,13 +13,13 @@ from corpus.languages import parse_directions
 from nmt.cli_data import DATA_COMMANDS
 from nmt.cli_distill import distill
 from nmt.cli_translate import COMMANDS
-from nmt.config import TrainConfig, VocabularyConfig
-from nmt.curves import read_curves
-from nmt.derived_curriculum import DerivationConfig
 from nmt.interop.cli import export_command, import_command
-from nmt.layout import LayoutConfig
+from nmt.sizing.config import LayoutConfig
 from nmt.threads import share_processors
-from nmt.training_summary import summarize
+from nmt.training.config import TrainConfig, VocabularyConfig
+from nmt.training.curriculum import DerivationConfig
+from nmt.training.curves import read_curves
+from nmt.training.summary import summarize
 from nmt.usage.config import UsageConfig
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def vocabulary(
     bitext: tuple[Path, ...], text: tuple[Path, ...], output: Path, config: VocabularyConfig
 ) -> None:
     """Train a SentencePiece vocabulary on both sides of bitext, and on text of one language."""
-    from nmt.vocabulary_training import train_vocabulary
+    from nmt.vocabulary.train import train_vocabulary
 
     summary = train_vocabulary(bitext, output, config, text)
     print_counts("vocabulary", dict(summary.counts))
@@ -66,8 +66,8 @@ def train(context: click.Context, output: Path, as_json: bool, config: TrainConf
 
     The same command in one process, under torchrun and under srun.
     """
-    from nmt.training import TRAINING_DIRECTORY
-    from nmt.training import train as train_model
+    from nmt.training.train import TRAINING_DIRECTORY
+    from nmt.training.train import train as train_model
 
     summary = train_model(config, output, load_scorer=context.obj["load_scorer"])
     if summary is None:  # rank 0 says what there is to say
@@ -97,7 +97,7 @@ def experts(
     config: UsageConfig,
 ) -> None:
     """Say which experts the languages' tokens go to, layer by layer."""
-    from nmt.usage.report import measure_or_report
+    from nmt.usage.experts import measure_or_report
 
     usage = measure_or_report(model, flores, split, parse_directions(directions), output, config)
     if as_json:
@@ -119,7 +119,7 @@ def experts(
 @config_options(DerivationConfig)
 def curriculum(training: Path, output: Path, config: DerivationConfig) -> None:
     """Derive from validation curves in which phase each direction enters training."""
-    from nmt.derived_curriculum import derive_curriculum
+    from nmt.training.curriculum import derive_curriculum
 
     summary = derive_curriculum(training, output, config)
     print_counts("curriculum", dict(summary.counts))
@@ -132,7 +132,7 @@ def curriculum(training: Path, output: Path, config: DerivationConfig) -> None:
 @config_options(LayoutConfig)
 def describe(size: str, as_json: bool, vocabulary_size: int | None, config: LayoutConfig) -> None:
     """Count a model's parameters, operations and memory before anyone trains it."""
-    from nmt.describe import describe_size
+    from nmt.sizing.describe import describe_size
 
     description: dict[str, Any] = describe_size(size, vocabulary_size, config)
     if as_json:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from corpus.command import PATH, JobOptions, config_options, job_options
-from nmt.config import TrainConfig
+from nmt.training.config import TrainConfig
 
 
 @click.command()
@@ -16,8 +16,8 @@ from nmt.config import TrainConfig
 @config_options(TrainConfig)
 def tokenize(output: Path, job: JobOptions, config: TrainConfig) -> None:
     """Tokenize the bitext and text of a training beforehand, for `data.directory`."""
-    from nmt.bitext import run_tokenize
-    from nmt.price import price_tokenize
+    from nmt.data.price import price_tokenize
+    from nmt.data.tokenize import run_tokenize
 
     if job.dry_run:
         job.print_price(price_tokenize(config, output))

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from corpus.command import PATH, config_options, executor_option, print_counts
-from corpus.executors import Executor
+from corpus.jobs.executors import Executor
 from corpus.languages import parse_directions
-from nmt.decoding.config import TranslateConfig
+from nmt.translation.decoding.config import TranslateConfig
 
 
 @click.command()
@@ -28,7 +28,7 @@ def distill(
     config: TranslateConfig,
 ) -> None:
     """Write a teacher's translations of a bitext's sources as bitext for a student."""
-    from nmt.distillation_job import distill_bitext
+    from nmt.translation.distill import distill_bitext
 
     summary = distill_bitext(
         teacher, bitext, parse_directions(directions), output, config, executor

@@ -9,10 +9,10 @@ from pathlib import Path
 import click
 
 from corpus.command import PATH, config_options, executor_option, print_counts
-from corpus.executors import Executor
 from corpus.files import stdin_lines
+from corpus.jobs.executors import Executor
 from corpus.languages import Direction, parse_directions
-from nmt.decoding.config import BackTranslateConfig, TranslateConfig
+from nmt.translation.decoding.config import BackTranslateConfig, TranslateConfig
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def translate(
     if output is None:
         _translate_input(model, direction, scores, config)
         return
-    from nmt.translation_jobs import translate_files
+    from nmt.translation.translate_files import translate_files
 
     summary = translate_files(
         model, files, direction, output, config, scores=scores, executor=executor
@@ -57,9 +57,9 @@ def translate(
 def _translate_input(
     model: Path, direction: Direction, scores: bool, config: TranslateConfig
 ) -> None:
-    from nmt.needed import Needed
-    from nmt.translation import check_direction, open_translator
-    from nmt.translation_jobs import model_languages
+    from nmt.translation.translate_files import model_languages
+    from nmt.translation.translator import check_direction, open_translator
+    from nmt.usage.expert_selection import Needed
 
     check_direction(direction, *model_languages(model))
     translator = open_translator(model, config, Needed.of([direction]))
@@ -92,7 +92,7 @@ def translate_flores(
     config: TranslateConfig,
 ) -> None:
     """Translate a FLORES split into <source>-<target>.txt for many directions."""
-    from nmt.translation_jobs import translate_flores as translate_split
+    from nmt.translation.translate_files import translate_flores as translate_split
 
     summary = translate_split(
         model, flores, split, parse_directions(directions), output, config, executor
@@ -119,7 +119,7 @@ def back_translate(
     config: BackTranslateConfig,
 ) -> None:
     """Write bitext whose target is text and whose source is its translation."""
-    from nmt.back_translation import back_translate as translate_text
+    from nmt.translation.back_translate import back_translate as translate_text
 
     summary = translate_text(model, text, parse_directions(directions), output, config, executor)
     print_counts("pairs", dict(summary.counts))

@@ -6,7 +6,7 @@ import pytest
 
 ROOT = Path(__file__).parent
 
-RAY = ("corpus/test_cluster.py", "system/test_executors.py")
+RAY = ("corpus/jobs/test_ray_cluster.py", "system/test_executors.py")
 """Both start clusters, and one looks for a cluster of this machine: never at the same time."""
 
 LONGEST_FIRST = ("system/test_recipe.py", "test_docs.py", RAY[1], RAY[0])

@@ -76,6 +76,6 @@ def test_missing_sacrebleu_is_said_with_both_ways_out(monkeypatch: pytest.Monkey
     for name in [name for name in sys.modules if name.split(".")[0] == "sacrebleu"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "sacrebleu", None)
-    monkeypatch.delitem(sys.modules, "eval.metrics", raising=False)
+    monkeypatch.delitem(sys.modules, "eval.metrics.metrics", raising=False)
     with pytest.raises(UserError, match=r"tongues\[eval\].*`chrf\.sentences` to 0"):
         tongues.load_scorer()

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from corpus.bitext import BitextReader, bitext_writer, check_bitext_name, direction_of
 from corpus.errors import DataError, UserError
 from corpus.evaluation_sets import EvaluationSentences, evaluation_files
-from corpus.executors import LOCAL, Executor
-from corpus.jobs import Outcome, Summary, Task, run_job
+from corpus.jobs.executors import LOCAL, Executor
+from corpus.jobs.run import Outcome, Summary, Task, run_job
 from corpus.languages import Direction, parse_direction
 from corpus.protocols import LanguageIdentifier
 from corpus.terms import TermMatcher

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from corpus.documents import Document, Shard, read_documents, shard_name
+from corpus.crawl.documents import Document, Shard, read_documents, shard_name
 from corpus.errors import DataError, UserError
-from corpus.jobs import Outcome, Task
+from corpus.jobs.run import Outcome, Task
 from corpus.records import sentence_batches, write_table
 from corpus.remote import RemoteFile
 from corpus.split import split_sentences

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from corpus.charts import Line
-from corpus.histograms import Counts, Mark, histogram
 from corpus.languages import known_languages
-from corpus.page import SORT_SCRIPT, absent, escape, figure, page, section, table
-from mining.bitext.run_report import Band, DirectionReport, Domain, MiningReport
+from corpus.report.charts import Line
+from corpus.report.histograms import Counts, Mark, histogram
+from corpus.report.html import SORT_SCRIPT, absent, escape, figure, page, section, table
+from mining.bitext.report import Band, DirectionReport, Domain, MiningReport
 
 _RIGHT_TO_LEFT = frozenset({"Arab", "Hebr", "Nkoo", "Syrc", "Thaa"})
 _SHOWN_DIRECTIONS = 12

@@ -15,9 +15,9 @@ from corpus.protocols import LanguageIdentifier
 from corpus.terms import TermMatcher
 from corpus.text import REPLACEMENT, key_hash, script_share, sentence_key
 from mining.bitext.config import FilterConfig
+from mining.bitext.hash_counts import SeenHashes
 from mining.bitext.numbers import numbers_agree
 from mining.bitext.pairs import lengths_fit, trigram_overlap
-from mining.bitext.seen import SeenHashes
 
 logger = logging.getLogger(__name__)
 

@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 import torch
 
 from corpus.errors import DataError, UserError
-from corpus.executors import LOCAL, Executor
 from corpus.files import write_json
-from corpus.jobs import Outcome, Summary, Task, run_job
+from corpus.jobs.executors import LOCAL, Executor
+from corpus.jobs.run import Outcome, Summary, Task, run_job
 from corpus.records import sentence_languages, sentence_shards
 from mining.embeddings import SPACE_FILE, Float32, write_embeddings
 from mining.encoders import Encoder, encoder_files, encoder_space, load_encoder
-from mining.encoders.use_config import EmbedConfig
+from mining.encoders.embed_config import EmbedConfig
 
 EMBED_JOB = "embed"
 

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from corpus.errors import DataError, UserError
 from corpus.files import read_lines
-from corpus.jobs import Outcome, Summary, Task, run_job
+from corpus.jobs.run import Outcome, Summary, Task, run_job
 from mining.encoders.config import LstmConfig, SequenceConfig, TransformerConfig
+from mining.encoders.embed_config import ImportLaserConfig
 from mining.encoders.sequence import make_model, save_sequence
 from mining.encoders.tokens import FIRST_PIECE
-from mining.encoders.use_config import ImportLaserConfig
 
 _SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 _MASK = "<mask>"

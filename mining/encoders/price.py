@@ -5,8 +5,8 @@ import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from corpus.prices import Price
-from corpus.pricing import Cut, Trial, finished, price_job, spread
+from corpus.jobs.prices import Price
+from corpus.jobs.pricing import Cut, Trial, finished, price_job, spread
 from corpus.records import (
     SENTENCES_SCHEMA,
     count_rows,
@@ -14,7 +14,7 @@ from corpus.records import (
     write_table,
 )
 from mining.encoders.embed import EMBED_JOB, run_embed, runs_on_gpu, shards_to_embed
-from mining.encoders.use_config import EmbedConfig
+from mining.encoders.embed_config import EmbedConfig
 
 _FIRST_SENTENCES = 256
 _CUT_SHARDS = 8

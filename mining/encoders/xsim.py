@@ -17,8 +17,8 @@ from corpus.flores import read_split
 from corpus.languages import Direction, check_language, parse_direction
 from mining.embeddings import Float32, Int64
 from mining.encoders import Encoder, encoder_space, load_encoder
-from mining.encoders.altered import ENGLISH, Altered, alter_sentences
-from mining.encoders.use_config import XsimConfig
+from mining.encoders.embed_config import XsimConfig
+from mining.encoders.xsim_plus_plus import ENGLISH, Altered, alter_sentences
 from mining.search.config import Margin
 from mining.search.index import nearest_neighbors
 from mining.search.margin import best_candidates

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from corpus.charts import Bar, bars
 from corpus.files import write_json, write_lines, write_text
 from corpus.languages import known_languages, parse_direction
-from corpus.page import SORT_SCRIPT, figure, page, section, table
+from corpus.report.charts import Bar, bars
+from corpus.report.html import SORT_SCRIPT, figure, page, section, table
 from mining.encoders.xsim import HardResult, XsimResult
 
 _WIDTH = 900

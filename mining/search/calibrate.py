@@ -4,7 +4,7 @@ The best threshold moves with encoder, k and index, so it is not a constant but 
 known pairs are planted whole: the share of them that is found is the recall. Of others only one
 side is planted: whatever they are paired with is wrong, and tells how often a sentence without a
 translation gets a pair. The corpus's own second choices tell the same without plants. What follows
-from both is in `mining.search.expected`.
+from both is in `mining.search.expected_precision`.
 """
 
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ import numpy as np
 from corpus.errors import DataError
 from mining.search.config import Retrieval
 from mining.search.decoys import Decoys, Float64
-from mining.search.expected import expect
+from mining.search.expected_precision import expect
 from mining.search.margin import Float32, Int64, Neighbors
 from mining.search.verdicts import Planted, Verdicts
 

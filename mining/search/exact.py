@@ -10,7 +10,8 @@ second pass with more candidates, and what is still unsure then is compared with
 result is that of a full search, whatever the blocks, the threads and the instructions of the CPU.
 
 Where a few directions hold most of the vectors, x^ y^ is of coordinates in them, and not below the
-cosine by more than the same bound (`mining/search/lead.py`); the second pass has all dimensions.
+cosine by more than the same bound (`mining/search/leading_directions.py`); the second pass has
+all dimensions.
 """
 
 import logging
@@ -20,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from mining.search.kernel import PANEL, Best, Codes, Frame
-from mining.search.lead import SPARE, plan_search, whole_frames
+from mining.search.leading_directions import SPARE, plan_search, whole_frames
 from mining.search.margin import Float32, Int64, Neighbors
 from mining.search.vectors import Products, Vectors, mean_vector, row_blocks, scratch_array
 

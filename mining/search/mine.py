@@ -10,19 +10,19 @@ import pyarrow as pa
 
 from corpus.bitext import check_bitext_name
 from corpus.errors import DataError, UserError
-from corpus.executors import LOCAL, Executor
 from corpus.files import make_directory
-from corpus.jobs import Outcome, Summary, Task, run_job
+from corpus.jobs.executors import LOCAL, Executor
+from corpus.jobs.run import Outcome, Summary, Task, run_job
 from corpus.languages import check_language
 from corpus.records import BITEXT_SCHEMA, count_rows, sentence_shards, write_bitext
 from mining.embeddings import SPACE_FILE, check_one_space, embedding_files
-from mining.search.calibrated import calibration_file, mine_calibrated, write_calibration
 from mining.search.config import MineConfig
-from mining.search.embedded import EmbeddedSentences, load_language
-from mining.search.ivf import index_files
-from mining.search.known import KNOWN_SPACE_SUFFIX, KnownFiles, known_files, load_known
+from mining.search.embed_known import KNOWN_SPACE_SUFFIX, KnownFiles, known_files, load_known
+from mining.search.language_vectors import EmbeddedSentences, load_language
 from mining.search.margin import Pairs
+from mining.search.mine_calibrated import calibration_file, mine_calibrated, write_calibration
 from mining.search.neighbors import as_vectors, uses_index
+from mining.search.train_index import index_files
 
 logger = logging.getLogger(__name__)
 

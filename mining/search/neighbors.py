@@ -10,9 +10,9 @@ import numpy.typing as npt
 from corpus.errors import DataError
 from mining.search.config import SearchConfig
 from mining.search.exact import exact_neighbors
-from mining.search.ivf import indexed_neighbors
 from mining.search.kernel import Kernel, is_compiled
 from mining.search.margin import Neighbors
+from mining.search.train_index import indexed_neighbors
 from mining.search.vectors import Products, Vectors, make_vectors
 
 EXACT_UP_TO = 1_000_000

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from corpus.errors import UserError
 from corpus.files import make_directory
-from corpus.prices import Price
-from corpus.pricing import Cut, Trial, finished, price_job
+from corpus.jobs.prices import Price
+from corpus.jobs.pricing import Cut, Trial, finished, price_job
 from corpus.records import (
     SENTENCES_SCHEMA,
     count_rows,
@@ -19,9 +19,9 @@ from corpus.records import (
 )
 from mining.parts import copy_embeddings
 from mining.search.config import MineConfig
-from mining.search.ivf import INDEX_FOLDER, index_files
 from mining.search.mine import MINE_JOB, run_mine
 from mining.search.neighbors import uses_index
+from mining.search.train_index import INDEX_FOLDER, index_files
 
 _FIRST_PAIRS = 1000 * 1000
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from corpus.files import make_directory, read_json, write_json
-from corpus.prices import Price
-from corpus.pricing import Cut, Trial, finished, price_job
+from corpus.jobs.prices import Price
+from corpus.jobs.pricing import Cut, Trial, finished, price_job
 from mining.embeddings import open_embeddings
 from mining.parts import copy_embeddings
 from mining.search.config import IndexConfig
-from mining.search.ivf import (
+from mining.search.train_index import (
     INDEX_FOLDER,
     INDEX_JOB,
     check_enough,

@@ -7,12 +7,12 @@ from pathlib import Path
 import pyarrow as pa
 
 from corpus.files import write_lines
-from corpus.prices import Price
-from corpus.pricing import Cut, Trial, finished, price_job, spread
+from corpus.jobs.prices import Price
+from corpus.jobs.pricing import Cut, Trial, finished, price_job, spread
 from corpus.records import count_rows
 from mining.parts import copy_embeddings, copy_needed
 from mining.search.config import LocalConfig
-from mining.search.local import LOCAL_JOB, local_inputs, read_document_pairs, run_mine_local
+from mining.search.mine_local import LOCAL_JOB, local_inputs, read_document_pairs, run_mine_local
 
 _FIRST_DOCUMENT_PAIRS = 100
 _LIST = "documents.tsv"

@@ -14,18 +14,18 @@ import pyarrow.compute as pc
 
 from corpus.bitext import BitextReader, check_bitext_name, count_pairs, direction_of
 from corpus.errors import DataError, UserError
-from corpus.executors import LOCAL, Executor
 from corpus.files import make_directory, remove_parts
-from corpus.jobs import Outcome, Summary, Task, has_receipt, run_job
+from corpus.jobs.executors import LOCAL, Executor
+from corpus.jobs.run import Outcome, Summary, Task, has_receipt, run_job
 from corpus.records import read_bitext, write_bitext
 from corpus.text import sentence_hash
 from mining.embeddings import write_array
 from mining.encoders import Encoder, load_encoder
-from mining.search.encoder_config import ScoreConfig
+from mining.search.embed_known import pair_encoder_files
 from mining.search.kernel import Float16
-from mining.search.known import pair_encoder_files
 from mining.search.margin import Float32, Int64, margin_scores, neighborhood_means
 from mining.search.neighbors import as_vectors, find_neighbors
+from mining.search.score_config import ScoreConfig
 from mining.search.vectors import Vectors, row_blocks, scratch_array
 
 SCORE_JOB = "score"

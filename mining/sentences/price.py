@@ -8,14 +8,14 @@ from typing import BinaryIO
 
 import pyarrow.parquet as pq
 
-from corpus.documents import Shard, open_shard, shard_bytes, shard_kind, shard_name
+from corpus.crawl.documents import Shard, open_shard, shard_bytes, shard_kind, shard_name
 from corpus.files import make_directory
-from corpus.prices import Price
-from corpus.pricing import Cut, Trial, finished, price_job, spread
+from corpus.jobs.prices import Price
+from corpus.jobs.pricing import Cut, Trial, finished, price_job, spread
 from corpus.protocols import IdentifierLoader
 from mining.sentences.config import SentencesConfig
 from mining.sentences.extract import EXTRACT_JOB
-from mining.sentences.run import run_sentences
+from mining.sentences.sentences import run_sentences
 
 _FIRST_BYTES = 1 << 18
 _CUT_SHARDS = 4

@@ -19,7 +19,7 @@ from nmt.interop.config import ExportConfig, ImportConfig
 @config_options(ImportConfig)
 def import_command(source: Path, output: Path, config: ImportConfig) -> None:
     """Make a model directory of an NLLB-200 checkpoint, dense or with experts."""
-    from nmt.interop.importing import import_checkpoint
+    from nmt.interop.import_model import import_checkpoint
 
     print_counts("model", dict(import_checkpoint(source, output, config).counts))
 
@@ -35,7 +35,7 @@ def import_command(source: Path, output: Path, config: ImportConfig) -> None:
 def export_command(model: Path, layout: str, output: Path, config: ExportConfig) -> None:
     """Write a model as transformers or CTranslate2 reads it."""
     if layout == "transformers":
-        from nmt.interop.exporting import export_to_transformers as export
+        from nmt.interop.export_model import export_to_transformers as export
     else:
         from nmt.interop.ctranslate import export_to_ctranslate2 as export
     print_counts("export", dict(export(model, output, config).counts))

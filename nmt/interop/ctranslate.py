@@ -7,17 +7,17 @@ from pathlib import Path
 
 from corpus.errors import UserError
 from corpus.files import atomic_path
-from corpus.jobs import Outcome, Summary, Task, run_job
+from corpus.jobs.run import Outcome, Summary, Task, run_job
 from nmt.interop.config import ExportConfig
-from nmt.interop.exporting import export_to_transformers
+from nmt.interop.export_model import export_to_transformers
 from nmt.interop.tokens import PIECES_FILE, SYMBOLS_FILE, TOKENIZER_FILE
-from nmt.model_directory import (
+from nmt.model.directory import (
     DESCRIPTION_FILE,
     VOCABULARY_DIRECTORY,
     WEIGHTS_FILE,
     read_description,
 )
-from nmt.vocabulary import LAYOUT_FILE, MODEL_FILE
+from nmt.vocabulary.vocabulary import LAYOUT_FILE, MODEL_FILE
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 
 from corpus.errors import UserError
-from nmt.model import MoEConfig, create_model
+from nmt.model.translator import MoEConfig, create_model
 
 SHARED = "model.shared.weight"
 COPIES = (

@@ -23,7 +23,7 @@ from nmt.interop.weights import (
     rows,
     whole,
 )
-from nmt.model import MoEConfig
+from nmt.model.translator import MoEConfig
 
 TORCH_NAMES = {str(dtype).removeprefix("torch."): name for name, dtype in DTYPES.items()}
 """The format's name of a type by torch's."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from corpus.errors import DataError, UserError
 from corpus.files import read_json
-from nmt.model import MoEConfig
+from nmt.model.translator import MoEConfig
 
 logger = logging.getLogger(__name__)
 

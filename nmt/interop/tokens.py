@@ -15,7 +15,7 @@ import sentencepiece
 from corpus.errors import DataError, UserError
 from corpus.files import read_json
 from corpus.languages import is_language
-from nmt.vocabulary import (
+from nmt.vocabulary.vocabulary import (
     CONTROL_SYMBOLS,
     MASK_SYMBOL,
     MODEL_FILE,

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from corpus.languages import Direction
 from nmt.fairseq import BatchLayout
-from nmt.model import moe_layers
-from nmt.model_directory import TrainedModel
+from nmt.model.directory import TrainedModel
+from nmt.model.translator import moe_layers
 from nmt.usage.directions import read_texts
 
 _BATCH_SENTENCES = 64

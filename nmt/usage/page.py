@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corpus.languages import check_language
-from corpus.page import (
+from corpus.report.html import (
     INTERACTIVE_CSS,
     SORT_SCRIPT,
     as_script,

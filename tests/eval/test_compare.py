@@ -13,7 +13,7 @@ from corpus.files import write_lines
 from eval.cli import group
 from eval.compare import compare_systems
 from eval.config import CompareConfig
-from eval.significance import Statistics, discoveries, randomization_p_value
+from eval.statistics.significance import Statistics, discoveries, randomization_p_value
 
 
 def mean_score(summed: NDArray[Any]) -> NDArray[np.float64]:

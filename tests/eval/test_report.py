@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from corpus.charts import Bar, Line, bars, heat_map
-from corpus.charts import lines as draw_lines
 from corpus.errors import DataError
 from corpus.files import write_json, write_lines
-from corpus.page import table
+from corpus.report.charts import Bar, Line, bars, heat_map
+from corpus.report.charts import lines as draw_lines
+from corpus.report.html import table
 from eval.cli import group
-from eval.run_files import read_run
+from eval.pages.run_files import read_run
 
 DIRECTIONS = ("qaa_Latn-qad_Arab", "qad_Arab-qaa_Latn")
 

@@ -16,13 +16,13 @@ from sacrebleu.tokenizers.tokenizer_spm import TokenizerSPM
 from corpus.errors import DataError, UserError
 from corpus.files import write_lines
 from corpus.languages import parse_direction
-from eval.averages import average
-from eval.buckets import LanguageTable, direction_level, make_buckets, read_levels
 from eval.cli import group
 from eval.config import ScoreConfig
-from eval.metrics import METRICS, MetricModels, Scorer, parse_metrics
+from eval.metrics.metrics import METRICS, MetricModels, Scorer, parse_metrics
+from eval.metrics.sentencepiece_models import find_spm
 from eval.score import read_scores, score_systems
-from eval.spm import find_spm
+from eval.statistics.averages import average
+from eval.statistics.buckets import LanguageTable, direction_level, make_buckets, read_levels
 
 REFERENCES = {
     "eng_Latn": [

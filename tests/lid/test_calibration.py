@@ -11,7 +11,8 @@ from click.testing import CliRunner
 
 from corpus.errors import UserError
 from corpus.files import digest_file, write_lines
-from lid.calibrate import (
+from lid.calibrate import recalibrate
+from lid.calibration import (
     Held,
     choose_temperature,
     choose_thresholds,
@@ -22,7 +23,6 @@ from lid.calibrate import (
 from lid.cli import group
 from lid.config import CalibrationConfig
 from lid.identifier import LanguageIdentifier
-from lid.recalibrate import recalibrate
 from tests.lid.conftest import WORDS, make_sentences
 
 

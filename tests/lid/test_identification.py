@@ -20,9 +20,9 @@ from corpus.files import digest_file, write_lines
 from lid.cli import group
 from lid.config import CalibrationConfig, TrainConfig
 from lid.directory import Threshold, read_thresholds, write_thresholds
-from lid.finish import seal
 from lid.identifier import LanguageIdentifier
 from lid.train import train
+from lid.training.finish_model import seal
 from tests.lid.conftest import QUICK, WORDS, make_sentences, write_data
 
 

@@ -25,9 +25,8 @@ from lid.measure import (
     read_training_lines,
     resource_level,
 )
-from lid.measure_page import render_measure, write_report
-from lid.report_page import training_page
-from lid.scores import (
+from lid.measuring.measure_page import render_measure, write_report
+from lid.measuring.scores import (
     compare,
     mcnemar_p_value,
     mean_score,
@@ -36,6 +35,7 @@ from lid.scores import (
     randomization_p_value,
     score_languages,
 )
+from lid.training.report_page import training_page
 
 CODES = ["aka_Latn", "eng_Latn", "hin_Deva", "twi_Latn"]
 

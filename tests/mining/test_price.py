@@ -10,20 +10,20 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from corpus import pricing
-from corpus.documents import read_documents
+from corpus.crawl.documents import read_documents
 from corpus.errors import UserError
 from corpus.files import read_json, write_lines
+from corpus.jobs import pricing
 from corpus.protocols import LanguageIdentifier
 from corpus.records import count_rows, read_first_rows, write_bitext
 from mining.cli import group
 from mining.search import neighbors, price
 from mining.search.config import IndexConfig, MineConfig
-from mining.search.ivf import run_train_index
 from mining.search.mine import run_mine
 from mining.search.price import price_mine
+from mining.search.train_index import run_train_index
 from mining.sentences.price import cut_shards
-from tests.mining.test_mine import SOURCE, TARGET, write_corpus
+from tests.mining.search.test_mine import SOURCE, TARGET, write_corpus
 
 
 def test_a_part_of_crawl_shards_is_read_up_to_where_it_ends(tmp_path: Path) -> None:

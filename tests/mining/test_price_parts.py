@@ -11,11 +11,11 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
-from corpus import pricing
 from corpus.errors import DataError, UserError
 from corpus.files import read_json, read_lines, write_lines
-from corpus.prices import Price
-from corpus.pricing import Cut, Trial
+from corpus.jobs import pricing
+from corpus.jobs.prices import Price
+from corpus.jobs.pricing import Cut, Trial
 from corpus.records import SENTENCES_SCHEMA, count_rows, read_bitext, read_table, write_bitext
 from mining.bitext import price as bitext_price
 from mining.bitext import price_rebuild
@@ -27,9 +27,9 @@ from mining.encoders.config import TrainEncoderConfig
 from mining.parts import copy_needed
 from mining.search import price_index, price_local, price_pairs
 from mining.search.config import IndexConfig, LocalConfig
-from mining.search.encoder_config import KnownConfig, ScoreConfig
-from mining.search.ivf import run_train_index
-from tests.mining.test_mine import SOURCE, TARGET, write_corpus
+from mining.search.score_config import KnownConfig, ScoreConfig
+from mining.search.train_index import run_train_index
+from tests.mining.search.test_mine import SOURCE, TARGET, write_corpus
 
 JOBS = (
     "embed", "embed-known", "filter", "metadata", "mine", "mine-local", "rebuild", "score",

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from nmt.config import VocabularyConfig
-from nmt.vocabulary_training import train_vocabulary
+from nmt.training.config import VocabularyConfig
+from nmt.vocabulary.train import train_vocabulary
 
 WORDS = [a + b for a in ("ba", "ki", "mo", "tu", "še") for b in ("ra", "li", "no", "", "gu", "дом")]
 
@@ -56,8 +56,8 @@ def vocabulary_directory(tmp_path: Path, _vocabulary: Path) -> Path:
 def trained_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model after six updates, between qaa_Latn and qab_Latn; not to be changed."""
     from corpus.config import load_config
-    from nmt.config import TrainConfig
-    from nmt.training import train
+    from nmt.training.config import TrainConfig
+    from nmt.training.train import train
 
     directory = tmp_path_factory.mktemp("translation")
     write_bitext(directory / "bitext" / "qaa_Latn-qab_Latn.tsv", 100)

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from corpus.config import load_config
-from nmt.config import TrainConfig
-from nmt.curves import read_curves
 from nmt.stand_in import NAME, StandInFinder
-from tests.nmt.test_training import ROOT, command, write_recipe
+from nmt.training.config import TrainConfig
+from nmt.training.curves import read_curves
+from tests.nmt.training.test_train import ROOT, command, write_recipe
 
 
 def write_native(folder: Path, torch_version: str) -> Path:
@@ -58,7 +58,7 @@ def test_other_packages_are_left_alone() -> None:
 def test_losses_without_the_native_package_are_the_same(
     tmp_path: Path, vocabulary_directory: Path, bitext: Path
 ) -> None:
-    from nmt.training import train
+    from nmt.training.train import train
 
     recipe = write_recipe(
         tmp_path, vocabulary_directory, bitext,

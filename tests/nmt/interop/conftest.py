@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from corpus.languages import Direction
-from nmt.config import VocabularyConfig
 from nmt.interop.config import ExportConfig
-from nmt.interop.exporting import export_to_transformers
-from nmt.model import MoEConfig, Translator, create_model, named_config
-from nmt.model_directory import save_model
-from nmt.vocabulary import Vocabulary
-from nmt.vocabulary_training import train_vocabulary
+from nmt.interop.export_model import export_to_transformers
+from nmt.model.directory import save_model
+from nmt.model.translator import MoEConfig, Translator, create_model, named_config
+from nmt.training.config import VocabularyConfig
+from nmt.vocabulary.train import train_vocabulary
+from nmt.vocabulary.vocabulary import Vocabulary
 from tests.nmt.conftest import write_bitext
 
 DIRECTIONS = [Direction("qaa_Latn", "qab_Latn"), Direction("qab_Latn", "qaa_Latn")]

@@ -8,7 +8,7 @@ from corpus.errors import UserError
 from nmt.fairseq import BatchLayout
 from nmt.interop.config import ExportConfig
 from nmt.interop.ctranslate import export_to_ctranslate2
-from nmt.model_directory import TrainedModel, load_model
+from nmt.model.directory import TrainedModel, load_model
 
 LINES = ["bara kili mo", "šegu mo domдом tu zq", "mo"]
 INT8 = 0.2

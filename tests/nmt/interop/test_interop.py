@@ -16,10 +16,10 @@ from corpus.errors import JobError, UserError
 from nmt.fairseq import BatchLayout
 from nmt.interop import weights
 from nmt.interop.config import ExportConfig, ImportConfig
-from nmt.interop.exporting import export_to_transformers
-from nmt.interop.importing import import_checkpoint
-from nmt.model_directory import WEIGHTS_FILE, TrainedModel, load_model, read_description
-from nmt.vocabulary import Vocabulary
+from nmt.interop.export_model import export_to_transformers
+from nmt.interop.import_model import import_checkpoint
+from nmt.model.directory import WEIGHTS_FILE, TrainedModel, load_model, read_description
+from nmt.vocabulary.vocabulary import Vocabulary
 from tests.nmt.interop.conftest import write_model
 
 LINES = ["bara kili mo", "šegu mo domдом tu zq bara", "mo"]
@@ -290,7 +290,7 @@ def test_damaged_model_is_not_exported(tmp_path: Path, models: dict[int, Path]) 
 
 def test_model_with_conditional_routing_is_not_exported() -> None:
     from nmt.interop.names import weight_pairs
-    from nmt.model import named_config
+    from nmt.model.translator import named_config
 
     with pytest.raises(UserError, match="no place for"):
         weight_pairs(dataclasses.replace(named_config("tiny"), cmr=True))

@@ -10,7 +10,7 @@ import sentencepiece
 
 from corpus.errors import DataError, UserError
 from nmt.interop.tokens import export_vocabulary, import_vocabulary, without_first_piece
-from nmt.vocabulary import Vocabulary
+from nmt.vocabulary.vocabulary import Vocabulary
 
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]
 

@@ -12,9 +12,9 @@ from corpus.errors import UserError
 from corpus.files import read_lines
 from corpus.languages import Direction, known_languages, parse_direction
 from nmt.usage.config import UsageConfig
+from nmt.usage.experts import measure_or_report
 from nmt.usage.measure import Measured, summarize_usage
 from nmt.usage.page import render_usage
-from nmt.usage.report import measure_or_report
 from nmt.usage.similarity import (
     LayerSimilarity,
     cluster_order,
@@ -23,7 +23,7 @@ from nmt.usage.similarity import (
     similarity,
 )
 from tests.nmt.interop.conftest import write_model
-from tests.nmt.test_training import write_flores
+from tests.nmt.training.test_train import write_flores
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 

@@ -1,0 +1,1 @@
+"""Readers of crawl shards: WARC and WET records, documents, text of HTML pages."""

@@ -1,0 +1,1 @@
+"""Public data sets and models: what there is, downloading, unpacking."""

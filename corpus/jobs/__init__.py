@@ -1,0 +1,1 @@
+"""Jobs over shards: receipts, locks, prices and where shards are worked on."""

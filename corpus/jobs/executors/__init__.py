@@ -1,0 +1,59 @@
+"""Where tasks run. Executors know nothing of what a task does; tasks know nothing of executors.
+
+`local` is a pool of processes on this machine, `ray` a Ray cluster, `slurm` one rank of an array.
+All run the same task function, which writes the receipt itself, so that a directory can be begun
+under one and finished under another.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from corpus.errors import UserError
+from corpus.jobs.executors.local import LocalExecutor
+from corpus.jobs.tasks import Result, Task
+
+EXECUTORS = ("local", "ray", "slurm")
+
+
+class Executor(Protocol):
+    """Runs the tasks of a job somewhere."""
+
+    def share(self, tasks: Sequence[Task]) -> Sequence[Task]:
+        """Return those of all the job's tasks that this process is to see done."""
+        ...
+
+    def run(
+        self, attempt: Callable[[Task], Result], tasks: Sequence[Task], *, workers: int, gpus: int
+    ) -> Iterator[tuple[Task, Result]]:
+        """Yield every task once with its result, in the order in which they end.
+
+        Args:
+            attempt: Picklable; raises nothing but KeyboardInterrupt.
+            tasks: What to do.
+            workers: Processes on this machine.
+            gpus: GPUs that each task needs; on this machine `workers` says how many share them.
+        """
+        ...
+
+
+LOCAL: Executor = LocalExecutor()
+
+
+def find_executor(name: str) -> Executor:
+    """Return the executor of that name.
+
+    Raises:
+        UserError: If there is none, or `slurm` is asked for outside a job array.
+    """
+    # Imported when asked for: Ray is an optional package.
+    if name == "ray":
+        from corpus.jobs.executors.ray_cluster import ClusterExecutor
+
+        return ClusterExecutor()
+    if name == "slurm":
+        from corpus.jobs.executors.slurm_array import ArrayExecutor
+
+        return ArrayExecutor.from_environment()
+    if name != "local":
+        raise UserError(f"no executor `{name}`; there are {', '.join(EXECUTORS)}")
+    return LOCAL

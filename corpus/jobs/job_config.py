@@ -1,0 +1,110 @@
+"""The config beside the outputs of a job: written once, and from then on the only one."""
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from corpus.config import dump_config, without_execution
+from corpus.errors import UserError
+from corpus.files import write_text
+from corpus.jobs.locks import hold_lock
+from corpus.jobs.receipts import first_difference
+
+logger = logging.getLogger(__name__)
+
+RECEIPTS = "receipts"
+CONFIG_FILE = "config.yaml"
+LOCK = ".lock"
+RUNNING = ".running"
+"""Locked in common by all processes that run jobs with a config."""
+
+
+@contextmanager
+def hold_config(
+    output: Path, name: str, config_name: str, config: Any, values: Any,
+    has_begun: Callable[[], bool],
+) -> Iterator[None]:  # fmt: skip
+    """Write the config, or check that the one already there is the same; keep it during the block.
+
+    One that nothing was made with, because the job failed at once, gives way, unless another
+    process is about to make something.
+
+    Args:
+        output: Directory of the outputs.
+        name: Names the job.
+        config_name: The file.
+        config: A dataclass, or None for no config.
+        values: What of it the results depend on, as plain values.
+        has_begun: Whether tasks of the job are done, or being done.
+
+    Raises:
+        UserError: If it is another, and something was made with that, or is being made.
+    """
+    path, receipts = output / config_name, output / RECEIPTS
+    with ExitStack() as held:
+        if (
+            config is not None
+            and path.exists()
+            and receipts.is_dir()
+            and not _is_writable(receipts)
+        ):
+            _check_config(path, name, config, values)
+        elif config is not None:
+            with hold_lock(receipts / LOCK, config_name, wait=True):
+                if not _give_way(path, config, values, has_begun):
+                    _check_config(path, name, config, values)
+                shared = hold_lock(receipts / RUNNING, config_name, wait=True, is_shared=True)
+                held.enter_context(shared)
+        yield
+
+
+def _is_writable(directory: Path) -> bool:
+    return os.access(directory, os.W_OK)
+
+
+def _give_way(path: Path, config: Any, values: Any, has_begun: Callable[[], bool]) -> bool:
+    """Write the config where there is none, or where nothing is made with another; say whether."""
+    if not path.exists():
+        write_text(path, dump_config(config))
+        return True
+    if _difference(path, config, values) is None or has_begun():
+        return False
+    if path.name == CONFIG_FILE and _holds_files(path.parent):
+        return False
+    with hold_lock(path.parent / RECEIPTS / RUNNING, path.name) as is_alone:
+        if is_alone:
+            write_text(path, dump_config(config))
+            logger.info("%s: nothing was made with the config before; it is replaced", path)
+        return is_alone
+
+
+def _check_config(path: Path, name: str, config: Any, values: Any) -> None:
+    difference = _difference(path, config, values)
+    if difference is None:
+        return
+    made = str(path.parent)
+    if path.name != CONFIG_FILE:  # what others made lies in the directory too
+        made = f"{path} and its receipts in {path.parent / RECEIPTS / name}"
+    raise UserError(
+        f"{path} is of another config: {difference}. Choose another"
+        f" output, or delete {made} to make it anew."
+    )
+
+
+def _difference(path: Path, config: Any, values: Any) -> str | None:
+    """Return how the config that is there differs, or None."""
+    there = without_execution(config, yaml.safe_load(path.read_text(encoding="utf-8")))
+    here = json.loads(json.dumps(values))
+    return None if there == here else first_difference(there, here)
+
+
+def _holds_files(output: Path) -> bool:
+    """Return whether a directory holds more than a config and receipts' own bookkeeping."""
+    others = (path for path in output.iterdir() if path.name not in (CONFIG_FILE, RECEIPTS))
+    return any(others) or any((output / RECEIPTS).rglob("*.json"))

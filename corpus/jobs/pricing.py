@@ -1,0 +1,314 @@
+"""What a job will cost, from running it on small parts of its input.
+
+The real command runs on parts of its input that grow, each in a new process and a temporary folder.
+The difference between first and last in CPU time, by the difference of their sizes, is the price of
+a unit; what is left of the first is the price of a start.
+"""
+
+import dataclasses
+import logging
+import math
+import multiprocessing
+import os
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from corpus.errors import JobError
+from corpus.files import read_json
+from corpus.jobs.prices import Price, StagePrice
+from corpus.jobs.run import RECEIPTS
+from corpus.jobs.usage import cpu_seconds, peak_memory_mb
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+MEASURE_SECONDS = 4.0
+"""CPU time by which the last part has to exceed the first, for a price to be believed."""
+
+_GROWTH = 6
+_MOST_PARTS = 6
+
+
+@dataclasses.dataclass(frozen=True)
+class Cut:
+    """How much of the input a part holds."""
+
+    units: int
+    largest: int
+    """Units of its largest shard."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A command that can be run on a part of its input."""
+
+    command: str
+    """Its name."""
+
+    unit: str
+    """What its work is counted in, in the plural."""
+
+    shards: Mapping[str, int]
+    """All shards with their sizes in that unit."""
+
+    done: Collection[str]
+    """Shards that are finished already."""
+
+    cut: Callable[[int, Path], Cut]
+    """Writes about so many units of the shards that are to do to a folder."""
+
+    run: Callable[[Path, Path], object]
+    """Runs the command on that folder, writing to another; picklable."""
+
+    first: int
+    """Units of the smallest part worth a try."""
+
+    workers: int
+    """Processes of the real run."""
+
+    counts: tuple[str, ...]
+    """What is told of the counts of its receipts."""
+
+    row_exponent: float = 1.0
+    """Memory and counts grow with the units to this power; 0.5 where these are products."""
+
+    disk_bytes: int | None = None
+    """Of the output, where a part does not tell it."""
+
+    output_is_fixed: bool = False
+    """Whether a part's output is as large as the whole's."""
+
+    gpu_stages: tuple[str, ...] = ()
+    """Stages whose wall time is a GPU's."""
+
+    square_stages: tuple[str, ...] = ()
+    """Stages whose time has a part that grows with the square of the units."""
+
+    fixed_stages: tuple[str, ...] = ()
+    """Stages whose time a part has whole."""
+
+    assumptions: tuple[str, ...] = ()
+    """What the price takes for granted, besides what holds for all."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Stage:
+    cpu_seconds: float
+    wall_seconds: float
+    disk_bytes: int
+    counts: Mapping[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """What a run on a part took."""
+
+    units: int
+    largest: int
+    cpu_seconds: float
+    peak_memory_mb: float
+    stages: Mapping[str, _Stage]
+
+
+def finished(output: Path, job: str, names: Collection[str]) -> frozenset[str]:
+    """Return which tasks of a job are done; whether their receipts match is for the job to say."""
+    receipts = {name: output / RECEIPTS / job / f"{name}.json" for name in names}
+    return frozenset(
+        name for name, path in receipts.items() if path.exists() and not read_json(path)["problem"]
+    )
+
+
+def spread(items: Sequence[T], count: int) -> list[T]:
+    """Return at most so many items from all along a sequence."""
+    count = min(count, len(items))
+    return [items[(2 * i + 1) * len(items) // (2 * count)] for i in range(count)]
+
+
+def price_job(trial: Trial) -> Price:
+    """Measure what a command's shards that are to do will cost.
+
+    Raises:
+        TonguesError: As the command itself, where the part cannot be run.
+    """
+    to_do = {name: size for name, size in trial.shards.items() if name not in trial.done}
+    units = sum(to_do.values())
+    started = time.monotonic()
+    parts = _try_parts(trial, units) if units else []
+    stages = _stage_prices(trial, parts, units)
+    per_unit, start = _rest_line(trial, parts)
+    core_hours = (per_unit * units + start * min(trial.workers, len(to_do))) / 3600
+    core_hours += sum(stages[name].core_hours for name in trial.square_stages if name in stages)
+    gpu_hours = sum(stage.gpu_hours for stage in stages.values())
+    return Price(
+        command=trial.command,
+        unit=trial.unit,
+        shards=dict(trial.shards),
+        done=tuple(sorted(trial.done)),
+        units_to_do=units,
+        stages=stages,
+        start_core_seconds=start,
+        workers=trial.workers,
+        hours=max(core_hours, gpu_hours) / max(1, min(trial.workers, len(to_do))),
+        peak_memory_mb=_peak_memory(trial, parts, max(to_do.values(), default=0)),
+        sample_units=parts[-1].units if parts else 0,
+        sample_seconds=time.monotonic() - started,
+        assumptions=(*_ASSUMPTIONS, *trial.assumptions),
+    )
+
+
+_ASSUMPTIONS = (
+    "The part that was tried is like the rest.",
+    "Cores are idle and as fast as this one; a busy machine takes longer.",
+    "Memory grows with the size of a shard as it did between the parts.",
+)
+
+
+def _try_parts(trial: Trial, units: int) -> list[_Part]:
+    """Try growing parts until one took long enough, or is all there is."""
+    parts: list[_Part] = []
+    size = min(trial.first, units)
+    while True:
+        parts.append(_try_part(trial, size))
+        spent = parts[-1].cpu_seconds - parts[0].cpu_seconds
+        is_all = size >= units or (len(parts) > 1 and parts[-1].units <= parts[-2].units)
+        if is_all or len(parts) == _MOST_PARTS or spent >= MEASURE_SECONDS:
+            return parts
+        size = min(size * _GROWTH, units)
+
+
+def _try_part(trial: Trial, size: int) -> _Part:
+    logger.info("%s: trying %s %s", trial.command, f"{size:,}", trial.unit)
+    # In a new process, so that its peak memory and its start are those of a worker.
+    context = multiprocessing.get_context("spawn")
+    with (
+        tempfile.TemporaryDirectory(prefix="tongues-dry-run-") as folder,
+        ProcessPoolExecutor(1, mp_context=context, initializer=_be_silent) as pool,
+    ):
+        part, output = Path(folder) / "part", Path(folder) / "output"
+        cut = trial.cut(size, part)
+        return pool.submit(_measure, trial.run, cut, part, output).result()
+
+
+def _be_silent() -> None:
+    """Keep bars of progress and lines of the trial off the terminal; errors are raised."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def _measure(run: Callable[[Path, Path], object], cut: Cut, part: Path, output: Path) -> _Part:
+    try:
+        run(part, output)
+    except JobError:
+        # A shard that was cut for the trial is a damaged one; one that gave nothing is an error.
+        if not list((output / RECEIPTS).glob("*/**/*.json")):
+            raise
+    stages = {}
+    for receipts in sorted(path for path in (output / RECEIPTS).iterdir() if path.is_dir()):
+        stages[receipts.name] = _read_stage(receipts)
+    return _Part(cut.units, cut.largest, cpu_seconds(), peak_memory_mb(), stages)
+
+
+def _read_stage(receipts: Path) -> _Stage:
+    """Return what the receipts of a job say it took."""
+    counts: Counter[str] = Counter()
+    cpu = wall = 0.0
+    files: set[Path] = set()
+    for path in receipts.rglob("*.json"):
+        receipt = read_json(path)
+        counts.update(receipt["counts"])
+        cpu += receipt["cpu_seconds"]
+        wall += receipt["seconds"]
+        files |= {(path.parent / output).resolve() for output in receipt["outputs"]}
+    # Files that only the next job needs may be gone by now.
+    disk = sum(file.stat().st_size for file in files if file.exists())
+    return _Stage(cpu, wall, disk, counts)
+
+
+def _line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return the slope between the first and the last point, and what it leaves of the first.
+
+    A single point goes through zero. Where noise makes either negative, it is taken for zero.
+    """
+    if not points:
+        return 0.0, 0.0
+    (x, y), (x_last, y_last) = points[0], points[-1]
+    if x == x_last:
+        return y / x, 0.0
+    slope = (y_last - y) / (x_last - x)
+    if slope <= 0:
+        return y_last / x_last, 0.0
+    return slope, max(0.0, y - slope * x)
+
+
+def _rest_line(trial: Trial, parts: Sequence[_Part]) -> tuple[float, float]:
+    """Return price of a unit and start, but for the stages that grow with a square."""
+    points = []
+    for part in parts:
+        squares = (part.stages[name] for name in trial.square_stages if name in part.stages)
+        points.append((part.units, part.cpu_seconds - sum(one.cpu_seconds for one in squares)))
+    if trial.square_stages and points and points[-1][1] <= points[0][1]:
+        return 0.0, points[-1][1]  # all that grows is in those stages
+    return _line(points)
+
+
+def _at(units: int, points: Sequence[tuple[float, float]], has_square: bool) -> float:
+    """Return what so many units cost, by the first and the last point.
+
+    That is `a * units`, or `a * units + b * units^2` with neither below zero.
+    """
+    slope, _ = _line(points)
+    (x, y), (x_last, y_last) = points[0], points[-1]
+    if not has_square or x == x_last:
+        return slope * units
+    b = max(0.0, (y_last / x_last - y / x) / (x_last - x))
+    a = y_last / x_last - b * x_last
+    if a < 0:
+        a, b = 0.0, y_last / x_last**2
+    return a * units + b * units**2
+
+
+def _stage_prices(trial: Trial, parts: Sequence[_Part], units: int) -> dict[str, StagePrice]:
+    prices = {}
+    for name in parts[-1].stages if parts else ():
+        seen = [(part.units, part.stages[name]) for part in parts if name in part.stages]
+        size, last = seen[-1]
+        cpu, wall = last.cpu_seconds, last.wall_seconds
+        if name not in trial.fixed_stages:
+            has_square = name in trial.square_stages
+            cpu = _at(units, [(x, stage.cpu_seconds) for x, stage in seen], has_square)
+            wall = _at(units, [(x, stage.wall_seconds) for x, stage in seen], has_square)
+        prices[name] = StagePrice(
+            core_hours=cpu / 3600,
+            gpu_hours=wall / 3600 if name in trial.gpu_stages else 0.0,
+            disk_bytes=_disk_bytes(trial, last, size, units),
+            counts={
+                key: round(last.counts[key] * math.pow(units / size, trial.row_exponent))
+                for key in trial.counts
+                if key in last.counts
+            },
+        )
+    return prices
+
+
+def _disk_bytes(trial: Trial, last: _Stage, size: int, units: int) -> int:
+    if trial.disk_bytes is not None:
+        return trial.disk_bytes
+    return last.disk_bytes if trial.output_is_fixed else round(last.disk_bytes / size * units)
+
+
+def _peak_memory(trial: Trial, parts: Sequence[_Part], largest: int) -> float:
+    if not parts:
+        return 0.0
+    last = parts[-1]
+    at, goal = (math.pow(size, trial.row_exponent) for size in (last.largest, largest))
+    slope, _ = _line(
+        [(math.pow(part.largest, trial.row_exponent), part.peak_memory_mb) for part in parts]
+    )
+    if len(parts) < 2 or parts[0].peak_memory_mb >= last.peak_memory_mb:
+        slope = 0.0  # `_line` would give the mean, since a price of zero is no price
+    return last.peak_memory_mb + max(0.0, goal - at) * slope

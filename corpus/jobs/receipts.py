@@ -1,0 +1,203 @@
+"""Receipts: what a finished shard was made from, and whether that still holds."""
+
+import functools
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from corpus.errors import DataError, UserError
+from corpus.files import digest_file, make_directory, read_json, write_json
+from corpus.jobs.tasks import Task
+from corpus.remote import RemoteFile
+
+
+def describe_input(file: Path | RemoteFile) -> dict[str, Any]:
+    """Return what a receipt says of an input file.
+
+    Raises:
+        DataError: If the file is not there.
+    """
+    if isinstance(file, RemoteFile):
+        return file.describe()
+    if not file.is_file():
+        raise DataError(f"input {file} does not exist or is not a file")
+    stat = file.stat()
+    known = _known_digests.get((str(file), stat.st_size, stat.st_mtime_ns))
+    return {
+        "path": str(file),
+        "bytes": stat.st_size,
+        "modified_ns": stat.st_mtime_ns,
+        "blake2b": known or _digest_once(file, stat.st_ino, stat.st_size, stat.st_mtime_ns),
+    }
+
+
+def recall_digests(receipts: Path) -> None:
+    """Take the digests of input files from the receipts of a job, where there are any.
+
+    This process then reads those files again only if their size or time of change is another, as
+    `is_done` does.
+    """
+    for path in receipts.rglob("*.json"):
+        for record in read_json(path)["inputs"]:
+            if "modified_ns" in record:
+                key = record["path"], record["bytes"], record["modified_ns"]
+                _known_digests[key] = record["blake2b"]
+
+
+_known_digests: dict[tuple[str, int, int], str] = {}
+
+
+@functools.lru_cache(maxsize=4096)
+def _digest_once(file: Path, *state: int) -> str:
+    """Return a file's digest; a model that all shards depend on is read once per process."""
+    return digest_file(file)
+
+
+def write_receipt(
+    path: Path,
+    *,
+    task: str,
+    arguments: Mapping[str, Any],
+    inputs: list[dict[str, Any]],
+    config: Any,
+    counts: Mapping[str, int],
+    outputs: Sequence[Path],
+    problem: str,
+    seconds: float,
+    cpu_seconds: float,
+) -> None:
+    """Write the receipt of a finished shard; outputs are named as seen from the receipt.
+
+    So a directory can be moved as a whole and still be found done.
+    """
+    start = path.parent.resolve()
+    make_directory(start)
+    write_json(
+        path,
+        {
+            "task": task,
+            "arguments": dict(arguments),
+            "inputs": inputs,
+            "config": config,
+            "versions": _versions(),
+            "counts": dict(counts),
+            "outputs": [os.path.relpath(output.resolve(), start) for output in outputs],
+            "problem": problem,
+            "seconds": round(seconds, 3),
+            "cpu_seconds": round(cpu_seconds, 3),
+        },
+    )
+
+
+def is_done(
+    path: Path, *, arguments: Mapping[str, Any], inputs: Sequence[Path | RemoteFile], config: Any
+) -> bool:
+    """Whether a receipt is there, matches, reports no damage, and its outputs exist.
+
+    Raises:
+        UserError: If it was made from other inputs, arguments or config; both are named.
+        DataError: If an input that it names is gone.
+    """
+    if not path.exists():
+        return False
+    receipt = read_json(path)
+    if receipt["problem"]:  # the shard is redone whatever its input is now: it may be mended
+        return False
+    for key, value in {"config": config, "argument": dict(arguments)}.items():
+        recorded = receipt["config" if key == "config" else "arguments"]
+        current = json.loads(json.dumps(value))
+        if recorded != current:
+            raise UserError(
+                f"{path} was made with another {key}: {first_difference(recorded, current)}."
+                " Choose another output, or delete the receipt to redo this shard."
+            )
+    _check_inputs(path, receipt["inputs"], inputs)
+    return all((path.parent / output).exists() for output in receipt["outputs"])
+
+
+def forget_outdated(receipts: Path, tasks: Sequence[Task], *, keep_others: bool) -> None:
+    """Take back what tasks made from other inputs than there are now: files and receipts.
+
+    For a command's own intermediate files: unlike with a person's inputs no error is due when
+    there are more of them, or other ones.
+
+    Args:
+        receipts: Directory of the job's receipts.
+        tasks: The tasks as they are now.
+        keep_others: Whether what none of the tasks made stays.
+    """
+    current = {f"{task.name}.json": task for task in tasks}
+    for receipt in sorted(receipts.glob("[!.]*.json")):
+        task = current.get(receipt.name)
+        if task is None and keep_others:
+            continue
+        try:
+            if task is not None and is_done(
+                receipt, arguments=task.arguments, inputs=task.inputs, config=None
+            ):
+                continue
+        except (UserError, DataError):
+            pass
+        for name in read_json(receipt)["outputs"]:
+            (receipt.parent / name).unlink(missing_ok=True)
+        receipt.unlink()
+
+
+def _check_inputs(
+    path: Path, recorded: list[dict[str, Any]], inputs: Sequence[Path | RemoteFile]
+) -> None:
+    if len(recorded) != len(inputs):
+        raise UserError(
+            f"{path} was made from {len(recorded)} input files, and now there are {len(inputs)}."
+            " Choose another output, or delete the receipt to redo this shard."
+        )
+    for record, file in zip(recorded, inputs, strict=True):
+        if isinstance(file, RemoteFile):
+            _check_remote_input(path, record, file)
+            continue
+        if not file.is_file():
+            raise DataError(f"input {file} does not exist; {path} says that it was used before")
+        stat = file.stat()
+        if stat.st_size == record["bytes"] and stat.st_mtime_ns == record.get("modified_ns"):
+            continue
+        digest = digest_file(file)
+        if digest != record.get("blake2b"):
+            raise UserError(
+                f"{path} was made from {record['path']} with digest {record.get('blake2b')}, and"
+                f" {file} now has {digest}. Choose another output, or delete the receipt to redo"
+                " this shard."
+            )
+
+
+def _check_remote_input(path: Path, record: dict[str, Any], file: RemoteFile) -> None:
+    now = file.describe()
+    # Not the URL: the same file may be reached by another one, signed anew for instance.
+    for key in ("bytes", "version"):
+        if record.get(key) != now[key]:
+            raise UserError(
+                f"{path} was made from {record['path']} with {key} {record.get(key)}, and {file}"
+                f" now has {now[key]}. Choose another output, or delete the receipt to redo this"
+                " shard."
+            )
+
+
+def first_difference(there: Any, here: Any, key: str = "") -> str:
+    """Return the first key in which two plain configs differ, with both values."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        for name in [*here, *there]:
+            if there.get(name) != here.get(name):
+                inner = f"{key}.{name}" if key else str(name)
+                return first_difference(there.get(name), here.get(name), inner)
+    return f"`{key}` is {there!r} there and {here!r} now"
+
+
+def _versions() -> dict[str, str]:
+    try:
+        version = importlib.metadata.version("tongues")
+    except importlib.metadata.PackageNotFoundError:
+        version = "not installed"
+    return {"tongues": version, "python": platform.python_version()}

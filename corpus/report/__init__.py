@@ -1,0 +1,1 @@
+"""Parts of HTML reports: page, charts, histograms."""

@@ -1,0 +1,1 @@
+"""What scores miss: wrong languages, signs of hallucination, added toxicity."""

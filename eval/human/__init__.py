@@ -1,0 +1,1 @@
+"""Human judgments (XSTS): calibration, agreement, correlation with metrics."""

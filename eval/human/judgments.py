@@ -1,0 +1,178 @@
+"""Human scores by XSTS (Licht et al. 2022): medians over annotators, means over items, calibrated.
+
+Each group of annotators also scores one common calibration set whose mean is 3.0 by definition;
+how far a group's own mean lies from that says how strict it is. `shift` adds the difference to all
+its scores. That pushes scores over the ends of the scale; `moderated` keeps 1 and 5 where they are,
+moves the group's calibration mean to the nominal one, and is linear between. (The papers describe
+the fading in words only; this is the simplest map that does it, and it keeps the order of scores.)
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from corpus.errors import DataError, UserError
+from corpus.files import read_lines
+from corpus.languages import Direction, parse_direction
+from eval.checks.config import Calibration
+
+LOWEST, HIGHEST = 1.0, 5.0
+"""Ends of the XSTS scale."""
+
+REQUIRED = ("evaluator", "item", "direction", "score")
+OPTIONAL = ("system", "group")
+
+
+class Judgment(NamedTuple):
+    """One annotator's score of one item."""
+
+    evaluator: str
+    item: str
+    direction: Direction
+    score: float
+    system: str
+    """Empty where the table names none."""
+    group: str
+    """Whose calibration applies: the column `group`, else the direction."""
+
+
+class HumanScore(NamedTuple):
+    """The score of a direction of a system."""
+
+    system: str
+    direction: Direction
+    group: str
+    mean: float
+    """Over items, of the medians over annotators; as given."""
+    items: int
+    evaluators: int
+    values: tuple[tuple[float, ...], ...]
+    """What each item got, for agreement."""
+
+
+def read_judgments(path: Path) -> list[Judgment]:
+    """Read a TSV with the columns evaluator, item, direction and score, and maybe system and group.
+
+    Raises:
+        UserError: If it does not exist.
+        DataError: If a column is missing, a score is no number from 1 to 5, or an evaluator scored
+            an item twice; the message names the line.
+    """
+    lines = read_lines(path)
+    header = lines[0].split("\t") if lines else []
+    if not set(REQUIRED) <= set(header):
+        raise DataError(
+            f"{path} needs the columns {', '.join(REQUIRED)}; its header is `{' '.join(header)}`"
+        )
+    judgments: list[Judgment] = []
+    seen: dict[tuple[str, ...], int] = {}
+    for number, line in enumerate(lines[1:], 2):
+        if not line.strip():
+            continue
+        cells = line.split("\t")
+        if len(cells) != len(header):
+            raise DataError(
+                f"{path}:{number}: {len(cells)} columns where the header has {len(header)}"
+            )
+        judgment = _judgment(path, number, dict(zip(header, cells, strict=True)))
+        key = (judgment.evaluator, judgment.item, str(judgment.direction), judgment.system)
+        if key in seen:
+            raise DataError(
+                f"{path}:{number}: {judgment.evaluator} scored item {judgment.item} of"
+                f" {judgment.direction} already in line {seen[key]}"
+            )
+        seen[key] = number
+        judgments.append(judgment)
+    if not judgments:
+        raise DataError(f"{path} holds no scores")
+    return judgments
+
+
+def _judgment(path: Path, number: int, row: Mapping[str, str]) -> Judgment:
+    try:
+        direction = parse_direction(row["direction"])
+        score = float(row["score"])
+    except (UserError, ValueError) as error:
+        raise DataError(f"{path}:{number}: {error}") from None
+    if not LOWEST <= score <= HIGHEST:
+        raise DataError(f"{path}:{number}: score {row['score']}; XSTS goes from 1 to 5")
+    if not row["evaluator"] or not row["item"]:
+        raise DataError(f"{path}:{number}: a score needs an evaluator and an item")
+    group = row.get("group") or str(direction)
+    return Judgment(row["evaluator"], row["item"], direction, score, row.get("system", ""), group)
+
+
+def score_directions(judgments: Sequence[Judgment]) -> list[HumanScore]:
+    """Return the score of each direction of each system: mean over items of their medians.
+
+    Raises:
+        DataError: If two groups of annotators scored one direction, whose calibrations differ.
+    """
+    rows: dict[tuple[str, Direction], list[Judgment]] = defaultdict(list)
+    for judgment in judgments:
+        rows[judgment.system, judgment.direction].append(judgment)
+    scores = []
+    for (system, direction), own in sorted(rows.items()):
+        groups = {judgment.group for judgment in own}
+        if len(groups) > 1:
+            raise DataError(
+                f"{direction} was scored by the groups {', '.join(sorted(groups))}; a direction has"
+                " one, since groups are calibrated each by itself"
+            )
+        values = _values_of_items(own)
+        scores.append(
+            HumanScore(
+                system,
+                direction,
+                groups.pop(),
+                statistics.fmean(map(statistics.median, values)),
+                len(values),
+                len({judgment.evaluator for judgment in own}),
+                values,
+            )
+        )
+    return scores
+
+
+def calibration_means(judgments: Sequence[Judgment]) -> dict[str, float]:
+    """Return the mean of each group on the calibration set, of medians over its annotators."""
+    rows: dict[str, list[Judgment]] = defaultdict(list)
+    for judgment in judgments:
+        rows[judgment.group].append(judgment)
+    return {
+        group: statistics.fmean(map(statistics.median, _values_of_items(own)))
+        for group, own in sorted(rows.items())
+    }
+
+
+def _values_of_items(judgments: Sequence[Judgment]) -> tuple[tuple[float, ...], ...]:
+    values: dict[str, list[float]] = defaultdict(list)
+    for judgment in judgments:
+        values[judgment.item].append(judgment.score)
+    return tuple(tuple(scores) for _, scores in sorted(values.items()))
+
+
+def calibrate(score: float, calibration_mean: float, kind: Calibration, nominal: float) -> float:
+    """Return a score as it would be if the group's calibration mean were the nominal one.
+
+    none: s; shift: s + nominal - c; moderated: linear from (1, 1) over (c, nominal) to (5, 5).
+
+    Raises:
+        DataError: For `moderated`, if the group gave all calibration items one end of the scale.
+    """
+    if kind == "none":
+        return score
+    if kind == "shift":
+        return score + nominal - calibration_mean
+    if not LOWEST < calibration_mean < HIGHEST:
+        raise DataError(
+            f"the mean on the calibration set is {calibration_mean:g}, an end of the scale; nothing"
+            " can be calibrated by that"
+        )
+    if score <= calibration_mean:
+        return LOWEST + (score - LOWEST) * (nominal - LOWEST) / (calibration_mean - LOWEST)
+    return HIGHEST - (HIGHEST - score) * (HIGHEST - nominal) / (HIGHEST - calibration_mean)

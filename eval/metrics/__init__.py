@@ -1,0 +1,1 @@
+"""spBLEU, BLEU, chrF and chrF++: counts, formulas, and the numbers of sacrebleu."""

@@ -1,0 +1,1 @@
+"""The HTML pages of scores and of a whole run."""

@@ -1,0 +1,157 @@
+"""What the page of scores needs beside the scores: languages, intervals, example lines, checks."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corpus.files import read_json
+from corpus.languages import Direction, check_language
+from eval.hypotheses import COPY, Systems
+from eval.metrics.metrics import find_metric
+from eval.pages.grid_data import GridLanguage, Interval, SegmentLine, Segments
+from eval.statistics.buckets import LanguageTable
+from eval.statistics.cells import Grid, load_statistics, read_cells, read_resamples
+from eval.statistics.results import Row
+from eval.statistics.significance import interval
+from eval.statistics.store import read_text
+
+CHECK_FILES = ("off_target.json", "hallucination.json", "toxicity.json")
+"""Summaries that `tongues eval check` writes beside the scores."""
+
+LONGEST_SHOWN = 2_000
+"""Characters of a line on the page; the longest of FLORES-200 has 597."""
+
+_SIDES = ("source", "target")
+_DECIMALS = 2
+
+
+def page_languages(directions: Iterable[Direction], table: LanguageTable) -> list[GridLanguage]:
+    """Return the languages of directions, sorted by code, with what a table knows of them."""
+    families = table.columns.get("family", {})
+    return [
+        GridLanguage(
+            code=code,
+            name=check_language(code).name,
+            script=check_language(code).script,
+            family=families.get(code, ""),
+            level=table.levels.get(code, ""),
+            lines=table.sentences.get(code, 0),
+        )
+        for code in sorted({code for direction in directions for code in direction})
+    ]
+
+
+def language_intervals(
+    targets: Sequence[str], grid: Grid
+) -> dict[tuple[str, str], dict[str, dict[str, Interval]]]:
+    """Return by system and metric the interval of each language's mean, as source and as target.
+
+    Resample i has the same lines in every direction, so a mean over directions is resampled as
+    one score is; see `eval.statistics.averages`.
+    """
+    sums: dict[tuple[str, str, str, str], tuple[int, NDArray[np.float64]]] = {}
+    for target in targets if grid.resamples else ():
+        rows = read_cells(grid.cells(target))
+        resamples = read_resamples(grid.cells(target)).astype(np.float64)
+        for row, scores in zip(rows, resamples, strict=True):
+            for side, code in (("source", row["source"]), ("target", target)):
+                key = (row["system"], row["metric"], side, code)
+                n, whole = sums.get(key, (0, np.zeros(len(scores))))
+                sums[key] = (n + 1, whole + scores)
+    found: dict[tuple[str, str], dict[str, dict[str, Interval]]] = defaultdict(
+        lambda: {side: {} for side in _SIDES}
+    )
+    for (system, metric, side, code), (n, whole) in sums.items():
+        low, high = interval(whole / n, grid.confidence)
+        found[system, metric][side][code] = (round(low, _DECIMALS), round(high, _DECIMALS))
+    return dict(found)
+
+
+def example_segments(
+    rows: Sequence[Row], systems: Systems, grid: Grid, directions: int, lines: int
+) -> Segments | None:
+    """Return lines of the directions with the lowest scores of the first system.
+
+    Of a direction's lines every n-th is taken in the order of their own scores, so that bad, usual
+    and good ones are there.
+
+    Args:
+        rows: All scores.
+        systems: Files of the systems, in the order of the page.
+        grid: Where the texts are.
+        directions: How many directions.
+        lines: How many lines of each.
+    """
+    metric = grid.metrics[0]
+    first = next((name for name in systems if name != COPY), None)
+    own = sorted(
+        (row.value, row.direction) for row in rows if (row.system, row.metric) == (first, metric)
+    )
+    if first is None or not own or not directions or not lines:
+        return None
+    return Segments(
+        metric=metric,
+        directions={
+            direction: _lines_of(direction, systems, first, grid, metric, lines)
+            for _, direction in sorted(own[:directions], key=lambda one: one[1])
+        },
+    )
+
+
+def _lines_of(
+    direction: Direction, systems: Systems, first: str, grid: Grid, metric: str, count: int
+) -> list[SegmentLine]:
+    sources = read_text(grid.text(direction.source)).lines
+    references = read_text(grid.text(direction.target))
+    names = [name for name, files in systems.items() if direction in files]
+    texts = [read_text(systems[name][direction]) for name in names]
+    statistics, _ = load_statistics(grid, direction.target, references, texts)
+    scores = dict(zip(names, find_metric(metric).score_sentences(statistics[metric]), strict=True))
+    order = np.argsort(scores[first], kind="stable")
+    places = np.unique(np.linspace(0, len(order) - 1, count).astype(int))
+    hypotheses = {name: text.lines for name, text in zip(names, texts, strict=True)}
+    return [
+        SegmentLine(
+            line=line + 1,
+            source=_clip(sources[line]),
+            reference=_clip(references.lines[line]),
+            hypotheses=[
+                _clip(hypotheses[name][line]) if name in scores else None for name in systems
+            ],
+            scores=[
+                round(float(scores[name][line]), _DECIMALS) if name in scores else None
+                for name in systems
+            ],
+        )
+        for line in sorted(order[places].tolist())
+    ]
+
+
+def _clip(text: str) -> str:
+    """Cut what nobody reads on a page: a loop of megabytes would make the page as long."""
+    left = len(text) - LONGEST_SHOWN
+    return text if left <= 0 else f"{text[:LONGEST_SHOWN]} […and {left:,} characters more]"
+
+
+def check_files(output: Path) -> list[Path]:
+    """Return the summaries of checks that lie beside the scores."""
+    return [output / name for name in CHECK_FILES if (output / name).is_file()]
+
+
+def read_checks(files: Sequence[Path]) -> Mapping[str, dict[str, Any]]:
+    """Return the summaries of checks by system, by name of the check.
+
+    Raises:
+        DataError: If a file is damaged.
+    """
+    checks = {}
+    for path in files:
+        summary = read_json(path)
+        checks[path.stem] = summary.get("systems", summary)
+    return checks

@@ -1,0 +1,253 @@
+"""The page that `tongues eval score` writes: one grid of scores from several sides.
+
+It is one file that needs no network: the script `grid.js` draws it from packed scores
+(`eval.pages.grid_data`) when it is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from corpus.report.charts import Bar, bars
+from corpus.report.html import (
+    INTERACTIVE_CSS,
+    SORT_SCRIPT,
+    as_script,
+    escape,
+    figure,
+    interactive_script,
+    page,
+    section,
+    select,
+    table,
+)
+from eval.hypotheses import COPY
+from eval.statistics.buckets import ALL
+
+if TYPE_CHECKING:
+    from eval.statistics.results import Scores
+
+_STYLE = """
+#bars, #segments { max-height: 560px; overflow: auto; }
+svg .loss { fill: var(--warn); } svg .whisker { stroke: var(--ink); stroke-width: 2; }
+summary { cursor: pointer; font-size: 19px; font-weight: 700; }
+#worst tbody tr { cursor: pointer; } #worst tbody tr:hover td { color: var(--accent); }
+"""
+_CHECKED_LANGUAGES = 15
+_CHECKS = {
+    "off_target": (
+        "Off target", "off_target_rate", "reference_rate",
+        "Share of lines identified as another language than the target, in percent, into the"
+        " languages where it is highest. The rate on the references is the identifier's own error.",
+    ),
+    "hallucination": (
+        "Signs of hallucination", "suspect_rate", "reference_rate",
+        "Share of lines with any sign (repetition, length, compression, copy, one output for"
+        " several sources), in percent, into the languages where it is highest.",
+    ),
+    "toxicity": (
+        "Added toxicity", "added_rate", "",
+        "Share of lines with a listed term where the source has none, in percent. Languages"
+        " without a list are not measured.",
+    ),
+}  # fmt: skip
+_SHOWN_WARNINGS = 50
+_MAX_ROWS = 1_000
+"""More rows of scores than this are in `scores.tsv` only: a table of them all slows the page."""
+
+
+def render_scores(
+    scores: Scores, data: Mapping[str, Any], checks: Mapping[str, Mapping[str, Any]]
+) -> str:
+    """Return the page of a scoring run.
+
+    Args:
+        scores: All scores.
+        data: What `eval.pages.grid_data` packs of them.
+        checks: Summaries of `tongues eval check` by system, by name of the check.
+    """
+    directions = {row.direction for row in scores.rows}
+    has_sizes = any(language["lines"] for language in data["languages"])
+    body = [
+        _figures(scores, len(directions)),
+        _warnings(scores),
+        _controls(),
+        _map(),
+        _bars(),
+        '<div class="columns">',
+        _canvas("versus", "System against system", "Each point is a direction."),
+        _sizes() if has_sizes else "",
+        "</div>",
+        _averages(scores),
+        _worst(),
+        *_checks(checks),
+        _segments() if data["segments"] else "",
+        _all_scores(scores),
+        '<div id="tip" hidden></div>',
+        as_script(data),
+    ]
+    names = sorted({row.system for row in scores.rows if row.system != COPY})
+    script = (resources.files("eval.pages") / "grid.js").read_text(encoding="utf-8")
+    return page(
+        "Scores",
+        f"{', '.join(names)}: {len(directions):,} directions",
+        body,
+        "\n".join([SORT_SCRIPT, interactive_script(), script]),
+        INTERACTIVE_CSS + _STYLE,
+    )
+
+
+def _controls() -> str:
+    orders = [
+        ("mean", "mean score"), ("name", "name"), ("family", "family"), ("script", "script"),
+        ("resource", "resource level"),
+    ]  # fmt: skip
+    return (
+        '<div class="controls">'
+        + select("system", "system")
+        + select("against", "less")
+        + select("metric", "metric")
+        + select("order", "sorted by", orders)
+        + "</div>"
+    )
+
+
+def _map() -> str:
+    return section(
+        "Every direction",
+        "Source languages down, target languages across. Cells without a score are blank. Point at"
+        " a cell for its directions and scores; click it for its lines, where the page has them.",
+        '<div class="legend"><span id="legend-low"></span><span id="legend"></span>'
+        '<span id="legend-high"></span></div><div id="map-room"><canvas id="map"></canvas></div>',
+    )
+
+
+def _bars() -> str:
+    return section(
+        "By language",
+        "Mean over directions, with its interval where one was computed.",
+        select("side", "as", [("target", "target"), ("source", "source")])
+        + '<div id="bars"></div>',
+    )
+
+
+def _canvas(name: str, title: str, explanation: str) -> str:
+    return section(title, explanation, f'<canvas id="{name}"></canvas>')
+
+
+def _sizes() -> str:
+    return _canvas(
+        "sizes",
+        "Score against training text",
+        "Each point is a language: its mean score over its training sentences, in powers of ten.",
+    )
+
+
+def _worst() -> str:
+    head = "<th>direction</th><th>languages</th><th class='number'>score</th>"
+    return (
+        '<section><h2 id="worst-title">Worst directions</h2><table id="worst"><thead><tr>'
+        f"{head}</tr></thead><tbody></tbody></table></section>"
+    )
+
+
+def _segments() -> str:
+    orders = [("worst", "worst first"), ("best", "best first"), ("line", "in order")]
+    return section(
+        "Line by line",
+        "Sentence scores are of the line alone, and their mean is not the score of the whole.",
+        select("direction", "direction")
+        + " "
+        + select("segment-order", "", orders)
+        + '<div id="segments"></div>',
+    )
+
+
+def _figures(scores: Scores, directions: int) -> str:
+    cards = [figure(f"{directions:,}", "directions")]
+    for entry in scores.averages:
+        if entry.bucket == ALL and entry.system != COPY and entry.mean is not None:
+            cards.append(figure(f"{entry.mean:.1f}", f"mean {entry.metric}, {entry.system}"))
+    lacking = sum(map(len, scores.missing.values()))
+    cards.append(figure(f"{lacking:,}", "missing cells"))
+    return f'<div class="figures">{"".join(cards)}</div>'
+
+
+def _warnings(scores: Scores) -> str:
+    if not scores.warnings:
+        return ""
+    listed = scores.warnings[:_SHOWN_WARNINGS]
+    items = "".join(f"<li>{escape(warning)}</li>" for warning in listed)
+    more = len(scores.warnings) - len(listed)
+    if more:
+        items += f"<li>and {more:,} more, in scores.json beside this page</li>"
+    count = f"{len(scores.warnings):,} warning{'s' if len(scores.warnings) > 1 else ''}"
+    return (
+        f"<section><details{'' if more else ' open'}><summary>{count}</summary>"
+        f'<ul class="warnings">{items}</ul></details></section>'
+    )
+
+
+def _averages(scores: Scores) -> str:
+    rows = [
+        [one.system, one.metric, one.bucket, one.mean, one.low, one.high, one.n, one.n_missing]
+        for one in scores.averages
+    ]
+    header = ["system", "metric", "bucket", "mean", "low", "high", "n", "missing"]
+    return section(
+        "Averages",
+        "Plain means over directions, with bootstrap intervals over lines. A direction counts as"
+        " its poorer language; very low is inside low. Script, family and further columns are"
+        " those of the target.",
+        f'<div class="scroll">{table(header, rows, sortable=True)}</div>',
+    )
+
+
+def _checks(checks: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return a section for each check that was run: the languages it finds most in."""
+    parts = []
+    for check, (title, figure_name, floor, explanation) in _CHECKS.items():
+        systems = checks.get(check, {})
+        charts = []
+        for system, found in systems.items():
+            into = {code: one["mean"] for code, one in found["into"].items()}
+            worst = sorted(
+                (code for code in into if into[code] is not None), key=lambda code: -into[code]
+            )[:_CHECKED_LANGUAGES]
+            items = [Bar(code, 100 * into[code]) for code in worst]
+            total = found[figure_name]
+            line = f"{system}: {_percent(total['mean'])} over {total['n']:,} directions"
+            if floor:
+                line += f"; references {_percent(found[floor]['mean'])}"
+            if total["n_missing"]:
+                line += f"; {total['n_missing']:,} not measured"
+            charts.append(f"<div><h3>{escape(line)}</h3>{bars(items)}</div>")
+        if charts:
+            parts.append(section(title, explanation, f'<div class="maps">{"".join(charts)}</div>'))
+    return parts
+
+
+def _percent(share: float | None) -> str:
+    return "nothing measured" if share is None else f"{100 * share:.2f} %"
+
+
+def _all_scores(scores: Scores) -> str:
+    rows: list[list[object]] = [
+        [row.system, str(row.direction), row.metric, row.value, row.n, row.signature]
+        for row in scores.rows
+    ]
+    rows += [
+        [system, str(direction), "missing", None, None, ""]
+        for system, lacking in scores.missing.items()
+        for direction in lacking
+    ]
+    if len(rows) > _MAX_ROWS:
+        return section("All scores", f"{len(rows):,} rows, in scores.tsv beside this page.", "")
+    header = ["system", "direction", "metric", "value", "n", "signature"]
+    return section(
+        "All scores",
+        "Click a column to sort by it.",
+        f'<div class="scroll">{table(header, rows, sortable=True)}</div>',
+    )

@@ -1,0 +1,1 @@
+"""Scores of many systems and directions: tables, averages, significance, what is kept on disk."""

@@ -1,0 +1,128 @@
+"""What scoring found, in memory and as files: scores.tsv, scores.json, averages.tsv."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from corpus.errors import DataError
+from corpus.files import read_json, read_lines, write_lines, write_text
+from corpus.languages import Direction, parse_direction
+from eval.statistics.averages import Average, write_averages
+from eval.tables import write_table
+
+COLUMNS = ("system", "direction", "metric", "value", "n", "signature")
+INTERVAL_COLUMNS = ("system", "direction", "metric", "value", "low", "high", "sentence_mean")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of `scores.tsv`, and of `intervals.tsv`."""
+
+    system: str
+    direction: Direction
+    metric: str
+    value: float
+    n: int
+    signature: str
+    low: float | None = None
+    """Ends of the bootstrap interval."""
+    high: float | None = None
+    sentence_mean: float | None = None
+    """Plain mean of the sentences' scores."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Everything that scoring found."""
+
+    rows: Sequence[Row]
+    averages: Sequence[Average]
+    missing: Mapping[str, Sequence[Direction]]
+    """Directions that each system lacks while another system has them."""
+    warnings: Sequence[str]
+
+
+def write_result(output: Path, scores: Scores) -> list[Path]:
+    """Write the tables; return their files."""
+    rows = sorted(scores.rows, key=lambda row: (row.system, row.direction, row.metric))
+    names = [str(row.direction) for row in rows]
+    table = (
+        # repr keeps every bit of the value.
+        f"{row.system}\t{name}\t{row.metric}\t{row.value!r}\t{row.n}\t{row.signature}"
+        for row, name in zip(rows, names, strict=True)
+    )
+    write_lines(output / "scores.tsv", ["\t".join(COLUMNS), *table])
+    intervals = (
+        (row.system, name, row.metric, row.value, row.low, row.high, row.sentence_mean)
+        for row, name in zip(rows, names, strict=True)
+    )
+    write_table(output / "intervals.tsv", INTERVAL_COLUMNS, intervals)
+    write_averages(output / "averages.tsv", scores.averages)
+    _write_json(output / "scores.json", rows, scores)
+    files = ("scores.tsv", "intervals.tsv", "averages.tsv", "scores.json")
+    return [output / name for name in files]
+
+
+def _write_json(path: Path, rows: Sequence[Row], scores: Scores) -> None:
+    """Write one object, a line for each entry: indented JSON of a whole grid takes seconds."""
+    parts: dict[str, list[str]] = {
+        "scores": [_dump({**vars(row), "direction": str(row.direction)}) for row in rows],
+        "averages": [_dump(entry._asdict()) for entry in scores.averages],
+        "warnings": [_dump(warning) for warning in scores.warnings],
+    }
+    lists = [f'"{name}": [\n' + ",\n".join(lines) + "\n]" for name, lines in parts.items()]
+    missing = {name: [str(pair) for pair in lacking] for name, lacking in scores.missing.items()}
+    write_text(path, "{" + ",\n".join([*lists, f'"missing": {_dump(missing)}']) + "}\n")
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def read_result(output: Path) -> Scores:
+    """Read what `write_result` wrote.
+
+    Raises:
+        DataError: If it is not there or damaged.
+    """
+    path = output / "scores.json"
+    found = read_json(path)
+    try:
+        return Scores(
+            [
+                Row(**{**row, "direction": Direction(*row["direction"].split("-"))})
+                for row in found["scores"]
+            ],
+            [Average(**entry) for entry in found["averages"]],
+            {
+                system: [parse_direction(text) for text in lacking]
+                for system, lacking in found["missing"].items()
+            },
+            found["warnings"],
+        )
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{path} is not what `tongues eval score` writes: {error}") from None
+
+
+def read_scores(path: Path) -> list[Row]:
+    """Read a `scores.tsv`.
+
+    Raises:
+        DataError: If its header or a row is not as written here.
+    """
+    lines = read_lines(path)
+    if not lines or lines[0].split("\t") != list(COLUMNS):
+        raise DataError(f"{path} is not a table of scores: its header is not {' '.join(COLUMNS)}")
+    rows = []
+    for number, line in enumerate(lines[1:], 2):
+        try:
+            system, direction, metric, value, n, signature = line.split("\t")
+            rows.append(
+                Row(system, parse_direction(direction), metric, float(value), int(n), signature)
+            )
+        except ValueError:
+            raise DataError(f"{path}:{number}: not a row of scores: {line[:80]}") from None
+    return rows

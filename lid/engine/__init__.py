@@ -1,0 +1,1 @@
+"""How lines become labels: preparation, n-gram hashing, weights, the compiled pass and its twin."""

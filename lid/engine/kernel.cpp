@@ -1,0 +1,565 @@
+// One pass per line: decode, normalize (as lid/engine/preparation.py), hash n-grams (as fastText), gather int8
+// rows, multiply with the classes, look the n-grams up in the answer's profile.
+//
+// Nothing here knows Unicode: the tables come from lid/unicode.py, so this pass and the Python one
+// see the same text. Nothing here allocates shared state: calls from several threads are safe.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__linux__)
+// The right instructions are chosen when the library is loaded, so a build moves between machines.
+#define VECTORIZED __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define VECTORIZED
+#endif
+
+namespace {
+
+enum Flag : uint32_t {
+  kSpace = 1, kWord = 2, kDigit = 4, kLetter = 8, kMark = 16, kUnspaced = 32, kNever = 64,
+  kMaybe = 128,
+};
+constexpr int kClassShift = 8;    // canonical combining class, 8 bits
+constexpr int kCounts = 9;        // of a line
+constexpr int kScriptShift = 16;  // number of the script, 0 for none, 6 bits
+
+constexpr uint32_t kHangulS = 0xAC00, kHangulL = 0x1100, kHangulV = 0x1161, kHangulT = 0x11A7;
+constexpr uint32_t kHangulLs = 19, kHangulVs = 21, kHangulTs = 28;
+constexpr uint32_t kDottedI = 0x130, kSigma = 0x3C3, kFinalSigma = 0x3C2, kDot = 0x307;
+
+constexpr uint64_t kMultiply = 0x9E3779B97F4A7C15ull, kMix = 0xD6E8FEB86659FD93ull;
+constexpr uint64_t kWordSeed = 0xA24BAED4963EE407ull;
+constexpr int kProfileGram = 5;
+constexpr float kTaken = -std::numeric_limits<float>::infinity();
+constexpr double kConfidenceWeight = 0.2, kDoubtful = 0, kLowest = -6, kHighest = 4;
+constexpr uint32_t kSeparator = '|';
+
+struct Tables {
+  const uint32_t* flags;         // [code points]
+  const uint32_t* lower;         // [code points]
+  const uint32_t* decomposed;    // all full canonical decompositions, one after the other
+  const uint32_t* decomposed_at; // [code points + 1]
+  const uint64_t* pairs;         // sorted first << 21 | second
+  const uint32_t* composed;      // what each pair composes to
+  uint64_t pair_count;
+  uint64_t code_points;
+};
+
+struct Model {
+  const Tables* tables;
+  const int8_t* rows;       // [buckets, dim]
+  const float* row_scale;   // [buckets]
+  const float* output;      // [classes, dim]
+  const uint64_t* scripts;  // [classes], bit s: may be written in script s; 0: in any
+  const uint8_t* profiles;  // [classes, 2^profile_bits / 8], or null
+  const double* usual;      // [classes, 5], what is usual for each: lid/engine/familiarity.py
+  int64_t buckets, dim, classes, min_ngram, max_ngram, profile_bits, max_characters;
+};
+
+struct Text {
+  std::vector<uint32_t> points;
+  std::vector<uint32_t> spare;
+  uint64_t scripts = 0;
+  bool has_letters = false;
+};
+
+struct Workspace {
+  Text text;
+  std::vector<uint8_t> bytes;
+  std::vector<uint32_t> starts;
+  std::vector<uint32_t> indices;
+  int64_t grams = 0;  // how many places in `indices` are of 5-grams, where those of words begin
+  std::vector<uint32_t> padded;
+  std::vector<float> logits;
+};
+
+uint32_t flags_of(const Tables& t, uint32_t c) { return c < t.code_points ? t.flags[c] : 0; }
+
+// UTF-8 that Python has written, so it is valid; at most `most` code points.
+void decode(const uint8_t* p, const uint8_t* end, int64_t most, std::vector<uint32_t>& out) {
+  out.resize(static_cast<size_t>(std::min<int64_t>(most, end - p)));
+  uint32_t* to = out.data();
+  uint32_t* const full = to + out.size();
+  while (p < end && to < full) {
+    uint32_t c = *p++;
+    if (c >= 0x80) {
+      int more = c < 0xE0 ? 1 : c < 0xF0 ? 2 : 3;
+      c &= 0x3Fu >> more;
+      for (; more && p < end; --more) c = c << 6 | (*p++ & 0x3Fu);
+    }
+    *to++ = c;
+  }
+  out.resize(static_cast<size_t>(to - out.data()));
+}
+
+uint8_t* encode(uint32_t c, uint8_t* to) {
+  if (c < 0x80) {
+    *to++ = static_cast<uint8_t>(c);
+    return to;
+  }
+  if (c < 0x800) {
+    *to++ = static_cast<uint8_t>(0xC0 | c >> 6);
+  } else {
+    if (c < 0x10000) {
+      *to++ = static_cast<uint8_t>(0xE0 | c >> 12);
+    } else {
+      *to++ = static_cast<uint8_t>(0xF0 | c >> 18);
+      *to++ = static_cast<uint8_t>(0x80 | (c >> 12 & 0x3F));
+    }
+    *to++ = static_cast<uint8_t>(0x80 | (c >> 6 & 0x3F));
+  }
+  *to++ = static_cast<uint8_t>(0x80 | (c & 0x3F));
+  return to;
+}
+
+uint32_t combining_class(const Tables& t, uint32_t c) {
+  return flags_of(t, c) >> kClassShift & 0xFF;
+}
+
+// Quick check of Unicode Standard Annex 15, section 9.
+bool is_composed(const Tables& t, const std::vector<uint32_t>& points) {
+  uint32_t last = 0;
+  for (uint32_t c : points) {
+    if (c < 0x300) {
+      last = 0;
+      continue;
+    }
+    uint32_t flags = flags_of(t, c);
+    uint32_t own = flags >> kClassShift & 0xFF;
+    if ((flags & (kNever | kMaybe)) || (own && last > own)) return false;
+    last = own;
+  }
+  return true;
+}
+
+uint32_t compose_pair(const Tables& t, uint32_t a, uint32_t b) {
+  if (a - kHangulL < kHangulLs && b - kHangulV < kHangulVs)
+    return kHangulS + ((a - kHangulL) * kHangulVs + (b - kHangulV)) * kHangulTs;
+  if (a - kHangulS < kHangulLs * kHangulVs * kHangulTs && (a - kHangulS) % kHangulTs == 0 &&
+      b > kHangulT && b < kHangulT + kHangulTs)
+    return a + (b - kHangulT);
+  uint64_t key = static_cast<uint64_t>(a) << 21 | b;
+  const uint64_t* end = t.pairs + t.pair_count;
+  const uint64_t* found = std::lower_bound(t.pairs, end, key);
+  return found != end && *found == key ? t.composed[found - t.pairs] : 0;
+}
+
+// Normalization form C: decompose, order marks, compose (annex 15, section 1.3).
+void compose(const Tables& t, std::vector<uint32_t>& points, std::vector<uint32_t>& spare) {
+  spare.clear();
+  for (uint32_t c : points) {
+    if (c >= t.code_points) {
+      spare.push_back(c);
+      continue;
+    }
+    uint32_t from = t.decomposed_at[c], to = t.decomposed_at[c + 1];
+    if (from == to) spare.push_back(c);
+    for (; from < to; ++from) spare.push_back(t.decomposed[from]);
+  }
+  for (size_t i = 1; i < spare.size(); ++i) {
+    uint32_t c = spare[i], own = combining_class(t, c);
+    size_t j = i;
+    for (; own && j > 0 && combining_class(t, spare[j - 1]) > own; --j) spare[j] = spare[j - 1];
+    spare[j] = c;
+  }
+  points.clear();
+  int64_t starter = -1;
+  uint32_t last = 0;
+  for (uint32_t c : spare) {
+    uint32_t own = combining_class(t, c);
+    bool adjacent = starter >= 0 && static_cast<int64_t>(points.size()) == starter + 1;
+    if (starter >= 0 && (adjacent || (last < own && last != 0))) {
+      uint32_t both = compose_pair(t, points[starter], c);
+      if (both) {
+        points[starter] = both;
+        continue;
+      }
+    }
+    if (own == 0) starter = static_cast<int64_t>(points.size());
+    last = own;
+    points.push_back(c);
+  }
+}
+
+// What lid/engine/preparation.py calls `prepare`, step for step.
+void prepare(const Tables& t, const uint8_t* from, const uint8_t* to, int64_t most, Text& text) {
+  std::vector<uint32_t>& points = text.points;
+  std::vector<uint32_t>& spare = text.spare;
+  decode(from, to, most, points);
+  if (!is_composed(t, points)) compose(t, points, spare);
+  // No character becomes more than two here, and no piece is shorter than its space.
+  spare.resize(2 * points.size() + 1);
+  uint32_t* to_spare = spare.data();
+  bool space = false;
+  uint32_t last = 0;
+  bool in_number = false;
+  for (uint32_t c : points) {
+    const uint32_t flags = flags_of(t, c);
+    if (flags & kSpace) {
+      space = true;
+      continue;
+    }
+    if (space && to_spare != spare.data()) {
+      *to_spare++ = ' ';
+      last = ' ';
+      in_number = false;
+    }
+    space = false;
+    if (flags & kDigit) {
+      if (!in_number) *to_spare++ = '0';
+      in_number = true;
+      last = '0';
+      continue;
+    }
+    in_number = false;
+    if (c == kDottedI) {
+      *to_spare++ = 'i';
+      *to_spare++ = last = kDot;
+      continue;
+    }
+    uint32_t low = c < t.code_points ? t.lower[c] : c;
+    if (low == kFinalSigma) low = kSigma;
+    if (low == last && !(flags_of(t, low) & kWord)) continue;
+    *to_spare++ = last = low;
+  }
+  const uint32_t* const end = to_spare;
+  points.resize(2 * static_cast<size_t>(end - spare.data()) + 1);
+  uint32_t* const begin = points.data();
+  uint32_t* out = begin;
+  uint64_t scripts = 0;
+  uint32_t seen = 0;
+  auto push_space = [&] {
+    if (out != begin && out[-1] != ' ') *out++ = ' ';
+  };
+  auto push = [&](uint32_t c, uint32_t flags) {
+    seen |= flags;
+    scripts |= 1ull << (flags >> kScriptShift & 0x3F);
+    *out++ = c;
+  };
+  int pieces = 0;
+  for (const uint32_t* at = spare.data(); at < end; ++at) {
+    const uint32_t c = *at;
+    if (c == ' ') {
+      pieces = 0;
+      push_space();
+      continue;
+    }
+    const uint32_t flags = flags_of(t, c);
+    if (flags & kUnspaced) {
+      ++pieces;
+      push(c, flags);
+      while (at + 1 < end && (flags_of(t, at[1]) & kMark)) {
+        ++at;
+        push(*at, flags_of(t, *at));
+      }
+      if (pieces == 4) {
+        if (at + 1 < end) push_space();
+        pieces = 0;
+      }
+      continue;
+    }
+    pieces = 0;
+    if (c == '_' && at + 1 < end && at[1] == '_') {
+      push('_', flags);
+      push_space();
+      ++at;
+    } else if (c == '<' && end - at > 3 && at[1] == '/' && at[2] == 's' && at[3] == '>') {
+      push_space();
+      at += 3;
+    } else {
+      push(c, flags);
+    }
+  }
+  while (out != begin && out[-1] == ' ') --out;
+  points.resize(static_cast<size_t>(out - begin));
+  text.has_letters = (seen & kLetter) != 0;
+  text.scripts = scripts & ~1ull;  // bit 0: of no script
+}
+
+// fastText's Dictionary::computeSubwords over each word in `<` and `>`: FNV-1a of the bytes, which
+// it reads as signed.
+void hash_ngrams(const Model& m, Workspace& w) {
+  const std::vector<uint32_t>& points = w.text.points;
+  const uint64_t magic = ~0ull / static_cast<uint64_t>(m.buckets) + 1;  // Lemire's fast remainder
+  const uint64_t buckets = static_cast<uint64_t>(m.buckets);
+  // Every character, and two more for each word, may begin an n-gram of every length.
+  w.indices.resize((3 * points.size() + 2) * static_cast<size_t>(m.max_ngram));
+  w.bytes.resize(4 * points.size() + 2);
+  w.starts.resize(points.size() + 3);
+  uint32_t* out = w.indices.data();
+  uint8_t* const bytes = w.bytes.data();
+  uint32_t* const starts = w.starts.data();
+  size_t i = 0;
+  while (i < points.size()) {
+    uint8_t* byte = bytes;
+    int64_t characters = 0;
+    starts[characters++] = 0;
+    *byte++ = '<';
+    for (; i < points.size() && points[i] != ' '; ++i) {
+      starts[characters++] = static_cast<uint32_t>(byte - bytes);
+      byte = encode(points[i], byte);
+    }
+    ++i;
+    starts[characters++] = static_cast<uint32_t>(byte - bytes);
+    *byte++ = '>';
+    starts[characters] = static_cast<uint32_t>(byte - bytes);
+    for (int64_t first = 0; first < characters; ++first) {
+      uint32_t hash = 2166136261u;
+      const uint8_t* at = bytes + starts[first];
+      const int64_t longest = std::min(m.max_ngram, characters - first);
+      for (int64_t n = 1; n <= longest; ++n) {
+        for (const uint8_t* const end = bytes + starts[first + n]; at < end; ++at)
+          hash = (hash ^ static_cast<uint32_t>(static_cast<int8_t>(*at))) * 16777619u;
+        if (n < m.min_ngram) continue;
+        if (n == 1 && (first == 0 || first + n == characters)) continue;
+        const uint64_t low = magic * hash;
+        const uint32_t row = static_cast<uint32_t>((static_cast<unsigned __int128>(low) * buckets) >> 64);
+        // Into the second-level cache while the rest is hashed; sum_rows_64 asks once more.
+        __builtin_prefetch(m.rows + static_cast<int64_t>(row) * m.dim, 0, 2);
+        __builtin_prefetch(m.row_scale + row, 0, 2);
+        *out++ = row;
+      }
+    }
+  }
+  w.indices.resize(static_cast<size_t>(out - w.indices.data()));
+}
+
+constexpr int64_t kAhead = 24;  // rows asked for before they are needed: the table is in memory
+
+VECTORIZED void sum_rows_64(const int8_t* rows, const float* scale, const uint32_t* indices,
+                            int64_t count, float* sum) {
+  float total[64] = {0};
+  for (int64_t i = 0; i < count; ++i) {
+    if (i + kAhead < count) {
+      __builtin_prefetch(rows + static_cast<int64_t>(indices[i + kAhead]) * 64);
+      __builtin_prefetch(scale + indices[i + kAhead]);
+    }
+    const int8_t* row = rows + static_cast<int64_t>(indices[i]) * 64;
+    const float s = scale[indices[i]];
+    for (int d = 0; d < 64; ++d) total[d] += s * static_cast<float>(row[d]);
+  }
+  std::memcpy(sum, total, sizeof(total));
+}
+
+VECTORIZED void sum_rows(const int8_t* rows, const float* scale, const uint32_t* indices,
+                         int64_t count, int64_t dim, float* sum) {
+  std::fill(sum, sum + dim, 0.0f);
+  for (int64_t i = 0; i < count; ++i) {
+    const int8_t* row = rows + static_cast<int64_t>(indices[i]) * dim;
+    const float s = scale[indices[i]];
+    for (int64_t d = 0; d < dim; ++d) sum[d] += s * static_cast<float>(row[d]);
+  }
+}
+
+VECTORIZED void multiply(const float* output, const float* hidden, int64_t classes, int64_t dim,
+                         float* logits) {
+  for (int64_t c = 0; c < classes; ++c) {
+    const float* row = output + c * dim;
+    float parts[16] = {0};
+    int64_t d = 0;
+    for (; d + 16 <= dim; d += 16)
+      for (int lane = 0; lane < 16; ++lane) parts[lane] += row[d + lane] * hidden[d + lane];
+    float total = 0;
+    for (float part : parts) total += part;
+    for (; d < dim; ++d) total += row[d] * hidden[d];
+    logits[c] = total;
+  }
+}
+
+uint64_t profile_bit(const Model& m, uint64_t hash) {
+  hash ^= hash >> 32;
+  hash *= kMix;
+  return hash >> (64 - m.profile_bits);
+}
+
+// How many 5-grams and words of the text the profile of a class has: see lid/engine/familiarity.py.
+void count_known(const uint8_t* profile, const Workspace& w, int32_t* grams, int32_t* words) {
+  const uint32_t* bit = w.indices.data();
+  const uint32_t* const first_word = bit + w.grams;
+  const uint32_t* const end = bit + w.indices.size();
+  auto count = [&](const uint32_t* to) {
+    int32_t known = 0;
+    for (; bit < to; ++bit) known += profile[*bit >> 3] >> (*bit & 7) & 1;
+    return known;
+  };
+  *grams = count(first_word);
+  *words = count(end);
+}
+
+const uint8_t* profile_of(const Model& m, int64_t label) {
+  return m.profiles + (label << (m.profile_bits - 3));
+}
+
+// What the line's best class knows of it; leaves the places in `indices`. All are found and asked for
+// before the first is read: profiles of many classes miss the cache.
+void look_up(const Model& m, int64_t best, int32_t* counts, Workspace& w) {
+  const uint8_t* profile = profile_of(m, best);
+  const std::vector<uint32_t>& points = w.text.points;
+  const int64_t size = static_cast<int64_t>(points.size());
+  w.padded.assign(static_cast<size_t>(size + 2), kSeparator);
+  for (int64_t i = 0; i < size; ++i)
+    if (points[i] != ' ') w.padded[i + 1] = points[i];
+  w.indices.resize(2 * static_cast<size_t>(size) + 2);
+  uint32_t* const begin = w.indices.data();
+  uint32_t* out = begin;
+  auto ask = [&](uint64_t hash) {
+    const uint64_t bit = profile_bit(m, hash);
+    __builtin_prefetch(profile + (bit >> 3));
+    *out++ = static_cast<uint32_t>(bit);
+  };
+  const uint32_t* text = w.padded.data();
+  for (int64_t i = 0; i + kProfileGram <= size + 2; ++i) {
+    uint64_t hash = 0;
+    for (int j = 0; j < kProfileGram; ++j) hash = hash * kMultiply + text[i + j];
+    ask(hash);
+  }
+  w.grams = out - begin;
+  for (int64_t i = 0; i < size; ++i) {
+    uint64_t hash = kWordSeed, power = 1;
+    for (; i < size && points[i] != ' '; ++i, power *= kMultiply) hash += points[i] * power;
+    ask(hash);
+  }
+  w.indices.resize(static_cast<size_t>(out - begin));
+  count_known(profile, w, counts, counts + 2);
+  counts[1] = static_cast<int32_t>(w.grams);
+  counts[3] = static_cast<int32_t>(out - begin - w.grams);
+}
+
+// Whether a line is so little familiar that its second best class counts: `own` below kDoubtful
+// in lid/engine/familiarity.py. A little above is as well, since the second's weight begins there at zero.
+bool is_doubtful(const double* usual, const int32_t* counts, double score) {
+  const double length = std::sqrt(std::min(1.0, counts[4] / std::max(usual[4], 1.0)));
+  auto z = [&](int32_t known, int32_t all, const double* of) {
+    const double share = known / static_cast<double>(std::max(all, 1));
+    return std::clamp((share - of[0]) / of[1] * length, kLowest, kHighest);
+  };
+  const double odds = std::clamp(score, 1e-4, 1 - 1e-4);
+  const double own = (z(counts[0], counts[1], usual) + z(counts[2], counts[3], usual + 2)) / 2;
+  return own + kConfidenceWeight * std::log(odds / (1 - odds)) < kDoubtful + 1e-3;
+}
+
+void look_up_second(const Model& m, int64_t second, int32_t* counts, const Workspace& w) {
+  const uint8_t* profile = profile_of(m, second);
+  for (uint32_t bit : w.indices) __builtin_prefetch(profile + (bit >> 3));
+  count_known(profile, w, counts + 5, counts + 6);
+}
+
+// How many characters of a line are in scripts that the class is not written in.
+int32_t count_foreign(const Model& m, int64_t best, const Text& text) {
+  const uint64_t foreign = m.scripts[best] ? text.scripts & ~m.scripts[best] : 0;
+  if (!foreign) return 0;
+  int32_t number = 0;
+  for (uint32_t c : text.points)
+    number += foreign >> (flags_of(*m.tables, c) >> kScriptShift & 0x3F) & 1;
+  return number;
+}
+
+void identify_line(const Model& m, const uint8_t* from, const uint8_t* to, int64_t top,
+                   int32_t* labels, float* scores, int32_t* counts, Workspace& w) {
+  std::fill(labels, labels + top, -1);
+  std::fill(scores, scores + top, 0.0f);
+  std::fill(counts, counts + kCounts, 0);
+  counts[8] = -1;
+  prepare(*m.tables, from, to, m.max_characters, w.text);
+  counts[4] = static_cast<int32_t>(w.text.points.size());
+  if (w.text.points.empty()) return;
+  if (!w.text.has_letters) {
+    counts[4] = -1;
+    return;
+  }
+  hash_ngrams(m, w);
+  w.logits.resize(static_cast<size_t>(m.classes + m.dim));
+  float* logits = w.logits.data();
+  float* hidden = logits + m.classes;
+  const int64_t count = static_cast<int64_t>(w.indices.size());
+  if (m.dim == 64)
+    sum_rows_64(m.rows, m.row_scale, w.indices.data(), count, hidden);
+  else
+    sum_rows(m.rows, m.row_scale, w.indices.data(), count, m.dim, hidden);
+  for (int64_t d = 0; d < m.dim; ++d) hidden[d] /= static_cast<float>(std::max<int64_t>(count, 1));
+  multiply(m.output, hidden, m.classes, m.dim, logits);
+  const float highest = *std::max_element(logits, logits + m.classes);
+  auto is_allowed = [&](int64_t c) { return !m.scripts[c] || (m.scripts[c] & w.text.scripts); };
+  int64_t first[2] = {-1, -1};
+  for (int64_t c = 0; c < m.classes; ++c) {
+    if ((first[1] >= 0 && logits[c] <= logits[first[1]]) || !is_allowed(c)) continue;
+    if (first[0] < 0 || logits[c] > logits[first[0]]) {
+      first[1] = first[0];
+      first[0] = c;
+    } else {
+      first[1] = c;
+    }
+  }
+  // What is left out below changes the sum by less than float can tell.
+  const float lowest = top > 2 ? kTaken : highest - 20;
+  float whole = 0;
+  for (int64_t c = 0; c < m.classes; ++c)
+    if (logits[c] > lowest) whole += std::exp(logits[c] - highest);
+  for (int64_t rank = 0; rank < top; ++rank) {
+    int64_t best = -1;
+    if (rank < 2)
+      best = first[rank];
+    else
+      for (int64_t c = 0; c < m.classes; ++c)
+        if (logits[c] != kTaken && is_allowed(c) && (best < 0 || logits[c] > logits[best])) best = c;
+    if (best < 0) break;
+    labels[rank] = static_cast<int32_t>(best);
+    scores[rank] = std::exp(logits[best] - highest) / whole;
+    if (top > 2) logits[best] = kTaken;
+  }
+  counts[8] = static_cast<int32_t>(first[1]);
+  if (first[0] < 0) return;
+  counts[7] = count_foreign(m, first[0], w.text);
+  if (!m.profiles) return;
+  look_up(m, first[0], counts, w);
+  if (first[1] >= 0 && is_doubtful(m.usual + first[0] * 5, counts, scores[0]))
+    look_up_second(m, first[1], counts, w);
+}
+
+}  // namespace
+
+extern "C" {
+
+// One more with every change of a structure or a function below; its Python side asks for it.
+int32_t tongues_interface() { return 2; }
+
+// Texts are [offsets[i], offsets[i + 1]) of `text`. Per line: `top` labels (-1: none) and scores;
+// counts: 5-grams known, 5-grams, words known, words, characters (0: empty, -1: no letters), 5-grams
+// and words known to the second best class, characters in foreign scripts, the second best class.
+void tongues_identify(const Model* model, const uint8_t* text, const int64_t* offsets,
+                      int64_t lines, int64_t top, int32_t* labels, float* scores,
+                      int32_t* counts) {
+  Workspace workspace;
+  for (int64_t i = 0; i < lines; ++i)
+    identify_line(*model, text + offsets[i], text + offsets[i + 1], top, labels + i * top,
+                  scores + i * top, counts + i * kCounts, workspace);
+}
+
+// Writes the prepared lines one after the other; `out` has room for `room` bytes. Returns how many
+// lines fitted; out_offsets[0] is 0.
+int64_t tongues_prepare(const Tables* tables, const uint8_t* text, const int64_t* offsets,
+                        int64_t lines, int64_t most, uint8_t* out, int64_t room,
+                        int64_t* out_offsets) {
+  Text prepared;
+  std::vector<uint8_t> bytes;
+  int64_t at = 0;
+  for (int64_t i = 0; i < lines; ++i) {
+    prepare(*tables, text + offsets[i], text + offsets[i + 1], most, prepared);
+    bytes.resize(4 * prepared.points.size());
+    uint8_t* end = bytes.data();
+    for (uint32_t c : prepared.points) end = encode(c, end);
+    const int64_t size = end - bytes.data();
+    if (at + size > room) return i;
+    std::copy(bytes.data(), end, out + at);
+    at += size;
+    out_offsets[i + 1] = at;
+  }
+  return lines;
+}
+
+}

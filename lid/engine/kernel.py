@@ -1,0 +1,245 @@
+"""The compiled pass over lines, called through ctypes; see `lid/engine/kernel.cpp`.
+
+Arrays given to it must outlive it: the C structures here hold addresses, and each object holds the
+arrays that its addresses point into.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corpus.errors import DataError
+from corpus.native import load_library
+from lid.engine.characters import character_tables
+from lid.engine.preparation import MAX_CHARACTERS
+
+(
+    KNOWN_GRAMS, GRAMS, KNOWN_WORDS, WORDS, CHARACTERS, OTHERS_GRAMS, OTHERS_WORDS, FOREIGN, SECOND,
+) = range(9)  # fmt: skip
+"""Columns of a line's counts: 5-grams that the best class knows, and all; words likewise;
+characters; 5-grams and words that the second best class knows, counted in doubtful lines only;
+characters in scripts that the best class is not written in; number of the second best class, -1
+where there is none."""
+
+COUNTS = 9
+"""How many counts a line has."""
+
+_INTERFACE = 2
+"""That of the compiled part; see `corpus.native.load_library`."""
+
+EMPTY, NO_LETTERS = 0, -1
+"""What `CHARACTERS` of a line is where there is nothing to ask about."""
+
+
+class _Tables(ctypes.Structure):
+    _fields_ = [
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("flags", "lower", "decomposed", "decomposed_at", "pairs", "composed")
+        ),
+        ("pair_count", ctypes.c_uint64),
+        ("code_points", ctypes.c_uint64),
+    ]
+
+
+class _Model(ctypes.Structure):
+    _fields_ = [
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("tables", "rows", "row_scale", "output", "scripts", "profiles", "usual")
+        ),
+        *(
+            (name, ctypes.c_int64)
+            for name in (
+                "buckets", "dim", "classes", "min_ngram", "max_ngram", "profile_bits",
+                "max_characters",
+            )
+        ),
+    ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What the compiled pass needs of a model."""
+
+    rows: NDArray[np.int8]
+    """Quantized n-gram vectors, [buckets, dim]; may be memory-mapped."""
+
+    row_scale: NDArray[np.float32]
+    """What each row is multiplied with, [buckets]."""
+
+    output: NDArray[np.float32]
+    """Class vectors, [classes, dim]."""
+
+    scripts: NDArray[np.uint64]
+    """Script bits of each class, [classes]; 0 for a class of any script."""
+
+    profiles: NDArray[np.uint8] | None
+    """Familiar n-grams and words of each class, [classes, 2^bits / 8]."""
+
+    min_ngram: int
+    max_ngram: int
+
+
+class Answers(NamedTuple):
+    """Answers to N lines."""
+
+    labels: NDArray[np.int32]
+    """Best classes, best first, [N, top]; -1 where there is no more."""
+
+    scores: NDArray[np.float32]
+    """Their probabilities, [N, top]."""
+
+    counts: NDArray[np.int32]
+    """What the characters, 5-grams and words of each line are, [N, COUNTS]."""
+
+
+@functools.cache
+def _library() -> ctypes.CDLL | None:
+    library = load_library("lid.engine", "_kernel", _INTERFACE)
+    if library is not None:
+        library.tongues_prepare.restype = ctypes.c_int64
+        library.tongues_identify.restype = None
+    return library
+
+
+def is_compiled() -> bool:
+    """Whether the compiled pass is there."""
+    return _library() is not None
+
+
+@functools.cache
+def _tables() -> tuple[_Tables, Any]:
+    arrays = character_tables()
+    structure = _Tables(
+        *(array.ctypes.data for array in arrays), len(arrays.pairs), len(arrays.flags)
+    )
+    return structure, arrays
+
+
+class Kernel:
+    """A model in the form the compiled pass reads. Calls from several threads are safe."""
+
+    def __init__(self, weights: Weights, usual: NDArray[np.float64]) -> None:
+        """Point at arrays, which are kept alive.
+
+        `usual` is [classes, 5]; see `lid.engine.familiarity`.
+        """
+        self._library = _library()
+        assert self._library is not None
+        _check(weights)
+        self._weights, self._usual = weights, np.ascontiguousarray(usual)
+        assert self._usual.shape == (len(weights.scripts), 5)
+        tables, _ = _tables()
+        buckets, dim = weights.rows.shape
+        profiles = weights.profiles
+        self._model = _Model(
+            ctypes.addressof(tables),
+            weights.rows.ctypes.data,
+            weights.row_scale.ctypes.data,
+            weights.output.ctypes.data,
+            weights.scripts.ctypes.data,
+            None if profiles is None else profiles.ctypes.data,
+            self._usual.ctypes.data,
+            buckets,
+            dim,
+            len(weights.output),
+            weights.min_ngram,
+            weights.max_ngram,
+            0 if profiles is None else (profiles.shape[1] * 8).bit_length() - 1,
+            MAX_CHARACTERS,
+        )
+
+    def identify(self, lines: Sequence[str], top: int = 1) -> Answers:
+        """Answer lines of any content, prepared on the way."""
+        text, offsets = join_lines(lines)
+        answers = Answers(
+            np.empty((len(lines), top), np.int32),
+            np.empty((len(lines), top), np.float32),
+            np.empty((len(lines), COUNTS), np.int32),
+        )
+        assert self._library is not None
+        self._library.tongues_identify(
+            ctypes.byref(self._model),
+            text,
+            _pointer(offsets),
+            ctypes.c_int64(len(lines)),
+            ctypes.c_int64(top),
+            *map(_pointer, answers),
+        )
+        return answers
+
+
+def _check(weights: Weights) -> None:
+    """Refuse arrays that do not fit each other: the compiled pass would read beyond them."""
+    buckets, dim = weights.rows.shape
+    classes = len(weights.scripts)
+    wanted: list[tuple[str, NDArray[Any] | None, type[Any], tuple[int, ...]]] = [
+        ("rows", weights.rows, np.int8, (buckets, dim)),
+        ("row_scale", weights.row_scale, np.float32, (buckets,)),
+        ("output", weights.output, np.float32, (classes, dim)),
+        ("scripts", weights.scripts, np.uint64, (classes,)),
+    ]
+    if weights.profiles is not None:
+        size = weights.profiles.shape[1]
+        wanted.append(("profiles", weights.profiles, np.uint8, (classes, size)))
+        if size < 1 or size & (size - 1):
+            raise DataError(f"profiles of {size} bytes a class: not a power of two.")
+    for name, array, kind, shape in wanted:
+        assert array is not None
+        if array.shape != shape or array.dtype != kind or not array.flags.c_contiguous:
+            raise DataError(
+                f"the model's {name} are {array.dtype} {list(array.shape)}, not"
+                f" {np.dtype(kind)} {list(shape)}: its files do not belong together. Train it anew."
+            )
+
+
+def prepare_lines(lines: Sequence[str]) -> list[str]:
+    """Prepare lines as `lid.engine.preparation.prepare` does, compiled.
+
+    Raises:
+        RuntimeError: If the compiled pass is not there; see `is_compiled`.
+    """
+    library = _library()
+    if library is None:
+        raise RuntimeError("the compiled pass was not built")
+    text, offsets = join_lines(lines)
+    # A space for every four characters at most, and a code point never grows by more than that.
+    room = 3 * len(text) + 16
+    out = ctypes.create_string_buffer(room)
+    out_offsets = np.zeros(len(lines) + 1, np.int64)
+    tables, _ = _tables()
+    done = library.tongues_prepare(
+        ctypes.byref(tables),
+        text,
+        _pointer(offsets),
+        ctypes.c_int64(len(lines)),
+        ctypes.c_int64(MAX_CHARACTERS),
+        out,
+        ctypes.c_int64(room),
+        _pointer(out_offsets),
+    )
+    assert done == len(lines)
+    bounds = out_offsets.tolist()
+    data = ctypes.string_at(out, bounds[-1])
+    return [data[start:stop].decode("utf-8") for start, stop in itertools.pairwise(bounds)]
+
+
+def join_lines(lines: Sequence[str]) -> tuple[bytes, NDArray[np.int64]]:
+    """Return lines as one UTF-8 text and where each begins; lone surrogates become `?`."""
+    encoded = [line[:MAX_CHARACTERS].encode("utf-8", "replace") for line in lines]
+    offsets = np.zeros(len(lines) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, encoded), np.int64, len(lines)), out=offsets[1:])
+    return b"".join(encoded), offsets
+
+
+def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)

@@ -1,0 +1,94 @@
+"""A model in the form the compiled pass reads: int8 rows that workers share by memory mapping."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corpus.files import atomic_path
+from corpus.languages import Language
+from lid.engine.characters import script_bits
+from lid.engine.kernel import Weights
+from lid.fasttext_model.model_file import LABEL_PREFIX, FastTextFile, read_fasttext_file
+
+ROWS_FILE, SCALES_FILE, OUTPUT_FILE = "rows.npy", "row_scales.npy", "output.npy"
+PROFILES_FILE = "profiles.npy"
+WEIGHT_FILES = (ROWS_FILE, SCALES_FILE, OUTPUT_FILE)
+_BLOCK_ROWS = 1 << 16
+_LARGEST = 127
+_SOFTMAX = 3
+
+
+def can_compile(head: FastTextFile) -> bool:
+    """Whether the compiled pass can do what this model does: n-grams only, plain softmax."""
+    is_plain = head.loss == _SOFTMAX and not head.is_quantized
+    return is_plain and head.words == 0 and head.min_ngram > 0
+
+
+def can_temper(model_file: Path) -> bool:
+    """Whether a temperature can be put into the class vectors: plain softmax, not quantized."""
+    head = read_fasttext_file(model_file)
+    return head.loss == _SOFTMAX and head.output_at > 0
+
+
+def write_weights(model_file: Path, directory: Path) -> None:
+    """Write the int8 form of a model beside it: each row by its own largest value."""
+    head = read_fasttext_file(model_file)
+    matrix = head.input_matrix()
+    scales = np.zeros(len(matrix), np.float32)
+    with atomic_path(directory / ROWS_FILE) as temporary:
+        rows = np.lib.format.open_memmap(temporary, "w+", np.int8, (head.input_rows, head.dim))
+        for start in range(0, len(matrix), _BLOCK_ROWS):
+            block = matrix[start : start + _BLOCK_ROWS]
+            largest = np.abs(block).max(axis=1)
+            scales[start : start + _BLOCK_ROWS] = largest / _LARGEST
+            divisor = np.where(largest > 0, largest, 1)[:, None] / _LARGEST
+            rows[start : start + _BLOCK_ROWS] = np.rint(block / divisor)
+        rows.flush()
+        del rows
+    save_array(directory / SCALES_FILE, scales)
+    save_array(directory / OUTPUT_FILE, head.output_matrix())
+
+
+def read_weights(directory: Path, labels: Sequence[str], min_ngram: int, max_ngram: int) -> Weights:
+    """Map the int8 form into memory; pages are shared between processes that map it."""
+    profiles = directory / PROFILES_FILE
+    scripts = [
+        0 if name.find("_") < 0 else script_bits(Language(name, name).script)
+        for name in (label.removeprefix(LABEL_PREFIX) for label in labels)
+    ]
+    return Weights(
+        rows=np.load(directory / ROWS_FILE, mmap_mode="r"),
+        row_scale=np.load(directory / SCALES_FILE, mmap_mode="r"),
+        output=np.load(directory / OUTPUT_FILE),
+        scripts=np.array(scripts, np.uint64),
+        profiles=np.load(profiles, mmap_mode="r") if profiles.is_file() else None,
+        min_ngram=min_ngram,
+        max_ngram=max_ngram,
+    )
+
+
+def scale_output(model_file: Path, scaled_file: Path, factor: float) -> None:
+    """Write a model whose class vectors are multiplied by `factor`: a temperature of 1 / factor.
+
+    The logits are linear in them, so fastText itself then gives the tempered probabilities.
+    """
+    head = read_fasttext_file(model_file)
+    with atomic_path(scaled_file) as temporary:
+        shutil.copyfile(model_file, temporary)
+        if factor == 1.0:
+            return
+        with temporary.open("r+b") as file:
+            file.seek(head.output_at)
+            file.write((head.output_matrix() * np.float32(factor)).tobytes())
+
+
+def save_array(path: Path, array: NDArray[Any]) -> None:
+    """Write an array, whole or not at all."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array)

@@ -1,0 +1,1 @@
+"""The files of fastText: reading, checking and training them, and the bindings."""

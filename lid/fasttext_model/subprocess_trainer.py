@@ -1,0 +1,104 @@
+"""fastText in a process of its own: it prints, crashes and needs an environment of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from corpus.console import Progress
+from corpus.errors import JobError
+from corpus.files import write_json
+from lid.config import TrainConfig
+from lid.directory import MODEL_FILE
+
+_PROGRESS = re.compile(rb"Progress:\s+([\d.]+)%")
+_FLOAT_BYTES = 4
+
+
+def fit_in_subprocess(workspace: Path, classes: int, config: TrainConfig) -> None:
+    """Train on `workspace/train.txt` into `workspace/model.bin`.
+
+    Raises:
+        JobError: If fastText failed, or wrote less than a whole model.
+    """
+    buckets = min(config.max_buckets, config.buckets_per_class * classes)
+    _run(
+        workspace,
+        {
+            "action": "fit",
+            "training_file": str(workspace / "train.txt"),
+            "model_file": str(workspace / MODEL_FILE),
+            "dim": config.dim,
+            "min_ngram": config.min_ngram,
+            "max_ngram": config.max_ngram,
+            "buckets": buckets,
+            "learning_rate": config.learning_rate,
+            "epochs": config.epochs,
+            "threads": 1 if config.reproducible else config.threads,
+            "seed": config.seed,
+            "word_min_count": config.word_min_count,
+        },
+    )
+    # fastText does not notice a write that fails, and reading a cut model crashes it.
+    least = _FLOAT_BYTES * config.dim * (buckets + classes)
+    written = (workspace / MODEL_FILE).stat().st_size
+    if written < least:
+        raise JobError(
+            f"{workspace / MODEL_FILE} was cut off at {written:,} of more than {least:,} bytes. Is"
+            " the disk full? Make room and run the same command again."
+        )
+
+
+def quantize_in_subprocess(workspace: Path, model_file: Path, quantized_file: Path) -> None:
+    """Write the quantized form of a model.
+
+    Raises:
+        JobError: If fastText failed.
+    """
+    settings = {
+        "action": "quantize",
+        "model_file": str(model_file),
+        "quantized_file": str(quantized_file),
+    }
+    _run(workspace, settings)
+
+
+def _run(workspace: Path, settings: Mapping[str, Any]) -> None:
+    write_json(workspace / "settings.json", settings)
+    root = str(Path(__file__).resolve().parent.parent.parent)
+    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(paths),
+        # glibc then hands out zeroed memory, which fastText 0.9.3 forgets to ask for.
+        "MALLOC_PERTURB_": "255",
+    }
+    command = [sys.executable, "-m", "lid.fasttext_model.trainer", str(workspace / "settings.json")]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
+        tail = _follow(process)
+    if process.returncode != 0:
+        message = tail.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        remedy = " Lower learning_rate." if "NaN" in message else ""
+        raise JobError(
+            f"fastText failed with status {process.returncode} in {workspace}: {message}.{remedy}"
+        )
+
+
+def _follow(process: subprocess.Popen[bytes]) -> bytes:
+    """Show fastText's progress; return the end of what it wrote."""
+    assert process.stderr is not None
+    tail = b""
+    done = 0
+    with Progress(100, "training", "%") as progress:
+        while chunk := os.read(process.stderr.fileno(), 4096):
+            tail = (tail + chunk)[-4096:]
+            shown = _PROGRESS.findall(tail)
+            if shown and int(float(shown[-1])) > done:
+                progress.update(int(float(shown[-1])) - done)
+                done = int(float(shown[-1]))
+    return tail

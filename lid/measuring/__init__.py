@@ -1,0 +1,1 @@
+"""Scores of an identifier on labeled lines, and the page that shows them."""

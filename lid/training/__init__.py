@@ -1,0 +1,1 @@
+"""What training an identifier needs besides fastText: data, noise, thresholds, its report."""

@@ -1,0 +1,205 @@
+"""Labelled text: read, prepared, freed of duplicates, split and sampled."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from corpus.console import Progress
+from corpus.errors import DataError, UserError
+from corpus.files import read_lines
+from corpus.languages import check_language
+from lid.directory import SPECIAL_CLASSES
+from lid.engine.kernel import is_compiled, prepare_lines
+from lid.engine.numpy_preparation import prepare_many
+from lid.engine.preparation import without_diacritics
+
+SUFFIXES = (".txt", ".txt.gz", ".txt.zst")
+
+
+def labelled_files(directory: Path, least: int = 2) -> dict[str, Path]:
+    """Return the file of each class in `DIR/<language>.txt[.gz|.zst]`, sorted by class.
+
+    Raises:
+        UserError: If there are fewer than `least`, or a name is no language code.
+    """
+    if not directory.is_dir():
+        raise UserError(f"{directory} is not a directory of <language>.txt[.gz|.zst] files.")
+    files: dict[str, Path] = {}
+    for path in sorted(directory.iterdir()):
+        suffix = next((suffix for suffix in SUFFIXES if path.name.endswith(suffix)), None)
+        if suffix is None:
+            continue
+        name = path.name.removesuffix(suffix)
+        if name not in SPECIAL_CLASSES:
+            check_language(name)
+        if name in files:
+            raise UserError(f"{path} and {files[name].name} are both of `{name}`; keep one.")
+        files[name] = path
+    if len(files) < least:
+        raise UserError(
+            f"{directory} has {len(files)} labelled file(s); at least {least} are needed,"
+            " each in <language>.txt, <language>.txt.gz or <language>.txt.zst."
+        )
+    return files
+
+
+@dataclass(frozen=True)
+class LabelledText:
+    """Distinct prepared lines of each class, and what became of the lines read."""
+
+    lines: Mapping[str, Sequence[str]]
+    counts: Mapping[str, int]
+
+
+def read_labelled(files: Mapping[str, Path]) -> LabelledText:
+    """Read and prepare all lines; a line found in several classes goes to where it is commonest.
+
+    One that is equally common in two classes says nothing about either and is dropped. Lines
+    read = kept + empty + repeated + given_to_another_language + ambiguous.
+
+    Raises:
+        DataError: If a class is left without lines.
+    """
+    found: dict[str, Counter[str]] = {}
+    counts: Counter[str] = Counter()
+    with Progress(len(files), "reading", "languages") as progress:
+        for name, path in files.items():
+            raw = read_lines(path)
+            prepared = Counter(prepare_all(raw))
+            counts["read"] += len(raw)
+            counts["empty"] += prepared.pop("", 0)
+            counts["repeated"] += prepared.total() - len(prepared)
+            found[name] = prepared
+            progress.update()
+    owners = _owners(found)
+    lines: dict[str, list[str]] = {}
+    for name, prepared in found.items():
+        lines[name] = [line for line in prepared if owners[line] == name]
+        ambiguous = sum(owners[line] == "" for line in prepared)
+        counts["ambiguous"] += ambiguous
+        counts["given_to_another_language"] += len(prepared) - len(lines[name]) - ambiguous
+        counts["kept"] += len(lines[name])
+        if not lines[name]:
+            raise DataError(
+                f"{files[name]} leaves no line to learn `{name}` from: all are empty or stand in"
+                " other languages' files as well. Remove the file or add text."
+            )
+    return LabelledText(lines, dict(counts))
+
+
+def prepare_all(lines: Sequence[str]) -> list[str]:
+    """Prepare lines, compiled where that is possible."""
+    return prepare_lines(lines) if is_compiled() else prepare_many(lines)
+
+
+def _owners(found: Mapping[str, Counter[str]]) -> dict[str, str]:
+    """Return the class of each line; the empty string where two have it equally often."""
+    best: dict[str, tuple[int, str]] = {}
+    for name, prepared in found.items():
+        for line, count in prepared.items():
+            there, _ = best.get(line, (0, ""))
+            if count > there:
+                best[line] = (count, name)
+            elif count == there:
+                best[line] = (count, "")
+    return {line: name for line, (_, name) in best.items()}
+
+
+def split_validation(
+    lines: Sequence[str], share: float, max_lines: int
+) -> tuple[list[str], list[str]]:
+    """Split lines into training and validation by their hash, the same way in every run."""
+    training: list[str] = []
+    validation: list[str] = []
+    for line in lines:
+        digest = hashlib.blake2b(line.encode("utf-8"), digest_size=8).digest()
+        held_out = int.from_bytes(digest, "little") < share * 2.0**64
+        if held_out and len(validation) < max_lines:
+            validation.append(line)
+        else:
+            training.append(line)
+    return (training, validation) if training else (validation, [])
+
+
+def sample_sizes(
+    available: Mapping[str, int], total: int, temperature: float, max_repeats: int
+) -> dict[str, int]:
+    """Say how many lines each class contributes to an epoch.
+
+    A class with n lines gets a share of n^(1/temperature) of `total`, at least one line and at
+    most `max_repeats` × n.
+    """
+    weights = {name: count ** (1 / temperature) for name, count in available.items()}
+    whole = sum(weights.values())
+    return {
+        name: max(1, min(round(total * weights[name] / whole), max_repeats * count))
+        for name, count in available.items()
+    }
+
+
+def draw(
+    lines: Sequence[str],
+    number: int,
+    generator: np.random.Generator,
+    exponent: float = 0.0,
+    counted_characters: int = 150,
+) -> list[str]:
+    """Draw `number` lines, each in proportion to its length to the power of `exponent`.
+
+    Every line is drawn as often as its share says, rounded up or down; with exponent 0 every line
+    once before any line twice.
+
+    Args:
+        lines: At least one line.
+        number: How many to draw.
+        generator: Decides the rounding.
+        exponent: 0 for all lines alike.
+        counted_characters: Length beyond which a line weighs no more.
+    """
+    lengths = np.fromiter(map(len, lines), np.float64, len(lines))
+    weights = np.minimum(np.maximum(lengths, 1), counted_characters) ** exponent
+    order = generator.permutation(len(lines))
+    ends = np.cumsum(weights[order]) / weights.sum() * number
+    ends[-1] = number
+    offset = generator.random()
+    times = np.diff(np.floor(ends + offset), prepend=np.floor(offset)).astype(np.int64)
+    return [
+        lines[i]
+        for i, count in zip(order.tolist(), times.tolist(), strict=True)
+        for _ in range(count)
+    ]
+
+
+def strip_diacritics(
+    lines: Sequence[str], share: float, generator: np.random.Generator
+) -> list[str]:
+    """Remove the diacritics of a share of the lines; see `preparation.without_diacritics`."""
+    chosen = generator.random(len(lines)) < share
+    return [
+        without_diacritics(line) if is_chosen else line
+        for line, is_chosen in zip(lines, chosen.tolist(), strict=True)
+    ]
+
+
+def crop(
+    lines: Sequence[str], share: float, max_words: int, generator: np.random.Generator
+) -> list[str]:
+    """Cut a share of the lines to a few neighboring words each."""
+    chosen = generator.random(len(lines)) < share
+    lengths = generator.integers(1, max_words, len(lines), endpoint=True)
+    starts = generator.random(len(lines))
+    cropped = []
+    for line, is_chosen, length, start in zip(lines, chosen, lengths, starts, strict=True):
+        words = line.split(" ") if is_chosen else []
+        if len(words) > length:
+            first = int(start * (len(words) - length + 1))
+            cropped.append(" ".join(words[first : first + length]))
+        else:
+            cropped.append(line)
+    return cropped

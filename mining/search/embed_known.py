@@ -1,0 +1,258 @@
+"""Known pairs: embedded by one command, planted in the search space by another."""
+
+import functools
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from corpus.errors import DataError, UserError
+from corpus.files import write_json
+from corpus.jobs.executors import LOCAL, Executor
+from corpus.jobs.run import Outcome, Summary, Task, run_job
+from corpus.languages import Direction
+from corpus.records import bitext_files, read_bitext, write_table
+from corpus.text import normalize, sentence_hash
+from mining.embeddings import write_array
+from mining.encoders import Encoder, encoder_files, encoder_space, load_encoder
+from mining.search.score_config import KnownConfig
+from mining.search.verdicts import Planted
+
+logger = logging.getLogger(__name__)
+
+Float16 = npt.NDArray[np.float16]
+KnownFiles = tuple[Path, Path, bool]
+"""Text and vectors of known pairs, and whether their source is the target asked for."""
+
+KNOWN_JOB = "embed-known"
+KNOWN_SPACE_SUFFIX = ".space.json"
+"""`<source>-<target>.space.json`: the space of the encoder that embedded these pairs."""
+
+MIN_KNOWN = 40
+"""Fewer pairs than this tell nothing of a precision: 40 leave ten sentences a side alone."""
+
+
+class Known(NamedTuple):
+    """Known pairs as they are planted: partners first, then sentences that are left alone."""
+
+    planted: Planted
+    source: Float16
+    """[planted.source, D]"""
+
+    target: Float16
+    """[planted.target, D]"""
+
+    counts: dict[str, int]
+    """Pairs used and left out by reason."""
+
+    def divide(self, most: int) -> "Iterator[Known]":
+        """Yield the known pairs in parts of one mixture, each of at most so many a side."""
+        whole, sources, targets = self.planted
+        parts = -(-max(sources, targets) // most)
+        for part in range(parts):
+            partners = np.arange(part, whole, parts)
+            alone = [np.arange(whole + part, count, parts) for count in (sources, targets)]
+            rows = [np.concatenate([partners, side]) for side in alone]
+            yield Known(
+                Planted(len(partners), len(rows[0]), len(rows[1])),
+                self.source[rows[0]], self.target[rows[1]], {},
+            )  # fmt: skip
+
+
+def run_embed_known(
+    bitext: Sequence[Path], encoder: Path, output: Path, config: KnownConfig,
+    executor: Executor = LOCAL,
+) -> Summary:  # fmt: skip
+    """Embed known pairs to `output/<source>-<target>.parquet` and `.npy`.
+
+    Raises:
+        UserError: If there is no bitext, or the directory is not an encoder's.
+        JobError: If a file cannot be read.
+    """
+    tasks = [
+        Task(
+            name=str(direction),
+            inputs=(*paths, *pair_encoder_files(direction, encoder, config.encoders)),
+            arguments={"bitexts": len(paths)},
+        )
+        for direction, paths in known_bitext(bitext).items()
+    ]
+    work = functools.partial(_embed_file, encoder=encoder, output=output, config=config)
+    from mining.encoders.embed import runs_on_gpu  # with torch, which `mine` does without
+
+    on_gpu = runs_on_gpu(config)
+    return run_job(
+        name=KNOWN_JOB, tasks=tasks, work=work, output=output, config=config,
+        workers=1 if on_gpu else config.workers, executor=executor, gpus=1 if on_gpu else 0,
+    )  # fmt: skip
+
+
+def known_bitext(directories: Sequence[Path]) -> dict[Direction, list[Path]]:
+    """Return the files of known pairs by direction, sorted; a direction may have several.
+
+    Raises:
+        UserError: If a directory is missing or holds no bitext.
+    """
+    found: dict[Direction, list[Path]] = {}
+    for directory in directories:
+        for direction, path in bitext_files(directory).items():
+            found.setdefault(direction, []).append(path)
+    return dict(sorted(found.items()))
+
+
+def pair_encoder_files(
+    direction: Direction | None, encoder: Path, encoders: Mapping[str, Path]
+) -> tuple[Path, ...]:
+    """Return the files of the encoders of both languages, each encoder once.
+
+    Raises:
+        UserError: If a directory is not an encoder's, or the encoders' spaces differ.
+    """
+    used = {encoder} if direction is None else {encoders.get(one, encoder) for one in direction}
+    spaces = {encoder_space(path): path for path in sorted(used)}
+    if len(spaces) > 1:
+        first, second = spaces.values()
+        raise UserError(
+            f"{first} and {second} are encoders of different spaces; a language's own encoder must"
+            " be a student of the other (`tongues mining distill`)"
+        )
+    return tuple(file for path in sorted(used) for file in encoder_files(path))
+
+
+@functools.lru_cache(maxsize=2)
+def _encoder(path: Path, device: str, batch_tokens: int) -> Encoder:
+    """Load an encoder once per process, not once for each side of each direction."""
+    return load_encoder(path, threads=1, device=device, batch_tokens=batch_tokens)
+
+
+def _embed_file(task: Task, *, encoder: Path, output: Path, config: KnownConfig) -> Outcome:
+    pairs: dict[tuple[str, str], None] = {}
+    for path in task.inputs[: task.arguments["bitexts"]]:
+        table = read_bitext(path)
+        columns = [table.column(name).to_pylist() for name in ("source", "target")]
+        pairs.update(
+            dict.fromkeys(
+                (normalize(source or ""), normalize(target or ""))
+                for source, target in zip(*columns, strict=True)
+            )
+        )
+    kept = [pair for pair in pairs if all(pair)]
+    if not kept:
+        raise DataError(f"{task.inputs[0]} holds no pair")
+    sides = []
+    for side, language in enumerate(task.name.split("-")):
+        loaded = _encoder(
+            config.encoders.get(language, encoder), config.device, config.batch_tokens
+        )
+        sides.append(loaded.encode([pair[side] for pair in kept]).astype(np.float16))
+    matrix = np.stack(sides)
+    outputs = (output / f"{task.name}.parquet", output / f"{task.name}.npy")
+    names = ("source", "target")
+    columns = [pa.array([pair[side] for pair in kept], pa.string()) for side in (0, 1)]
+    write_table(outputs[0], pa.table(dict(zip(names, columns, strict=True))))
+    write_array(outputs[1], matrix)
+    space = outputs[0].with_suffix(KNOWN_SPACE_SUFFIX)
+    write_json(space, {"space": encoder_space(encoder)})
+    counts = {"pairs": len(kept), "rejected.empty": len(pairs) - len(kept)}
+    return Outcome(counts=counts, outputs=(*outputs, space))
+
+
+def known_files(directory: Path, source: str, target: str) -> KnownFiles:
+    """Return text and vectors of a pair's known sentences, and whether source and target swap.
+
+    Raises:
+        UserError: If the directory has neither direction.
+    """
+    for direction, swaps in ((Direction(source, target), False), (Direction(target, source), True)):
+        path = directory / f"{direction}.parquet"
+        if path.is_file():
+            return path, path.with_suffix(".npy"), swaps
+    raise UserError(
+        f"{directory} holds no known pairs of {source}-{target}, either way round;"
+        " `tongues mining embed-known` makes them from bitext"
+    )
+
+
+def load_known(
+    files: KnownFiles,
+    source_hashes: npt.NDArray[np.uint64],
+    target_hashes: npt.NDArray[np.uint64],
+    most: int,
+) -> Known:
+    """Load known pairs, drop those that the corpus holds already, and divide the rest.
+
+    Every second pair is planted whole; of the others the sources and the targets by turns. Which
+    ones are used, and how, follows from their hashes alone.
+
+    Args:
+        files: What `known_files` returned.
+        source_hashes: Of the corpus, sorted.
+        target_hashes: Of the corpus, sorted.
+        most: How many pairs to use.
+
+    Raises:
+        DataError: If files do not fit each other, or too few pairs are left.
+    """
+    text, vectors, swaps = files
+    table = read_bitext(text)
+    matrix = _load_vectors(vectors, table.num_rows)
+    names = ("target", "source") if swaps else ("source", "target")
+    hashes = [
+        np.array([sentence_hash(line) for line in table.column(name).to_pylist()], np.uint64)
+        for name in names
+    ]
+    is_new = ~(_contains(source_hashes, hashes[0]) | _contains(target_hashes, hashes[1]))
+    rows = np.flatnonzero(is_new)
+    # A sentence is planted once; which of its pairs that is must not depend on their order.
+    rows = rows[np.lexsort((hashes[1][rows], hashes[0][rows]))]
+    for side in (0, 1):
+        rows = rows[np.sort(np.unique(hashes[side][rows], return_index=True)[1])]
+    unique = len(rows)
+    rows = rows[:most]
+    if len(rows) < MIN_KNOWN:
+        raise DataError(
+            f"{text} has {len(rows)} pairs to plant, {table.num_rows} in all; a calibration needs"
+            f" {MIN_KNOWN}. Pairs that the corpus holds, and repeated sentences, do not count."
+        )
+    whole, left, right = rows[0::2], rows[1::4], rows[3::4]
+    sides = matrix[::-1] if swaps else matrix
+    return Known(
+        planted=Planted(len(whole), len(whole) + len(left), len(whole) + len(right)),
+        source=np.ascontiguousarray(sides[0][np.concatenate([whole, left])], np.float16),
+        target=np.ascontiguousarray(sides[1][np.concatenate([whole, right])], np.float16),
+        counts={
+            "known.planted_whole": len(whole),
+            "known.planted_source_only": len(left),
+            "known.planted_target_only": len(right),
+            "known.left_out_in_corpus": int((~is_new).sum()),
+            "known.left_out_repeated": int(is_new.sum()) - unique,
+            "known.left_out_more_than_needed": unique - len(rows),
+        },
+    )
+
+
+def _load_vectors(path: Path, count: int) -> Float16:
+    try:
+        matrix: Float16 = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} is not a readable .npy file: {error}") from error
+    if matrix.ndim != 3 or matrix.shape[:2] != (2, count):
+        raise DataError(
+            f"{path} has the shape {list(matrix.shape)}, not [2, {count}, D] as its .parquet wants;"
+            " make both anew with `tongues mining embed-known`"
+        )
+    return matrix
+
+
+def _contains(
+    ordered: npt.NDArray[np.uint64], values: npt.NDArray[np.uint64]
+) -> npt.NDArray[np.bool_]:
+    if not len(ordered):
+        return np.zeros(len(values), np.bool_)
+    places = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
+    found: npt.NDArray[np.bool_] = ordered[places] == values
+    return found

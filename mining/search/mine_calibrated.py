@@ -1,0 +1,171 @@
+"""Mining with known pairs planted: the pairs, the threshold, and what to expect of them."""
+
+import functools
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from corpus.errors import DataError
+from corpus.files import write_json
+from mining.search.calibrate import (
+    Calibration,
+    as_json,
+    calibrate,
+    histogram,
+    merge_neighbors,
+)
+from mining.search.config import MineConfig
+from mining.search.decoys import second_choices
+from mining.search.embed_known import Known
+from mining.search.margin import Neighbors, Pairs, select_pairs
+from mining.search.neighbors import Found, as_vectors, find_neighbors
+from mining.search.vectors import Vectors, scratch_array
+from mining.search.verdicts import Verdicts, join_verdicts, judge
+
+_ROWS = 1 << 16
+_CORPUS_PER_PLANT = 20
+"""Corpus sentences for each one planted: more plants at once would crowd the space and compete with
+each other, and what a sentence meets there would not be what it meets in the corpus."""
+
+
+class Mined(NamedTuple):
+    """What mining found."""
+
+    pairs: Pairs
+    """Best first, those below the threshold too."""
+
+    threshold: float
+    plan: str
+    """`exact` or `index`"""
+
+    verdicts: Verdicts | None = None
+    calibration: Calibration | None = None
+
+
+def calibration_file(bitext: Path) -> Path:
+    """Return where the calibration of a bitext file lies: `<source>-<target>.calibration.json`."""
+    return bitext.with_name(f"{bitext.name.split('.')[0]}.calibration.json")
+
+
+def mine_calibrated(
+    source: Vectors, target: Vectors, known: Known | None, config: MineConfig,
+    scratch: Path | None = None, index: Path | None = None,
+) -> Mined:  # fmt: skip
+    """Mine two languages; with known pairs, measure what thresholds are worth.
+
+    Plants change nothing in the pairs: neighbors among the corpus and among the plants are found
+    apart, and put together only to see what the plants would be paired with.
+
+    Args:
+        source: [N, D]
+        target: [M, D]
+        known: Pairs to plant.
+        config: How pairs are found, scored and kept.
+        scratch: A folder for what is kept of every sentence.
+        index: The shared index, to be searched instead of everything.
+
+    Raises:
+        DataError: If widths differ, or no threshold reaches the target precision.
+    """
+    if known is not None and known.source.shape[1] != source.matrix.shape[1]:
+        raise DataError(
+            f"known pairs have {known.source.shape[1]} columns and the corpus"
+            f" {source.matrix.shape[1]}; embed both with one encoder"
+        )
+    corpus = find_neighbors(source, target, config, scratch, index)
+    pairs = select_pairs(*corpus, config.margin, config.retrieval)
+    plan = "exact" if index is None else "index"
+    if known is None:
+        return Mined(pairs, config.margin_threshold, plan)
+    sizes = len(source.matrix), len(target.matrix)
+    verdicts = _plant(source, target, known, corpus, config, scratch, index)
+    second = second_choices(*corpus, pairs, config.margin, config.retrieval)
+    calibration = calibrate(
+        pairs.score, second.score, verdicts, known.planted, sizes, config.retrieval
+    )
+    threshold = config.margin_threshold
+    if config.target_precision is not None:
+        threshold = calibration.threshold_for(config.target_precision)
+    return Mined(pairs, threshold, plan, verdicts, calibration)
+
+
+def _plant(
+    source: Vectors, target: Vectors, known: Known, corpus: Found, config: MineConfig,
+    scratch: Path | None, index: Path | None,
+) -> Verdicts:  # fmt: skip
+    """Plant the known pairs, few at a time, and judge what they are paired with."""
+    sizes = len(source.matrix), len(target.matrix)
+    parts = []
+    for part in known.divide(max(1, min(sizes) // _CORPUS_PER_PLANT)):
+        found = _search_planted(source, target, part, corpus, config, scratch, index)
+        pairs = select_pairs(*found, config.margin, config.retrieval)
+        second = second_choices(*found, pairs, config.margin, config.retrieval)
+        parts.append(judge(pairs, second, *sizes, part.planted))
+    return join_verdicts(parts)
+
+
+def _search_planted(
+    source: Vectors, target: Vectors, known: Known, corpus: Found, config: MineConfig,
+    scratch: Path | None, index: Path | None,
+) -> Found:  # fmt: skip
+    """Return the neighbors in the corpus with the plants behind it."""
+    plants = [as_vectors(side, config, "known pairs") for side in (known.source, known.target)]
+    find = functools.partial(find_neighbors, config=config, scratch=scratch)
+    lower_left, upper_right = find(plants[0], target), find(source, plants[1])
+    corner = find(plants[0], plants[1])
+    if index is not None:
+        # What the index misses for the corpus it shall miss for the plants.
+        lower_left = Found(find(plants[0], target, index=index).forward, lower_left.backward)
+    sources, targets = len(source.matrix), len(target.matrix)
+    return Found(
+        _stack(
+            (corpus.forward, upper_right.forward),
+            (lower_left.forward, corner.forward), targets, config.neighbors, scratch,
+        ),
+        _stack(
+            (corpus.backward, lower_left.backward),
+            (upper_right.backward, corner.backward), sources, config.neighbors, scratch,
+        ),
+    )  # fmt: skip
+
+
+def _stack(
+    corpus: tuple[Neighbors, Neighbors], plants: tuple[Neighbors, Neighbors], offset: int,
+    most: int, scratch: Path | None,
+) -> Neighbors:  # fmt: skip
+    """Merge each pair of neighbor sets, the second of ids from `offset` on; one below the other."""
+    count = min(most, sum(part.ids.shape[1] for part in corpus))
+    sizes = [len(upper.ids) for upper, _ in (corpus, plants)]
+    stacked = Neighbors(
+        scratch_array((sum(sizes), count), np.int64, scratch),
+        scratch_array((sum(sizes), count), np.float32, scratch),
+    )
+    for (first, second), start in ((corpus, 0), (plants, sizes[0])):
+        for row in range(0, len(first.ids), _ROWS):
+            own = slice(row, row + _ROWS)
+            merged = merge_neighbors(
+                Neighbors(first.ids[own], first.cosines[own]),
+                Neighbors(second.ids[own], second.cosines[own]), offset, count,
+            )  # fmt: skip
+            into = slice(start + row, start + row + len(merged.ids))
+            stacked.ids[into], stacked.cosines[into] = merged
+    return stacked
+
+
+def write_calibration(path: Path, mined: Mined, facts: dict[str, Any], config: MineConfig) -> None:
+    """Write what was expected of a bitext, as JSON; see docs/formats.md."""
+    write_json(
+        path,
+        {
+            **facts,
+            "margin": config.margin,
+            "retrieval": config.retrieval,
+            "neighbors": config.neighbors,
+            "plan": mined.plan,
+            "target_precision": config.target_precision,
+            "threshold": round(mined.threshold, 6),
+            **as_json(mined.calibration, mined.threshold),
+            "histogram": histogram(mined.pairs.score, mined.verdicts),
+        },
+    )

@@ -1,0 +1,1 @@
+"""From bitext files to batches: tokenizing, token files, sampling, shuffling, curriculum phases."""

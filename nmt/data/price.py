@@ -1,0 +1,106 @@
+"""What `tongues nmt tokenize` will cost: the command on the beginnings of some files."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from corpus.bitext import copy_first_pairs, count_pairs
+from corpus.files import write_lines
+from corpus.jobs.prices import Price
+from corpus.jobs.pricing import Cut, Trial, finished, price_job, spread
+from corpus.records import count_rows, write_table
+from nmt.data.config import MonolingualConfig
+from nmt.data.monolingual import TextFile, read_text
+from nmt.data.tokenize import TOKENIZE_JOB, run_tokenize, tokenize_inputs, tokenize_workers
+from nmt.training.config import TrainConfig
+
+_FIRST_LINES = 2000
+_CUT_FILES = 8
+
+
+def price_tokenize(config: TrainConfig, output: Path) -> Price:
+    """Measure what the files that are not tokens yet will cost. Lines of text files are counted.
+
+    Raises:
+        UserError: If a file is missing.
+        DataError: If one cannot be read.
+    """
+    files = tokenize_inputs(config)
+    sizes = {name: _count(name, path) for name, path in files.items()}
+    done = finished(output, TOKENIZE_JOB, files)
+    to_do = {name: path for name, path in files.items() if name not in done}
+    return price_job(
+        Trial(
+            command="nmt tokenize",
+            unit="pairs or sentences",
+            shards=sizes,
+            done=done,
+            cut=functools.partial(_cut, files=to_do, sizes=sizes),
+            run=functools.partial(_run_part, config=config),
+            first=_FIRST_LINES,
+            workers=tokenize_workers(config, list(files.values())),
+            counts=("pairs", "pairs.kept", "sentences", "sentences.kept"),
+        )
+    )
+
+
+def _count(name: str, path: Path) -> int:
+    if TextFile.of_task(name, path) is None:
+        return count_pairs(path)
+    if path.suffix == ".parquet":
+        return count_rows(path)
+    return sum(map(len, read_text(path)))
+
+
+def _run_part(part: Path, output: Path, *, config: TrainConfig) -> None:
+    """Tokenize the files of a part, which lie under the tags and numbers of their directories."""
+    bitext: dict[str, tuple[Path, ...]] = {}
+    texts: tuple[Path, ...] = ()
+    for tag in sorted(part.iterdir()):
+        directories = tuple(sorted(tag.iterdir()))
+        if tag.name in config.bitext:
+            bitext[tag.name] = directories
+        else:
+            texts = directories
+    monolingual = MonolingualConfig(text=texts, denoising_weight=1.0 if texts else 0.0)
+    of_part = dataclasses.replace(config, bitext=bitext, monolingual=monolingual, directions=())
+    run_tokenize(of_part, output)
+
+
+def _cut(size: int, folder: Path, *, files: Mapping[str, Path], sizes: Mapping[str, int]) -> Cut:
+    """Write the first lines of some files, of bitext and of text as each is of the whole."""
+    kinds: tuple[list[str], list[str]] = [], []
+    for name, path in files.items():
+        kinds[TextFile.of_task(name, path) is not None].append(name)
+    total = sum(sizes[name] for name in files)
+    cuts = []
+    for names in kinds:
+        chosen = spread(names, _CUT_FILES)
+        share = sum(sizes[name] for name in names) / max(1, total)
+        each = -(-round(size * share) // max(1, len(chosen)))
+        cuts += [_copy(name, files[name], folder, each) for name in chosen]
+    return Cut(sum(cuts), max(cuts))
+
+
+def _copy(name: str, path: Path, folder: Path, lines: int) -> int:
+    copy = folder / Path(name).parent / path.name
+    if TextFile.of_task(name, path) is None:
+        return copy_first_pairs(path, copy, lines)
+    first = _first_lines(path, lines)
+    if path.suffix == ".parquet":
+        write_table(copy, pa.table({"text": pa.array(first, pa.string())}))
+    else:
+        write_lines(copy, first)
+    return len(first)
+
+
+def _first_lines(path: Path, lines: int) -> Sequence[str]:
+    found: list[str] = []
+    for block in read_text(path):
+        found += block[: lines - len(found)]
+        if len(found) == lines:
+            break
+    return found

@@ -1,0 +1,324 @@
+"""Bitext and text of one language as shards of tokens: a job with a shard per file.
+
+What may not be trained on is left out here, counted by reason: pairs with an empty, overlong or
+damaged side (bytes that were not UTF-8) and sentences of evaluation sets.
+"""
+
+import functools
+import hashlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corpus.bitext import BitextReader
+from corpus.errors import UserError
+from corpus.evaluation_sets import EvaluationSentences, evaluation_files
+from corpus.files import digest_file
+from corpus.jobs.executors import LOCAL, Executor
+from corpus.jobs.run import Outcome, Summary, Task, run_job
+from corpus.languages import Direction, parse_direction
+from corpus.records import bitext_files
+from corpus.text import REPLACEMENT, sentence_key
+from nmt.data.monolingual import TextFile, read_text, text_files
+from nmt.data.token_files import TokenShards, pick, token_dtype, token_paths, token_writer
+from nmt.training.config import ONE_WAY_TAGS, TrainConfig
+from nmt.vocabulary import vocabulary as vocabulary_files
+from nmt.vocabulary.vocabulary import Vocabulary
+
+logger = logging.getLogger(__name__)
+
+TOKENIZE_JOB = "tokenize"
+EMPTY, TOO_LONG, DAMAGED = "empty", "too_long", "damaged_characters"
+_LITTLE = 32 << 20
+"""Bytes of files that are tokenized before a second process has begun."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizeConfig:
+    """What the tokens depend on besides their texts and the vocabulary."""
+
+    max_length: int
+    """Sentences with more tokens are left out, pairs with their other side."""
+
+    evaluation_containment: float
+    """As in `DataConfig`."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """The pairs of one bitext file, or the sentences of one text file."""
+
+    shard: int
+    """Which shard they are in."""
+
+    direction: Direction
+    """Of the file; both languages are the same where it is text of one."""
+
+    tag: str
+    size: int
+    """Pairs or sentences."""
+
+
+@dataclass(frozen=True)
+class TokenizedBitext:
+    """Shards of tokens, and what is in them."""
+
+    shards: TokenShards
+    blocks: tuple[Block, ...]
+    """Pairs, a block per bitext file."""
+
+    text_blocks: tuple[Block, ...]
+    """Sentences, a block per text file."""
+
+    counts: Mapping[str, int]
+    """Pairs and sentences read, kept, and rejected by reason."""
+
+    def __len__(self) -> int:
+        return sum(block.size for block in self.blocks)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Pairs of a direction that are in one shard, or sentences of a language."""
+
+    shard: int
+    source_side: int
+    """Which sentence of a pair is the source, 0 or 1."""
+
+    tag_index: int
+    """Tag token of the pairs; -1 for none."""
+
+    size: int
+
+
+@dataclass(frozen=True)
+class DirectionPairs:
+    """What there is to train for one direction; two times the same language for text."""
+
+    direction: Direction
+    parts: tuple[Part, ...]
+
+    def __len__(self) -> int:
+        return sum(part.size for part in self.parts)
+
+
+def bitext_inputs(config: TrainConfig) -> list[tuple[str, Direction, Path]]:
+    """Return tag, direction and path of the bitext files that a run trains on."""
+    return [(tag, direction, path) for tag, _, direction, path in _bitext_inputs(config)]
+
+
+def _bitext_inputs(config: TrainConfig) -> list[tuple[str, int, Direction, Path]]:
+    wanted = {parse_direction(direction) for direction in config.directions}
+    found = [
+        (tag, number, direction, path)
+        for tag, directories in config.bitext.items()
+        for number, directory in enumerate(directories)
+        for direction, path in bitext_files(directory).items()
+        if not wanted or direction in wanted or direction.reverse in wanted
+    ]
+    there = {direction for _, _, direction, _ in found}
+    for direction in wanted:
+        if direction not in there and direction.reverse not in there:
+            raise UserError(f"no bitext for direction {direction}, which `directions` names")
+    return found
+
+
+def tokenize(
+    config: TrainConfig, vocabulary: Vocabulary, directory: Path, executor: Executor = LOCAL
+) -> TokenizedBitext:
+    """Tokenize the bitext and text of a run into a directory; what is there already is opened.
+
+    Raises:
+        UserError: If the directory holds tokens of other data, if the vocabulary lacks a language,
+            or if nothing is left to train on.
+    """
+    pairs, texts = _bitext_inputs(config), text_files(config.monolingual.text)
+    names = [f"{tag}/{number}/{direction}" for tag, number, direction, _ in pairs]
+    # Before the work that would be for nothing.
+    for language in sorted({language for _, _, direction, _ in pairs for language in direction}):
+        vocabulary.language_index(language)
+    summary = run_tokenize(config, directory, executor)
+    shards = TokenShards([directory / name for name in (*names, *(text.name for text in texts))])
+    blocks = [
+        Block(shard, direction, tag, shards.num_sentences(shard) // 2)
+        for shard, (tag, _, direction, _) in enumerate(pairs)
+    ]
+    text_blocks = [
+        Block(shard, Direction(text.language, text.language), "", shards.num_sentences(shard))
+        for shard, text in enumerate(texts, len(pairs))
+    ]
+    if not any(block.size for block in blocks):
+        raise UserError("the bitext holds no pair that is neither empty nor too long")
+    return TokenizedBitext(shards, tuple(blocks), tuple(text_blocks), summary.counts)
+
+
+def run_tokenize(config: TrainConfig, directory: Path, executor: Executor = LOCAL) -> Summary:
+    """Run the job that tokenizes, a task per file; its counts say what was left out and why."""
+    evaluation: tuple[Path, ...] = ()
+    if not config.data.keep_evaluation_sentences:
+        sets = (*([config.flores] if config.flores else []), *config.evaluation_sets)
+        evaluation = evaluation_files(sets)
+    vocabulary = [
+        config.vocabulary / name
+        for name in (vocabulary_files.MODEL_FILE, vocabulary_files.LAYOUT_FILE)
+    ]
+    arguments = {"evaluation_sets": fingerprint("", [digest_file(file) for file in evaluation])}
+    inputs = tokenize_inputs(config)
+    tasks = [
+        Task(name=name, inputs=(path, *vocabulary), arguments=arguments)
+        for name, path in inputs.items()
+    ]
+    settings = TokenizeConfig(
+        max_length=config.batches.max_length,
+        evaluation_containment=config.data.evaluation_containment,
+    )
+    summary = run_job(
+        name=TOKENIZE_JOB,
+        tasks=tasks,
+        work=_Tokenizer(config.vocabulary, evaluation, settings, directory),
+        output=directory,
+        config=settings,
+        workers=tokenize_workers(config, list(inputs.values())),
+        executor=executor,
+    )
+    logger.info("tokens: %s", ", ".join(f"{n:,} {what}" for what, n in summary.counts.items()))
+    return summary
+
+
+def tokenize_inputs(config: TrainConfig) -> dict[str, Path]:
+    """Return the files of bitext and text that a run trains on, by the names of their tasks."""
+    inputs = {
+        f"{tag}/{number}/{direction}": path
+        for tag, number, direction, path in _bitext_inputs(config)
+    }
+    return inputs | {text.name: text.path for text in text_files(config.monolingual.text)}
+
+
+def tokenize_workers(config: TrainConfig, files: Sequence[Path]) -> int:
+    """Return how many processes tokenize files; one where there is little to do."""
+    is_little = sum(path.stat().st_size for path in files) < _LITTLE
+    return 1 if is_little else config.data.workers
+
+
+@dataclass(frozen=True)
+class _Tokenizer:
+    """Does a task of the job; what it needs is loaded once in each process."""
+
+    vocabulary_directory: Path
+    evaluation: tuple[Path, ...]
+    config: TokenizeConfig
+    directory: Path
+
+    @functools.cached_property
+    def _vocabulary(self) -> Vocabulary:
+        return Vocabulary.load(self.vocabulary_directory)
+
+    @functools.cached_property
+    def _evaluation(self) -> EvaluationSentences | None:
+        return EvaluationSentences.read(self.evaluation) if self.evaluation else None
+
+    def __call__(self, task: Task) -> Outcome:
+        shard, path = self.directory / task.name, task.inputs[0]
+        text = TextFile.of_task(task.name, path)
+        unit = "pairs" if text is None else "sentences"
+        counts: Counter[str] = Counter({unit: 0, f"{unit}.kept": 0})
+        with token_writer(shard, token_dtype(self._vocabulary.size)) as writer:
+            for sides in _pairs(path) if text is None else ((lines,) for lines in read_text(path)):
+                tokens, lengths, reasons = self._tokenize(sides)
+                is_kept = np.array([not reason for reason in reasons], bool)
+                ends = np.cumsum(lengths).reshape(lengths.shape)
+                kept = lengths[:, is_kept].T.ravel()
+                starts = (ends - lengths)[:, is_kept].T.ravel()
+                writer.append(pick(tokens, starts, kept), kept)
+                counts[unit] += len(reasons)
+                counts[f"{unit}.kept"] += int(is_kept.sum())
+                counts.update(f"{unit}.rejected.{reason}" for reason in reasons if reason)
+        return Outcome(counts=counts, outputs=token_paths(shard))
+
+    def _tokenize(
+        self, sides: Sequence[Sequence[str]]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64], list[str]]:
+        """Return tokens of one side after the other, lengths [sides, N], and reasons to reject."""
+        encoded = [self._vocabulary.encode_flat(side) for side in sides]
+        lengths = np.stack([length for _, length in encoded])
+        reasons = [""] * lengths.shape[1]
+        if self._evaluation is not None:
+            keys = [[sentence_key(sentence) for sentence in side] for side in sides]
+            limit = self.config.evaluation_containment
+            reasons = self._evaluation.pair_reasons((keys[0], keys[-1]), limit)
+        for i in np.flatnonzero((lengths > self.config.max_length).any(0)):
+            reasons[i] = reasons[i] or TOO_LONG
+        for side in sides:
+            for place in [i for i, sentence in enumerate(side) if REPLACEMENT in sentence]:
+                reasons[place] = DAMAGED
+        for i in np.flatnonzero((lengths == 0).any(0)):
+            reasons[i] = EMPTY
+        return np.concatenate([tokens for tokens, _ in encoded]), lengths, reasons
+
+
+def _pairs(path: Path) -> Iterator[tuple[list[str], list[str]]]:
+    for table in BitextReader(path):
+        source, target = (
+            [text or "" for text in table.column(name).to_pylist()] for name in ("source", "target")
+        )
+        yield source, target
+
+
+def fingerprint(config_text: str, digests: Sequence[str]) -> str:
+    """Return what a partial training depends on, as one digest."""
+    text = json.dumps([config_text, list(digests)])
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def direction_pairs(
+    bitext: TokenizedBitext, vocabulary: Vocabulary, directions: Sequence[str]
+) -> dict[Direction, DirectionPairs]:
+    """Return the pairs of each direction to train, sorted by direction.
+
+    Args:
+        bitext: Tokenized pairs.
+        vocabulary: Gives the tags their tokens.
+        directions: What to train; empty for both directions of everything but what is of a tag
+            that is trained one way.
+
+    Raises:
+        UserError: If one of `directions` has no pairs.
+    """
+    wanted = {parse_direction(direction) for direction in directions}
+    found: dict[Direction, list[Part]] = {}
+    for block in bitext.blocks:
+        tag_index = vocabulary.tag_index(block.tag)
+        tag = -1 if tag_index is None else tag_index
+        ways = ((block.direction, 0), (block.direction.reverse, 1))
+        for direction, side in ways[: 1 if block.tag in ONE_WAY_TAGS else 2]:
+            if block.size and (not wanted or direction in wanted):
+                found.setdefault(direction, []).append(Part(block.shard, side, tag, block.size))
+    missing = sorted(wanted - set(found))
+    if missing:
+        raise UserError(
+            f"no pair of the bitext can be trained from {missing[0].source} to {missing[0].target},"
+            " which `directions` names: its pairs were all left out, or are trained one way, the"
+            " other"
+        )
+    return {
+        direction: DirectionPairs(direction, tuple(found[direction])) for direction in sorted(found)
+    }
+
+
+def language_text(bitext: TokenizedBitext) -> dict[str, DirectionPairs]:
+    """Return the sentences of each language that there is text of, sorted by language."""
+    found: dict[str, list[Part]] = {}
+    for block in bitext.text_blocks:
+        if block.size:
+            part = Part(block.shard, 0, -1, block.size)
+            found.setdefault(block.direction.source, []).append(part)
+    return {
+        language: DirectionPairs(Direction(language, language), tuple(found[language]))
+        for language in sorted(found)
+    }

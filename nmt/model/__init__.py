@@ -1,0 +1,1 @@
+"""The encoder-decoder with Mixture-of-Experts layers: config, layers, losses, model directory."""

@@ -1,0 +1,335 @@
+"""Encoder-decoders with Mixture-of-Experts layers on fairseq2's NLLB factory."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from corpus.errors import UserError
+from nmt.fairseq import (
+    BatchLayout,
+    CausalAttentionBias,
+    ConfigRegistrar,
+    DependencyContainer,
+    IdentityBias,
+    ModelFactory,
+    ModelFSDPApplier,
+    MultiheadAttention,
+    NllbConfig,
+    NllbFactory,
+    StandardMultiheadAttention,
+    StandardTransformerDecoderLayer,
+    StandardTransformerEncoderLayer,
+    TransformerModel,
+    apply_ac_to_transformer,
+    create_default_sdpa,
+    register_model_family,
+)
+from nmt.model.distilled_loss import Lesson, distilled_cross_entropy
+from nmt.model.loss import label_smoothed_cross_entropy
+from nmt.model.moe.conditional import ConditionalRouting
+from nmt.model.moe.gating_dropout import GatingDropout
+from nmt.model.moe.layer import MoEFeedForwardNetwork
+from nmt.model.shape_checks import check_shape
+from nmt.training.config import ModelConfig
+
+FAMILY = "tongues_moe"
+
+
+@dataclass(kw_only=True)
+class MoEConfig(NllbConfig):
+    """Shape of a model; what `NllbConfig` has, and experts."""
+
+    attention_dropout_p: float = 0.1
+    """Dropout on attention weights."""
+
+    num_experts: int = 0
+    """Experts of a Mixture-of-Experts layer; 0 makes all layers dense."""
+
+    moe_every_n_layers: int = 4
+    """Layer i, from 0, has experts where (i + 1) % n == 0, in encoder and decoder."""
+
+    capacity_factor: float = 2.0
+    """In training an expert takes capacity_factor · ceil(T/E) assignments; 0 for all."""
+
+    batch_prioritized_routing: bool = False
+    """Capacity is given out by gate probability instead of by the order of the batch."""
+
+    expert_output_masking_p: float = 0.2
+    """Probability that an expert's output for a token is masked in training (EOM)."""
+
+    final_output_masking_p: float = 0.0
+    """Probability that a token's combined output is masked in training (FOM)."""
+
+    gating_dropout_p: float = 0.0
+    """Probability that a layer leaves tokens to the experts of their own rank for a step."""
+
+    gating_dropout_ranks: int = 0
+    """In one process, the ranks that gating dropout imagines; 0 for one per expert, as NLLB had."""
+
+    cmr: bool = False
+    """A dense network beside the experts and a gate between them (conditional routing, CMR)."""
+
+    cmr_gate_dropout_p: float = 0.0
+    """Dropout on that gate."""
+
+
+SIZES: dict[str, dict[str, Any]] = {
+    "tiny": {
+        "model_dim": 64, "ffn_inner_dim": 128, "num_encoder_layers": 2, "num_decoder_layers": 2,
+        "num_encoder_attn_heads": 2, "num_decoder_attn_heads": 2, "num_experts": 4,
+        "moe_every_n_layers": 2, "max_seq_len": 512, "dropout_p": 0.0, "attention_dropout_p": 0.0,
+    },
+    "small": {
+        "model_dim": 128, "ffn_inner_dim": 256, "num_encoder_layers": 3, "num_decoder_layers": 2,
+        "num_encoder_attn_heads": 4, "num_decoder_attn_heads": 4, "num_experts": 4,
+        "moe_every_n_layers": 2, "max_seq_len": 512, "dropout_p": 0.05, "attention_dropout_p": 0.0,
+    },
+    "600m": {
+        "model_dim": 1024, "ffn_inner_dim": 4096, "num_encoder_layers": 12,
+        "num_decoder_layers": 12,
+    },
+    "1b": {"model_dim": 1024, "ffn_inner_dim": 8192},
+    "3b": {"model_dim": 2048, "ffn_inner_dim": 8192},
+    "moe_54b": {
+        "model_dim": 2048, "ffn_inner_dim": 8192, "num_experts": 128, "moe_every_n_layers": 4,
+        "dropout_p": 0.3,
+    },
+}  # fmt: skip
+"""Named sizes: what differs from `MoEConfig`, whose layers, heads and dropout are NLLB-200's.
+
+The last four are NLLB-200's published shapes (NLLB Team 2022, sections 6 and 8): the distilled
+600 M, the dense 1.3 B and 3.3 B, and the Mixture-of-Experts of 54.5 B. Dropout is that of the
+released configurations, 0.1, and 0.3 for the Mixture-of-Experts.
+"""
+
+
+def named_config(size: str) -> MoEConfig:
+    """Return the shape of a named size.
+
+    Raises:
+        UserError: If there is none of that name.
+    """
+    if size not in SIZES:
+        raise UserError(f"there is no model size `{size}`; there are {', '.join(SIZES)}")
+    return MoEConfig(**SIZES[size])
+
+
+def resolve_config(config: ModelConfig, vocabulary_size: int, pad_index: int) -> MoEConfig:
+    """Return the shape of a named size with a recipe's differences, for a vocabulary."""
+    differences = {
+        field.name: getattr(config, field.name)
+        for field in dataclasses.fields(config)
+        if field.name != "size" and getattr(config, field.name) is not None
+    }
+    resolved = dataclasses.replace(
+        named_config(config.size), **differences, vocab_size=vocabulary_size, pad_idx=pad_index
+    )
+    check_shape(resolved)
+    return resolved
+
+
+class Translator(TransformerModel):  # type: ignore[misc]  # final, but nothing else takes the loss
+    """fairseq2's Transformer with a chunked loss.
+
+    Attributes:
+        nll: Summed negative log-likelihood of the last loss, for the log.
+        teach: Gives the lesson on a batch in training, from the model's inputs; None without a
+            teacher.
+        divergence: Summed divergence from the teacher of the last loss, for the log.
+    """
+
+    nll: Tensor | None = None
+    teach: Callable[[Tensor, BatchLayout, Tensor, BatchLayout], Lesson] | None = None
+    divergence: Tensor | None = None
+    _lesson: Lesson | None = None
+
+    def forward(  # type: ignore[override]  # fairseq2's overloads leave out targets that are None
+        self,
+        source_seqs: Tensor,
+        source_seqs_layout: BatchLayout,
+        target_seqs: Tensor,
+        target_seqs_layout: BatchLayout,
+        targets: Tensor | None = None,
+        **options: Any,
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Return logits, or the loss where targets are given; in training, the teacher's too."""
+        inputs = (source_seqs, source_seqs_layout, target_seqs, target_seqs_layout)
+        if self.teach is not None and self.training and targets is not None:
+            self._lesson = self.teach(*inputs)
+        return super().forward(*inputs, targets, **options)  # type: ignore[arg-type]
+
+    @property
+    def output_weight(self) -> Tensor:
+        """Embedding that is tied to the output, [V, D]."""
+        weight = self.final_proj.weight
+        assert isinstance(weight, Tensor)
+        return weight
+
+    def compute_fused_loss(
+        self,
+        decoder_output: Tensor,
+        targets: Tensor,
+        *,
+        label_smoothing: float = 0.0,
+        target_mask: Tensor | None = None,
+        reduction: Literal["sum", "mean"] = "sum",
+    ) -> Tensor:
+        """Return the summed label-smoothed cross-entropy of [N, S, D] against [N, S]."""
+        if target_mask is not None or reduction != "sum":
+            raise NotImplementedError("the chunked loss is a sum over all targets")
+        inputs = (decoder_output.flatten(0, -2), self.output_weight, targets.flatten())
+        ignored_index = -1 if self.pad_idx is None else self.pad_idx
+        lesson, self._lesson = self._lesson, None
+        if lesson is None:
+            loss, self.nll = label_smoothed_cross_entropy(
+                *inputs, ignored_index=ignored_index, label_smoothing=label_smoothing
+            )
+        else:
+            loss, self.nll, self.divergence = distilled_cross_entropy(
+                *inputs, lesson, ignored_index=ignored_index, label_smoothing=label_smoothing
+            )
+        return loss
+
+
+class MoEFactory(NllbFactory):
+    """fairseq2's NLLB model with experts in every n-th layer, and attention dropout."""
+
+    _config: MoEConfig
+
+    def create_model(self) -> Translator:
+        """Build encoder, decoder and the embedding they share with the output."""
+        config = self._config
+        embedding = self.create_embedding()
+        frontend = self.create_frontend(embedding)
+        encoder, decoder = self.create_encoder(), self.create_decoder()
+        for stack in (encoder, decoder):
+            for i, layer in enumerate(stack.layers):
+                if config.num_experts and (i + 1) % config.moe_every_n_layers == 0:
+                    self._replace_feed_forward(layer)
+        return Translator(
+            config.model_dim,
+            frontend,
+            encoder,
+            frontend,
+            decoder,
+            self.create_final_projection(embedding),
+            config.pad_idx,
+            config.max_seq_len,
+            config.max_seq_len,
+        )
+
+    def _replace_feed_forward(self, layer: nn.Module) -> None:
+        config = self._config
+        assert isinstance(layer, StandardTransformerEncoderLayer | StandardTransformerDecoderLayer)
+        conditional = None
+        if config.cmr:
+            conditional = ConditionalRouting(
+                config.model_dim,
+                layer.ffn,
+                dropout_p=config.dropout_p,
+                gate_dropout_p=config.cmr_gate_dropout_p,
+            )
+        layer.ffn = MoEFeedForwardNetwork(
+            config.model_dim,
+            config.ffn_inner_dim,
+            config.num_experts,
+            dropout_p=config.dropout_p,
+            capacity_factor=config.capacity_factor or None,
+            expert_output_masking_p=config.expert_output_masking_p,
+            final_output_masking_p=config.final_output_masking_p,
+            batch_prioritized=config.batch_prioritized_routing,
+            gating_dropout=GatingDropout(
+                p=config.gating_dropout_p,
+                num_ranks=config.gating_dropout_ranks or config.num_experts,
+            ),
+            conditional=conditional,
+        )
+        # NLLB drops out inside each expert, before outputs are combined, and not again after.
+        layer.ffn_dropout = None
+        layer.register_forward_pre_hook(_hand_over_layout)
+
+    def create_encoder_self_attention(self) -> MultiheadAttention:
+        """Build attention of the encoder."""
+        return self._attention(IdentityBias(), self._config.num_encoder_attn_heads)
+
+    def create_decoder_self_attention(self) -> MultiheadAttention:
+        """Build causal attention of the decoder."""
+        return self._attention(CausalAttentionBias(), self._config.num_decoder_attn_heads)
+
+    def create_encoder_decoder_attention(self) -> MultiheadAttention:
+        """Build attention of the decoder to the encoder."""
+        return self._attention(IdentityBias(), self._config.num_decoder_attn_heads)
+
+    def _attention(
+        self, bias: IdentityBias | CausalAttentionBias, num_heads: int
+    ) -> MultiheadAttention:
+        sdpa = create_default_sdpa(bias, dropout_p=self._config.attention_dropout_p)
+        return StandardMultiheadAttention(self._config.model_dim, num_heads, sdpa)
+
+
+def _hand_over_layout(layer: nn.Module, arguments: tuple[Any, ...]) -> None:
+    """Tell the experts of a layer where its input is padding; fairseq2's interface does not."""
+    moe: MoEFeedForwardNetwork = layer.ffn  # type: ignore[assignment]
+    moe.layout = arguments[1]
+
+
+def moe_layers(model: nn.Module) -> Iterator[tuple[str, MoEFeedForwardNetwork]]:
+    """Yield the Mixture-of-Experts layers of a model by name, encoder first."""
+    for name, module in model.named_modules():
+        if isinstance(module, MoEFeedForwardNetwork):
+            # Activation checkpointing wraps layers under a name of its own.
+            yield name.removesuffix(".ffn").replace("._checkpoint_wrapped_module", ""), module
+
+
+def create_model(config: MoEConfig) -> Translator:
+    """Build a model with fresh weights."""
+    return MoEFactory(config).create_model()
+
+
+def compile_layers(model: TransformerModel, **options: Any) -> None:
+    """Compile each layer in place; `options` are those of `torch.compile`.
+
+    Mixture-of-Experts feed-forwards are left as they are: how many tokens an expert gets is known
+    only as they run, and grouped products are fast by themselves.
+    """
+    for _, moe in moe_layers(model):
+        forward = torch.compiler.disable(moe.forward)  # type: ignore[no-untyped-call]
+        moe.forward = forward  # type: ignore[method-assign]
+    for stack in (model.encoder, model.decoder):
+        for layer in stack.layers:
+            layer.compile(**options)  # type: ignore[no-untyped-call]
+
+
+def register_family(
+    container: DependencyContainer,
+    *,
+    create: ModelFactory[MoEConfig, TransformerModel] = create_model,
+    apply_fsdp: ModelFSDPApplier[TransformerModel] | None = None,
+    supports_meta: bool = True,
+) -> None:
+    """Make the family and its named sizes known to a fairseq2 recipe.
+
+    Args:
+        container: The recipe's.
+        create: Builds the model.
+        apply_fsdp: Shares out its parameters among processes.
+        supports_meta: Whether processes that are sent their weights may build it without any.
+    """
+    register_model_family(
+        container,
+        FAMILY,
+        TransformerModel,
+        MoEConfig,
+        factory=create,
+        supports_meta=supports_meta,
+        compiler=compile_layers,
+        fsdp_applier=apply_fsdp,
+        layerwise_ac_applier=apply_ac_to_transformer,
+    )
+    register = ConfigRegistrar(container, MoEConfig)
+    for size in SIZES:
+        register(size)(lambda size=size: named_config(size))

@@ -1,0 +1,168 @@
+"""Memory of training a model on each GPU, counted before anyone pays for one.
+
+States. Weights, gradients and Adam's two moments are fp32: 4 + 4 + 8 bytes per parameter, divided
+by the processes that share out a copy of the model, experts too.
+
+Copies. Weights as products take them. Whole models: none in fp32, else 2 bytes per parameter. In
+shards (FSDP2): the embedding and two layers, the one at work and the next, gathered, and one
+layer's gradient in fp32; with expert parallelism experts are never gathered.
+
+Activations. What autograd keeps until the backward pass, in values per position of width D, with
+inner width F, E experts and K = 2 choices; b bytes are those of the products (4 or 2), masks of
+dropout take 1 byte on a GPU:
+
+    self-attention        residual 4D; input 3bD (bD in fp32, where the three share it);
+                          q, k, v 3bD; output bD; mask D
+    attention to encoder  the same, but k and v per source position, and the encoder's output 2bD
+                          per source position and layer (in fp32 once for all layers)
+    dense network         residual 4D; input bD; inner bF; mask D
+    experts               residual 4D; gate 4D + 8E; tokens KbD; inner KbF; outputs KbD; mask KD
+    ends of a stack       2 · 4D, mask D
+
+Attention scores are not kept: fused kernels compute them anew. With activation checkpointing each
+layer keeps its input, 4D, and the widest layer is at work.
+
+Loss. The gradient of the output embedding and of hidden states, and three fp32 copies of a chunk's
+logits at most.
+
+peak = weights + moments + copies + max(activations + loss, gradients): activations are freed as
+gradients come.
+"""
+
+from typing import NamedTuple
+
+from torch import nn
+
+from corpus.errors import UserError
+from nmt.model.loss import chunk_size
+from nmt.model.moe.gate import MAX_CHOICES
+from nmt.model.translator import MoEConfig, Translator, moe_layers
+from nmt.sizing.config import LayoutConfig
+
+_FP32 = 4
+_MOMENTS = 2
+_LAYERS_GATHERED = 2
+_LOGITS_COPIES = 3
+_MASK_BYTES = {"cuda": 1, "cpu": 4}
+
+
+class Memory(NamedTuple):
+    """Bytes on one GPU."""
+
+    weights: int
+    gradients: int
+    moments: int
+    copies: int
+    activations: int
+    loss: int
+
+    @property
+    def peak(self) -> int:
+        """The most that is there at once, in bytes, without what the allocator leaves unused."""
+        at_work = max(self.activations + self.loss, self.gradients)
+        return self.weights + self.moments + self.copies + at_work
+
+
+def estimate_memory(
+    model: Translator, config: MoEConfig, layout: LayoutConfig, *, device: str = "cuda"
+) -> Memory:
+    """Estimate the memory of training on each GPU.
+
+    Args:
+        model: The model, on any device, the meta device too.
+        config: Its shape.
+        layout: Processes, precision, batch.
+        device: `cuda` or `cpu`, which keeps wider masks and holds fewer logits at once.
+
+    Raises:
+        UserError: If experts cannot be divided among processes.
+    """
+    if layout.expert_parallel and config.num_experts % layout.shard_size != 0:
+        raise UserError(
+            f"`expert_parallel` shares out {config.num_experts} experts to {layout.shard_size}"
+            " processes; the number of experts must be a multiple"
+        )
+    share = _FP32 * sum(parameter.numel() for parameter in model.parameters()) // layout.shard_size
+    return Memory(
+        weights=share,
+        gradients=share,
+        moments=_MOMENTS * share,
+        copies=_copies(model, layout),
+        activations=_activations(config, layout, _MASK_BYTES[device]),
+        loss=_loss(config, layout, device),
+    )
+
+
+def _product_bytes(layout: LayoutConfig) -> int:
+    return _FP32 if layout.precision == "fp32" else 2
+
+
+def _copies(model: Translator, layout: LayoutConfig) -> int:
+    size = _product_bytes(layout)
+    total = sum(parameter.numel() for parameter in model.parameters())
+    if layout.shard_size == 1:
+        return 0 if layout.precision == "fp32" else size * total
+    layer = max(
+        _gathered(layer, layout) for stack in (model.encoder, model.decoder)
+        for layer in stack.layers
+    )  # fmt: skip
+    return size * (model.output_weight.numel() + _LAYERS_GATHERED * layer) + _FP32 * layer
+
+
+def _gathered(layer: nn.Module, layout: LayoutConfig) -> int:
+    count = sum(parameter.numel() for parameter in layer.parameters())
+    if layout.expert_parallel:
+        for _, moe in moe_layers(layer):
+            count -= sum(parameter.numel() for parameter in moe.experts.parameters())
+    return count
+
+
+def _activations(config: MoEConfig, layout: LayoutConfig, mask_bytes: int) -> int:
+    layers = _LayerActivations(config, _product_bytes(layout), mask_bytes)
+    positions = layout.max_tokens // 2
+    ends = (2 * _FP32 + layers.mask) * config.model_dim
+    kept = 2 * ends * positions
+    widths = [layers.encoder(i) for i in range(config.num_encoder_layers)]
+    widths += [layers.decoder(i) for i in range(config.num_decoder_layers)]
+    if layout.activation_checkpointing:
+        inputs = _FP32 * config.model_dim * len(widths)
+        return (kept + (inputs + max(widths)) * positions) if widths else kept
+    return kept + sum(widths) * positions
+
+
+class _LayerActivations:
+    """Bytes that a layer keeps per position, a source and a target position being equally many."""
+
+    def __init__(self, config: MoEConfig, size: int, mask_bytes: int) -> None:
+        self._config, self._size = config, size
+        self.mask = mask_bytes if config.dropout_p > 0 else 0
+
+    def encoder(self, index: int) -> int:
+        return self._attention() + self._feed_forward(index)
+
+    def decoder(self, index: int) -> int:
+        return 2 * self._attention() + self._feed_forward(index)
+
+    def _attention(self) -> int:
+        # Autocast makes a copy of the input for each product; in fp32 they share one.
+        dim, size = self._config.model_dim, self._size
+        inputs = 3 if size < _FP32 else 1
+        return dim * (_FP32 + size * (inputs + 3 + 1) + self.mask)
+
+    def _feed_forward(self, index: int) -> int:
+        config, size = self._config, self._size
+        dim, inner = config.model_dim, config.ffn_inner_dim
+        dense = size * (dim + inner) + self.mask * dim
+        if not config.num_experts or (index + 1) % config.moe_every_n_layers != 0:
+            return _FP32 * dim + dense
+        choices = min(MAX_CHOICES, config.num_experts)
+        experts = choices * (size * (2 * dim + inner) + self.mask * dim)
+        gate = _FP32 * (dim + 2 * config.num_experts)
+        return _FP32 * dim + gate + experts + (dense if config.cmr else 0)
+
+
+def _loss(config: MoEConfig, layout: LayoutConfig, device: str) -> int:
+    positions, dim = layout.max_tokens // 2, config.model_dim
+    rows = min(positions, chunk_size(config.vocab_size, device))
+    logits = _LOGITS_COPIES * _FP32 * rows * config.vocab_size
+    return _FP32 * dim * (config.vocab_size + positions) + logits

@@ -1,0 +1,1 @@
+"""Training on fairseq2: recipe, trainer units, validation, checkpoints, curves."""

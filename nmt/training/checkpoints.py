@@ -1,0 +1,98 @@
+"""The checkpoints that fairseq2 keeps of a training: which there are, and what is in them.
+
+`checkpoints/step_<update>/` is one, renamed from `step_<update>.tmp` when it is whole;
+`checkpoints/scores/step_<update>.txt` holds the score of its validation, higher is better.
+"""
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from corpus.errors import DataError
+from nmt.model.translator import Translator
+
+CHECKPOINTS = "checkpoints"
+_STEP = "step_"
+_SCORES = "scores"
+_WEIGHTS = Path("model", "pp_00", "tp_00", "sdp_00.pt")
+
+
+def last_update(training: Path) -> int:
+    """Return the update that training will go on after; 0 without a whole checkpoint."""
+    return max(_updates(training), default=0)
+
+
+def best_update(training: Path) -> int:
+    """Return the saved update with the best score, the later of equals.
+
+    Raises:
+        DataError: If no checkpoint has a score.
+    """
+    scores = [
+        (float(file.read_text(encoding="utf-8")), update)
+        for update in _updates(training)
+        if (file := training / CHECKPOINTS / _SCORES / f"{_STEP}{update}.txt").is_file()
+    ]
+    if not scores:
+        raise DataError(f"no checkpoint in {training / CHECKPOINTS} was validated")
+    return max(scores)[1]
+
+
+def step_directory(training: Path, update: int) -> Path:
+    """Return where the checkpoint after an update is."""
+    return training / CHECKPOINTS / f"{_STEP}{update}"
+
+
+def load_weights(training: Path, update: int, model: Translator) -> None:
+    """Put the weights of a checkpoint of one process into a model.
+
+    Raises:
+        DataError: If the file is damaged.
+    """
+    path = step_directory(training, update) / _WEIGHTS
+    try:
+        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise DataError(f"{path} is damaged: {error}. Delete {training} to train anew.") from error
+
+
+def hold_while_validating(manager: Any, validator: Any, then: Callable[[], None]) -> None:
+    """Let a checkpoint be finished only after the validation that comes with it.
+
+    fairseq2 saves in the background and may rename a checkpoint while its update is validated. A
+    training killed then would go on after that update, and its validation would be missing from
+    the curves and from what is best.
+
+    Args:
+        manager: fairseq2's checkpoint manager.
+        validator: Its validator.
+        then: Done after each validation.
+    """
+    complete: Callable[..., bool | None] = manager.maybe_complete_save_operation
+    run: Callable[[int], float | None] = validator.run
+    is_validating = False
+
+    def run_alone(update: int) -> float | None:
+        nonlocal is_validating
+        is_validating = True
+        try:
+            score = run(update)
+        finally:
+            is_validating = False
+        then()
+        return score
+
+    def complete_later(*, blocking: bool = False) -> bool | None:
+        return False if is_validating and not blocking else complete(blocking=blocking)
+
+    validator.run = run_alone
+    manager.maybe_complete_save_operation = complete_later
+
+
+def _updates(training: Path) -> list[int]:
+    names = [path.parent.name for path in (training / CHECKPOINTS).glob(f"{_STEP}*/trainer")]
+    numbers = [name.removeprefix(_STEP) for name in names]
+    return [int(number) for number in numbers if number.isdecimal()]

@@ -1,0 +1,287 @@
+"""Checkpoints of any number of processes: joined into one model, or dealt to another number.
+
+A checkpoint of fairseq2 is `step_N/` with `model/pp_00/tp_00/sdp_<shard>.pt` and `optimizer/…` for
+each process that shares out the model, `trainer/rank_<rank>.pt` and `data_reader/dp_<rank>.pt` for
+each process. Whatever is shared out is so along its first dimension, in the order of shards
+(FSDP2's, and that of experts): joined, it is whole. Replicas are saved once.
+"""
+
+import logging
+import pickle
+import shutil
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+from torch.nn.parameter import Parameter
+from torch.optim import Optimizer
+
+from corpus.errors import DataError
+from corpus.files import make_directory
+from nmt.training.checkpoints import CHECKPOINTS, last_update, step_directory
+
+logger = logging.getLogger(__name__)
+
+_SHARDS = "pp_00/tp_00/sdp_{:02d}.pt"
+_TRAINER = "trainer/rank_{:02d}.pt"
+_READER = "data_reader/dp_{:02d}.pt"
+_NEW, _OLD = ".resharded", ".before"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a checkpoint is divided."""
+
+    world_size: int
+    """Processes that trained."""
+
+    shards: int
+    """Processes that shared out the model."""
+
+    def __str__(self) -> str:
+        return f"{self.world_size} processes with the model in {self.shards} shards"
+
+
+def layout_of(step: Path) -> Layout:
+    """Return how a checkpoint is divided, as its files say."""
+    shards = len(list((step / "model").glob("pp_00/tp_00/sdp_*.pt")))
+    world_size = len(list((step / "trainer").glob("rank_*.pt")))
+    if not shards or not world_size:
+        raise DataError(f"{step} is not a checkpoint: it has no model or no trainer state")
+    return Layout(world_size, shards)
+
+
+def load_whole_state(step: Path, shapes: Mapping[str, torch.Size]) -> dict[str, Parameter]:
+    """Return the parameters of a checkpoint, whole; those that are tied are one object.
+
+    Args:
+        step: Directory of the checkpoint.
+        shapes: Shape of each whole parameter.
+    """
+    shards = [read_state(path) for path in _shard_files(step, "model")]
+    whole: dict[str, Parameter] = {}
+    tied: dict[int, Parameter] = {}
+    for name, shape in shapes.items():
+        parts = [_part(shard, name, step) for shard in shards]
+        address = next((part.data_ptr() for part in parts if part.numel()), 0)
+        if not address or address not in tied:
+            joined = join(parts, shape, f"`{name}` of {step}")
+            tied[address] = Parameter(joined, requires_grad=joined.is_floating_point())
+        whole[name] = tied[address]
+    return whole
+
+
+def load_whole_model(training: Path, update: int, create: Callable[[], nn.Module]) -> nn.Module:
+    """Return the model of a checkpoint, on the CPU, for saving; it is held once.
+
+    Args:
+        training: Directory of the training.
+        update: Of the checkpoint.
+        create: Builds the model; it is called on the meta device.
+    """
+    step = step_directory(training, update)
+    with torch.device("meta"):
+        model = create()
+    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    model.load_state_dict(load_whole_state(step, shapes), assign=True)
+    return model
+
+
+def join(parts: Sequence[Tensor], shape: torch.Size, what: str) -> Tensor:
+    """Return the whole of which `parts` are consecutive rows, or copies.
+
+    Raises:
+        DataError: If they are neither.
+    """
+    if parts[0].shape == shape:
+        if all(part.shape == shape or not part.numel() for part in parts):
+            return parts[0]
+    elif sum(len(part) for part in parts if part.dim()) == shape[0]:
+        return torch.cat([part for part in parts if part.numel()])
+    found = ", ".join(str(tuple(part.shape)) for part in parts)
+    raise DataError(f"{what} has parts of {found}; its whole is {tuple(shape)}")
+
+
+def split(whole: Tensor, shards: int) -> list[Tensor]:
+    """Return the rows of each shard, as FSDP2 divides them: empty where there are too few."""
+    if not whole.dim():
+        return [whole] * shards
+    parts = [part.clone() for part in whole.chunk(shards)]
+    return parts + [whole[:0].clone()] * (shards - len(parts))
+
+
+def fit_checkpoint(training: Path, layout: Layout, create: Callable[[], nn.Module]) -> bool:
+    """Deal the last checkpoint to another number of processes, if it is of another; say whether.
+
+    Model and optimizer are joined and divided anew. The trainer's state (update, schedule, loss
+    scale) and the data's are the same for all; random numbers begin anew where `Resumable` sees
+    that the number of processes is another.
+    """
+    _undo_cut_change(training)
+    update = last_update(training)
+    if not update or layout_of(step_directory(training, update)) == layout:
+        return False
+    step = step_directory(training, update)
+    before = layout_of(step)
+    new = step.with_name(step.name + _NEW)
+    shutil.rmtree(new, ignore_errors=True)
+    for pattern in (_TRAINER, _READER):
+        for rank in range(layout.world_size):
+            source = step / pattern.format(rank if rank < before.world_size else 0)
+            make_directory((new / pattern).parent)
+            shutil.copyfile(source, new / pattern.format(rank))
+    with torch.device("meta"):
+        model = create()
+    if before.shards == layout.shards:
+        for kind in ("model", "optimizer"):
+            shutil.copytree(step / kind, new / kind)
+    else:
+        _reshard_model(step, new, layout.shards, model)
+        _reshard_optimizer(step, new, layout.shards, model)
+    old = step.with_name(step.name + _OLD)
+    step.rename(old)
+    new.rename(step)
+    shutil.rmtree(old)
+    logger.info("%s was of %s; %s go on from it", step.name, before, layout)
+    return True
+
+
+def _undo_cut_change(training: Path) -> None:
+    """Undo a change of layout that was cut short before its last step, else finish it."""
+    for before in (training / CHECKPOINTS).glob(f"step_*{_OLD}"):
+        step = before.with_suffix("")
+        if step.exists():
+            shutil.rmtree(before)
+        else:
+            before.rename(step)
+
+
+def _reshard_model(step: Path, new: Path, shards: int, model: nn.Module) -> None:
+    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    states: list[dict[str, Tensor]] = [{} for _ in range(shards)]
+    divided: dict[int, list[Tensor]] = {}
+    for name, whole in load_whole_state(step, shapes).items():
+        parts = divided.setdefault(id(whole), [])
+        parts.extend([] if parts else split(whole.detach(), shards))
+        for state, part in zip(states, parts, strict=True):
+            state[name] = part
+    _save(states, new, "model")
+
+
+def _reshard_optimizer(step: Path, new: Path, shards: int, model: nn.Module) -> None:
+    before = [read_state(path) for path in _shard_files(step, "optimizer")]
+    states = [{**before[0], "state": {}} for _ in range(shards)]
+    parameters = list(model.parameters())
+    for index, entries in before[0]["state"].items():
+        shape = parameters[index].shape
+        divided: list[dict[str, Any]] = [{} for _ in range(shards)]
+        for key, value in entries.items():
+            if not isinstance(value, Tensor) or not value.dim():
+                parts: list[Any] = [value] * shards
+            else:
+                there = [state["state"][index][key] for state in before]
+                parts = split(join(there, shape, f"`{key}` of parameter {index}"), shards)
+            for entry, part in zip(divided, parts, strict=True):
+                entry[key] = part
+        for state, entry in zip(states, divided, strict=True):
+            state["state"][index] = entry
+    _save(states, new, "optimizer")
+
+
+def _shard_files(step: Path, kind: str) -> list[Path]:
+    return [step / kind / _SHARDS.format(shard) for shard in range(layout_of(step).shards)]
+
+
+def _part(shard: Mapping[str, Any], name: str, step: Path) -> Tensor:
+    if name not in shard:
+        raise DataError(f"{step} has no parameter `{name}`; it is of another model")
+    return cast(Tensor, shard[name])
+
+
+class _TensorUnpickler(pickle.Unpickler):
+    """Accepts nothing but tensors, numbers, text and what holds them.
+
+    torch's own restricted one does not know protocol 5, in which fairseq2 writes optimizers.
+    """
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in _TENSOR_PARTS or (module == "torch" and name.endswith("Storage")):
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"`{module}.{name}` has no place in a checkpoint")
+
+
+_TENSOR_PARTS = {("torch._utils", "_rebuild_tensor_v2"), ("collections", "OrderedDict")}
+_PICKLE = types.SimpleNamespace(
+    __name__="pickle", Unpickler=_TensorUnpickler, UnpicklingError=pickle.UnpicklingError
+)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read the model's or the optimizer's file of one shard; tensors stay on disk until used.
+
+    Raises:
+        DataError: If the file is damaged, or holds anything else.
+    """
+    try:
+        state: dict[str, Any] = torch.load(
+            path, map_location="cpu", pickle_module=_PICKLE, weights_only=False, mmap=True
+        )
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise DataError(f"{path} is damaged: {error}") from error
+    return state
+
+
+def _save(states: Sequence[Mapping[str, Any]], new: Path, kind: str) -> None:
+    for shard, state in enumerate(states):
+        path = new / kind / _SHARDS.format(shard)
+        make_directory(path.parent)
+        torch.save(dict(state), path)
+
+
+def keep_plain_state(optimizer: Optimizer) -> None:
+    """Let an optimizer's state be plain tensors, each process's rows, in checkpoints.
+
+    Distributed tensors would be pickled with the processes they are of, and could be loaded by the
+    same number of processes only.
+    """
+    optimizer.register_state_dict_post_hook(_to_plain)
+    optimizer.register_load_state_dict_pre_hook(_to_distributed)
+
+
+def _to_plain(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    plain = {
+        index: {
+            key: value.to_local() if isinstance(value, DTensor) else value
+            for key, value in entries.items()
+        }
+        for index, entries in state["state"].items()
+    }
+    return {**state, "state": plain}
+
+
+def _to_distributed(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    distributed = {
+        index: {key: _like(parameters[index], value) for key, value in entries.items()}
+        for index, entries in state["state"].items()
+    }
+    return {**state, "state": distributed}
+
+
+def _like(parameter: Tensor, value: Any) -> Any:
+    """Return a process's rows as a distributed tensor, where the parameter is one."""
+    if not isinstance(parameter, DTensor) or not isinstance(value, Tensor) or not value.dim():
+        return value
+    return DTensor.from_local(
+        value.to(parameter.device),
+        parameter.device_mesh,
+        parameter.placements,
+        run_check=False,
+        shape=parameter.shape,
+        stride=parameter.stride(),
+    )

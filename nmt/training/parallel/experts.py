@@ -1,0 +1,181 @@
+"""Expert parallelism: each process of a gang holds some experts whole, and tokens travel to them.
+
+Shape suffixes: A assignments, sorted by expert; D model_dim; E experts; R processes of the gang;
+L experts of a process, E = R·L; B assignments that arrive at a process.
+"""
+
+# ruff: noqa: N803, N806 (shape suffixes)
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.distributed import ProcessGroup, broadcast
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor, Replicate, Shard
+from torch.func import functional_call
+from torch.nn.parameter import Parameter
+
+from nmt.fairseq import FSDPWrapper, Gangs, apply_fsdp_to_transformer, get_current_gangs
+from nmt.model.moe.experts import Experts, collect, inverse_permutation
+from nmt.model.moe.gating_dropout import GatingDropout
+from nmt.model.moe.layer import MoEFeedForwardNetwork
+from nmt.model.translator import MoEConfig, MoEFactory, Translator, moe_layers
+from nmt.training.parallel.exchange import exchange, exchange_counts, sum_over_copies
+
+
+class SharedOutExperts(nn.Module):
+    """The experts of one layer, `E / R` on each process of `gangs.sdp`.
+
+    It is called as the whole experts are, and gives what they would give: process r holds the
+    experts from r·L on. Parameters keep their names; each is the process's rows of the whole, so
+    that a checkpoint's shards joined along the first dimension are the whole experts.
+
+    A gradient is the sum over all tokens of all processes, divided by their number as FSDP and DDP
+    divide theirs; where there are several copies of the experts (`gangs.rdp`) it is summed over
+    them.
+    """
+
+    def __init__(self, whole: Experts, gangs: Gangs) -> None:
+        """Take this process's share of experts that every process has drawn alike."""
+        super().__init__()
+        self._gangs = gangs
+        self.num_experts = len(next(whole.parameters()))
+        share = self.num_experts // gangs.sdp.size
+        begin = gangs.sdp.rank * share
+        for name, weight in whole.named_parameters():
+            self.register_parameter(name, Parameter(weight.detach()[begin : begin + share].clone()))
+        # In a tuple, so that it is no submodule: it lends its code, and has no weights of its own.
+        self._code = (whole.to("meta"),)
+
+    def distribute(self) -> None:
+        """Make the parameters rows of distributed tensors, as FSDP makes those of other layers.
+
+        So clipping and the optimizer, which come later, treat all parameters alike.
+        """
+        mesh = _device_mesh(self._gangs)
+        placements = [Shard(0)] if mesh.ndim == 1 else [Replicate(), Shard(0)]
+        for name, weight in list(self.named_parameters()):
+            local = weight.detach().to(self._gangs.device)
+            self.register_parameter(
+                name, Parameter(DTensor.from_local(local, mesh, placements, run_check=False))
+            )
+
+    def forward(self, tokens_AD: Tensor, load_E: Tensor) -> Tensor:
+        """Apply expert e to its `load_E[e]` tokens; rows beyond all loads come out as zeros."""
+        group = self._gangs.sdp.as_process_group()
+        if torch.is_autocast_enabled(tokens_AD.device.type):  # half of what else would travel
+            tokens_AD = tokens_AD.to(torch.get_autocast_dtype(tokens_AD.device.type))
+        load_RL = load_E.view(self._gangs.sdp.size, -1)
+        arriving_RL = exchange_counts(load_RL, group)
+        # The one place where the host waits for the device: it must know how much to send.
+        sent, received = torch.stack([load_RL.sum(1), arriving_RL.sum(1)]).tolist()
+        arrived_BD = exchange(tokens_AD[: sum(sent)], sent, received, group)
+        order_B = _by_expert(arriving_RL, sum(received))
+        place_B = inverse_permutation(order_B)
+        sorted_BD = collect(arrived_BD, place_B, order_B)
+        outputs_BD = self._apply_local(sorted_BD, arriving_RL.sum(0))
+        outputs_AD = exchange(collect(outputs_BD, order_B, place_B), received, sent, group)
+        rest = outputs_AD.new_zeros(len(tokens_AD) - sum(sent), tokens_AD.shape[1])
+        return torch.cat([outputs_AD, rest])
+
+    def _apply_local(self, tokens_BD: Tensor, load_L: Tensor) -> Tensor:
+        rdp = self._gangs.rdp
+        copies = rdp.as_process_group() if rdp.size > 1 else None
+        weights = {}
+        for name, weight in self.named_parameters():
+            local = weight.to_local() if isinstance(weight, DTensor) else weight
+            local = sum_over_copies(local, copies, 1 / self._gangs.dp.size)
+            weights[name] = local.to(tokens_BD.dtype)
+        code = self._code[0].train(self.training)
+        outputs_BD: Tensor = functional_call(code, weights, (tokens_BD, load_L))
+        return outputs_BD
+
+
+def _by_expert(arriving_RL: Tensor, num_rows: int) -> Tensor:
+    """Return the order that sorts rows, which came by sender and expert, by expert, [B]."""
+    num_senders, num_local = arriving_RL.shape
+    expert_RL = torch.arange(num_local, device=arriving_RL.device).repeat(num_senders)
+    expert_B = expert_RL.repeat_interleave(arriving_RL.flatten(), output_size=num_rows)
+    return expert_B.argsort(stable=True)
+
+
+def _device_mesh(gangs: Gangs) -> DeviceMesh:
+    """Return the mesh that fairseq2 shards the other layers over (`to_fsdp2`)."""
+    shards, kind = gangs.sdp.as_process_group(), gangs.device.type
+    if gangs.rdp.size == 1:
+        return DeviceMesh.from_group(shards, kind, None, mesh_dim_names=("intra",))
+    ranks = torch.arange(gangs.dp.size).view(gangs.rdp.size, gangs.sdp.size)
+    groups = [gangs.rdp.as_process_group(), shards]
+    return DeviceMesh.from_group(groups, kind, ranks, mesh_dim_names=("inter", "intra"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgreedGatingDropout(GatingDropout):
+    """Gating dropout of processes that share experts: all leave the exchange out, or none.
+
+    When it is left out, no token has another process's expert, so only counts are exchanged.
+    """
+
+    group: ProcessGroup
+    device: torch.device
+
+    def draw(self) -> bool:
+        """Return what the first process of the group draws."""
+        if self.p == 0:
+            return False
+        drawn = torch.rand((), device="cpu").to(self.device)
+        broadcast(drawn, group=self.group, group_src=0)
+        return float(drawn) < self.p
+
+
+class _SharedOutFactory(MoEFactory):
+    """Builds models whose experts are shared out layer by layer, so that one at most is whole.
+
+    All experts are drawn, and most let go, so that weights are those that one process would draw.
+    """
+
+    def _replace_feed_forward(self, layer: nn.Module) -> None:
+        super()._replace_feed_forward(layer)
+        moe = layer.ffn
+        assert isinstance(moe, MoEFeedForwardNetwork)
+        assert isinstance(moe.experts, Experts)
+        gangs = get_current_gangs()
+        moe.experts = SharedOutExperts(moe.experts, gangs)
+        if moe.gating_dropout is not None:
+            moe.gating_dropout = AgreedGatingDropout(
+                p=moe.gating_dropout.p,
+                num_ranks=gangs.sdp.size,
+                rank=gangs.sdp.rank,
+                group=gangs.sdp.as_process_group(),
+                device=gangs.device,
+            )
+
+
+def create_shared_out(config: MoEConfig) -> Translator:
+    """Build a model with fresh weights whose experts are shared out over the current gangs."""
+    return _SharedOutFactory(config).create_model()
+
+
+def apply_fsdp(model: nn.Module, granularity: str, wrapper: FSDPWrapper) -> nn.Module:
+    """Share out all of a model but the experts that are shared out already."""
+    with _hidden_experts(model):
+        return apply_fsdp_to_transformer(model, granularity, wrapper)  # type: ignore[arg-type]
+
+
+@contextmanager
+def _hidden_experts(model: nn.Module) -> Iterator[None]:
+    """Hide experts from FSDP, which takes every parameter that it sees in a layer."""
+    hidden = [
+        (layer, layer.experts)
+        for _, layer in moe_layers(model)
+        if isinstance(layer.experts, SharedOutExperts)
+    ]
+    for layer, _ in hidden:
+        layer.experts = None  # type: ignore[assignment]
+    yield
+    for layer, experts in hidden:
+        experts.distribute()
+        layer.experts = experts

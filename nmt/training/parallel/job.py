@@ -1,0 +1,38 @@
+"""A job that several processes do together: rank 0 keeps its receipt, the others follow."""
+
+from collections.abc import Callable
+
+from corpus.jobs.run import Outcome, Summary, Task
+from nmt.training.parallel.world import World
+
+_BEGUN, _ENDED = "job/begun", "job/ended"
+
+Work = Callable[[Task], Outcome]
+
+
+def run_together(
+    world: World, task: Task, work: Work, job: Callable[[Work], Summary]
+) -> Summary | None:
+    """Do the work of a job of one task on all processes; return what rank 0 has of it.
+
+    Rank 0 alone runs `job`, which checks config and receipt, calls the work if there is any, and
+    writes the receipt. The others learn whether there is, do it too, and wait until all is written.
+    """
+    if not world.leads:
+        if world.ask(_BEGUN) == "yes":
+            work(task)
+        world.ask(_ENDED)
+        return None
+    has_begun = False
+
+    def announce_and_work(task: Task) -> Outcome:
+        nonlocal has_begun
+        has_begun = True
+        world.tell(_BEGUN, "yes")
+        return work(task)
+
+    summary = job(announce_and_work)
+    if not has_begun:
+        world.tell(_BEGUN, "no")
+    world.tell(_ENDED, "yes")
+    return summary

@@ -1,0 +1,354 @@
+"""The fairseq2 recipe: its trainer with ours in it, its run, its log.
+
+With `nmt.training.fairseq2_config`, `readers`, `units`, `validation_unit` and
+`parallel.preemption`, the only modules that use fairseq2's recipe and trainer API.
+"""
+
+import functools
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import fairseq2.recipe.base as base  # first: importing fairseq2.trainer before it is circular
+import torch
+from fairseq2.checkpoint.manager import CheckpointStateNotValidError
+from fairseq2.early_stopper import EarlyStopper
+from fairseq2.error import OperationalError
+from fairseq2.recipe.error import MinimumLossScaleReachedError
+from fairseq2.recipe.run import run
+from fairseq2.runtime.dependency import DependencyContainer
+from fairseq2.task import Task, TaskStopException
+
+from corpus.errors import UserError
+from corpus.files import write_text
+from corpus.languages import Direction
+from corpus.protocols import TranslationScorer
+from nmt.data.batches import BatchStream
+from nmt.fairseq import get_data_parallel_facade, set_data_parallel_facade
+from nmt.model.directory import TrainedModel
+from nmt.model.translator import MoEConfig, Translator, create_model, register_family
+from nmt.sizing.flops import measure_peak, token_flops
+from nmt.threads import keep_freed_memory
+from nmt.training.checkpoints import best_update, hold_while_validating, last_update, load_weights
+from nmt.training.config import TrainConfig
+from nmt.training.curves import forget_after, mean_scores, read_curves, stopped_at
+from nmt.training.fairseq2_config import RecipeConfig, compute_dtype, recipe_config
+from nmt.training.gradient_guard import GradientGuard, SkippedUpdates
+from nmt.training.parallel.checkpoints import (
+    Layout,
+    fit_checkpoint,
+    keep_plain_state,
+    load_whole_model,
+)
+from nmt.training.parallel.experts import apply_fsdp, create_shared_out
+from nmt.training.parallel.launch import as_groups
+from nmt.training.parallel.preemption import ResumableReader, ResumableTask
+from nmt.training.parallel.signals import Preemption
+from nmt.training.parallel.world import World
+from nmt.training.readers import ListReader, StreamReader
+from nmt.training.recipe_log import log_in_file_only
+from nmt.training.report_page import PAGE_FILE, render_training
+from nmt.training.teacher import Teacher
+from nmt.training.train_unit import Arithmetic, TranslationUnit
+from nmt.training.validation_data import ValidationSet
+from nmt.training.validation_unit import Translating, ValidationUnit
+from nmt.translation.decoding.config import TranslateConfig
+from nmt.vocabulary.vocabulary import Vocabulary
+
+logger = logging.getLogger(__name__)
+
+_TERA = 1e12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What a training is made of, beside its config."""
+
+    model_config: MoEConfig
+    stream: BatchStream
+    validation: ValidationSet
+    vocabulary: Vocabulary
+    score: TranslationScorer | None
+    """What scores translations of validation sentences; None where none are translated."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What came of it."""
+
+    model: Translator
+
+    updates: int
+    """The last update."""
+
+    kept_update: int
+    """The update that the model is of."""
+
+    skipped_updates: int
+    """Updates without a finite gradient."""
+
+
+class TranslationRecipe(base.Recipe):
+    """Trains a translator on a stream of batches.
+
+    Attributes:
+        module: The model, once training has begun.
+        skipped: The count of skipped updates.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        training: Training,
+        directory: Path,
+        world: World,
+        preemption: Preemption,
+    ) -> None:
+        self._config = config
+        self._training = training
+        self._directory = directory
+        self._world = world
+        self._preemption = preemption
+        self.module: Translator | None = None
+        self.skipped = SkippedUpdates()
+
+    @property
+    def config_kls(self) -> type[object]:
+        """The class of the recipe's config."""
+        return RecipeConfig
+
+    def register(self, container: DependencyContainer) -> None:
+        """Make the model family known."""
+        if self._config.parallel.expert_parallel and self._world.size > 1:
+            # Every process draws all weights, and keeps its experts; FSDP sends out the others.
+            register_family(
+                container, create=create_shared_out, apply_fsdp=apply_fsdp, supports_meta=False
+            )
+        else:
+            register_family(container, apply_fsdp=apply_fsdp)
+
+    def create_task(self, context: base.RecipeContext) -> Task:
+        """Build the trainer."""
+        config, compute = self._config, self._config.compute
+        torch.set_num_threads(config.threads)
+        keep_freed_memory()
+        torch.set_float32_matmul_precision(config.matmul_precision)
+        module = context.get_model_as(Translator)
+        self.module = module
+        if config.distillation is not None:
+            module.teach = Teacher(config.distillation, context.device).teach
+        model = context.get_data_parallel_model()
+        guard = GradientGuard(
+            get_data_parallel_facade(model),
+            model,
+            self.skipped,
+            max_in_a_row=compute.max_skipped_updates,
+            scales_loss=compute.precision == "fp16",
+        )
+        set_data_parallel_facade(model, guard)
+        unit = TranslationUnit(
+            model,
+            module,
+            config,
+            context.get_lr_scheduler(),
+            self.skipped,
+            Arithmetic(token_flops(module), self._peak(context)),
+        )
+        keep_plain_state(context.get_optimizer())
+        reader = self._reader(context)
+        batches = self._training.validation.batches
+        trainer = context.create_trainer(
+            unit,
+            reader,
+            [self._validation_unit(context, direction, model, module) for direction in batches],
+            [ListReader(b, self._world.rank, self._world.size) for b in batches.values()],
+        )
+        self._add_what_recipes_lack(context, trainer)
+        return ResumableTask(trainer, reader, self._preemption)
+
+    def _reader(self, context: base.RecipeContext) -> ResumableReader:
+        checkpoints = context.get_checkpoint_manager()
+        accumulated = self._config.compute.accumulated_batches
+        return ResumableReader(
+            StreamReader(self._training.stream, accumulated, self.skipped),
+            self._world.agrees_to_stop,
+            self._preemption,
+            finish_checkpoint=lambda: checkpoints.maybe_complete_save_operation(blocking=True),
+            rank=self._world.rank,
+            world_size=self._world.size,
+        )
+
+    def _peak(self, context: base.RecipeContext) -> float:
+        """Return the peak of all devices together, in operations per second."""
+        compute = self._config.compute
+        peak = (
+            compute.peak_teraflops * _TERA
+            if compute.peak_teraflops is not None
+            else measure_peak(context.device, compute_dtype(compute))
+        )
+        logger.info("peak of a device: %.3g TFLOP/s in %s", peak / _TERA, compute.precision)
+        return peak * context.gangs.root.size
+
+    def _validation_unit(
+        self,
+        context: base.RecipeContext,
+        direction: Direction,
+        model: torch.nn.Module,
+        module: Translator,
+    ) -> ValidationUnit:
+        training, texts = self._training, self._training.validation.translated.get(direction)
+        translating = None
+        if texts is not None and training.score is not None:
+            chrf = self._config.chrf
+            translating = Translating(
+                TrainedModel(module, training.vocabulary, ()),
+                TranslateConfig(beam_size=chrf.beam_size, threads=self._config.threads),
+                training.score,
+                direction,
+                *texts,
+                shared_with=context.gangs.dp if self._config.parallel.mode == "ddp" else None,
+            )
+        return ValidationUnit(model, module, direction, translating)
+
+    def _add_what_recipes_lack(self, context: base.RecipeContext, trainer: Any) -> None:
+        """Give the trainer what it can do and no section of a recipe asks it for.
+
+        Its parts are replaced under their own names: fairseq2 0.8.1 has no other way in.
+        """
+        if not self._training.validation.batches:
+            return
+        is_root = context.gangs.root.rank == 0
+        hold_while_validating(
+            context.get_checkpoint_manager(),
+            trainer._validator,
+            then=functools.partial(self._renew_page, is_root),
+        )
+        if self._config.selection.patience:
+            trainer._early_stopper = Patience(self._config, self._directory)
+
+    def _renew_page(self, is_root: bool) -> None:
+        if is_root:
+            _write_page(self._directory, self._config, self.module)
+
+
+class Patience(EarlyStopper):
+    """Stops training when validations have brought nothing better for too long.
+
+    Reads the curves, so that an interrupted training stops where an undisturbed one does.
+    """
+
+    def __init__(self, config: TrainConfig, directory: Path) -> None:
+        self._selection = config.selection
+        self._directory = directory
+
+    def should_stop(self, step_nr: int, score: float) -> bool:
+        """Return whether the validation after this update is one too many."""
+        scores = mean_scores(read_curves(self._directory), self._selection.score)
+        return stopped_at(scores, self._selection.patience) is not None
+
+
+def check_device(config: TrainConfig) -> None:
+    """Refuse what this machine cannot compute in.
+
+    Raises:
+        UserError: If the precision needs a GPU and there is none.
+    """
+    if config.compute.precision == "fp16" and not torch.cuda.is_available():
+        raise UserError("`compute.precision` is fp16, which needs a GPU; bf16 does not")
+
+
+def run_recipe(
+    config: TrainConfig,
+    training: Training,
+    directory: Path,
+    world: World,
+    preemption: Preemption,
+) -> Trained | None:
+    """Train to the last update, from the last checkpoint in `directory` if there is one.
+
+    Returns:
+        What came of it, with the whole model; None on other ranks than 0.
+
+    Raises:
+        Preempted: If a scheduler's signal stopped it.
+        UserError: If the training diverges.
+        OSError: If a checkpoint cannot be written, as on a full disk.
+    """
+    create = functools.partial(create_model, training.model_config)
+    shards = config.parallel.shards(world.size, training.model_config.num_experts)
+    with world.first("checkpoint"):
+        if world.leads:
+            fit_checkpoint(directory, Layout(world.size, shards), create)
+            forget_after(directory, last_update(directory))
+    earlier = mean_scores(read_curves(directory), config.selection.score)
+    updates = stopped_at(earlier, config.selection.patience) or config.updates
+    sections = recipe_config(
+        config,
+        training.model_config,
+        updates=updates,
+        validates=bool(training.validation.batches),
+        is_hybrid=1 < shards < world.size,
+    )
+    recipe = TranslationRecipe(config, training, directory, world, preemption)
+    world.meet("training")
+    with log_in_file_only(), _errors_of_ours(), as_groups(world.place, shards):
+        try:
+            run(recipe, sections, directory, no_rich=True, no_progress=True)
+        except TaskStopException:
+            if not config.selection.patience:
+                raise
+    if not world.leads:
+        return None
+    model = recipe.module
+    assert model is not None
+    last = last_update(directory)
+    if last < config.updates:
+        logger.info("no better validation for a while: stopped after update %s", f"{last:,}")
+    _write_page(directory, config, model)
+    kept = best_update(directory) if config.selection.keep == "best" else last
+    if world.size > 1:
+        model = cast(Translator, load_whole_model(directory, kept, create))
+    elif kept != last:
+        load_weights(directory, kept, model)
+    if kept != last:
+        logger.info("the best validation was after update %s; its weights are kept", f"{kept:,}")
+    return Trained(
+        model=model, updates=last, kept_update=kept, skipped_updates=recipe.skipped.total
+    )
+
+
+def _write_page(directory: Path, config: TrainConfig, model: Translator | None) -> None:
+    """Write the page of a training as far as it has come."""
+    assert model is not None
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    curves = read_curves(directory)
+    title = f"{config.model.size}, {parameters:,} parameters"
+    write_text(directory / PAGE_FILE, render_training(curves, title=title, updates=config.updates))
+
+
+@contextmanager
+def _errors_of_ours() -> Iterator[None]:
+    """Raise what a person can mend as errors that say how."""
+    try:
+        yield
+    except (OperationalError, CheckpointStateNotValidError) as error:
+        system_error = _system_error(error)
+        if system_error is not None:
+            raise system_error from error
+        raise
+    except MinimumLossScaleReachedError as error:
+        raise UserError(
+            "gradients overflow in fp16 even at the smallest scale of the loss: the training has"
+            " diverged. Lower `optimizer.learning_rate`, or take `compute.precision` bf16, and"
+            " train into another output directory."
+        ) from error
+
+
+def _system_error(error: BaseException | None) -> OSError | None:
+    """Return what the system said: torch's writer hides a full disk behind two other errors."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return error

@@ -1,0 +1,100 @@
+"""A trained model as teacher of another in training (word-level distillation)."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from corpus.errors import UserError
+from corpus.files import digest_file, read_json
+from corpus.languages import Direction
+from nmt.fairseq import BatchLayout
+from nmt.model.directory import (
+    DESCRIPTION_FILE,
+    VOCABULARY_DIRECTORY,
+    WEIGHTS_FILE,
+    load_model,
+)
+from nmt.model.distilled_loss import Lesson
+from nmt.training.distillation_config import DistillationConfig
+from nmt.vocabulary import vocabulary as vocabulary_files
+
+logger = logging.getLogger(__name__)
+
+_VOCABULARY_FILES = (vocabulary_files.MODEL_FILE, vocabulary_files.LAYOUT_FILE)
+
+
+class Teacher:
+    """Says of each target position what it would write there.
+
+    It is no module of the student: no optimizer, checkpoint or data-parallel wrapper sees it. It
+    works as at evaluation, without dropout and without capacity of its experts.
+    """
+
+    def __init__(self, config: DistillationConfig, device: torch.device) -> None:
+        self._config = config
+        self._model = load_model(config.teacher).translator.requires_grad_(False).eval().to(device)
+
+    @torch.no_grad()
+    def teach(
+        self,
+        source: Tensor,
+        source_layout: BatchLayout,
+        inputs: Tensor,
+        inputs_layout: BatchLayout,
+    ) -> Lesson:
+        """Return the lesson on a batch, as the student's model takes it."""
+        model, config = self._model, self._config
+        source, source_layout = model.encoder_frontend(source, source_layout)
+        encoder_output = model.encoder(source, source_layout)
+        inputs, inputs_layout = model.decoder_frontend(inputs, inputs_layout)
+        output = model.decoder(inputs, inputs_layout, encoder_output, source_layout)
+        return Lesson(
+            output.flatten(0, -2),
+            model.output_weight,
+            top_k=config.top_k,
+            temperature=config.temperature,
+            weight=config.weight,
+        )
+
+
+def teacher_files(config: DistillationConfig | None) -> tuple[Path, ...]:
+    """Return what a training with a teacher depends on; nothing without one."""
+    if config is None:
+        return ()
+    return tuple(config.teacher / name for name in (WEIGHTS_FILE, DESCRIPTION_FILE))
+
+
+def check_teacher(config: DistillationConfig, vocabulary: Path) -> None:
+    """Refuse a teacher whose tokens are not the student's.
+
+    Raises:
+        UserError: If it is no model or has another vocabulary.
+    """
+    for path in teacher_files(config):
+        if not path.is_file():
+            raise UserError(
+                f"the teacher {config.teacher} is not a translation model: it has no {path.name}"
+            )
+    for name in _VOCABULARY_FILES:
+        theirs = config.teacher / VOCABULARY_DIRECTORY / name
+        if not theirs.is_file() or digest_file(theirs) != digest_file(vocabulary / name):
+            raise UserError(
+                f"the teacher's {theirs} is not the student's {vocabulary / name}. Word-level"
+                f" distillation needs one vocabulary: give `vocabulary:"
+                f" {config.teacher / VOCABULARY_DIRECTORY}`, or distill by translation."
+            )
+
+
+def warn_of_untaught(config: DistillationConfig, directions: Sequence[Direction]) -> None:
+    """Say which directions the student learns that the teacher never saw."""
+    taught = set(read_json(config.teacher / DESCRIPTION_FILE).get("directions", ()))
+    untaught = [str(direction) for direction in directions if str(direction) not in taught]
+    if untaught:
+        logger.warning(
+            "the teacher was not trained on %d of %d directions, %s the first; its lessons on them"
+            " are worth little",
+            len(untaught), len(directions), untaught[0],
+        )  # fmt: skip

@@ -1,0 +1,190 @@
+"""The training job: bitext and vocabulary to a model directory, resumable at any moment."""
+
+import functools
+import json
+import logging
+import shutil
+from pathlib import Path
+
+from corpus.config import plain_config, without_execution
+from corpus.errors import UserError
+from corpus.files import read_json, write_json
+from corpus.jobs.receipts import describe_input, recall_digests
+from corpus.jobs.run import RECEIPTS, Outcome, Summary, Task, run_job
+from corpus.protocols import ScorerLoader, TranslationScorer
+from nmt.data.batches import BatchStream
+from nmt.data.monolingual import text_files
+from nmt.data.phases import Curriculum
+from nmt.data.tokenize import (
+    TOKENIZE_JOB,
+    bitext_inputs,
+    direction_pairs,
+    fingerprint,
+    tokenize,
+)
+from nmt.model.directory import save_model
+from nmt.model.translator import resolve_config
+from nmt.training.config import TrainConfig
+from nmt.training.parallel.job import run_together
+from nmt.training.parallel.signals import Preemption
+from nmt.training.parallel.world import World, join_world
+from nmt.training.teacher import check_teacher, teacher_files, warn_of_untaught
+from nmt.training.validation_data import ValidationSet, read_validation
+from nmt.vocabulary import vocabulary as vocabulary_files
+from nmt.vocabulary.vocabulary import Vocabulary
+
+logger = logging.getLogger(__name__)
+
+TRAINING_DIRECTORY = "training"
+_FINGERPRINT_FILE = "fingerprint.json"
+_SCRATCH = ("checkpoints", "data", "cache")
+
+
+def train(
+    config: TrainConfig, output: Path, *, load_scorer: ScorerLoader | None = None
+) -> Summary | None:
+    """Train a model, or go on with an interrupted training of the same config and data.
+
+    Under torchrun or srun every process calls this; rank 0 writes, and the others return None.
+
+    Args:
+        config: The training.
+        output: The model directory; what is known of the training goes to `training/` in it.
+        load_scorer: Loads what scores validation translations; without it none are made.
+
+    Raises:
+        UserError: For a mistake in the config, for data that the config does not fit, for an
+            output of another config, or if training diverges.
+        Preempted: If a scheduler's signal stopped it.
+    """
+    preemption = Preemption()
+    with preemption.heeding_signals():
+        world = join_world()
+        with world.sharing_fate():
+            return _train_together(config, output, load_scorer, world, preemption)
+
+
+def _train_together(
+    config: TrainConfig,
+    output: Path,
+    load_scorer: ScorerLoader | None,
+    world: World,
+    preemption: Preemption,
+) -> Summary | None:
+    Vocabulary.load(config.vocabulary)
+    inputs = [path for _, _, path in bitext_inputs(config)]
+    inputs += [text.path for text in text_files(config.monolingual.text)]
+    inputs += [
+        config.vocabulary / name
+        for name in (vocabulary_files.MODEL_FILE, vocabulary_files.LAYOUT_FILE)
+    ]
+    if config.distillation is not None:
+        check_teacher(config.distillation, config.vocabulary)
+    inputs += teacher_files(config.distillation)
+    task = Task(name="model", inputs=tuple(inputs))
+    if world.leads:  # so that going on does not begin with reading all the bitext
+        recall_digests(_data_directory(config, output) / RECEIPTS / TOKENIZE_JOB)
+    summary = run_together(
+        world,
+        task,
+        functools.partial(
+            _train_model,
+            config=config,
+            output=output,
+            load_scorer=load_scorer,
+            world=world,
+            preemption=preemption,
+        ),
+        lambda work: run_job(name="train", tasks=[task], work=work, output=output, config=config),
+    )
+    if summary is not None:
+        for name in _SCRATCH:
+            shutil.rmtree(output / TRAINING_DIRECTORY / name, ignore_errors=True)
+    return summary
+
+
+def _train_model(
+    task: Task,
+    config: TrainConfig,
+    output: Path,
+    load_scorer: ScorerLoader | None,
+    world: World,
+    preemption: Preemption,
+) -> Outcome:
+    from nmt.training.recipe import Training, check_device, run_recipe
+
+    check_device(config)
+    directory = output / TRAINING_DIRECTORY
+    vocabulary = Vocabulary.load(config.vocabulary)
+    model_config = resolve_config(config.model, vocabulary.size, vocabulary.pad_index)
+    with world.first("data"):
+        if world.leads:
+            _check_fingerprint(directory, config, task.inputs)
+        bitext = tokenize(config, vocabulary, _data_directory(config, output))
+    pairs = direction_pairs(bitext, vocabulary, config.directions)
+    if config.distillation is not None:
+        warn_of_untaught(config.distillation, list(pairs))
+    counts = {direction: len(there) for direction, there in pairs.items()}
+    curriculum = Curriculum(config.curriculum, counts)
+    logger.info("%s pairs in %d directions", f"{sum(counts.values()):,}", len(counts))
+    for line in curriculum.describe():
+        logger.info("%s", line)
+    stream = BatchStream(
+        bitext, pairs, vocabulary, curriculum, config.batches, config.seed,
+        batches_per_update=config.compute.accumulated_batches,
+        monolingual=config.monolingual, rank=world.rank, world_size=world.size,
+    )  # fmt: skip
+    validation = read_validation(config, vocabulary, list(pairs), model_config.max_seq_len)
+    training = Training(
+        model_config=model_config,
+        stream=stream,
+        validation=validation,
+        vocabulary=vocabulary,
+        score=_scorer(config, validation, load_scorer),
+    )
+    trained = run_recipe(config, training, directory, world, preemption)
+    if trained is None:
+        return Outcome()
+    outputs = save_model(output, trained.model, model_config, config.vocabulary, list(pairs))
+    return Outcome(
+        counts={
+            **bitext.counts,
+            "directions": len(pairs),
+            "parameters": sum(parameter.numel() for parameter in trained.model.parameters()),
+            "updates": trained.updates,
+            "kept_update": trained.kept_update,
+            "skipped_updates": trained.skipped_updates,
+        },
+        outputs=outputs,
+    )
+
+
+def _data_directory(config: TrainConfig, output: Path) -> Path:
+    return config.data.directory or output / TRAINING_DIRECTORY / "data"
+
+
+def _scorer(
+    config: TrainConfig, validation: ValidationSet, load_scorer: ScorerLoader | None
+) -> TranslationScorer | None:
+    if not validation.translated:
+        return None
+    if load_scorer is not None:
+        return load_scorer()
+    if config.selection.needs_validation and config.selection.score == "chrf++":
+        raise ValueError("`selection.score` is chrf++, and no scorer was handed in")
+    logger.info("no scorer was handed in: validation goes without chrF++")
+    return None
+
+
+def _check_fingerprint(directory: Path, config: TrainConfig, inputs: tuple[Path, ...]) -> None:
+    """Refuse to go on with a training of other data; receipts cannot tell before it is done."""
+    path = directory / _FINGERPRINT_FILE
+    settings = json.dumps(without_execution(config, plain_config(config)))
+    digests = [describe_input(file)["blake2b"] for file in inputs]
+    here = {"inputs": fingerprint(settings, digests)}
+    if path.exists() and read_json(path) != here:
+        raise UserError(
+            f"{directory} holds an unfinished training on other data than the bitext and vocabulary"
+            f" are now. Delete {directory.parent} to train anew."
+        )
+    write_json(path, here)

@@ -1,0 +1,168 @@
+"""Validation of each direction on sentences of a FLORES split: likelihood and chrF++."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corpus.errors import DataError, UserError
+from corpus.flores import read_split, split_languages
+from corpus.languages import Direction, parse_direction
+from nmt.data.batches import Batch, Rows, cut
+from nmt.training.config import TrainConfig
+from nmt.vocabulary.vocabulary import Vocabulary
+
+logger = logging.getLogger(__name__)
+
+_EXTRA_TOKENS = 3
+"""Language and end, and the beginning of a target."""
+
+
+@dataclass(frozen=True)
+class ValidationSet:
+    """What is measured after some updates."""
+
+    batches: dict[Direction, list[Batch]]
+    """Batches whose likelihood is measured."""
+
+    translated: dict[Direction, tuple[list[str], list[str]]]
+    """Sources and references of the directions that are translated too."""
+
+
+def read_validation(
+    config: TrainConfig,
+    vocabulary: Vocabulary,
+    directions: Sequence[Direction],
+    max_positions: int,
+) -> ValidationSet:
+    """Read the validation split for those directions whose languages it has.
+
+    Args:
+        config: What is validated.
+        vocabulary: Tokenizes.
+        directions: What is trained.
+        max_positions: Tokens that the model takes; longer sentences are left out, with a warning.
+
+    Raises:
+        UserError: If a direction of `chrf.directions` cannot be validated, or if no direction can
+            and `selection` needs one.
+        DataError: If the split is empty, or all its sentences are too long for the model.
+    """
+    if config.flores is None:
+        return ValidationSet({}, {})
+    split = config.validation_split
+    there = set(split_languages(config.flores, split))
+    covered = [d for d in directions if d.source in there and d.target in there]
+    _report_missing(config, there, directions, covered)
+    languages = sorted({language for direction in covered for language in direction})
+    texts = read_split(config.flores, split, languages)
+    if any(not lines for lines in texts.values()):
+        raise DataError(f"{config.flores / split} has no sentence; fetch it again")
+    kept = {language: lines[: config.validation_sentences] for language, lines in texts.items()}
+    count = config.chrf.sentences
+    return ValidationSet(
+        batches=_batches(config, vocabulary, covered, kept, max_positions),
+        translated={
+            direction: (texts[direction.source][:count], texts[direction.target][:count])
+            for direction in _translated(config, covered)
+        },
+    )
+
+
+def _report_missing(
+    config: TrainConfig,
+    there: set[str],
+    directions: Sequence[Direction],
+    covered: Sequence[Direction],
+) -> None:
+    """Say what is not validated; an error where all is not and something depends on it."""
+    missing = sorted({language for d in directions for language in d} - there)
+    if not missing:
+        return
+    folder = f"{config.flores}/{config.validation_split}"
+    named = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
+    if not covered and config.selection.needs_validation:
+        raise UserError(
+            f"`selection` compares validations, but {folder} has no direction of this training: it"
+            f" has no file for {named}"
+        )
+    logger.warning(
+        "%d of %d directions are not validated: %s has no file for %s",
+        len(directions) - len(covered), len(directions), folder, named,
+    )  # fmt: skip
+
+
+def _translated(config: TrainConfig, covered: Sequence[Direction]) -> list[Direction]:
+    chrf = config.chrf
+    if chrf.sentences == 0:
+        return []
+    if chrf.directions:
+        named = [parse_direction(text) for text in chrf.directions]
+        for direction in named:
+            if direction not in covered:
+                raise UserError(
+                    f"`chrf.directions` names {direction}, which is not both trained and in"
+                    f" {config.flores}/{config.validation_split}"
+                )
+        return sorted(set(named))
+    most = chrf.max_directions or len(covered)
+    if len(covered) <= most:
+        return list(covered)
+    # Evenly spaced in the sorted list, which spreads them over source languages.
+    return [covered[i * len(covered) // most] for i in range(most)]
+
+
+def _batches(
+    config: TrainConfig,
+    vocabulary: Vocabulary,
+    directions: Sequence[Direction],
+    texts: dict[str, list[str]],
+    max_positions: int,
+) -> dict[Direction, list[Batch]]:
+    tokens, lengths = vocabulary.encode_flat([line for lines in texts.values() for line in lines])
+    rows = Rows(tokens, np.concatenate([[0], np.cumsum(lengths)]), vocabulary)
+    number = len(next(iter(texts.values()), []))
+    first = {language: i * number for i, language in enumerate(texts)}
+    batches: dict[Direction, list[Batch]] = {}
+    too_long = 0
+    for direction in directions:
+        source = first[direction.source] + np.arange(number)
+        target = first[direction.target] + np.arange(number)
+        longest = np.maximum(rows.lengths(source), rows.lengths(target))
+        fits = longest + _EXTRA_TOKENS <= max_positions
+        too_long += int((~fits).sum())
+        source, target = source[fits], target[fits]
+        if not len(source):
+            raise DataError(
+                f"no sentence of {config.flores}/{config.validation_split} for {direction} fits"
+                f" the {max_positions} positions of the model (`model.max_seq_len`)"
+            )
+        chosen = cut(rows.lengths(source), rows.lengths(target), config.batches.max_tokens)
+        batches[direction] = [
+            Batch(*_rows(rows, vocabulary, direction, source[c], target[c])) for c in chosen
+        ]
+    if too_long:
+        logger.warning(
+            "%d validation pairs are left out: longer than the model's %d positions",
+            too_long, max_positions,
+        )  # fmt: skip
+    return batches
+
+
+def _rows(
+    rows: Rows,
+    vocabulary: Vocabulary,
+    direction: Direction,
+    source: NDArray[np.int64],
+    target: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], ...]:
+    """Return source and target rows with lengths, for one direction and no tag."""
+    source_language = np.full(len(source), vocabulary.language_index(direction.source))
+    target_language = np.full(len(target), vocabulary.language_index(direction.target))
+    end = np.full(len(target), vocabulary.end_index)
+    return (
+        *rows.assemble([source_language], source),
+        *rows.assemble([end, target_language], target),
+    )

@@ -1,0 +1,114 @@
+"""What fairseq2's validator asks of a direction: its likelihood and its chrF++."""
+
+import logging
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+
+import fairseq2.recipe.base  # noqa: F401  # first: importing fairseq2.trainer before it is circular
+import torch
+import torch.distributed as dist
+from fairseq2.evaluator import EvalUnit
+from fairseq2.gang import Gang
+from fairseq2.metrics import Mean, MetricBag
+from torch import nn
+
+from corpus.languages import Direction
+from corpus.protocols import TranslationScorer
+from nmt.model.directory import TrainedModel
+from nmt.model.translator import Translator
+from nmt.training.readers import TokenBatch
+from nmt.training.train_unit import number
+from nmt.translation.decoding.config import TranslateConfig
+from nmt.translation.translator import TextTranslator
+
+logger = logging.getLogger(__name__)
+
+CHRF = "chrf"
+"""fairseq2's name of chrF++ among its metrics."""
+
+
+@dataclass(frozen=True)
+class Translating:
+    """Translates the sentences of a direction and scores them."""
+
+    model: TrainedModel
+    config: TranslateConfig
+    score: TranslationScorer
+    direction: Direction
+    sources: list[str]
+    references: list[str]
+
+    shared_with: Gang | None = None
+    """Processes that translate a part each; None where each translates all, as those have to who
+    share out weights or experts: a search takes as many steps as its sentences need."""
+
+    def chrf(self) -> float:
+        """Return chrF++ of what the model makes of the sources."""
+        translator = TextTranslator(self.model, self.config)
+        gang = self.shared_with
+        rank, size = (gang.rank, gang.size) if gang is not None else (0, 1)
+        # Shapes change with every step of a search; compiled layers would be compiled anew.
+        with torch.compiler.set_stance("force_eager"):
+            own = translator.translate(self.sources[rank::size], *self.direction)
+        parts: list[list[str]] = [own]
+        if gang is not None and size > 1:
+            parts = [[] for _ in range(size)]
+            dist.all_gather_object(parts, own, group=gang.as_process_group())
+        hypotheses = [parts[i % size][i // size] for i in range(len(self.sources))]
+        return self.score(hypotheses, self.references)
+
+
+class ValidationUnit(EvalUnit[TokenBatch]):
+    """Negative log-likelihood per target token of one direction, and chrF++ where asked for."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        module: Translator,
+        direction: Direction,
+        translating: Translating | None = None,
+    ) -> None:
+        self._model = model
+        self._module = module
+        self._direction = direction
+        self._translating = translating
+        self._update = 0
+
+    @property
+    def name(self) -> str:
+        """The direction."""
+        return str(self._direction)
+
+    def prepare_metric_bag(self, metric_bag: MetricBag) -> None:
+        """Declare what is measured."""
+        metric_bag.add("nll_loss", Mean())
+        if self._translating is not None:
+            metric_bag.add(CHRF, Mean())
+
+    def set_train_step_nr(self, step_nr: int) -> None:
+        """Note the update after which this is."""
+        self._update = step_nr
+
+    def process_batch(self, batch: TokenBatch, metric_bag: MetricBag) -> None:
+        """Add a batch."""
+        batch.loss(self._model, 0.0)
+        nll, count = self._module.nll, batch.num_target_tokens
+        assert nll is not None
+        weight = count if batch.is_counted else 0
+        metric_bag.get("nll_loss", Mean).update(nll / count, weight=weight)
+
+    def finalize(self, metric_bag: MetricBag) -> None:
+        """Translate."""
+        if self._translating is not None:
+            metric_bag.get(CHRF, Mean).update(self._translating.chrf())
+
+    def process_metric_values(self, values: MutableMapping[str, object]) -> None:
+        """Log what the direction got."""
+        chrf = f", chrF++ {number(values[CHRF]):.1f}" if CHRF in values else ""
+        logger.info(
+            "update %s, validation %s: nll %.3f%s",
+            f"{self._update:,}",
+            self._direction,
+            number(values["nll_loss"]),
+            chrf,
+        )

@@ -1,0 +1,1 @@
+"""Translation of lines and files, distillation and back-translation that build on it."""

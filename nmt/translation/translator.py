@@ -1,0 +1,288 @@
+"""Translation of lines, in order, one out for one in: by beam search or by sampling."""
+
+import logging
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from corpus.console import Progress
+from corpus.errors import UserError
+from corpus.languages import Direction, check_language
+from nmt.devices import find_device
+from nmt.model.directory import TrainedModel, load_model
+from nmt.translation.decoding.beam import BeamSearch, Hypothesis
+from nmt.translation.decoding.config import TranslateConfig
+from nmt.translation.decoding.decoder import DecoderState
+from nmt.translation.decoding.sampling import sample
+from nmt.translation.decoding.scores import Symbols
+from nmt.translation.decoding.segments import join_translations, split_line
+from nmt.usage.expert_selection import Needed, needed_experts
+from nmt.vocabulary.vocabulary import Vocabulary
+
+logger = logging.getLogger(__name__)
+
+_SOURCE_EXTRA = 2
+"""Language token and end."""
+
+_SEPARATORS = str.maketrans("\t\n\r", "   ")
+"""A vocabulary of others may hold them; a line stays a line, a cell a cell."""
+
+
+class Translation(NamedTuple):
+    """What became of a line."""
+
+    text: str
+
+    log_probability: float
+    """Of the text given the line, in nats; the sum of its parts where it was split. NaN for an
+    empty line."""
+
+    score: float
+    """log_probability / tokens^`length_penalty`, tokens as fairseq counts them: with the language
+    and the end."""
+
+    is_complete: bool = True
+    """Whether it ended, and did not stop at the length limit."""
+
+    def as_line(self, scored: bool) -> str:
+        """Return the text, or score, log-probability and text with tabs between."""
+        return f"{self.score:.6f}\t{self.log_probability:.6f}\t{self.text}" if scored else self.text
+
+
+class _Segment(NamedTuple):
+    line: int
+    number: int
+    pieces: list[int]
+
+
+class TextTranslator:
+    """Translates lines with one model, on the device and in the type that the model has.
+
+    Attributes:
+        model: The model.
+        counts: Lines so far, and what a person should know of them: `split` had more tokens than
+            fit and were translated sentence by sentence; `broken` sentences did not fit by
+            themselves and were cut at punctuation or words; `unfinished` translations reached the
+            length limit before they ended. Where experts are left out, `routed` tokens, over all
+            layers, and `lost_expert`, those that lost one of their two.
+    """
+
+    def __init__(self, model: TrainedModel, config: TranslateConfig) -> None:
+        self.model = model
+        torch.set_num_threads(config.threads)
+        self._config = config
+        words = model.vocabulary
+        self._symbols = Symbols(words.pad_index, words.unknown_index, words.end_index)
+        self._device = model.translator.output_weight.device
+        self.counts: Counter[str] = Counter()
+        self._routed = (0, 0)
+        positions = int(model.translator.max_source_seq_len) - _SOURCE_EXTRA
+        wanted = config.max_source_tokens
+        if wanted > positions:
+            raise UserError(
+                f"`max_source_tokens` is {wanted}; the model has positions for {positions}"
+            )
+        self._limit = wanted or positions
+        if model.vocabulary.size < 4 * config.beam_size:
+            raise UserError(
+                f"`beam_size` is {config.beam_size}, too large for {model.vocabulary.size} tokens"
+            )
+
+    def translate(self, lines: Sequence[str], source: str, target: str) -> list[str]:
+        """Return the translations of lines; an empty one gives an empty one.
+
+        Raises:
+            UserError: If a language is unknown to everybody or to the model.
+        """
+        return [translation.text for translation in self.translate_scored(lines, source, target)]
+
+    def translate_scored(
+        self, lines: Sequence[str], source: str, target: str, first: int = 0
+    ) -> list[Translation]:
+        """Return the translations of lines with their scores.
+
+        Args:
+            lines: What to translate.
+            source: Its language.
+            target: Language to translate into.
+            first: Number of the first line in its input, from 0; sampling depends on it.
+        """
+        with Progress(len(lines), f"{source}-{target}", "lines") as progress:
+            return self._translate(lines, Direction(source, target), first, progress)
+
+    def _translate(
+        self, lines: Sequence[str], direction: Direction, first: int, progress: Progress
+    ) -> list[Translation]:
+        for language in direction:
+            check_language(language)
+        source, target = direction
+        vocabulary = self.model.vocabulary
+        prefix, target_index = vocabulary.language_index(source), vocabulary.language_index(target)
+        segments = self._segments(lines, first)
+        found: list[dict[int, Hypothesis]] = [{} for _ in lines]
+        for batch in self._batches(segments):
+            rows = [[prefix, *segment.pieces, self._symbols.end] for segment in batch]
+            keys = [(first + segment.line, segment.number) for segment in batch]
+            hypotheses = self._search(rows, target_index, keys)
+            for segment, hypothesis in zip(batch, hypotheses, strict=True):
+                found[segment.line][segment.number] = hypothesis
+            progress.update(sum(segment.number == 0 for segment in batch))
+        self.counts["lines"] += len(lines)
+        self._count_lost()
+        return [self._join(parts, target) for parts in found]
+
+    def stream(self, lines: Iterable[str], source: str, target: str) -> Iterator[list[Translation]]:
+        """Yield the translations of lines, in order, so many at a time as a block has."""
+        iterator = iter(lines)
+        total = len(lines) if isinstance(lines, Sequence) else None
+        first = 0
+        with Progress(total, f"{source}-{target}", "lines") as progress:
+            while block := list(islice(iterator, self._config.block_lines)):
+                yield self._translate(block, Direction(source, target), first, progress)
+                first += len(block)
+
+    def warn(self) -> None:
+        """Log what a person should know of what was translated so far."""
+        for name, text in (
+            ("split", f"lines had more than {self._limit} tokens; split by sentence and joined"),
+            ("broken", "sentences of theirs did not fit either; cut at punctuation or words"),
+            ("unfinished", "translations reached the length limit (`max_length_factor`)"),
+        ):
+            if self.counts[name]:
+                logger.warning("%s %s", f"{self.counts[name]:,}", text)
+        if self.counts["routed"]:
+            logger.info(
+                "%.2f %% of tokens lost one of their experts, over all layers with experts",
+                100 * self.counts["lost_expert"] / self.counts["routed"],
+            )
+
+    def _count_lost(self) -> None:
+        lost = self.model.lost
+        if lost is not None:
+            routed, missed = lost.num_tokens, lost.num_lost
+            self.counts["routed"] += routed - self._routed[0]
+            self.counts["lost_expert"] += missed - self._routed[1]
+            self._routed = (routed, missed)
+
+    def _segments(self, lines: Sequence[str], first: int) -> list[_Segment]:
+        """Return what is translated at a time, longest first."""
+        vocabulary = self.model.vocabulary
+        segments = []
+        for line, pieces in enumerate(vocabulary.encode(lines)):
+            if not pieces:
+                continue
+            if len(pieces) <= self._limit:
+                segments.append(_Segment(line, 0, pieces))
+                continue
+            parts = split_line(lines[line], lambda text: vocabulary.encode([text])[0], self._limit)
+            if not self.counts["split"]:
+                logger.warning(
+                    "line %s has %s tokens, more than %d: it is split by sentence",
+                    f"{first + line + 1:,}", f"{len(pieces):,}", self._limit,
+                )  # fmt: skip
+            self.counts["split"] += 1
+            self.counts["broken"] += parts.num_broken
+            segments += [_Segment(line, i, part) for i, part in enumerate(parts.encoded)]
+        return sorted(segments, key=lambda segment: -len(segment.pieces))
+
+    def _batches(self, segments: Sequence[_Segment]) -> Iterator[Sequence[_Segment]]:
+        begin = 0
+        rows = self._config.beam_size if self._config.method == "beam" else 1
+        while begin < len(segments):
+            width = len(segments[begin].pieces) + _SOURCE_EXTRA
+            size = max(1, self._config.max_batch_tokens // (rows * width))
+            yield segments[begin : begin + size]
+            begin += size
+
+    @torch.inference_mode()
+    def _search(
+        self, rows: Sequence[Sequence[int]], target: int, keys: Sequence[Sequence[int]]
+    ) -> list[Hypothesis]:
+        model, config = self.model.translator, self._config
+        lengths = [len(row) for row in rows]
+        source = torch.full((len(rows), max(lengths)), self._symbols.pad)
+        for i, row in enumerate(rows):
+            source[i, : len(row)] = torch.tensor(row)
+        state = DecoderState(model, source.to(self._device), lengths)
+        limits = [self._longest(length) for length in lengths]
+        if config.method == "sampling":
+            return sample(
+                state,
+                model.output_weight,
+                self._symbols,
+                target,
+                limits,
+                keys,
+                config.sampling,
+            )
+        search = BeamSearch(
+            state,
+            model.output_weight,
+            self._symbols,
+            beam_size=config.beam_size,
+            length_penalty=config.length_penalty,
+        )
+        return search.run(target, limits)
+
+    def _longest(self, source_tokens: int) -> int:
+        """Return how many tokens a hypothesis may have, its end included."""
+        config = self._config
+        wanted = math.ceil(config.max_length_factor * source_tokens) + config.max_length_constant
+        # The prompt takes one position; the end is never an input.
+        return min(wanted, int(self.model.translator.max_target_seq_len) - 1)
+
+    def _join(self, parts: dict[int, Hypothesis], target: str) -> Translation:
+        if not parts:
+            return Translation("", math.nan, math.nan)
+        ordered = [parts[number] for number in sorted(parts)]
+        is_complete = all(part.is_complete for part in ordered)
+        self.counts["unfinished"] += not is_complete
+        texts = [self.model.vocabulary.decode(part.tokens) for part in ordered]
+        total = sum(part.log_probability for part in ordered)
+        length = sum(part.length for part in ordered)
+        text = join_translations(texts, target).translate(_SEPARATORS)
+        score = total / length**self._config.length_penalty
+        return Translation(text, total, score, is_complete)
+
+
+def open_translator(model: Path, config: TranslateConfig, needed: Needed) -> TextTranslator:
+    """Load a model directory for translation, on the device and in the type of the config.
+
+    Args:
+        model: Model directory.
+        config: How to translate.
+        needed: Languages that the experts are kept for, where the config leaves some out.
+
+    Raises:
+        UserError: If it is no model, or a GPU is asked for and none is there.
+    """
+    kept = None
+    if config.experts.usage is not None:
+        kept = needed_experts(config.experts.usage, needed, config.experts.share)
+        for layer, numbers in kept.items():
+            logger.info("%s keeps %d experts", layer, len(numbers))
+    loaded = load_model(model, kept)
+    loaded.translator.to(device=find_device(config.device), dtype=getattr(torch, config.dtype))
+    return TextTranslator(loaded, config)
+
+
+def check_direction(
+    direction: Direction, vocabulary: Vocabulary, trained: Sequence[Direction]
+) -> None:
+    """Warn of a direction that a model has never seen; refuse languages it does not know.
+
+    Raises:
+        UserError: If the model has no token for one of the languages.
+    """
+    for language in direction:
+        check_language(language)
+        vocabulary.language_index(language)
+    if direction.source == direction.target:
+        raise UserError(f"source and target are both `{direction.source}`")
+    if direction not in trained:
+        logger.warning("the model was not trained on %s; expect little", direction)

@@ -1,0 +1,1 @@
+"""The SentencePiece vocabulary: training it, and its language and tag tokens."""

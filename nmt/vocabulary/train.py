@@ -1,0 +1,274 @@
+"""Training of a vocabulary: distinct sentences, languages by temperature, in two passes.
+
+Memory is bounded whatever the amount of text. The first pass estimates how many distinct sentences
+each language has, from the smallest hashes of its sentences; the second keeps as many sentences of
+each as its share is, again those with the smallest hashes: a sample of the distinct ones that does
+not depend on the order or the number of files.
+"""
+
+import functools
+import hashlib
+import io
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sentencepiece
+from numpy.typing import NDArray
+
+from corpus.bitext import BitextReader
+from corpus.errors import DataError, UserError
+from corpus.files import atomic_path, write_json
+from corpus.jobs.run import Outcome, Summary, Task, run_job
+from corpus.languages import check_language
+from corpus.records import bitext_files
+from corpus.text import REPLACEMENT, normalize
+from nmt.data.monolingual import read_text, text_files
+from nmt.training.config import VocabularyConfig
+from nmt.vocabulary.vocabulary import LAYOUT_FILE, MODEL_FILE, Vocabulary
+
+logger = logging.getLogger(__name__)
+
+UInt64 = NDArray[np.uint64]
+
+SKETCH_HASHES = 1 << 16
+"""Hashes kept of a language: fewer sentences are counted exactly, more to 0.4 percent (1/√k)."""
+
+_MAX_BYTES = 4192
+"""SentencePiece's own limit, beyond which it leaves sentences out without a word."""
+
+_COUNTED = ("lines", "rejected.empty", "rejected.damaged_characters", "rejected.too_long")
+
+_MANY_SENTENCES = 10_000_000
+"""From here on SentencePiece needs wider counters."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file with the language of each of its columns."""
+
+    path: Path
+    languages: tuple[str, ...]
+
+
+def train_vocabulary(
+    bitext: Sequence[Path],
+    output: Path,
+    config: VocabularyConfig,
+    text: Sequence[Path] = (),
+) -> Summary:
+    """Train a vocabulary as a job with a receipt.
+
+    Args:
+        bitext: Directories of bitext; both sides are read.
+        output: The directory to write.
+        config: Size, sampling, further languages.
+        text: Directories of `<language>.txt`, or of sentences by language.
+
+    Raises:
+        UserError: If there is no directory, or one holds nothing.
+    """
+    sources = [
+        Source(path, tuple(direction))
+        for directory in bitext
+        for direction, path in bitext_files(directory).items()
+    ]
+    sources += [Source(found.path, (found.language,)) for found in text_files(text)]
+    if not sources:
+        raise UserError("a vocabulary is trained on text; give `--bitext` or `--text`")
+    for language in config.languages:
+        check_language(language)
+    task = Task(name="vocabulary", inputs=tuple(source.path for source in sources))
+    work = functools.partial(_write, sources=sources, output=output, config=config)
+    return run_job(name="vocabulary", tasks=[task], work=work, output=output, config=config)
+
+
+def _write(
+    task: Task, sources: Sequence[Source], output: Path, config: VocabularyConfig
+) -> Outcome:
+    counts: Counter[str] = Counter(dict.fromkeys(_COUNTED, 0))
+    sizes = count_distinct(sources, config.seed, counts)
+    wanted = share(sizes, config)
+    sample = sample_distinct(sources, wanted, config.seed)
+    for language, size in sizes.items():
+        logger.info("%s: %s of %s sentences", language, f"{wanted[language]:,}", f"{size:,}")
+    model = _train_sentencepiece(sample, wanted, config)
+    with atomic_path(output / MODEL_FILE) as temporary:
+        temporary.write_bytes(model)
+    vocabulary = Vocabulary(model, sorted({*sizes, *config.languages}))
+    write_json(output / LAYOUT_FILE, vocabulary.layout())
+    return Outcome(
+        counts={
+            **counts,
+            "sentences": sum(sizes.values()),
+            "sampled": sum(wanted.values()),
+            "tokens": vocabulary.size,
+        },
+        outputs=(output / MODEL_FILE, output / LAYOUT_FILE),
+    )
+
+
+def _read(sources: Sequence[Source], counts: Counter[str]) -> Iterator[tuple[str, list[str]]]:
+    """Yield sentences that SentencePiece takes, normalized, by language; count the others."""
+    for language, lines in _read_all(sources):
+        kept = []
+        for line in map(normalize, lines):
+            if not line:
+                counts["rejected.empty"] += 1
+            elif REPLACEMENT in line:
+                counts["rejected.damaged_characters"] += 1
+            elif len(line.encode("utf-8", "replace")) > _MAX_BYTES:
+                counts["rejected.too_long"] += 1
+            else:
+                kept.append(line)
+        counts["lines"] += len(lines)
+        yield language, kept
+
+
+def _read_all(sources: Sequence[Source]) -> Iterator[tuple[str, list[str]]]:
+    for source in sources:
+        if len(source.languages) == 1:
+            for lines in read_text(source.path):
+                yield source.languages[0], lines
+            continue
+        for table in BitextReader(source.path):
+            for language, side in zip(source.languages, ("source", "target"), strict=True):
+                yield language, [line or "" for line in table.column(side).to_pylist()]
+
+
+def _hashes(lines: Sequence[str], seed: int) -> UInt64:
+    key = seed.to_bytes(16, "little", signed=True)
+    digests = (
+        hashlib.blake2b(line.encode("utf-8", "replace"), digest_size=8, key=key).digest()
+        for line in lines
+    )
+    return np.frombuffer(b"".join(digests), np.dtype("<u8"))
+
+
+class SmallestHashes:
+    """Of all hashes that are added the smallest distinct ones, so many, and what they are of."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._bound: int | None = None
+        self._hashes = np.empty(0, np.uint64)
+        self._values: NDArray[Any] | None = None
+        self._pending: list[tuple[UInt64, NDArray[Any]]] = []
+        self._num_pending = 0
+
+    def add(self, hashes: UInt64, values: NDArray[Any]) -> None:
+        """Add hashes with what they are of, [N] each."""
+        if self._bound is not None:
+            is_small = hashes < np.uint64(self._bound)
+            hashes, values = hashes[is_small], values[is_small]
+        self._pending.append((hashes, values))
+        self._num_pending += len(hashes)
+        if self._num_pending > self._limit:
+            self._settle()
+
+    def result(self) -> tuple[UInt64, NDArray[Any], bool]:
+        """Return the hashes, rising, their values, and whether these are all that were added."""
+        self._settle()
+        assert self._values is not None
+        return self._hashes, self._values, self._bound is None
+
+    def _settle(self) -> None:
+        parts = [] if self._values is None else [(self._hashes, self._values)]
+        parts += self._pending
+        hashes = np.concatenate([part[0] for part in parts])
+        values = np.concatenate([part[1] for part in parts])
+        self._pending, self._num_pending = [], 0
+        self._hashes, first = np.unique(hashes, return_index=True)
+        if len(first) > self._limit:
+            self._bound = int(self._hashes[self._limit])
+            self._hashes, first = self._hashes[: self._limit], first[: self._limit]
+        self._values = values[first]
+
+
+def count_distinct(
+    sources: Sequence[Source], seed: int, counts: Counter[str] | None = None
+) -> dict[str, int]:
+    """Return how many distinct sentences each language has, sorted by language.
+
+    Exact up to `SKETCH_HASHES`; beyond, (k - 1) / h where h is the k-th smallest hash as a share of
+    all hashes (Bar-Yossef et al. 2002, "Counting distinct elements in a data stream").
+
+    Args:
+        sources: The files.
+        seed: Of the hashes.
+        counts: Is told of lines that are left out, by reason.
+    """
+    counts = Counter() if counts is None else counts
+    sketches: dict[str, SmallestHashes] = {}
+    for language, lines in _read(sources, counts):
+        hashes = _hashes(lines, seed)
+        sketches.setdefault(language, SmallestHashes(SKETCH_HASHES)).add(hashes, hashes)
+    sizes = {}
+    for language, sketch in sorted(sketches.items()):
+        hashes, _, is_all = sketch.result()
+        largest = 1.0 if is_all else int(hashes[-1]) / (1 << 64)
+        sizes[language] = len(hashes) if is_all else round((SKETCH_HASHES - 1) / largest)
+    return sizes
+
+
+def sample_distinct(
+    sources: Sequence[Source], wanted: Mapping[str, int], seed: int
+) -> dict[str, NDArray[np.object_]]:
+    """Return as many distinct sentences of each language as are wanted, or all that there are."""
+    smallest = {language: SmallestHashes(max(1, count)) for language, count in wanted.items()}
+    for language, lines in _read(sources, Counter()):
+        smallest[language].add(_hashes(lines, seed), np.array(lines, object))
+    return {language: own.result()[1] for language, own in smallest.items()}
+
+
+def share(sizes: dict[str, int], config: VocabularyConfig) -> dict[str, int]:
+    """Return how many sentences of each language are taken, p ∝ n^(1/temperature)."""
+    numbers = np.array(list(sizes.values()), np.float64)
+    if not numbers.sum():
+        raise DataError("the text holds no sentence that SentencePiece could take")
+    powers = (numbers / numbers.sum()) ** (1 / config.temperature)
+    wanted = powers / powers.sum() * min(config.max_sentences, int(numbers.sum()))
+    return {language: round(count) for language, count in zip(sizes, wanted, strict=True)}
+
+
+def _repeated(sample: dict[str, NDArray[np.object_]], wanted: dict[str, int]) -> Iterator[str]:
+    """Yield the sentences, those of a language that has too few as often as needed."""
+    for language, lines in sample.items():
+        for i in range(wanted[language] if len(lines) else 0):
+            yield lines[i % len(lines)]
+
+
+def _train_sentencepiece(
+    sample: dict[str, NDArray[np.object_]], wanted: dict[str, int], config: VocabularyConfig
+) -> bytes:
+    model = io.BytesIO()
+    total = sum(wanted.values())
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=_repeated(sample, wanted),
+            model_writer=model,
+            vocab_size=config.size,
+            model_type=config.kind,
+            character_coverage=config.character_coverage,
+            normalization_rule_name="identity",
+            # As NLLB-200's; `PIECE_OFFSET` makes room for the padding.
+            unk_id=0,
+            bos_id=1,
+            eos_id=2,
+            pad_id=-1,
+            num_threads=1,
+            shuffle_input_sentence=False,
+            hard_vocab_limit=False,
+            max_sentence_length=_MAX_BYTES,
+            train_extremely_large_corpus=total > _MANY_SENTENCES,
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        raise DataError(
+            f"SentencePiece cannot make {config.size:,} pieces from {total:,} sentences: {error}"
+        ) from error
+    return model.getvalue()

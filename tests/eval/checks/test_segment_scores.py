@@ -1,0 +1,89 @@
+"""Segment scores of other models: averaged only where their model covers the languages."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corpus.errors import JobError, UserError
+from corpus.files import read_lines, write_lines
+from eval.checks.batches import find_batches
+from eval.checks.segment_scores import measure_segment_scores
+from eval.score import read_scores
+
+LANGUAGES = ("eng_Latn", "fra_Latn", "ayr_Latn")
+HEADER = {"metric": "comet", "model": "m22", "languages": ["eng_Latn", "fra_Latn"]}
+
+
+def row(target: str, line: int, score: Any, **more: Any) -> dict[str, Any]:
+    direction = f"eng_Latn-{target}"
+    return {"system": "mine", "direction": direction, "line": line, "score": score, **more}
+
+
+ROWS = [row("fra_Latn", 1, 0.5), row("fra_Latn", 2, 0.9), row("ayr_Latn", 1, 0.8)]
+
+
+def measure(folder: Path, *files: list[Any]) -> dict[str, Any]:
+    for language in LANGUAGES:
+        write_lines(folder / "flores" / "devtest" / f"{language}.devtest", ["a", "b"])
+        if language != "eng_Latn":
+            write_lines(folder / "mine" / f"eng_Latn-{language}.txt", ["a", "b"])
+    paths = []
+    for number, objects in enumerate(files):
+        paths.append(folder / f"{number}.jsonl")
+        lines = [one if isinstance(one, str) else json.dumps(one) for one in objects]
+        write_lines(paths[-1], lines)
+    batches = find_batches([folder / "mine"], folder / "flores", "devtest")
+    return measure_segment_scores(paths, batches, folder / "out")
+
+
+def test_direction_that_the_model_does_not_cover_has_no_mean(tmp_path: Path) -> None:
+    found = measure(tmp_path, [HEADER, *ROWS])["comet"]["mine"]
+    assert found["mean"] == pytest.approx(0.7)
+    assert (found["n"], found["n_missing"]) == (1, 0)
+    assert found["not_covered"] == ["eng_Latn-ayr_Latn"]
+    (score,) = read_scores(tmp_path / "out" / "segment_scores.tsv")
+    assert (str(score.direction), score.value, score.n) == ("eng_Latn-fra_Latn", 0.7, 2)
+    assert score.signature == "mean of segments|model:m22"
+
+
+def test_scores_that_need_no_language_cover_all(tmp_path: Path) -> None:
+    found = measure(tmp_path, [{**HEADER, "languages": "all"}, *ROWS])["comet"]["mine"]
+    assert (found["n"], found["mean"]) == (2, pytest.approx(0.75))
+    assert found["incomplete"] == ["eng_Latn-ayr_Latn"]
+
+
+def test_several_metrics_stand_beside_each_other(tmp_path: Path) -> None:
+    other = {"metric": "logprob", "languages": "all"}
+    found = measure(tmp_path, [HEADER, *ROWS], [other, row("fra_Latn", 1, -3)])
+    assert sorted(found) == ["comet", "logprob"]
+    assert len(read_lines(tmp_path / "out" / "segment_scores.tsv")) == 3
+
+
+@pytest.mark.parametrize(
+    ("objects", "message"),
+    [
+        ([{"metric": "comet"}, *ROWS], r"0\.jsonl:1: the first line says what the scores are"),
+        (ROWS, "the first line says"),
+        ([], "the first line says"),
+        ([HEADER, "{"], r"0\.jsonl:2: not JSON"),
+        ([HEADER, "[1]"], "not a JSON object"),
+        ([HEADER, row("fra_Latn", 3, 0.5)], "line 3 of 2"),
+        ([HEADER, row("fra_Latn", True, 0.5)], "line True of 2"),
+        ([HEADER, row("fra_Latn", 1, float("nan"))], "the score is nan"),
+        ([HEADER, row("fra_Latn", 1, "good")], "a number as `score`"),
+        ([HEADER, ROWS[0], ROWS[0]], r"0\.jsonl:3: line 1 of mine .* has a score already"),
+        ([HEADER, {**ROWS[0], "system": "yours"}], "system `yours` has no hypotheses"),
+        ([HEADER, {**ROWS[0], "direction": "eng-fra"}], "`eng` is not a FLORES-200"),
+    ],
+)
+def test_odd_files_are_refused_by_line(objects: list[Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(JobError, match=message):
+        measure(tmp_path, objects)
+    assert not (tmp_path / "out" / "segment_scores.tsv").exists()
+
+
+def test_two_files_of_one_metric_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="are both of `comet`"):
+        measure(tmp_path, [HEADER, *ROWS], [HEADER, *ROWS])

@@ -1,0 +1,70 @@
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+RECIPES = Path(__file__).parents[4] / "recipes" / "nmt"
+
+
+def write_program(folder: Path, name: str, body: str) -> None:
+    path = folder / name
+    path.write_text(f"#!/usr/bin/env bash\n{body}\n", encoding="utf-8")
+    path.chmod(0o755)
+
+
+def environment(folder: Path, **variables: str) -> dict[str, str]:
+    path = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "SLURM_JOB_ID": "7", **variables}
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+def test_job_whose_training_stops_with_a_checkpoint_is_queued_again(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    here, calls = tmp_path / "started", tmp_path / "calls"
+    write_program(
+        tmp_path, "srun",
+        f"trap 'exit 143' USR1; echo \"$@\" > {here}.new; mv {here}.new {here};"
+        " while :; do sleep 0.02; done",
+    )  # fmt: skip
+    write_program(tmp_path, "scontrol", f'echo "$@" > {calls}')
+    process = subprocess.Popen(
+        ["bash", str(RECIPES / "train.sbatch"), "--output", "a b"], env=environment(tmp_path)
+    )
+    deadline = time.monotonic() + 60
+    while not here.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(number)
+    assert process.wait(60) == 143
+    assert calls.read_text() == "requeue 7\n"
+    assert "tongues nmt train --output a b" in here.read_text()
+
+
+@pytest.mark.parametrize("code", [0, 2])
+def test_job_that_is_done_or_failed_is_not_queued_again(tmp_path: Path, code: int) -> None:
+    write_program(tmp_path, "srun", f"exit {code}")
+    write_program(tmp_path, "scontrol", f"touch {tmp_path / 'calls'}")
+    done = subprocess.run(["bash", str(RECIPES / "train.sbatch")], env=environment(tmp_path))
+    assert done.returncode == code
+    assert not (tmp_path / "calls").exists()
+
+
+def test_torchrun_starts_the_same_command_on_one_machine_and_on_several(tmp_path: Path) -> None:
+    write_program(tmp_path, "torchrun", 'echo "$@"')
+    script = str(RECIPES / "torchrun.sh")
+    several = {"NODES": "2", "NODE": "1", "HEAD": "gpu1:29500", "PROCESSES": "4"}
+    one, two = (
+        subprocess.run(
+            [script, "--output", "out"], env=environment(tmp_path, **variables),
+            check=True, capture_output=True, text=True,
+        ).stdout.split()
+        for variables in ({}, several)
+    )  # fmt: skip
+    command = ["--no-python", "tongues", "nmt", "train", "--output", "out"]
+    assert one == ["--standalone", "--nnodes=1", "--nproc-per-node=gpu", *command]
+    where = ["--node-rank=1", "--master-addr=gpu1", "--master-port=29500"]
+    assert two == [*where, "--nnodes=2", "--nproc-per-node=4", *command]

@@ -1,0 +1,153 @@
+import io
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import tongues
+from corpus.errors import UserError
+from corpus.files import read_lines
+from corpus.languages import Direction
+from nmt.model.directory import load_model
+from nmt.translation.decoding.config import TranslateConfig
+from nmt.translation.translate_files import translate_files
+from nmt.translation.translator import TextTranslator, open_translator
+from nmt.usage.expert_selection import Needed
+
+LINES = ["bara", "", "kili mo tu", "   ", "še še še še", "bagu. kino! turano"]
+
+
+@pytest.fixture
+def model(trained_model: Path) -> Path:
+    return trained_model
+
+
+def translator(model: Path, **config: object) -> TextTranslator:
+    return TextTranslator(
+        load_model(model),
+        TranslateConfig(threads=1, **config),  # type: ignore[arg-type]
+    )
+
+
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes], text: str,
+    *arguments: str,
+) -> tuple[int, list[str], str]:  # fmt: skip
+    stream = io.TextIOWrapper(io.BytesIO(text.encode("utf-8")))
+    monkeypatch.setattr(sys, "stdin", stream)
+    code = tongues.main(["nmt", "translate", "--config", "threads=1", *arguments])
+    captured = capsysbinary.readouterr()
+    return code, captured.out.decode("utf-8").split("\n"), captured.err.decode("utf-8")
+
+
+def test_scores_are_log_probability_over_tokens(model: Path) -> None:
+    for penalty in (1.0, 0.0):
+        found = translator(model, length_penalty=penalty).translate_scored(
+            LINES, "qaa_Latn", "qab_Latn"
+        )
+        assert math.isnan(found[1].score)
+        assert found[0].log_probability < 0
+        if penalty == 0:
+            assert found[0].score == found[0].log_probability
+        else:
+            assert found[0].log_probability < found[0].score < 0
+
+
+def test_translation_does_not_depend_on_what_else_is_translated(model: Path) -> None:
+    together = translator(model).translate(LINES, "qaa_Latn", "qab_Latn")
+    alone = translator(model, max_batch_tokens=1)
+    assert [alone.translate([line], "qaa_Latn", "qab_Latn")[0] for line in LINES] == together
+
+
+def test_long_line_is_translated_sentence_by_sentence_and_nothing_is_cut(
+    model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sentences = ["bara kino moli.", "tugu baba!", "kili " * 9 + "end."]
+    whole = translator(model, max_source_tokens=16)
+    text = whole.translate([LINES[0], " ".join(sentences)], "qaa_Latn", "qab_Latn")[1]
+    assert whole.counts["split"] == 1
+    assert whole.counts["broken"] == 1
+    assert "line 2 has" in caplog.text
+    one_by_one = translator(model, max_source_tokens=16)
+    parts = one_by_one.translate(sentences, "qaa_Latn", "qab_Latn")
+    assert text == " ".join(part for part in parts if part)
+    whole.warn()
+    assert "1 sentences of theirs did not fit either" in caplog.text
+
+
+def test_translations_stopped_by_the_length_limit_are_counted(model: Path) -> None:
+    short = translator(model, method="sampling", max_length_factor=0, max_length_constant=1)
+    assert short.translate(["bara kino"] * 20, "qaa_Latn", "qab_Latn") == [""] * 20
+    assert 0 < short.counts["unfinished"] <= 20
+
+
+def test_block_is_answered_before_the_next_one_is_read(model: Path) -> None:
+    read = []
+
+    def lines() -> Iterator[str]:
+        for i in range(5):
+            read.append(i)
+            yield "bara kino"
+
+    stream = translator(model, block_lines=2).stream(lines(), "qaa_Latn", "qab_Latn")
+    assert len(next(stream)) == 2
+    assert read == [0, 1]
+    assert [len(block) for block in stream] == [2, 1]
+
+
+def test_drawn_translations_are_the_same_in_any_blocks(model: Path) -> None:
+    found = [
+        [
+            text
+            for block in translator(model, method="sampling", block_lines=size).stream(
+                ["bara kino"] * 5, "qaa_Latn", "qab_Latn"
+            )
+            for text in block
+        ]
+        for size in (2, 100)
+    ]
+    assert [one.text for one in found[0]] == [one.text for one in found[1]]
+    assert len({one.text for one in found[0]}) > 1
+
+
+def test_command_writes_scores_before_translations(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    languages = ["--model", str(model), "--source", "qaa_Latn", "--target", "qab_Latn"]
+    code, plain, _ = run(monkeypatch, capsysbinary, "bara\n\nkino", *languages)
+    assert code == 0
+    assert len(plain) == 4
+    code, scored, _ = run(monkeypatch, capsysbinary, "bara\n\nkino", *languages, "--scores")
+    assert code == 0
+    assert [line.split("\t")[2] for line in scored[:3]] == plain[:3]
+    assert scored[1] == "nan\tnan\t"
+
+
+def test_files_are_translated_to_files_of_the_same_names(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.txt").write_text("\n".join(LINES) + "\n", encoding="utf-8")
+    files = [tmp_path / "in" / "a.txt"]
+    direction, config = Direction("qaa_Latn", "qab_Latn"), TranslateConfig(threads=1)
+    summary = translate_files(model, files, direction, tmp_path / "out", config)
+    assert summary.counts["lines"] == len(LINES)
+    expected = translator(model).translate(LINES, *direction)
+    assert read_lines(tmp_path / "out" / "a.txt") == expected
+    (tmp_path / "b.txt").write_bytes(b"bara\xff\nkino\n")
+    broken = translate_files(model, [tmp_path / "b.txt"], direction, tmp_path / "other", config)
+    assert broken.counts["replacement_character"] == 1
+    assert translate_files(model, files, direction, tmp_path / "out", config).skipped == 1
+    with pytest.raises(UserError, match="another argument: `direction`"):
+        translate_files(model, files, direction.reverse, tmp_path / "out", config)
+    with pytest.raises(UserError, match="lies in"):
+        translate_files(model, files, direction, tmp_path / "in", config)
+
+
+def test_wishes_that_the_model_cannot_meet_are_refused(model: Path) -> None:
+    with pytest.raises(UserError, match="has positions for 510"):
+        translator(model, max_source_tokens=4000)
+    with pytest.raises(UserError, match="too large for"):
+        translator(model, beam_size=50)
+    with pytest.raises(UserError, match="finds no GPU"):
+        open_translator(model, TranslateConfig(device="cuda"), Needed((), ()))
