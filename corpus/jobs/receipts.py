@@ -5,7 +5,7 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +70,14 @@ def write_receipt(
     seconds: float,
     cpu_seconds: float,
 ) -> None:
-    """Write the receipt of a finished shard; outputs are named as seen from the receipt.
+    """Write the receipt of a finished shard, with the digests of its outputs.
 
-    So a directory can be moved as a whole and still be found done.
+    Outputs are named as seen from the receipt, so that a directory can be moved as a whole and
+    still be found done.
     """
     start = path.parent.resolve()
     make_directory(start)
+    named = {os.path.relpath(output.resolve(), start): output for output in outputs}
     write_json(
         path,
         {
@@ -85,7 +87,10 @@ def write_receipt(
             "config": config,
             "versions": _versions(),
             "counts": dict(counts),
-            "outputs": [os.path.relpath(output.resolve(), start) for output in outputs],
+            "outputs": list(named),
+            "digests": {
+                name: digest_file(output) for name, output in named.items() if output.is_file()
+            },
             "problem": problem,
             "seconds": round(seconds, 3),
             "cpu_seconds": round(cpu_seconds, 3),
@@ -117,6 +122,37 @@ def is_done(
             )
     _check_inputs(path, receipt["inputs"], inputs)
     return all((path.parent / output).exists() for output in receipt["outputs"])
+
+
+def check_digests(files: Iterable[Path], receipts: Iterable[Path]) -> None:
+    """Refuse files that are not the bytes that the receipts of their jobs describe.
+
+    Files that none of the receipts names were made elsewhere, and pass.
+
+    Args:
+        files: What is about to be read.
+        receipts: Receipts of the tasks that wrote them; those that do not exist are left out.
+
+    Raises:
+        DataError: Naming the first such file, with both digests.
+    """
+    recorded = {
+        (receipt.parent / name).resolve(): (digest, receipt)
+        for receipt in receipts
+        if receipt.is_file()
+        for name, digest in read_json(receipt).get("digests", {}).items()
+    }
+    for file in files:
+        digest, receipt = recorded.get(file.resolve(), ("", file))
+        if not digest or not file.is_file():
+            continue
+        stat = file.stat()
+        found = _digest_once(file, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        if found != digest:
+            raise DataError(
+                f"{file} is damaged or was changed: its digest is {found}, and {receipt} records"
+                f" {digest}. Delete the file and rerun the command that made it."
+            )
 
 
 def forget_outdated(receipts: Path, tasks: Sequence[Task], *, keep_others: bool) -> None:
