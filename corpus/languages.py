@@ -62,6 +62,37 @@ def known_languages() -> dict[str, Language]:
     return {row[0]: Language(*row) for row in rows}
 
 
+@functools.cache
+def language_aliases() -> dict[str, frozenset[str]]:
+    """Return which languages a name may mean: codes of ISO 639-1, -2 and -3, and English names.
+
+    In lower case, with `_` between words. Several languages where it is a macrolanguage (`fas`) or
+    a language in several scripts (`zh`). `language_aliases.tsv` holds the codes, by the tables of
+    ISO 639 (https://iso639-3.sil.org) and, for FLORES+'s renamed ones, the list of its authors
+    (https://huggingface.co/datasets/openlanguagedata/flores_plus).
+    """
+    table = (resources.files("corpus") / "language_aliases.tsv").read_text(encoding="utf-8")
+    found: dict[str, set[str]] = {}
+    for line in table.split("\n")[1:]:
+        if line:
+            alias, codes = line.split("\t")
+            found.setdefault(alias, set()).update(codes.split(","))
+    for code, language in known_languages().items():
+        name = re.sub(r" \(.*\)", "", language.name).casefold()
+        for alias in (code.casefold(), re.sub(r"[\s-]+", "_", name)):
+            found.setdefault(alias, set()).add(code)
+    return {alias: frozenset(codes) for alias, codes in found.items()}
+
+
+def likely_languages(text: str) -> list[str]:
+    """Return the languages that an unknown code may mean, the likeliest first."""
+    plain = re.sub(r"[\s-]+", "_", text.strip()).casefold()
+    language, _, script = plain.partition("_")
+    meant = language_aliases().get(plain) or language_aliases().get(language) or frozenset()
+    in_script = [code for code in meant if script and code.casefold().endswith(f"_{script}")]
+    return sorted(in_script or meant)
+
+
 def is_language(code: str) -> bool:
     """Whether `code` is a FLORES-200 code or a private-use one."""
     return code in known_languages() or _PRIVATE_USE.fullmatch(code) is not None
@@ -77,8 +108,9 @@ def check_language(code: str) -> Language:
         return known_languages()[code]
     if _PRIVATE_USE.fullmatch(code):
         return Language(code, f"private-use language {code}")
-    same_language = [known for known in known_languages() if known[:3] == code[:3]]
-    near = same_language or difflib.get_close_matches(code, known_languages(), n=3, cutoff=0.5)
+    near = likely_languages(code) or difflib.get_close_matches(
+        code, known_languages(), n=3, cutoff=0.5
+    )
     guess = f" Did you mean {', '.join(f'`{other}`' for other in near)}?" if near else ""
     shape = "" if _CODE.fullmatch(code) else " A code has the form `eng_Latn`."
     raise UserError(f"`{code}` is not a FLORES-200 language code.{shape}{guess}")

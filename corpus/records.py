@@ -1,6 +1,8 @@
 """Sentences and bitext as files: schemas, readers, writers. See docs/formats.md."""
 
-from collections.abc import Iterator, Sequence
+import functools
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,7 +11,9 @@ import pyarrow.parquet as pq
 from corpus.bitext import BITEXT_SUFFIXES, BitextReader, bitext_writer, direction_of
 from corpus.errors import DataError, UserError
 from corpus.files import atomic_path
-from corpus.languages import Direction, is_language
+from corpus.languages import Direction, is_language, likely_languages
+
+logger = logging.getLogger(__name__)
 
 SENTENCES_SCHEMA = pa.schema(
     [
@@ -35,6 +39,8 @@ BITEXT_SCHEMA = pa.schema(
 
 _BATCH_ROWS = 4096
 _STREAMED_ROWS = 1 << 14
+_SHOWN = 10
+"""Files that are named in one message."""
 
 
 def write_table(path: Path, table: pa.Table) -> None:
@@ -131,9 +137,9 @@ def read_first_rows(path: Path, schema: pa.Schema, rows: int) -> pa.Table:
         raise DataError(f"{path} is no file of sentences: {error}") from error
 
 
-def read_bitext(path: Path) -> pa.Table:
+def read_bitext(path: Path, columns: Mapping[str, str] | None = None) -> pa.Table:
     """Read a whole bitext file; see `BitextReader`, which reads it batch by batch."""
-    reader = BitextReader(path)
+    reader = BitextReader(path, columns=columns)
     tables = list(reader)
     return pa.concat_tables(tables) if tables else reader.schema.empty_table()
 
@@ -153,21 +159,60 @@ def bitext_files(directory: Path) -> dict[Direction, Path]:
     if not directory.is_dir():
         raise UserError(f"bitext directory {directory} does not exist or is not a directory")
     found: dict[Direction, Path] = {}
+    others: list[str] = []
     for path in sorted(directory.iterdir()):
         direction = direction_of(path)
         if direction is None:
+            others += [] if _is_by_product(path) else [path.name]
             continue
         if direction in found:
             raise UserError(
                 f"{directory} holds {direction} twice: {found[direction].name}, {path.name}"
             )
         found[direction] = path
+    expected = (
+        f"files are named <source>-<target>, as eng_Latn-fra_Latn.tsv, and end in"
+        f" {', '.join(BITEXT_SUFFIXES)}"
+    )
     if not found:
-        raise UserError(
-            f"{directory} holds no bitext; files are named <source>-<target> and end in"
-            f" {', '.join(BITEXT_SUFFIXES)}"
-        )
+        there = f" It holds {_listed(others)}." if others else ""
+        raise UserError(f"{directory} holds no bitext; {expected}.{there}")
+    if others:
+        _warn_of_others(directory, tuple(others), expected)
     return found
+
+
+def _is_by_product(path: Path) -> bool:
+    """Whether a file or directory beside bitext is known not to be bitext."""
+    return (
+        path.name.startswith(".")
+        or path.name in ("receipts", "report.html")
+        or path.name.endswith("config.yaml")
+    )
+
+
+@functools.cache
+def _warn_of_others(directory: Path, names: tuple[str, ...], expected: str) -> None:
+    """Name what is left out of a directory of bitext, once a run."""
+    logger.warning(
+        "%s: not read as bitext, because of the name: %s; %s",
+        directory, _listed(names), expected,
+    )  # fmt: skip
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(f"{name}{_guess(name)}" for name in names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN:,} more"
+
+
+def _guess(name: str) -> str:
+    """Return the names that a file of bitext may be meant to have."""
+    stem, point, suffix = name.partition(".")
+    sides = [likely_languages(side) for side in stem.split("-")]
+    if len(sides) != 2 or not all(sides) or f"{point}{suffix}" not in BITEXT_SUFFIXES:
+        return ""
+    choices = [f"{source}-{target}{point}{suffix}" for source in sides[0] for target in sides[1]]
+    return f" ({' or '.join(choices[:4])}?)"
 
 
 def labeled_text_files(directory: Path) -> dict[str, Path]:

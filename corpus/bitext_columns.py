@@ -1,0 +1,367 @@
+"""Which columns of a bitext file are source, target and score: by their names, or as told.
+
+Names are compared without case, quotation marks and the words that only say "text": `Source`,
+`"src"`, `source_text`, `sentence_eng_Latn`, `translation.fr`. Languages are told by FLORES-200
+code, ISO 639-1 or -3 code or English name; which of them is the source is said by the direction of
+the file. A file without a header has source and target first; one whose first columns hold numbers,
+addresses or codes, or whose first line looks like a header that is not understood, is refused.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from corpus.errors import DataError, UserError
+from corpus.languages import Direction, language_aliases
+
+SIDES = ("source", "target")
+SCORE = "score"
+ROLES = (*SIDES, SCORE)
+
+_WORDS = {
+    "source": "source",
+    "src": "source",
+    "original": "source",
+    "target": "target",
+    "tgt": "target",
+    "trg": "target",
+    "translation": "target",
+    "translated": "target",
+}
+_FILLERS = frozenset(
+    [
+        "text",
+        "texts",
+        "txt",
+        "sentence",
+        "sentences",
+        "sent",
+        "segment",
+        "segments",
+        "seg",
+        "string",
+        "raw",
+    ]
+)
+"""Words beside a side or a language that say nothing of which column it is."""
+_NUMBERED = re.compile(r"(?:sentence|sent|text|txt|segment|seg|side|lang|l|s)_?([12])")
+_SCORES = frozenset(
+    [
+        "score",
+        "scores",
+        "laser_score",
+        "laser3_score",
+        "margin",
+        "margin_score",
+        "bicleaner_score",
+        "bicleaner_ai_score",
+        "similarity_score",
+        "alignment_score",
+    ]
+)
+_OTHER_WORDS = frozenset(
+    [
+        "id",
+        "ids",
+        "idx",
+        "index",
+        "key",
+        "hash",
+        "url",
+        "urls",
+        "uri",
+        "link",
+        "document",
+        "doc",
+        "doc_id",
+        "domain",
+        "topic",
+        "line",
+        "line_number",
+        "lang",
+        "language",
+        "hypothesis",
+        "hyp",
+        "reference",
+        "ref",
+        "mt",
+        "label",
+        "split",
+        "corpus",
+        "dataset",
+        "license",
+        "provenance",
+        "collection",
+        "checksum",
+        "date",
+        "title",
+    ]
+)
+_STRONG = re.compile(
+    r"(?:.*_)?(?:source|src|target|tgt|trg|score|url|uri|deferred_hash|checksum)\d*(?:_.*)?"
+)
+_COLUMN_NUMBER = re.compile(r"(?:column|col|c|field|unnamed:?)_?\d+")
+_LONGEST_NAME = 48
+_NAME = re.compile(r"""[\w#\ufeff"'`./:()-]*(?: [\w()-]+["'`]?)?(?<![.])""")
+_NUMBER = re.compile(
+    r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:e[+-]?\d+)?%?|nan|[+-]?inf", re.IGNORECASE
+)
+_ADDRESS = re.compile(r"(?:[a-z][a-z0-9+.-]*://|www\.)\S+", re.IGNORECASE)
+_IDENTIFIER = re.compile(r"(?=\S*\d)[A-Za-z0-9_.:/#@|-]+")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[T ][\d:.,+Z-]*)?")
+_CODE = re.compile(r"[a-z]{2,3}(?:[_-][A-Za-z]{2,4})?")
+_FEW = 3
+_MOST = 0.95
+"""Share of a column's cells from which on it is taken to hold numbers, addresses or codes."""
+
+
+def check_columns(columns: Mapping[str, str]) -> None:
+    """Check the config key `columns`.
+
+    Raises:
+        UserError: If it names something else than source, target and score, or only one side.
+    """
+    unknown = sorted(set(columns) - set(ROLES))
+    if unknown:
+        raise UserError(f"`columns` has no key `{unknown[0]}`; it has {', '.join(ROLES)}")
+    missing = [side for side in SIDES if columns and side not in columns]
+    if missing:
+        raise UserError(f"`columns` lacks the key `{missing[0]}`; both sides must be given")
+    for role, column in columns.items():
+        if not column or column == "0":
+            raise UserError(
+                f"`columns.{role}` is `{column}`; it is the name of a column, or its number from 1"
+            )
+    if len(set(columns.values())) < len(columns):
+        raise UserError(f"`columns` names one column twice: {', '.join(columns.values())}")
+
+
+def are_numbers(columns: Mapping[str, str]) -> bool:
+    """Whether columns are given by number, as of a file without a header."""
+    return bool(columns) and all(
+        column.isascii() and column.isdigit() for column in columns.values()
+    )
+
+
+def numbered_columns(path: Path, columns: Mapping[str, str], width: int) -> dict[str, int]:
+    """Return the places of columns that are given by number.
+
+    Raises:
+        DataError: If the first line has fewer.
+    """
+    last = max(map(int, columns.values()))
+    if last > width:
+        raise DataError(f"{path}: `columns` asks for column {last}; the first line has {width}")
+    return {role: int(column) - 1 for role, column in columns.items()}
+
+
+def named_columns(
+    path: Path, names: Sequence[str], columns: Mapping[str, str], direction: Direction | None
+) -> dict[str, int] | None:
+    """Return the places of source and target, and of the score where there is one.
+
+    Args:
+        path: The file, for messages.
+        names: Of its columns, or the cells of its first line.
+        columns: The names that a person gave; empty for the usual ones.
+        direction: Of the file, where it is known.
+
+    Returns:
+        None if the names do not say which is source and which is target.
+
+    Raises:
+        DataError: If a column that was named is missing, or if they are named after languages of
+            another direction.
+    """
+    if columns:
+        return _given(path, names, columns)
+    clean = [_clean(name) for name in names]
+    found = {side: _places_of_side(side, names, clean) for side in SIDES}
+    if not all(found.values()) and all(map(_may_be_name, names)):
+        _add_languages(path, clean, direction, found)
+    chosen = {side: places[0] for side, places in found.items() if len(places) == 1}
+    if len(chosen) < len(SIDES):
+        return None
+    scores = [i for i, name in enumerate(names) if name == SCORE] or [
+        i for i, name in enumerate(clean) if name in _SCORES
+    ]
+    return chosen | ({SCORE: scores[0]} if len(scores) == 1 else {})
+
+
+def looks_like_header(cells: Sequence[str]) -> bool:
+    """Whether the cells of a first line look like names of columns rather than like text."""
+    return _is_header([_clean(cell) for cell in cells])
+
+
+def check_first_lines(path: Path, rows: Sequence[Sequence[str]]) -> None:
+    """Refuse a TSV without a header whose first two columns are, by the look of them, no text.
+
+    Raises:
+        DataError: Saying what is there and how to name the columns.
+    """
+    if looks_like_header(rows[0]):
+        raise DataError(f"{path}: {_not_understood(rows[0])}")
+    for place in range(min(2, max(map(len, rows)))):
+        cells = [row[place].strip() for row in rows if len(row) > place and row[place].strip()]
+        kind = _kind_of(cells, few=_FEW if max(map(len, rows)) == len(SIDES) else 1)
+        if kind is None or (kind == "numbers" and _all_numbers(rows)):
+            continue
+        raise DataError(
+            f"{path}: column {place + 1} holds {kind} (`{cells[0]}`), though without a header the"
+            f" first two columns are source and target. {remedy(2)}"
+        )
+
+
+def _all_numbers(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether a file of two columns has numbers in both, which may well be pairs."""
+    return all(
+        len(row) == 2 and all(_NUMBER.fullmatch(cell.strip()) for cell in row) for row in rows
+    )
+
+
+def _kind_of(cells: Sequence[str], few: int) -> str | None:
+    """Return what a column holds instead of text, if almost all of its cells do.
+
+    Args:
+        cells: Those that are not empty.
+        few: Cells that it takes to tell codes and identifiers from words.
+    """
+    kinds = {"numbers": _NUMBER, "addresses": _ADDRESS, "dates": _DATE, "identifiers": _IDENTIFIER}
+    for kind, pattern in kinds.items():
+        fitting = sum(pattern.fullmatch(cell) is not None for cell in cells)
+        if len(cells) >= (few if kind == "identifiers" else 1) and fitting >= _MOST * len(cells):
+            return kind
+    # Codes throughout are a column of codes; a word that looks like one is a word.
+    codes = [cell for cell in cells if _CODE.fullmatch(cell) and _languages_named(_clean(cell))]
+    return "language codes" if few <= len(cells) == len(codes) else None
+
+
+def _may_be_name(cell: str) -> bool:
+    """Whether a cell is a word or two without the punctuation of a sentence."""
+    return len(cell) <= _LONGEST_NAME and _NAME.fullmatch(cell.strip()) is not None
+
+
+def _given(path: Path, names: Sequence[str], columns: Mapping[str, str]) -> dict[str, int]:
+    places = {}
+    for role, column in columns.items():
+        if column.isascii() and column.isdigit() and column not in names:
+            if int(column) > len(names):
+                raise DataError(
+                    f"{path}: `columns.{role}` is {column}; there are {len(names)} columns"
+                )
+            places[role] = int(column) - 1
+            continue
+        same = [i for i, name in enumerate(names) if name == column] or [
+            i for i, name in enumerate(names) if _clean(name) == _clean(column)
+        ]
+        if len(same) != 1:
+            there = ", ".join(f"`{_shown(name)}`" for name in names[:12])
+            problem = "has no column" if not same else "has more than one column"
+            raise DataError(
+                f"{path} {problem} `{column}`, which `columns.{role}` names; its first line has"
+                f" {there}"
+            )
+        places[role] = same[0]
+    return places
+
+
+def _clean(name: str) -> str:
+    """Return a name for comparison: no case, no quotation marks, `_` between its words."""
+    plain = name.strip().lstrip("\ufeff#").strip().strip("\"'`").casefold()
+    return re.sub(r"[\s._:/-]+", "_", plain).strip("_")
+
+
+def _without_fillers(name: str) -> str:
+    words = name.split("_")
+    return "_".join([word for word in words if word not in _FILLERS])
+
+
+def _side_of(clean: str) -> str | None:
+    if numbered := _NUMBERED.fullmatch(clean):
+        return SIDES[int(numbered[1]) - 1]
+    joined = re.sub(r"^(source|src|target|tgt|trg)(text|sentence|segment)s?$", r"\1", clean)
+    return _WORDS.get(_without_fillers(joined))
+
+
+def _places_of_side(side: str, names: Sequence[str], clean: Sequence[str]) -> list[int]:
+    exact = [i for i, name in enumerate(names) if name == side]
+    if exact:
+        return exact
+    of_side = [i for i, name in enumerate(clean) if _side_of(name) == side]
+    plain = [i for i in of_side if clean[i] == side]
+    if plain or of_side:
+        return plain or of_side
+    if side == "source":  # `text` and `translation`
+        alone = [i for i, name in enumerate(clean) if name in ("text", "sentence")]
+        return alone if any(_side_of(name) == "target" for name in clean) else []
+    return []
+
+
+def _languages_named(clean: str) -> frozenset[str]:
+    """Return the languages that a column may be named after."""
+    words = _without_fillers(clean).removeprefix("translation_")
+    found = language_aliases().get(words, frozenset())
+    if not found and re.fullmatch(r"[a-z]{2,3}_[a-z]{2}", words):  # with a region: en_US, pt-BR
+        found = language_aliases().get(words.split("_")[0], frozenset())
+    return found
+
+
+def _add_languages(
+    path: Path, clean: Sequence[str], direction: Direction | None, found: dict[str, list[int]]
+) -> None:
+    """Find the sides by the languages that columns are named after."""
+    named = {i: languages for i, name in enumerate(clean) if (languages := _languages_named(name))}
+    if direction is None:
+        if len(named) == 2 and not any(found.values()):
+            found["source"], found["target"] = [min(named)], [max(named)]
+        return
+    for side, language in zip(SIDES, direction, strict=True):
+        if not found[side]:
+            found[side] = [i for i, languages in named.items() if language in languages]
+    if len(named) > 1 and not all(found.values()) and _is_header(clean):
+        there = ", ".join(clean[i] for i in named)
+        raise DataError(
+            f"{path}: its columns are named after the languages {there}, the file is of"
+            f" {direction}. {remedy(1)}"
+        )
+
+
+def _is_header(clean: Sequence[str]) -> bool:
+    named = [name for name in clean if name]
+    if not named or any(len(name) > _LONGEST_NAME or name.count("_") > 4 for name in named):
+        return False
+    if any(_STRONG.fullmatch(name) for name in named):
+        return True
+    return all(_is_name(name) for name in named)
+
+
+def _is_name(clean: str) -> bool:
+    return bool(
+        _side_of(clean)
+        or clean in _OTHER_WORDS
+        or clean in _SCORES
+        or clean in _FILLERS
+        or _languages_named(clean)
+        or _COLUMN_NUMBER.fullmatch(clean)
+    )
+
+
+def _not_understood(names: Sequence[str]) -> str:
+    there = ", ".join(f"`{_shown(name)}`" for name in names[:12])
+    return (
+        f"the first line looks like a header ({there}), but does not say which columns are source"
+        f" and target. {remedy(1)}"
+    )
+
+
+def _shown(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…"
+
+
+def remedy(first: int) -> str:
+    """Return what to do where the columns of a file are not understood."""
+    return (
+        "Let the first line name the columns `source`, `target` and, if there is one, `score`; or"
+        " give their names or numbers in the config, where the command has `columns` (training:"
+        f" `data.columns`): --config columns.source={first} --config columns.target={first + 1}"
+    )

@@ -1,0 +1,227 @@
+"""Bitext as others write it: headers in any words, scores and addresses first, or a refusal."""
+
+import csv
+import gzip
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from corpus.bitext import BitextReader, copy_first_pairs, count_pairs
+from corpus.bitext_columns import check_columns
+from corpus.errors import DataError, UserError
+from corpus.languages import Direction
+from corpus.records import bitext_files, read_bitext
+
+PAIR = {"source": ["Good day."], "target": ["Bonjour."]}
+
+
+def tsv(folder: Path, text: str, name: str = "eng_Latn-fra_Latn.tsv") -> Path:
+    path = folder / name
+    path.write_bytes(text.encode("utf-8"))
+    return path
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "source\ttarget", "Source\tTarget", "SRC\tTGT", '"source"\t"target"', "src\ttrg",
+        "source_text\ttarget_text", "Source Text\tTarget Text", "src_sentence\ttgt_sentence",
+        "sentence_src\tsentence_tgt", "sentence1\tsentence2", "text\ttranslation",
+        "#source\ttarget",
+        "eng_Latn\tfra_Latn", "en\tfr", "EN\tFR", "eng\tfra", "English\tFrench", "en_US\tfr-FR",
+        "sentence_eng_Latn\tsentence_fra_Latn", "text_en\ttext_fr",
+        "translation.en\ttranslation.fr",
+        "source:\ttarget:", "sourceText\ttargetText", "src\tfra_Latn",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "with a byte-order mark"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["lf", "crlf"])
+def test_header_in_other_words_names_the_columns(
+    tmp_path: Path, header: str, mark: str, end: str
+) -> None:
+    path = tsv(tmp_path, f"{mark}{header}{end}Good day.\tBonjour.{end}")
+    assert read_bitext(path).to_pydict() == PAIR
+    first, second = header.split("\t")
+    swapped = tsv(tmp_path, f"{mark}{second}\t{first}{end}Bonjour.\tGood day.{end}")
+    if "1" in header or header.startswith("#"):
+        return
+    table = read_bitext(swapped)
+    assert (table["source"].to_pylist(), table["target"].to_pylist()) == tuple(PAIR.values())
+
+
+def test_byte_order_mark_is_no_part_of_the_first_sentence(tmp_path: Path) -> None:
+    assert read_bitext(tsv(tmp_path, "\ufeffGood day.\tBonjour.\n")).to_pydict() == PAIR
+    (tmp_path / "x.tsv.gz").write_bytes(gzip.compress("\ufeffGood day.\tBonjour.\n".encode()))
+    assert read_bitext(tmp_path / "x.tsv.gz").to_pydict() == PAIR
+
+
+def test_header_of_languages_follows_the_direction_that_is_asked_for(tmp_path: Path) -> None:
+    path = tsv(tmp_path, "fr\ten\nBonjour.\tGood day.\n", "pairs.tsv")
+    reader = BitextReader(path, direction=Direction("eng_Latn", "fra_Latn"))
+    assert next(iter(reader)).select(["source", "target"]).to_pydict() == PAIR
+    assert next(iter(BitextReader(path)))["source"].to_pylist() == ["Bonjour."]  # as they stand
+    named = tsv(tmp_path, "fr\ten\nBonjour.\tGood day.\n", "eng_Latn-deu_Latn.tsv")
+    with pytest.raises(DataError, match="named after the languages fr, en, the file is of eng_Lat"):
+        read_bitext(named)
+
+
+def test_score_is_found_by_its_usual_names_and_other_columns_are_kept(tmp_path: Path) -> None:
+    # The columns of Bitextor's and Bicleaner's sent.gz.
+    header = "src_url\ttrg_url\tsrc_text\ttrg_text\tbicleaner_score\tsrc_url"
+    path = tsv(tmp_path, f"{header}\nhttp://a\thttp://b\tGood day.\tBonjour.\t0.75\tx\n")
+    assert read_bitext(path).to_pydict() == {
+        "src_url": ["http://a"], "trg_url": ["http://b"], **PAIR, "score": [0.75],
+        "src_url_2": ["x"],
+    }  # fmt: skip
+    index = tsv(tmp_path, "\tScore\tSource\tTarget\n0\t0.5\tGood day.\tBonjour.\n")
+    assert read_bitext(index).to_pydict() == {"column_1": ["0"], "score": [0.5], **PAIR}
+
+
+def test_language_columns_beside_the_text_are_not_the_text(tmp_path: Path) -> None:
+    path = tsv(tmp_path, "src_lang\ttgt_lang\tsrc\ttgt\nen\tfr\tGood day.\tBonjour.\n")
+    assert read_bitext(path).select(["source", "target"]).to_pydict() == PAIR
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("1.2163\tGood day.\tBonjour.", "numbers"),  # LASER's mine_bitexts.py
+        ("1,21\tGood day.\tBonjour.", "numbers"),
+        ("17\tGood day.\t204\tBonjour.", "numbers"),  # Tatoeba's pairs
+        ("0.9\tGood day.", "numbers"),
+        ("http://a/x\thttp://b/y\tGood day.\tBonjour.\t0.9", "addresses"),  # Bicleaner
+        ("www.a.org\tGood day.\tBonjour.", "addresses"),
+        ("2021-03-04\tGood day.\tBonjour.", "dates"),
+        ("Good day.\t0.9\tBonjour.", "numbers"),
+        ("en\tfr\tGood day.\tBonjour.", "language codes"),
+        ("en\tfr\tGo\tVa", "language codes"),
+        ("doc-17\tGood day.\tBonjour.", "identifiers"),
+        ("9f86d081884c7d65\tGood day.\tBonjour.", "identifiers"),
+    ],
+)
+def test_columns_that_are_no_text_are_refused_with_the_remedy(
+    tmp_path: Path, line: str, kind: str
+) -> None:
+    path = tsv(tmp_path, f"{line}\n" * 3)
+    with pytest.raises(DataError, match=rf"holds {kind} .*columns\.source=2") as error:
+        read_bitext(path)
+    assert "name the columns `source`, `target`" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "header", ["source\tcible", "id\ttext", "url1\tanything\tx", "en\tsource_url", "score\ta\tb"]
+)
+def test_header_that_is_not_understood_is_refused_with_the_remedy(
+    tmp_path: Path, header: str
+) -> None:
+    with pytest.raises(DataError, match=r"looks like a header .*columns\.source"):
+        read_bitext(tsv(tmp_path, f"{header}\na\tb\tc\n"))
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [["one\tun"], ["12\t12"], ["1\t1", "2\t2"], ["no\tnon"], ["English\tanglais"], ["a b\tc d"],
+     ["2012\t2012", "a\tb"], ["Hello world\tBonjour le monde"], ["text\ttexte"], ["\tx", "y\t"]],
+)  # fmt: skip
+def test_pairs_without_a_header_stay_pairs(tmp_path: Path, lines: list[str]) -> None:
+    table = read_bitext(tsv(tmp_path, "\n".join(lines) + "\n"))
+    assert [f"{s}\t{t}" for s, t in zip(*table.to_pydict().values(), strict=True)] == lines
+
+
+def test_columns_are_given_by_number_or_by_name(tmp_path: Path) -> None:
+    path = tsv(tmp_path, "1.25\tGood day.\tBonjour.\n")
+    given = {"source": "2", "target": "3", "score": "1"}
+    assert read_bitext(path, given).to_pydict() == {**PAIR, "score": [1.25]}
+    assert (count_pairs(path, given), copy_first_pairs(path, tmp_path / "c.tsv", 5, given)) == (
+        1,
+        1,
+    )
+    assert (tmp_path / "c.tsv").read_bytes() == path.read_bytes()
+    with pytest.raises(DataError, match="asks for column 4; the first line has 3"):
+        read_bitext(path, {"source": "2", "target": "4"})
+    path = tsv(tmp_path, "Quelle\tZiel\nGood day.\tBonjour.\n")
+    assert read_bitext(path, {"source": "quelle", "target": "Ziel"}).to_pydict() == PAIR
+    with pytest.raises(DataError, match=r"no column `Sinn`.*it|first line has `Quelle`, `Ziel`"):
+        read_bitext(path, {"source": "Sinn", "target": "Ziel"})
+    path = tsv(tmp_path, "source\ttarget\nBonjour.\tGood day.\n")
+    swapped = read_bitext(path, {"source": "2", "target": "1"})  # the header is still one
+    assert swapped.select(["source", "target"]).to_pydict() == PAIR
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [({"source": "1"}, "lacks the key `target`"), ({"src": "1"}, "has no key `src`"),
+     ({"source": "0", "target": "1"}, "number from 1"), ({"source": "1", "target": "1"}, "twice")],
+)  # fmt: skip
+def test_wrong_columns_are_refused(columns: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        check_columns(columns)
+
+
+def test_file_of_the_csv_module_loses_its_quotation_marks(tmp_path: Path) -> None:
+    rows = [("source", "target"), ('He said "so"', "two\tcells"), ("a\nb", '"')]
+    path = tmp_path / "x.tsv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, delimiter="\t", quoting=csv.QUOTE_ALL).writerows(rows)
+    assert [tuple(row.values()) for row in read_bitext(path).to_pylist()] == rows[1:]
+    assert count_pairs(path) == 2
+    path.write_text('"source"\t"target"\n"a"\t"b"\n"c"\t"d\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r"x\.tsv:\d: .*do not close"):
+        read_bitext(path)
+
+
+def test_score_that_is_no_number_is_named_by_its_line(tmp_path: Path) -> None:
+    path = tsv(tmp_path, "score\tsource\ttarget\n1\ta\tb\nhigh\ta\tb\n")
+    with pytest.raises(DataError, match=r"fra_Latn\.tsv:3: column `score`"):
+        read_bitext(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le"])
+def test_utf_16_is_refused(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "x.tsv"
+    path.write_bytes("Good day.\tBonjour.\n".encode(encoding))
+    with pytest.raises(DataError, match="iconv"):
+        read_bitext(path)
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.binary(), pa.large_binary(), pa.string_view(), pa.large_string()], ids=str
+)
+def test_binary_columns_of_utf_8_are_text(tmp_path: Path, kind: pa.DataType) -> None:
+    path = tmp_path / "x.parquet"
+    text = pa.array([b"a", None], pa.binary())
+    text = text.cast(kind) if "view" not in str(kind) else pa.array(["a", None], kind)
+    pq.write_table(pa.table({"Source": text, "tgt": text}), path)
+    assert read_bitext(path).to_pydict() == {"source": ["a", ""], "target": ["a", ""]}
+
+
+def test_invalid_byte_in_a_parquet_file_is_named_by_file_and_row(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    texts = pa.array([b"a"] * 700 + [b"\xff"] + [b"b"] * 9, pa.binary())
+    for column in (texts, pa.StringArray.from_buffers(len(texts), *texts.buffers()[1:])):
+        pq.write_table(pa.table({"source": ["x"] * 710, "target": column}), path)
+        with pytest.raises(DataError, match=r"x\.parquet: row 701 of column `target`"):
+            list(BitextReader(path, rows=100))
+
+
+def test_columns_of_a_translation_structure_are_told_by_language(tmp_path: Path) -> None:
+    path = tmp_path / "eng_Latn-fra_Latn.parquet"
+    translation = [{"fr": "Bonjour.", "en": "Good day."}]
+    pq.write_table(pa.table({"id": ["0"], "translation": translation}), path)
+    assert read_bitext(path).select(["source", "target"]).to_pydict() == PAIR
+
+
+def test_files_that_are_left_out_because_of_their_name_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("eng_Latn-fra_Latn.tsv", "en-de.tsv", "fra_Latn.tsv", "config.yaml", ".hidden"):
+        tsv(tmp_path, "a\tb\n", name)
+    for _ in range(2):
+        assert list(bitext_files(tmp_path)) == [Direction("eng_Latn", "fra_Latn")]
+    (record,) = caplog.records
+    assert "en-de.tsv (eng_Latn-deu_Latn.tsv?), fra_Latn.tsv;" in record.getMessage()
+    (tmp_path / "eng_Latn-fra_Latn.tsv").unlink()
+    with pytest.raises(UserError, match=r"holds no bitext; .* It holds en-de\.tsv"):
+        bitext_files(tmp_path)
