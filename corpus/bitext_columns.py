@@ -28,75 +28,22 @@ _WORDS = {
     "translation": "target",
     "translated": "target",
 }
-_FILLERS = frozenset(
-    [
-        "text",
-        "texts",
-        "txt",
-        "sentence",
-        "sentences",
-        "sent",
-        "segment",
-        "segments",
-        "seg",
-        "string",
-        "raw",
-    ]
-)
+_FILLERS = frozenset({
+    "raw", "seg", "segment", "segments", "sent", "sentence", "sentences", "string", "text", "texts",
+    "txt",
+})  # fmt: skip
 """Words beside a side or a language that say nothing of which column it is."""
 _NUMBERED = re.compile(r"(?:sentence|sent|text|txt|segment|seg|side|lang|l|s)_?([12])")
-_SCORES = frozenset(
-    [
-        "score",
-        "scores",
-        "laser_score",
-        "laser3_score",
-        "margin",
-        "margin_score",
-        "bicleaner_score",
-        "bicleaner_ai_score",
-        "similarity_score",
-        "alignment_score",
-    ]
-)
-_OTHER_WORDS = frozenset(
-    [
-        "id",
-        "ids",
-        "idx",
-        "index",
-        "key",
-        "hash",
-        "url",
-        "urls",
-        "uri",
-        "link",
-        "document",
-        "doc",
-        "doc_id",
-        "domain",
-        "topic",
-        "line",
-        "line_number",
-        "lang",
-        "language",
-        "hypothesis",
-        "hyp",
-        "reference",
-        "ref",
-        "mt",
-        "label",
-        "split",
-        "corpus",
-        "dataset",
-        "license",
-        "provenance",
-        "collection",
-        "checksum",
-        "date",
-        "title",
-    ]
-)
+_SCORES = frozenset({
+    "alignment_score", "bicleaner_ai_score", "bicleaner_score", "laser3_score", "laser_score",
+    "margin", "margin_score", "score", "scores", "similarity_score",
+})  # fmt: skip
+_OTHER_WORDS = frozenset({
+    "checksum", "collection", "corpus", "dataset", "date", "doc", "doc_id", "document", "domain",
+    "hash", "hyp", "hypothesis", "id", "ids", "idx", "index", "key", "label", "lang", "language",
+    "license", "line", "line_number", "link", "mt", "provenance", "ref", "reference", "split",
+    "title", "topic", "uri", "url", "urls",
+})  # fmt: skip
 _STRONG = re.compile(
     r"(?:.*_)?(?:source|src|target|tgt|trg|score|url|uri|deferred_hash|checksum)\d*(?:_.*)?"
 )

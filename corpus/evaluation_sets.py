@@ -15,17 +15,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from corpus.errors import UserError
-from corpus.files import read_lines
-from corpus.flores import split_languages
+from corpus.errors import DataError
+from corpus.evaluation_files import evaluation_sentences
 from corpus.text import key_hash, sentence_key
 
 UInt64 = npt.NDArray[np.uint64]
 Int64 = npt.NDArray[np.int64]
 
 SAME, CONTAINED = "evaluation_overlap", "evaluation_containment"
-_SPLITS = ("dev", "devtest", "test")
-_TEXT_SUFFIXES = (".txt", ".txt.gz", ".txt.zst", ".tsv", ".tsv.gz", ".tsv.zst")
 _BASE = 0x9E3779B97F4A7C15 | 1
 _MIX = 0xBF58476D1CE4E5B9
 _WORD = (1 << 64) - 1
@@ -50,38 +47,6 @@ _KINDS = ((_ALPHABET_GRAMS, False), (_DENSE_GRAMS, True))
 _DENSE_RANGES = ((0x3040, 0x30FF), (0x3400, 0x9FFF), (0xAC00, 0xD7AF), (0x20000, 0x3FFFF))
 
 
-def evaluation_files(sets: Sequence[Path]) -> tuple[Path, ...]:
-    """Return all files of evaluation sets.
-
-    A set is a directory in the layout of FLORES-200, a directory of `.txt` or `.tsv` files, or one
-    file of text; compressed ones too.
-
-    Raises:
-        UserError: If one does not exist or holds nothing, since a filter of nothing would pass
-            unseen.
-    """
-    files: list[Path] = []
-    for path in sets:
-        if path.is_file():
-            files.append(path)
-            continue
-        splits = [split for split in _SPLITS if (path / split).is_dir()]
-        found = [
-            path / split / f"{language}.{split}"
-            for split in splits
-            for language in split_languages(path, split)
-        ]
-        if path.is_dir() and not splits:
-            found = sorted(file for file in path.iterdir() if file.name.endswith(_TEXT_SUFFIXES))
-        if not found:
-            raise UserError(
-                f"{path} holds no evaluation set: it is no file, has no folder {', '.join(_SPLITS)}"
-                " with files <language>.<split>, and no .txt or .tsv files"
-            )
-        files += found
-    return tuple(files)
-
-
 class EvaluationSentences:
     """The sentences of evaluation sets, to be looked for in other text."""
 
@@ -104,8 +69,18 @@ class EvaluationSentences:
 
     @classmethod
     def read(cls, files: Sequence[Path]) -> "EvaluationSentences":
-        """Read files of evaluation sets; in a TSV every cell is a sentence."""
-        return cls(cell for path in files for line in read_lines(path) for cell in line.split("\t"))
+        """Read files of evaluation sets; see `corpus.evaluation_files`.
+
+        Raises:
+            DataError: If one cannot be read, or none holds a sentence.
+        """
+        found = cls(text for path in files for text in evaluation_sentences(path))
+        if not len(found._hashes):
+            raise DataError(
+                f"{', '.join(map(str, files[:5]))}: the evaluation sets hold no sentence, so that"
+                " nothing would be removed"
+            )
+        return found
 
     def reasons(self, keys: Sequence[str], max_containment: float) -> list[str]:
         """Return for each sentence key why it must not stay; empty if it may.

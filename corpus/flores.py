@@ -1,11 +1,17 @@
 """FLORES-200 in its official layout: `DIR/{dev,devtest}/<language>.{dev,devtest}`."""
 
+import functools
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from corpus.errors import DataError, UserError
 from corpus.files import read_lines
 from corpus.languages import check_language, is_language
+
+logger = logging.getLogger(__name__)
+
+_SHOWN = 10
 
 
 def split_languages(directory: Path, split: str) -> list[str]:
@@ -20,10 +26,25 @@ def split_languages(directory: Path, split: str) -> list[str]:
             f"{directory} has no split `{split}`: {folder} is not a directory. FLORES-200's layout"
             f" is {directory}/<split>/<language>.<split>."
         )
-    languages = sorted(path.stem for path in folder.glob(f"*.{split}") if is_language(path.stem))
+    there = sorted(path.name.removesuffix(f".{split}") for path in folder.glob(f"*.{split}"))
+    languages = [language for language in there if is_language(language)]
+    unknown = tuple(language for language in there if not is_language(language))
     if not languages:
-        raise UserError(f"{folder} holds no file named <language>.{split}")
+        found = f"; it has {', '.join(unknown[:_SHOWN])}" if unknown else ""
+        raise UserError(f"{folder} holds no file named <language>.{split}{found}")
+    if unknown:
+        _warn_of_unknown(folder, unknown)
     return languages
+
+
+@functools.cache
+def _warn_of_unknown(folder: Path, unknown: tuple[str, ...]) -> None:
+    """Name the files that are left out, once a run."""
+    more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
+    logger.warning(
+        "%s: left out, as these are no language codes of FLORES-200: %s%s",
+        folder, ", ".join(unknown[:_SHOWN]), more,
+    )  # fmt: skip
 
 
 def read_split(

@@ -1,5 +1,6 @@
 """Small parts of bitext, sentences and embeddings, for dry runs."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,11 @@ from mining.embeddings import open_embeddings, write_embeddings
 Int64 = npt.NDArray[np.int64]
 
 
-def cut_bitext(size: int, folder: Path, *, bitext: Path) -> Cut:
+def cut_bitext(
+    size: int, folder: Path, *, bitext: Path, columns: Mapping[str, str] | None = None
+) -> Cut:
     """Write the first pairs, under the same name, since that says the languages."""
-    pairs = copy_first_pairs(bitext, folder / bitext.name, size)
+    pairs = copy_first_pairs(bitext, folder / bitext.name, size, columns)
     return Cut(pairs, pairs)
 
 

@@ -1,7 +1,8 @@
 """The settings of bitext filtering, and of finding the text of metadata again."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from corpus.bitext_columns import check_columns
 from corpus.config import execution_only
 from corpus.languages import check_language, parse_direction
 from mining.checks import check_positive, check_share
@@ -24,6 +25,10 @@ class FilterConfig:
     direction: str = ""
     """`<source>-<target>`, where the file is not named so. Without it, script, language, toxicity
     and languages that spell numbers out cannot be told."""
+
+    columns: dict[str, str] = field(default_factory=dict)
+    """Name, or number from 1, of the columns `source`, `target` and `score` of bitext whose header
+    does not say which they are."""
 
     min_score: float = 0.0
     """Margin below which pairs are dropped, on top of the threshold they were mined with."""
@@ -68,6 +73,7 @@ class FilterConfig:
     are the best. Bounds hubs; one-to-one retrieval gives 1."""
 
     def __post_init__(self) -> None:
+        check_columns(self.columns)
         for name in (
             "evaluation_containment", "max_overlap", "min_script_share", "min_number_agreement",
             "min_other_language_score",

@@ -3,7 +3,7 @@
 import functools
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from corpus.bitext import BitextReader, bitext_writer, check_bitext_name, direction_of
-from corpus.errors import DataError, UserError
-from corpus.evaluation_sets import EvaluationSentences, evaluation_files
+from corpus.errors import UserError
+from corpus.evaluation_files import evaluation_files
+from corpus.evaluation_sets import EvaluationSentences
 from corpus.jobs.executors import LOCAL, Executor
 from corpus.jobs.run import Outcome, Summary, Task, run_job
 from corpus.languages import Direction, parse_direction
@@ -22,7 +23,7 @@ from corpus.terms import TermMatcher
 from corpus.word_lists import WordList, read_word_lists
 from mining.bitext.config import FilterConfig
 from mining.bitext.pairs import median_length_ratio
-from mining.bitext.rules import REASONS, SIDES, Knowledge, PairFilter
+from mining.bitext.rules import REASONS, Knowledge, PairFilter
 
 logger = logging.getLogger(__name__)
 
@@ -169,8 +170,9 @@ def _filter_file(
     config: FilterConfig,
     know: Callable[[float], Knowledge],
 ) -> Outcome:
-    reader = BitextReader(task.inputs[0])
-    knowledge = know(median_length_ratio(_sound(reader, task.inputs[0])))
+    direction = parse_direction(config.direction) if config.direction else None
+    reader = BitextReader(task.inputs[0], columns=config.columns, direction=direction)
+    knowledge = know(median_length_ratio(reader))
     counts: Counter[str] = Counter({"pairs": 0, "kept": 0})
     counts.update({f"rejected.{reason}": 0 for reason in REASONS})
     pair_filter = PairFilter(knowledge, config)
@@ -195,10 +197,3 @@ def _filter_file(
         logger.warning("%s: no pair could be asked for %s", task.inputs[0], name)
     outputs = (output,) if rejects is None else (output, rejects)
     return Outcome(counts=counts, outputs=outputs)
-
-
-def _sound(tables: Iterable[pa.Table], path: Path) -> Iterator[pa.Table]:
-    for table in tables:
-        if any(table.column(name).null_count for name in SIDES):
-            raise DataError(f"{path} has pairs without a source or a target")
-        yield table

@@ -42,9 +42,9 @@ def price_filter(
         Trial(
             command="mining filter",
             unit="pairs",
-            shards={name: count_pairs(bitext)},
+            shards={name: count_pairs(bitext, config.columns)},
             done=done,
-            cut=functools.partial(cut_bitext, bitext=bitext),
+            cut=functools.partial(cut_bitext, bitext=bitext, columns=config.columns),
             run=functools.partial(
                 _run_part,
                 names=(bitext.name, output.name, rejects.name if rejects is not None else None),

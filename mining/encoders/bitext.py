@@ -1,6 +1,6 @@
 """The sentence pairs an encoder is trained on, from any directions."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,7 +72,9 @@ def _has_bitext(directory: Path) -> bool:
 
 
 def read_training_pairs(
-    directories: Sequence[Path], languages: Collection[str] = ()
+    directories: Sequence[Path],
+    languages: Collection[str] = (),
+    columns: Mapping[str, str] | None = None,
 ) -> TrainingPairs:
     """Read all pairs of bitext directories and of directories of line-aligned texts.
 
@@ -81,6 +83,7 @@ def read_training_pairs(
     Args:
         directories: Of either kind.
         languages: Only pairs with one of these are read; all where there are none.
+        columns: As `corpus.bitext.BitextReader` takes them.
 
     Raises:
         UserError: If a directory is missing or holds neither.
@@ -89,7 +92,7 @@ def read_training_pairs(
     rows: dict[str, int] = {}
     found: dict[Direction, list[tuple[int, int]]] = {}
     for directory in directories:
-        for direction, sources, targets in _read_directory(directory, languages):
+        for direction, sources, targets in _read_directory(directory, languages, columns):
             pairs = found.setdefault(direction, [])
             for source, target in zip(sources, targets, strict=True):
                 if source.strip() and target.strip():
@@ -110,14 +113,13 @@ def read_training_pairs(
 
 
 def _read_directory(
-    directory: Path, languages: Collection[str]
+    directory: Path, languages: Collection[str], columns: Mapping[str, str] | None
 ) -> list[tuple[Direction, list[str], list[str]]]:
     if _has_bitext(directory):
         read = []
         for direction, path in _bitext_of(directory, languages).items():
-            table = read_bitext(path)
-            columns = (table.column(name).to_pylist() for name in ("source", "target"))
-            sources, targets = columns
+            table = read_bitext(path, columns)
+            sources, targets = (table.column(name).to_pylist() for name in ("source", "target"))
             read.append((direction, sources, targets))
         return read
     texts = {

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from corpus.bitext_columns import check_columns
 from corpus.config import execution_only
 from mining.checks import check_not_negative, check_positive, check_share
 
@@ -225,7 +226,12 @@ class TrainEncoderConfig:
     device: Literal["auto", "cpu", "cuda"] = execution_only("auto")
     """Of lstm and transformer; bag trains on the CPU."""
 
+    columns: dict[str, str] = field(default_factory=dict)
+    """Name, or number from 1, of the columns `source`, `target` and `score` of bitext whose header
+    does not say which they are."""
+
     def __post_init__(self) -> None:
+        check_columns(self.columns)
         check_positive(
             epochs=self.epochs,
             batch_size=self.batch_size,
@@ -311,7 +317,12 @@ class DistillConfig:
     device: Literal["auto", "cpu", "cuda"] = execution_only("auto")
     """Of lstm and transformer; bag trains on the CPU."""
 
+    columns: dict[str, str] = field(default_factory=dict)
+    """Name, or number from 1, of the columns `source`, `target` and `score` of bitext whose header
+    does not say which they are."""
+
     def __post_init__(self) -> None:
+        check_columns(self.columns)
         check_positive(
             epochs=self.epochs,
             batch_size=self.batch_size,

@@ -79,7 +79,8 @@ def _distill_task(
     task: Task, *, teacher: Path, bitext: Sequence[Path], output: Path, config: DistillConfig
 ) -> Outcome:
     languages = task.arguments["languages"]
-    pairs = pairs_into_pivot(read_training_pairs(bitext, languages), config.pivot, languages)
+    pairs = read_training_pairs(bitext, languages, config.columns)
+    pairs = pairs_into_pivot(pairs, config.pivot, languages)
     settings = loop_settings(DISTILL_JOB, task, output, config)
     learner, trained = distill(teacher, pairs, config, settings)
     facts = {

@@ -67,14 +67,14 @@ def _price(
     *, assumptions: tuple[str, ...],
 ) -> Price:  # fmt: skip
     job, task = job_and_task
-    sizes = {path: _count_lines(path) for path in files}
+    sizes = {path: _count_lines(path, config.columns) for path in files}
     return price_job(
         Trial(
             command=f"mining {job}",
             unit="lines",
             shards={task: sum(sizes.values())},
             done=finished(output, job, [task]),
-            cut=functools.partial(_cut, sizes=sizes),
+            cut=functools.partial(_cut, sizes=sizes, columns=config.columns),
             run=functools.partial(run, config=dataclasses.replace(config, patience=0)),
             first=_FIRST_LINES,
             workers=1,
@@ -95,8 +95,8 @@ def _is_bitext(path: Path) -> bool:
     return path.name.endswith(BITEXT_SUFFIXES)
 
 
-def _count_lines(path: Path) -> int:
-    return count_pairs(path) if _is_bitext(path) else sum(1 for _ in open_lines(path))
+def _count_lines(path: Path, columns: Mapping[str, str]) -> int:
+    return count_pairs(path, columns) if _is_bitext(path) else sum(1 for _ in open_lines(path))
 
 
 def _train_part(part: Path, output: Path, *, config: TrainEncoderConfig) -> None:
@@ -109,7 +109,7 @@ def _distill_part(
     run_distill(teacher, sorted(part.iterdir()), output, config, languages)
 
 
-def _cut(size: int, folder: Path, *, sizes: Mapping[Path, int]) -> Cut:
+def _cut(size: int, folder: Path, *, sizes: Mapping[Path, int], columns: Mapping[str, str]) -> Cut:
     """Write the first lines of every file, as large a share of each: line-aligned text stays so."""
     share = size / sum(sizes.values())
     numbers = {parent: str(i) for i, parent in enumerate(dict.fromkeys(p.parent for p in sizes))}
@@ -118,7 +118,7 @@ def _cut(size: int, folder: Path, *, sizes: Mapping[Path, int]) -> Cut:
         copy = folder / numbers[path.parent] / path.name
         first = math.ceil(lines * share)
         if _is_bitext(path):
-            written += copy_first_pairs(path, copy, first)
+            written += copy_first_pairs(path, copy, first, columns)
         else:
             head = (line for _, line in zip(range(first), open_lines(path), strict=False))
             written += write_lines(copy, head)

@@ -75,7 +75,7 @@ def run_train_encoder(bitext: Sequence[Path], output: Path, config: TrainEncoder
 def _train_task(
     task: Task, *, bitext: Sequence[Path], output: Path, config: TrainEncoderConfig
 ) -> Outcome:
-    pairs = read_training_pairs(bitext)
+    pairs = read_training_pairs(bitext, columns=config.columns)
     settings = loop_settings(TRAIN_JOB, task, output, config)
     learner, trained = train_encoder(pairs, config, settings)
     facts = {

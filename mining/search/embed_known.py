@@ -132,7 +132,7 @@ def _encoder(path: Path, device: str, batch_tokens: int) -> Encoder:
 def _embed_file(task: Task, *, encoder: Path, output: Path, config: KnownConfig) -> Outcome:
     pairs: dict[tuple[str, str], None] = {}
     for path in task.inputs[: task.arguments["bitexts"]]:
-        table = read_bitext(path)
+        table = read_bitext(path, config.columns)
         columns = [table.column(name).to_pylist() for name in ("source", "target")]
         pairs.update(
             dict.fromkeys(

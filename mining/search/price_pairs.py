@@ -33,9 +33,9 @@ def price_score(bitext: Path, encoder: Path, output: Path, config: ScoreConfig) 
         Trial(
             command="mining score",
             unit="pairs",
-            shards={name: count_pairs(bitext)},
+            shards={name: count_pairs(bitext, config.columns)},
             done=finished(output.parent, SCORE_JOB, [name]),
-            cut=functools.partial(cut_bitext, bitext=bitext),
+            cut=functools.partial(cut_bitext, bitext=bitext, columns=config.columns),
             run=functools.partial(
                 _score_part,
                 names=(bitext.name, output.name),
@@ -80,9 +80,12 @@ def price_embed_known(
         Trial(
             command="mining embed-known",
             unit="pairs",
-            shards={name: sum(map(count_pairs, paths)) for name, paths in files.items()},
+            shards={
+                name: sum(count_pairs(path, config.columns) for path in paths)
+                for name, paths in files.items()
+            },
             done=done,
-            cut=functools.partial(_cut_directions, files=to_do),
+            cut=functools.partial(_cut_directions, files=to_do, columns=config.columns),
             run=functools.partial(_embed_part, encoder=encoder, config=replace(config, workers=1)),
             first=_FIRST_KNOWN_PAIRS,
             workers=1 if on_gpu else config.workers,
@@ -96,13 +99,16 @@ def _embed_part(part: Path, output: Path, *, encoder: Path, config: KnownConfig)
     run_embed_known(sorted(part.iterdir()), encoder, output, config)
 
 
-def _cut_directions(size: int, folder: Path, *, files: Mapping[str, Sequence[Path]]) -> Cut:
+def _cut_directions(
+    size: int, folder: Path, *, files: Mapping[str, Sequence[Path]], columns: Mapping[str, str]
+) -> Cut:
     """Write the first pairs of some directions, of each of their files in its own directory."""
     chosen = spread(list(files), _CUT_DIRECTIONS)
     cuts = []
     for name in chosen:
         left = wanted = -(-size // len(chosen))
         for number, path in enumerate(files[name]):
-            left -= copy_first_pairs(path, folder / str(number) / path.name, left) if left else 0
+            copy = folder / str(number) / path.name
+            left -= copy_first_pairs(path, copy, left, columns) if left else 0
         cuts.append(wanted - left)
     return Cut(sum(cuts), max(cuts))

@@ -4,7 +4,7 @@ Two jobs: the first embeds blocks of pairs, the second scores all of them.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,7 +80,7 @@ def run_score(
         run_job, output=output.parent, config=config, config_name=f"{name}.config.yaml",
         executor=executor,
     )  # fmt: skip
-    blocks = range(-(-count_pairs(bitext) // BLOCK_PAIRS))
+    blocks = range(-(-count_pairs(bitext, config.columns) // BLOCK_PAIRS))
     embedded = [
         Task(name=f"{name}/{block:05}", inputs=files, arguments={"first": block * BLOCK_PAIRS})
         for block in blocks
@@ -123,9 +123,9 @@ def score_inputs(
     return (bitext, *pair_encoder_files(direction, encoder, config.encoders))
 
 
-def _read_block(path: Path, first: int) -> pa.Table:
+def _read_block(path: Path, first: int, columns: Mapping[str, str]) -> pa.Table:
     """Return a block of a file's pairs, without those that lack a side."""
-    reader, parts, start = BitextReader(path), [], 0
+    reader, parts, start = BitextReader(path, columns=columns), [], 0
     for table in reader:
         parts.append(table[max(0, first - start) : max(0, first + BLOCK_PAIRS - start)])
         start += table.num_rows
@@ -151,7 +151,7 @@ def _encoder(path: Path, device: str, batch_tokens: int) -> Encoder:
 
 def _embed_block(task: Task, *, encoder: Path, parts: Path, config: ScoreConfig) -> Outcome:
     """Write the vectors of a block's different texts, sorted, side by side."""
-    table = _read_block(task.inputs[0], task.arguments["first"])
+    table = _read_block(task.inputs[0], task.arguments["first"], config.columns)
     own = [config.encoders.get(one, encoder) for one in direction_of(task.inputs[0]) or ("", "")]
     outputs = []
     for side, name in enumerate(_SIDES):
@@ -171,7 +171,7 @@ def different(texts: Sequence[str]) -> list[str]:
 
 
 def _score_file(task: Task, *, parts: Sequence[Path], output: Path, config: ScoreConfig) -> Outcome:
-    table = read_bitext(task.inputs[0])
+    table = read_bitext(task.inputs[0], config.columns)
     tables = [_whole_pairs(table[rows]) for rows in row_blocks(table.num_rows, BLOCK_PAIRS)]
     kept = _whole_pairs(table)
     counts = {"pairs": kept.num_rows, "rejected.empty": table.num_rows - kept.num_rows}

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from corpus.bitext_columns import check_columns
 from corpus.languages import check_language
 from mining.encoders.embed_config import EmbedConfig
 from mining.search.config import ExactSearchConfig
@@ -16,9 +17,14 @@ class KnownConfig(EmbedConfig):
     encoders: dict[str, Path] = field(default_factory=dict)
     """Languages with an encoder of their own: a student of the encoder given."""
 
+    columns: dict[str, str] = field(default_factory=dict)
+    """Name, or number from 1, of the columns `source`, `target` and `score` of bitext whose header
+    does not say which they are."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_languages(self.encoders)
+        check_columns(self.columns)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +39,14 @@ class ScoreConfig(ExactSearchConfig):
     """How its sentences are embedded, in blocks of 65,536 pairs, by `embed.workers` processes;
     their vectors stay on disk beside the output, as float16, until the scores are there."""
 
+    columns: dict[str, str] = field(default_factory=dict)
+    """Name, or number from 1, of the columns `source`, `target` and `score` of bitext whose header
+    does not say which they are."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_languages(self.encoders)
+        check_columns(self.columns)
 
 
 def _check_languages(encoders: Mapping[str, Path]) -> None:

@@ -1,8 +1,9 @@
 """Settings of what a run trains on, and of what is kept out of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from corpus.bitext_columns import check_columns
 from corpus.config import execution_only
 from corpus.errors import UserError
 
@@ -26,7 +27,12 @@ class DataConfig:
     """Share of the shorter sentence that may lie in n-grams shared with an evaluation sentence, as
     in `tongues mining filter`."""
 
+    columns: dict[str, str] = field(default_factory=dict)
+    """Name, or number from 1, of the columns `source`, `target` and `score` of bitext whose header
+    does not say which they are."""
+
     def __post_init__(self) -> None:
+        check_columns(self.columns)
         if not 0 < self.evaluation_containment <= 1:
             raise UserError(
                 f"`evaluation_containment` is {self.evaluation_containment}; it is a share above 0"

@@ -29,7 +29,7 @@ def price_tokenize(config: TrainConfig, output: Path) -> Price:
         DataError: If one cannot be read.
     """
     files = tokenize_inputs(config)
-    sizes = {name: _count(name, path) for name, path in files.items()}
+    sizes = {name: _count(name, path, config.data.columns) for name, path in files.items()}
     done = finished(output, TOKENIZE_JOB, files)
     to_do = {name: path for name, path in files.items() if name not in done}
     return price_job(
@@ -38,7 +38,7 @@ def price_tokenize(config: TrainConfig, output: Path) -> Price:
             unit="pairs or sentences",
             shards=sizes,
             done=done,
-            cut=functools.partial(_cut, files=to_do, sizes=sizes),
+            cut=functools.partial(_cut, files=to_do, sizes=sizes, columns=config.data.columns),
             run=functools.partial(_run_part, config=config),
             first=_FIRST_LINES,
             workers=tokenize_workers(config, list(files.values())),
@@ -47,9 +47,9 @@ def price_tokenize(config: TrainConfig, output: Path) -> Price:
     )
 
 
-def _count(name: str, path: Path) -> int:
+def _count(name: str, path: Path, columns: Mapping[str, str]) -> int:
     if TextFile.of_task(name, path) is None:
-        return count_pairs(path)
+        return count_pairs(path, columns)
     if path.suffix == ".parquet":
         return count_rows(path)
     return sum(map(len, read_text(path)))
@@ -70,7 +70,10 @@ def _run_part(part: Path, output: Path, *, config: TrainConfig) -> None:
     run_tokenize(of_part, output)
 
 
-def _cut(size: int, folder: Path, *, files: Mapping[str, Path], sizes: Mapping[str, int]) -> Cut:
+def _cut(
+    size: int, folder: Path, *, files: Mapping[str, Path], sizes: Mapping[str, int],
+    columns: Mapping[str, str],
+) -> Cut:  # fmt: skip
     """Write the first lines of some files, of bitext and of text as each is of the whole."""
     kinds: tuple[list[str], list[str]] = [], []
     for name, path in files.items():
@@ -81,14 +84,14 @@ def _cut(size: int, folder: Path, *, files: Mapping[str, Path], sizes: Mapping[s
         chosen = spread(names, _CUT_FILES)
         share = sum(sizes[name] for name in names) / max(1, total)
         each = -(-round(size * share) // max(1, len(chosen)))
-        cuts += [_copy(name, files[name], folder, each) for name in chosen]
+        cuts += [_copy(name, files[name], folder, each, columns) for name in chosen]
     return Cut(sum(cuts), max(cuts))
 
 
-def _copy(name: str, path: Path, folder: Path, lines: int) -> int:
+def _copy(name: str, path: Path, folder: Path, lines: int, columns: Mapping[str, str]) -> int:
     copy = folder / Path(name).parent / path.name
     if TextFile.of_task(name, path) is None:
-        return copy_first_pairs(path, copy, lines)
+        return copy_first_pairs(path, copy, lines, columns)
     first = _first_lines(path, lines)
     if path.suffix == ".parquet":
         write_table(copy, pa.table({"text": pa.array(first, pa.string())}))

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from corpus.bitext import BitextReader
 from corpus.errors import UserError
-from corpus.evaluation_sets import EvaluationSentences, evaluation_files
+from corpus.evaluation_files import evaluation_files
+from corpus.evaluation_sets import EvaluationSentences
 from corpus.files import digest_file
 from corpus.jobs.executors import LOCAL, Executor
 from corpus.jobs.run import Outcome, Summary, Task, run_job
@@ -47,6 +48,9 @@ class TokenizeConfig:
     """Sentences with more tokens are left out, pairs with their other side."""
 
     evaluation_containment: float
+    """As in `DataConfig`."""
+
+    columns: dict[str, str]
     """As in `DataConfig`."""
 
 
@@ -177,6 +181,7 @@ def run_tokenize(config: TrainConfig, directory: Path, executor: Executor = LOCA
     settings = TokenizeConfig(
         max_length=config.batches.max_length,
         evaluation_containment=config.data.evaluation_containment,
+        columns=config.data.columns,
     )
     summary = run_job(
         name=TOKENIZE_JOB,
@@ -229,7 +234,8 @@ class _Tokenizer:
         unit = "pairs" if text is None else "sentences"
         counts: Counter[str] = Counter({unit: 0, f"{unit}.kept": 0})
         with token_writer(shard, token_dtype(self._vocabulary.size)) as writer:
-            for sides in _pairs(path) if text is None else ((lines,) for lines in read_text(path)):
+            blocks = self._pairs(path) if text is None else ((lines,) for lines in read_text(path))
+            for sides in blocks:
                 tokens, lengths, reasons = self._tokenize(sides)
                 is_kept = np.array([not reason for reason in reasons], bool)
                 ends = np.cumsum(lengths).reshape(lengths.shape)
@@ -240,6 +246,11 @@ class _Tokenizer:
                 counts[f"{unit}.kept"] += int(is_kept.sum())
                 counts.update(f"{unit}.rejected.{reason}" for reason in reasons if reason)
         return Outcome(counts=counts, outputs=token_paths(shard))
+
+    def _pairs(self, path: Path) -> Iterator[tuple[list[str], list[str]]]:
+        for table in BitextReader(path, columns=self.config.columns):
+            source, target = (table.column(name).to_pylist() for name in ("source", "target"))
+            yield source, target
 
     def _tokenize(
         self, sides: Sequence[Sequence[str]]
@@ -260,14 +271,6 @@ class _Tokenizer:
         for i in np.flatnonzero((lengths == 0).any(0)):
             reasons[i] = EMPTY
         return np.concatenate([tokens for tokens, _ in encoded]), lengths, reasons
-
-
-def _pairs(path: Path) -> Iterator[tuple[list[str], list[str]]]:
-    for table in BitextReader(path):
-        source, target = (
-            [text or "" for text in table.column(name).to_pylist()] for name in ("source", "target")
-        )
-        yield source, target
 
 
 def fingerprint(config_text: str, digests: Sequence[str]) -> str:

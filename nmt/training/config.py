@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from corpus.bitext_columns import check_columns
 from corpus.config import execution_only
 from corpus.errors import UserError
 from corpus.languages import parse_direction
@@ -52,6 +53,13 @@ class VocabularyConfig:
 
     seed: int = 1
     """Chooses the sentences."""
+
+    columns: dict[str, str] = field(default_factory=dict)
+    """Name, or number from 1, of the columns `source` and `target` of bitext whose header does not
+    say which they are."""
+
+    def __post_init__(self) -> None:
+        check_columns(self.columns)
 
 
 @dataclass(frozen=True, kw_only=True)

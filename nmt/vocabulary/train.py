@@ -12,7 +12,7 @@ import io
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,8 @@ class Source:
 
     path: Path
     languages: tuple[str, ...]
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """As `corpus.bitext.BitextReader` takes them."""
 
 
 def train_vocabulary(
@@ -73,7 +75,7 @@ def train_vocabulary(
         UserError: If there is no directory, or one holds nothing.
     """
     sources = [
-        Source(path, tuple(direction))
+        Source(path, tuple(direction), config.columns)
         for directory in bitext
         for direction, path in bitext_files(directory).items()
     ]
@@ -135,7 +137,7 @@ def _read_all(sources: Sequence[Source]) -> Iterator[tuple[str, list[str]]]:
             for lines in read_text(source.path):
                 yield source.languages[0], lines
             continue
-        for table in BitextReader(source.path):
+        for table in BitextReader(source.path, columns=source.columns):
             for language, side in zip(source.languages, ("source", "target"), strict=True):
                 yield language, [line or "" for line in table.column(side).to_pylist()]
 

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +8,6 @@ from corpus.evaluation_sets import (
     SAME,
     EvaluationSentences,
     _rolling_hashes,
-    evaluation_files,
 )
 from corpus.text import sentence_key
 
@@ -87,19 +84,3 @@ def test_any_text_can_be_looked_up(line: str, sentences: list[str]) -> None:
     assert (found == SAME) == (
         sentence_key(line) in {key for key in map(sentence_key, sentences) if key}
     )
-
-
-def test_sets_are_directories_of_flores_or_of_text_and_files(tmp_path: Path) -> None:
-    for name in (
-        "flores/devtest/eng_Latn.devtest",
-        "ntrex/fra_Latn.txt",
-        "ntrex/README",
-        "one.tsv",
-    ):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{ENGLISH}\t{CHINESE}\n", encoding="utf-8")
-    files = evaluation_files([tmp_path / "flores", tmp_path / "ntrex", tmp_path / "one.tsv"])
-    assert [path.name for path in files] == ["eng_Latn.devtest", "fra_Latn.txt", "one.tsv"]
-    found = EvaluationSentences.read(files[-1:]).reasons([sentence_key(CHINESE)], 0.5)
-    assert found == [SAME]

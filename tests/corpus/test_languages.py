@@ -7,6 +7,7 @@ from corpus.languages import (
     Direction,
     check_language,
     known_languages,
+    language_aliases,
     parse_direction,
     parse_directions,
 )
@@ -25,12 +26,34 @@ def test_private_use_codes_are_languages(code: str) -> None:
 
 @pytest.mark.parametrize(
     ("code", "guess"),
-    [("eng", "`eng_Latn`"), ("zho_Latn", "`zho_Hans`, `zho_Hant`"), ("qua_Latn", "Did you mean")],
+    [
+        ("eng", "`eng_Latn`"),
+        ("zho_Latn", "`zho_Hans`, `zho_Hant`"),
+        ("qua_Latn", "Did you mean"),
+        ("en", "Did you mean `eng_Latn`?"),
+        ("nor_Latn", "Did you mean `nno_Latn`, `nob_Latn`?"),
+        ("no", "Did you mean `nno_Latn`, `nob_Latn`?"),
+        ("fas_Arab", "Did you mean `pes_Arab`, `prs_Arab`?"),
+        ("fil_Latn", "Did you mean `tgl_Latn`?"),
+        ("cmn_Hans", "Did you mean `zho_Hans`?"),
+        ("ekk_Latn", "Did you mean `est_Latn`?"),
+        ("zh-CN", "Did you mean `zho_Hans`?"),
+        ("ENG_LATN", "Did you mean `eng_Latn`?"),
+        ("rus_Latn", "Did you mean `rus_Cyrl`?"),
+        ("French", "Did you mean `fra_Latn`?"),
+    ],
 )
 def test_unknown_code_is_refused_with_a_guess(code: str, guess: str) -> None:
     with pytest.raises(UserError, match="is not a FLORES-200 language code") as error:
         check_language(code)
     assert guess in str(error.value)
+
+
+def test_every_alias_names_languages_that_there_are() -> None:
+    aliases = language_aliases()
+    assert set().union(*aliases.values()) == set(known_languages())
+    for code in known_languages():
+        assert code in aliases[code[:3]] | aliases[code.casefold()]
 
 
 def test_direction_is_ordered_and_prints_as_written() -> None:

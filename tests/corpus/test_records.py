@@ -116,6 +116,16 @@ def test_split_is_read_by_language(tmp_path: Path) -> None:
     assert list(read_split(tmp_path, "dev", ["eng_Latn"])) == ["eng_Latn"]
 
 
+def test_files_of_a_split_whose_code_is_unknown_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_flores(tmp_path, {"eng_Latn": ["a"], "cmn_Hans": ["b"], "fil_Latn": ["c"]})
+    for _ in range(2):
+        assert list(read_split(tmp_path, "dev")) == ["eng_Latn"]
+    (record,) = caplog.records
+    assert "cmn_Hans, fil_Latn" in record.getMessage()
+
+
 def test_files_of_different_length_are_refused(tmp_path: Path) -> None:
     write_flores(tmp_path, {"eng_Latn": ["a", "b"], "ben_Beng": ["ক"]})
     with pytest.raises(DataError, match="eng_Latn has 2 lines and ben_Beng has 1"):
