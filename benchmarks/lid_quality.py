@@ -22,12 +22,12 @@ import numpy as np
 
 from corpus.files import read_lines
 from corpus.text import UNSPACED_SCRIPTS
-from lid.calibration import ask, measure_reliability
 from lid.config import CONFUSABLE_GROUPS, group_codes
 from lid.engine.preparation import prepare, without_diacritics
 from lid.identifier import LanguageIdentifier
 from lid.import_fasttext import map_labels
 from lid.measuring.scores import merge_groups, score_languages
+from lid.training.calibration import measure_reliability, predict_held_out
 from lid.training.noise import generate_noise
 
 ROOT = Path(__file__).parent.parent
@@ -131,7 +131,7 @@ def calibration(identifiers: Mapping[str, LanguageIdentifier], lines: Lines) -> 
     """Compare scores with the share that is right."""
     print("\n| expected calibration error on FLORES | |\n|---|---|")
     for name, identifier in identifiers.items():
-        held = ask(identifier, lines)
+        held = predict_held_out(identifier, lines)
         print(f"| {name} | {measure_reliability(held).ece:.4f} |", flush=True)
 
 

@@ -17,24 +17,29 @@ from lid.directory import (
     CHECKSUMS_FILE,
     MODEL_FILE,
     QUANTIZED_FILE,
-    Kind,
+    ModelDescription,
     check_directory,
-    read_kind,
+    read_description,
     refuse_other_model,
-    write_kind,
+    write_description,
 )
 from lid.engine.weights import OUTPUT_FILE, save_array, scale_output
 from lid.fasttext_model.model_file import read_fasttext_file
 from lid.identifier import LanguageIdentifier
-from lid.training.data import labelled_files
-from lid.training.finish_model import MODEL_FILES, calibrate_directory, clear, seal
+from lid.labelled_text import labelled_files
+from lid.training.finish_model import (
+    MODEL_FILES,
+    calibrate_directory,
+    record_checksums,
+    remove_model_files,
+)
 
 logger = logging.getLogger(__name__)
 
 _MADE_ANEW = (MODEL_FILE, OUTPUT_FILE, QUANTIZED_FILE)
 
 
-def recalibrate(model: Path, data: Path, output: Path, config: CalibrationConfig) -> Summary:
+def calibrate(model: Path, data: Path, output: Path, config: CalibrationConfig) -> Summary:
     """Write a copy of `model` whose temperature and thresholds are chosen on `data`.
 
     The text must not be the text the model was trained on: there it is surer than elsewhere. The
@@ -57,9 +62,9 @@ def recalibrate(model: Path, data: Path, output: Path, config: CalibrationConfig
 def _calibrate(
     task: Task, *, model: Path, files: Mapping[str, Path], output: Path, config: CalibrationConfig
 ) -> Outcome:
-    kind = read_kind(model)
+    kind = read_description(model)
     make_directory(output)
-    clear(output)
+    remove_model_files(output)
     for name in MODEL_FILES:
         if (model / name).is_file() and name not in _MADE_ANEW:
             with atomic_path(output / name) as temporary:
@@ -67,7 +72,7 @@ def _calibrate(
     _place(model, output, kind, 1.0)
     # As they are: the identifier prepares them as it will in use.
     lines = {name: [t for t in read_lines(path) if t.strip()] for name, path in files.items()}
-    known = set(LanguageIdentifier.load(output, is_sealed=False).classes)
+    known = set(LanguageIdentifier.load(output, verify=False).classes)
     strange = sorted(set(lines) - known)
     if len(strange) == len(lines):
         raise UserError(f"none of {', '.join(strange[:5])}, … is a language of {model}.")
@@ -86,12 +91,12 @@ def _calibrate(
     )
     return Outcome(
         counts={"languages": len(lines), "read": sum(map(len, lines.values()))},
-        outputs=seal(output),
+        outputs=record_checksums(output),
     )
 
 
-def _place(model: Path, output: Path, kind: Kind, temperature: float) -> None:
+def _place(model: Path, output: Path, kind: ModelDescription, temperature: float) -> None:
     scale_output(model / MODEL_FILE, output / MODEL_FILE, 1 / temperature)
-    write_kind(output, replace(kind, temperature=kind.temperature * temperature))
+    write_description(output, replace(kind, temperature=kind.temperature * temperature))
     if (model / OUTPUT_FILE).is_file():
         save_array(output / OUTPUT_FILE, read_fasttext_file(output / MODEL_FILE).output_matrix())

@@ -80,9 +80,9 @@ def identify(model: Path, top: int, processes: int) -> None:
 @config_options(CalibrationConfig)
 def calibrate(model: Path, data: Path, output: Path, config: CalibrationConfig) -> None:
     """Copy a model with temperature and thresholds chosen anew on labelled text."""
-    from lid.calibrate import recalibrate
+    from lid.calibrate import calibrate
 
-    summary = recalibrate(model, data, output, config)
+    summary = calibrate(model, data, output, config)
     print_counts("lines", dict(summary.counts))
 
 
@@ -122,7 +122,7 @@ def measure(
 ) -> None:
     """Measure F1 and false-positive rate per language on a FLORES split."""
     from lid.measure import measure_directory
-    from lid.measuring.measure_page import PAGE_FILE, write_report
+    from lid.measuring.report_page import PAGE_FILE, write_report
 
     measured = measure_directory(model, flores, split, config, unknown=unknown, against=against)
     if output is not None:

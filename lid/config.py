@@ -46,7 +46,7 @@ class CalibrationConfig:
     """Highest score a threshold may be; confusable languages seldom get beyond."""
 
     min_familiarity: float = -0.7
-    """Familiarity an answer needs, in standard deviations from a usual line of the language (see
+    """Familiarity an answer needs, in standard deviations from a typical line of the language (see
     `lid/engine/familiarity.py`). With 30 languages held out, five times others, it accepts 15 %
     of the lines in unknown languages on average (11 to 21 %) and keeps 91 % of known ones right;
     -1.5 accepts 25 % and keeps 94 % (docs/experiments.md)."""

@@ -15,7 +15,7 @@ QUANTIZED_FILE = "model.ftz"
 THRESHOLDS_FILE = "thresholds.tsv"
 LANGUAGES_FILE = "languages.tsv"
 FAMILIARITY_FILE = "familiarity.tsv"
-KIND_FILE = "model.json"
+DESCRIPTION_FILE = "model.json"
 CHECKSUMS_FILE = "checksums.json"
 
 SPECIAL_CLASSES = frozenset({UNKNOWN_LANGUAGE, NO_LANGUAGE})
@@ -33,7 +33,7 @@ class Threshold:
 
 
 @dataclass(frozen=True)
-class Kind:
+class ModelDescription:
     """What a model was trained to see, and what its labels mean."""
 
     is_prepared: bool = True
@@ -50,10 +50,10 @@ class Kind:
     """Where an imported model came from."""
 
 
-def write_kind(directory: Path, kind: Kind) -> None:
+def write_description(directory: Path, kind: ModelDescription) -> None:
     """Write `model.json`."""
     write_json(
-        directory / KIND_FILE,
+        directory / DESCRIPTION_FILE,
         {
             "prepared": kind.is_prepared,
             "temperature": kind.temperature,
@@ -63,22 +63,22 @@ def write_kind(directory: Path, kind: Kind) -> None:
     )
 
 
-def read_kind(directory: Path) -> Kind:
+def read_description(directory: Path) -> ModelDescription:
     """Read `model.json`.
 
     Raises:
         DataError: If it is missing or lacks an entry.
     """
-    there = read_json(directory / KIND_FILE)
+    there = read_json(directory / DESCRIPTION_FILE)
     try:
-        return Kind(
+        return ModelDescription(
             bool(there["prepared"]),
             dict(there["answers"]),
             float(there["temperature"]),
             str(there["source"]),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{directory / KIND_FILE} lacks or garbles {error}.") from None
+        raise DataError(f"{directory / DESCRIPTION_FILE} lacks or garbles {error}.") from None
 
 
 def write_thresholds(path: Path, thresholds: Mapping[str, Threshold]) -> None:

@@ -18,11 +18,11 @@ from lid.directory import (
     THRESHOLDS_FILE,
     Threshold,
     check_directory,
-    read_kind,
+    read_description,
     read_thresholds,
 )
 from lid.engine.engines import Engine, FastTextEngine, known_script
-from lid.engine.familiarity import Usual, familiarity, read_usual, usual_of
+from lid.engine.familiarity import TypicalLine, familiarity, read_typical_lines, typical_rows
 from lid.engine.kernel import CHARACTERS, EMPTY, NO_LETTERS, Kernel, is_compiled
 from lid.engine.numpy_preparation import prepare_many
 from lid.engine.preparation import MAX_CHARACTERS
@@ -39,7 +39,7 @@ class Ranked(NamedTuple):
     language: str
     score: float
     familiarity: float
-    """Standard deviations from a usual line of the language; see `lid.engine.familiarity`."""
+    """Standard deviations from a typical line of the language; see `lid.engine.familiarity`."""
 
 
 class _Batch(NamedTuple):
@@ -59,7 +59,7 @@ class LanguageIdentifier:
         engine: Engine,
         classes: Sequence[str],
         thresholds: Mapping[str, Threshold],
-        usual: Mapping[str, Usual],
+        typical: Mapping[str, TypicalLine],
     ) -> None:
         """Put the parts together; see `load`.
 
@@ -67,19 +67,19 @@ class LanguageIdentifier:
             engine: Answers with class numbers.
             classes: The answer of each class number.
             thresholds: What each class's answers need.
-            usual: What is usual for each class that has a profile.
+            typical: What is typical for each class that has a profile.
         """
         self._engine = engine
         self._classes = list(classes)
         self._thresholds = dict(thresholds)
-        self._usual = usual_of(classes, usual)
-        self._has_profile = np.array([name in usual for name in self._classes])
+        self._typical = typical_rows(classes, typical)
+        self._has_profile = np.array([name in typical for name in self._classes])
         wanted = [self._thresholds.get(name, Threshold()) for name in self._classes]
         self._least_score = np.array([one.score for one in wanted])
         self._least_familiarity = np.array([one.familiarity for one in wanted])
 
     @classmethod
-    def load(cls, path: Path, is_sealed: bool = True) -> LanguageIdentifier:
+    def load(cls, path: Path, verify: bool = True) -> LanguageIdentifier:
         """Load a model directory written by `tongues lid train` or `tongues lid import`.
 
         The compiled pass maps its arrays into memory, so that processes on one machine share
@@ -87,26 +87,26 @@ class LanguageIdentifier:
 
         Args:
             path: The model directory.
-            is_sealed: Whether it must be whole; only what writes one opens it before that.
+            verify: Whether it must be whole; only what writes one opens it before that.
 
         Raises:
             UserError: If `path` is not such a directory.
             DataError: If a file in it is damaged.
         """
         compiled = is_compiled() and all((path / name).is_file() for name in WEIGHT_FILES)
-        if is_sealed:
+        if verify:
             check_directory(path, unread=(MODEL_FILE,) if compiled else WEIGHT_FILES)
-        kind = read_kind(path)
+        kind = read_description(path)
         labels = read_fasttext_file(path / MODEL_FILE).labels
         classes = [kind.answers.get(label, label.removeprefix(LABEL_PREFIX)) for label in labels]
         has_profiles = (path / FAMILIARITY_FILE).is_file()
-        usual = read_usual(path / FAMILIARITY_FILE) if has_profiles else {}
-        numbers = usual_of(classes, usual)
+        typical = read_typical_lines(path / FAMILIARITY_FILE) if has_profiles else {}
+        numbers = typical_rows(classes, typical)
         if compiled:
             engine = _compiled(path, numbers)
         else:
             engine = _plain(path, classes, numbers, kind.is_prepared)
-        return cls(engine, classes, read_thresholds(path / THRESHOLDS_FILE), usual)
+        return cls(engine, classes, read_thresholds(path / THRESHOLDS_FILE), typical)
 
     @property
     def languages(self) -> list[str]:
@@ -132,11 +132,11 @@ class LanguageIdentifier:
                 for label, is_known in zip(best.tolist(), known.tolist(), strict=True)
             ]
             for row in np.flatnonzero(batch.states <= EMPTY).tolist():
-                names[row] = _stateless(int(batch.states[row])).language
+                names[row] = _answer_without_letters(int(batch.states[row])).language
             answers += map(Prediction, names, _answer_scores(batch).tolist())
         return answers
 
-    def settle(self, best: Ranked) -> Prediction:
+    def apply_threshold(self, best: Ranked) -> Prediction:
         """Turn a best class into an answer: `und` where the line does not fit it."""
         need = self._thresholds.get(best.language, Threshold())
         if best.score < need.score or best.familiarity < need.familiarity:
@@ -166,7 +166,9 @@ class LanguageIdentifier:
                     for label, score in zip(labels, scores, strict=True)
                     if label >= 0
                 ]
-                answers.append(ranked if ranked and state > EMPTY else [_stateless(state)])
+                answers.append(
+                    ranked if ranked and state > EMPTY else [_answer_without_letters(state)]
+                )
         return answers
 
     def probabilities(self, lines: Sequence[str]) -> NDArray[np.float32]:
@@ -192,7 +194,7 @@ class LanguageIdentifier:
     def _ask(self, lines: Sequence[str], top: int) -> _Batch:
         labels, scores, counts = self._engine.identify(lines, top)
         best = labels[:, 0]
-        familiar = familiarity(counts, self._usual, best, scores[:, 0])
+        familiar = familiarity(counts, self._typical, best, scores[:, 0])
         familiar[~self._has_profile[best] | (best < 0)] = 0.0
         return _Batch(labels, scores, familiar, counts[:, CHARACTERS])
 
@@ -216,20 +218,20 @@ def _answer_scores(batch: _Batch) -> NDArray[np.float32]:
     return scores
 
 
-def _stateless(state: int) -> Ranked:
+def _answer_without_letters(state: int) -> Ranked:
     """Return the answer to a line with nothing to ask about."""
     if state == NO_LETTERS:
         return Ranked(NO_LANGUAGE, 1.0, 0.0)
     return Ranked(UNKNOWN_LANGUAGE, 0.0, 0.0)
 
 
-def _compiled(path: Path, usual: NDArray[np.float64]) -> Engine:
+def _compiled(path: Path, typical: NDArray[np.float64]) -> Engine:
     head = read_fasttext_file(path / MODEL_FILE)
-    return Kernel(read_weights(path, head.labels, head.min_ngram, head.max_ngram), usual)
+    return Kernel(read_weights(path, head.labels, head.min_ngram, head.max_ngram), typical)
 
 
 def _plain(
-    path: Path, classes: Sequence[str], usual: NDArray[np.float64], is_prepared: bool
+    path: Path, classes: Sequence[str], typical: NDArray[np.float64], is_prepared: bool
 ) -> Engine:
     from lid.fasttext_model.bindings import FastTextModel
 
@@ -238,7 +240,7 @@ def _plain(
         FastTextModel(path / MODEL_FILE),
         [known_script(name) for name in classes],
         np.load(profiles, mmap_mode="r") if profiles.is_file() else None,
-        usual,
+        typical,
         prepare_many if is_prepared else _as_single_lines,
     )
 

@@ -124,7 +124,7 @@ def answer_block(block: bytes, identifier: LanguageIdentifier, top: int) -> Bloc
             rows.append(f"{language}\t{score:.4f}\n")
     else:
         for ranked in identifier.rank_top(texts, top):
-            answer = identifier.settle(ranked[0])
+            answer = identifier.apply_threshold(ranked[0])
             counts[answer.language] += 1
             rest = [
                 Prediction(one.language, one.score)

@@ -17,14 +17,14 @@ from lid.directory import (
     LANGUAGES_FILE,
     MODEL_FILE,
     THRESHOLDS_FILE,
-    Kind,
+    ModelDescription,
     Threshold,
-    write_kind,
+    write_description,
     write_thresholds,
 )
 from lid.fasttext_model.model_file import read_fasttext_file
 from lid.labels import map_labels
-from lid.training.finish_model import clear, seal
+from lid.training.finish_model import record_checksums, remove_model_files
 
 logger = logging.getLogger(__name__)
 
@@ -79,10 +79,10 @@ def import_model(model_file: Path, output: Path, sha256: str = "") -> Imported:
         logger.info("%s is no published model known here (SHA-256 %s)", model_file, digest)
     languages = sorted({answer for answer in answers.values() if is_language(answer)})
     make_directory(output)
-    clear(output)
+    remove_model_files(output)
     with atomic_path(output / MODEL_FILE) as temporary:
         shutil.copyfile(model_file, temporary)
-    write_kind(output, Kind(False, answers, 1.0, f"{name}, SHA-256 {digest}"))
+    write_description(output, ModelDescription(False, answers, 1.0, f"{name}, SHA-256 {digest}"))
     thresholds = dict.fromkeys(languages, Threshold(DEFAULT_THRESHOLD))
     write_thresholds(output / THRESHOLDS_FILE, thresholds)
     labels = Counter(answers.values())
@@ -90,7 +90,7 @@ def import_model(model_file: Path, output: Path, sha256: str = "") -> Imported:
         output / LANGUAGES_FILE,
         ["language\tlabels", *(f"{language}\t{labels[language]}" for language in languages)],
     )
-    seal(output)
+    record_checksums(output)
     return Imported(name, languages, len(head.labels), labels[UNKNOWN_LANGUAGE])
 
 

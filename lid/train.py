@@ -24,10 +24,10 @@ from lid.directory import (
     refuse_other_model,
 )
 from lid.fasttext_model.subprocess_trainer import fit_in_subprocess
+from lid.labelled_text import labelled_files
 from lid.training.data import (
     crop,
     draw,
-    labelled_files,
     read_labelled,
     sample_sizes,
     split_validation,
@@ -36,11 +36,11 @@ from lid.training.data import (
 from lid.training.finish_model import (
     REPORT_FILE,
     calibrate_directory,
-    clear,
     language_rows,
-    place_model,
     quantize,
-    seal,
+    record_checksums,
+    remove_model_files,
+    write_model,
     write_profiles,
     write_report,
 )
@@ -88,13 +88,13 @@ def train_model(
         f"{sum(map(len, validation.values())):,}",
     )
     workspace = _make_workspace(output)
-    clear(output)
+    remove_model_files(output)
     _write_training_file(workspace / "train.txt", training, sizes, config)
     fit_in_subprocess(workspace, len(training), config)
     counts = {**text.counts, "drawn": sum(sizes.values())}
     _finish(workspace, output, training, validation, sizes, counts, config)
     shutil.rmtree(workspace)
-    return Outcome(counts=counts, outputs=(*seal(output), output / REPORT_FILE))
+    return Outcome(counts=counts, outputs=(*record_checksums(output), output / REPORT_FILE))
 
 
 def _finish(
@@ -108,10 +108,10 @@ def _finish(
 ) -> None:
     """Turn the trained model file into a model directory."""
     trained = workspace / MODEL_FILE
-    place_model(trained, output, 1.0)
+    write_model(trained, output, 1.0)
     write_profiles(training, output, config)
     held, parts = calibrate_directory(
-        output, validation, config.calibration, functools.partial(place_model, trained, output)
+        output, validation, config.calibration, functools.partial(write_model, trained, output)
     )
     _log_confusions(held.count_answers())
     rows = language_rows(

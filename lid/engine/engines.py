@@ -40,7 +40,7 @@ class FastTextEngine:
         model: FastTextModel,
         scripts: Sequence[str | None],
         profiles: NDArray[np.uint8] | None,
-        usual: NDArray[np.float64],
+        typical: NDArray[np.float64],
         prepare: Callable[[Sequence[str]], list[str]],
     ) -> None:
         """Wrap a model; `scripts` are those of its classes, None for a class of any script."""
@@ -50,7 +50,7 @@ class FastTextEngine:
         )
         # A plain view of the mapped file: indexing a memmap costs more than the lookup.
         self._profiles = None if profiles is None else np.asarray(profiles)
-        self._usual, self._prepare = usual, prepare
+        self._typical, self._prepare = typical, prepare
 
     def identify(self, lines: Sequence[str], top: int = 1) -> Answers:
         """Return the best classes whose script occurs in each line."""
@@ -84,7 +84,7 @@ class FastTextEngine:
             counts[:, CHARACTERS] = [len(text) for text in texts]
             counts[:, SECOND] = labels[:, 1]
         else:
-            counts = count_familiar(texts, labels, scores, self._profiles, self._usual)
+            counts = count_familiar(texts, labels, scores, self._profiles, self._typical)
         own = self._scripts[best]
         foreign = np.where((best >= 0) & (own != 0), scripts & ~own, 0)
         rows = np.flatnonzero(foreign)

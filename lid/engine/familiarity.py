@@ -3,7 +3,7 @@
 A classifier must choose among the languages it knows, and is often sure of the nearest one when a
 line is in none of them. The share of the line's character 5-grams and words that occur in the
 chosen language's own training text tells the two apart: it is much lower for another language,
-however near. What share is usual differs between languages (little text, long words), so it is
+however near. What share is typical differs between languages (little text, long words), so it is
 measured on each language's training lines with the line itself left out, and a line is judged by
 its distance from that in standard deviations.
 
@@ -72,8 +72,8 @@ Labels = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
-class Usual:
-    """What is usual for a class's own lines: shares known, and their spread."""
+class TypicalLine:
+    """What is typical for a class's own lines: shares known, and their spread."""
 
     grams_mean: float
     grams_sd: float
@@ -83,15 +83,15 @@ class Usual:
     """Mean length of a line; the spread of a shorter one is wider."""
 
 
-UNUSED = Usual(0.0, 1.0, 0.0, 1.0, 1.0)
+NO_PROFILE = TypicalLine(0.0, 1.0, 0.0, 1.0, 1.0)
 """For classes without a profile: the noise."""
 
 
-def usual_of(classes: Sequence[str], usual: Mapping[str, Usual]) -> NDArray[np.float64]:
-    """Return the fields of each class's `Usual` in order, `UNUSED` for one without, [C, 5]."""
+def typical_rows(classes: Sequence[str], typical: Mapping[str, TypicalLine]) -> NDArray[np.float64]:
+    """Return the fields of each class's `TypicalLine`, `NO_PROFILE` where it has none, [C, 5]."""
     rows = [
         (one.grams_mean, one.grams_sd, one.words_mean, one.words_sd, one.characters)
-        for one in (usual.get(name, UNUSED) for name in classes)
+        for one in (typical.get(name, NO_PROFILE) for name in classes)
     ]
     return np.array(rows, np.float64)
 
@@ -158,8 +158,8 @@ def _blocks(lines: Sequence[str], bits: int) -> Iterator[tuple[Bits, Bits, Bits,
         yield hash_lines(lines[start : start + _BLOCK_LINES], bits)
 
 
-def build_profile(lines: Sequence[str], bits: int) -> tuple[NDArray[np.uint8], Usual, int]:
-    """Return the bitmap of a class's prepared lines, what is usual for them, and their number.
+def build_profile(lines: Sequence[str], bits: int) -> tuple[NDArray[np.uint8], TypicalLine, int]:
+    """Return the bitmap of a class's prepared lines, what is typical for them, and their number.
 
     A 5-gram counts as known to a line if another line has it as well.
     """
@@ -177,36 +177,39 @@ def build_profile(lines: Sequence[str], bits: int) -> tuple[NDArray[np.uint8], U
             known = np.bincount(rows, weights=lines_with[found] > 1, minlength=size)
             shares[number].append(known[whole > 0] / whole[whole > 0])
     gram_share, word_share = (np.concatenate(part) if part else np.zeros(1) for part in shares)
-    usual = Usual(
+    typical = TypicalLine(
         float(gram_share.mean()), float(gram_share.std()),
         float(word_share.mean()), float(word_share.std()),
         sum(map(len, lines)) / max(len(lines), 1),
     )  # fmt: skip
-    return np.packbits(lines_with > 0, bitorder="little"), usual, len(lines)
+    return np.packbits(lines_with > 0, bitorder="little"), typical, len(lines)
 
 
-def settle_spreads(measured: Mapping[str, tuple[Usual, int]]) -> dict[str, Usual]:
+def smooth_spreads(measured: Mapping[str, tuple[TypicalLine, int]]) -> dict[str, TypicalLine]:
     """Draw the spreads of classes with few lines towards the mean spread of all."""
     if not measured:
         return {}
-    gram_variance = float(np.mean([usual.grams_sd**2 for usual, _ in measured.values()]))
-    word_variance = float(np.mean([usual.words_sd**2 for usual, _ in measured.values()]))
+    gram_variance = float(np.mean([typical.grams_sd**2 for typical, _ in measured.values()]))
+    word_variance = float(np.mean([typical.words_sd**2 for typical, _ in measured.values()]))
 
     def drawn(own: float, number: int, mean: float) -> float:
         variance = (number * own**2 + _PRIOR_LINES * mean) / (number + _PRIOR_LINES)
         return max(float(np.sqrt(variance)), _LEAST_SPREAD)
 
     return {
-        name: Usual(
-            usual.grams_mean, drawn(usual.grams_sd, number, gram_variance),
-            usual.words_mean, drawn(usual.words_sd, number, word_variance), usual.characters,
+        name: TypicalLine(
+            typical.grams_mean, drawn(typical.grams_sd, number, gram_variance),
+            typical.words_mean, drawn(typical.words_sd, number, word_variance), typical.characters,
         )
-        for name, (usual, number) in measured.items()
+        for name, (typical, number) in measured.items()
     }  # fmt: skip
 
 
 def familiarity(
-    counts: NDArray[np.int32], usual: NDArray[np.float64], best: Labels, scores: NDArray[np.float32]
+    counts: NDArray[np.int32],
+    typical: NDArray[np.float64],
+    best: Labels,
+    scores: NDArray[np.float32],
 ) -> NDArray[np.float64]:
     """Return how familiar lines are to the classes chosen for them, in standard deviations.
 
@@ -214,21 +217,21 @@ def familiarity(
     familiarity = own - 0.2 · doubt · other,  doubt = own's distance below 0, 1 at most
 
     where `other` is the mean z for the second best class. Each z is narrowed by
-    sqrt(length / usual length) for shorter lines and held in [-6, 4]. A line too large a part of
+    sqrt(length / typical length) for shorter lines and held in [-6, 4]. A line too large a part of
     which is in other scripts has -12.
 
     Args:
         counts: What was counted, [N, COUNTS] of `lid.engine.kernel`.
-        usual: The fields of each class's `Usual`, in order, [C, 5].
+        typical: The fields of each class's `TypicalLine`, in order, [C, 5].
         best: The class chosen for each line, [N].
         scores: Its probability, [N].
 
     Returns:
-        [N]; 0 is usual for a line of the language.
+        [N]; 0 is typical for a line of the language.
     """
-    own = _own_familiarity(counts, usual[best], scores)
+    own = _own_familiarity(counts, typical[best], scores)
     second = counts[:, SECOND]
-    other = _mean_z(counts, (OTHERS_GRAMS, OTHERS_WORDS), usual[second])
+    other = _mean_z(counts, (OTHERS_GRAMS, OTHERS_WORDS), typical[second])
     doubt = np.where(second < 0, 0.0, np.clip(DOUBTFUL - own, 0.0, 1.0))
     found = own - OTHER_WEIGHT * doubt * other
     is_foreign = counts[:, FOREIGN] > MOST_FOREIGN * counts[:, CHARACTERS]
@@ -236,23 +239,23 @@ def familiarity(
 
 
 def _own_familiarity(
-    counts: NDArray[np.int32], usual: NDArray[np.float64], scores: NDArray[np.float32]
+    counts: NDArray[np.int32], typical: NDArray[np.float64], scores: NDArray[np.float32]
 ) -> NDArray[np.float64]:
     odds = np.clip(scores.astype(np.float64), 1e-4, 1 - 1e-4)
-    own = _mean_z(counts, (KNOWN_GRAMS, KNOWN_WORDS), usual)
+    own = _mean_z(counts, (KNOWN_GRAMS, KNOWN_WORDS), typical)
     return np.asarray(own + CONFIDENCE_WEIGHT * np.log(odds / (1 - odds)))
 
 
 def _mean_z(
-    counts: NDArray[np.int32], known: tuple[int, int], usual: NDArray[np.float64]
+    counts: NDArray[np.int32], known: tuple[int, int], typical: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the mean distance of two shares known from the usual, in standard deviations, [N]."""
+    """Return the mean z-score of the shares of known 5-grams and words, [N]."""
     numbers = np.maximum(counts, 1).astype(np.float64)
-    length = np.sqrt(np.minimum(1.0, numbers[:, CHARACTERS] / np.maximum(usual[:, 4], 1.0)))
+    length = np.sqrt(np.minimum(1.0, numbers[:, CHARACTERS] / np.maximum(typical[:, 4], 1.0)))
     grams, words = (
         (counts[:, part] / numbers[:, whole] - mean) / spread * length
         for part, whole, (mean, spread) in zip(
-            known, (GRAMS, WORDS), (usual.T[:2], usual.T[2:4]), strict=True
+            known, (GRAMS, WORDS), (typical.T[:2], typical.T[2:4]), strict=True
         )
     )
     return np.asarray((np.clip(grams, _LOWEST, _HIGHEST) + np.clip(words, _LOWEST, _HIGHEST)) / 2)
@@ -263,7 +266,7 @@ def count_familiar(
     labels: Labels,
     scores: NDArray[np.float32],
     profiles: NDArray[np.uint8],
-    usual: NDArray[np.float64],
+    typical: NDArray[np.float64],
 ) -> NDArray[np.int32]:
     """Count what each prepared line's classes know of it: the NumPy twin of the compiled pass.
 
@@ -272,7 +275,7 @@ def count_familiar(
         labels: The best and the second best class of each, -1 for none, [N, 2].
         scores: Probability of the best, [N].
         profiles: Bitmaps of all classes.
-        usual: What is usual for each, [C, 5].
+        typical: What is typical for each, [C, 5].
 
     Returns:
         [N, COUNTS]; `FOREIGN` is left at 0.
@@ -291,7 +294,7 @@ def count_familiar(
     for (places, shifts, number), column in zip(asked, (KNOWN_GRAMS, KNOWN_WORDS), strict=True):
         counts[:, column] = _count_known(places, shifts, number, np.maximum(best, 0), profiles)
     counts[best < 0, :CHARACTERS] = 0
-    own = _own_familiarity(counts, usual[best], scores)
+    own = _own_familiarity(counts, typical[best], scores)
     is_doubtful = (best >= 0) & (second >= 0) & (own < DOUBTFUL)
     rows = np.flatnonzero(is_doubtful)
     for (places, shifts, number), column in zip(asked, (OTHERS_GRAMS, OTHERS_WORDS), strict=True):
@@ -325,27 +328,27 @@ def _count_known(
     return np.asarray(summed[stops] - summed[stops - number], np.int32)
 
 
-def write_usual(path: Path, usual: Mapping[str, Usual]) -> None:
+def write_typical_lines(path: Path, typical: Mapping[str, TypicalLine]) -> None:
     """Write `familiarity.tsv`."""
     rows = [
         f"{name}\t{one.grams_mean:.5f}\t{one.grams_sd:.5f}\t{one.words_mean:.5f}"
         f"\t{one.words_sd:.5f}\t{one.characters:.1f}"
-        for name, one in usual.items()
+        for name, one in typical.items()
     ]
     write_lines(path, [_HEADER, *rows])
 
 
-def read_usual(path: Path) -> dict[str, Usual]:
+def read_typical_lines(path: Path) -> dict[str, TypicalLine]:
     """Read `familiarity.tsv`.
 
     Raises:
         DataError: If a line has no five numbers.
     """
-    usual = {}
+    typical = {}
     for number, line in enumerate(read_lines(path)[1:], 2):
         name, *values = line.split("\t")
         try:
-            usual[name] = Usual(*map(float, values))
+            typical[name] = TypicalLine(*map(float, values))
         except (TypeError, ValueError):
             raise DataError(f"{path}:{number}: `{line}` is not a class with five numbers") from None
-    return usual
+    return typical

@@ -57,7 +57,7 @@ struct Model {
   const float* output;      // [classes, dim]
   const uint64_t* scripts;  // [classes], bit s: may be written in script s; 0: in any
   const uint8_t* profiles;  // [classes, 2^profile_bits / 8], or null
-  const double* usual;      // [classes, 5], what is usual for each: lid/engine/familiarity.py
+  const double* typical;      // [classes, 5], what is typical for each: lid/engine/familiarity.py
   int64_t buckets, dim, classes, min_ngram, max_ngram, profile_bits, max_characters;
 };
 
@@ -432,14 +432,14 @@ void look_up(const Model& m, int64_t best, int32_t* counts, Workspace& w) {
 
 // Whether a line is so little familiar that its second best class counts: `own` below kDoubtful
 // in lid/engine/familiarity.py. A little above is as well, since the second's weight begins there at zero.
-bool is_doubtful(const double* usual, const int32_t* counts, double score) {
-  const double length = std::sqrt(std::min(1.0, counts[4] / std::max(usual[4], 1.0)));
+bool is_doubtful(const double* typical, const int32_t* counts, double score) {
+  const double length = std::sqrt(std::min(1.0, counts[4] / std::max(typical[4], 1.0)));
   auto z = [&](int32_t known, int32_t all, const double* of) {
     const double share = known / static_cast<double>(std::max(all, 1));
     return std::clamp((share - of[0]) / of[1] * length, kLowest, kHighest);
   };
   const double odds = std::clamp(score, 1e-4, 1 - 1e-4);
-  const double own = (z(counts[0], counts[1], usual) + z(counts[2], counts[3], usual + 2)) / 2;
+  const double own = (z(counts[0], counts[1], typical) + z(counts[2], counts[3], typical + 2)) / 2;
   return own + kConfidenceWeight * std::log(odds / (1 - odds)) < kDoubtful + 1e-3;
 }
 
@@ -517,7 +517,7 @@ void identify_line(const Model& m, const uint8_t* from, const uint8_t* to, int64
   counts[7] = count_foreign(m, first[0], w.text);
   if (!m.profiles) return;
   look_up(m, first[0], counts, w);
-  if (first[1] >= 0 && is_doubtful(m.usual + first[0] * 5, counts, scores[0]))
+  if (first[1] >= 0 && is_doubtful(m.typical + first[0] * 5, counts, scores[0]))
     look_up_second(m, first[1], counts, w);
 }
 

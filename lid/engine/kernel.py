@@ -54,7 +54,7 @@ class _Model(ctypes.Structure):
     _fields_ = [
         *(
             (name, ctypes.c_void_p)
-            for name in ("tables", "rows", "row_scale", "output", "scripts", "profiles", "usual")
+            for name in ("tables", "rows", "row_scale", "output", "scripts", "profiles", "typical")
         ),
         *(
             (name, ctypes.c_int64)
@@ -128,16 +128,16 @@ def _tables() -> tuple[_Tables, Any]:
 class Kernel:
     """A model in the form the compiled pass reads. Calls from several threads are safe."""
 
-    def __init__(self, weights: Weights, usual: NDArray[np.float64]) -> None:
+    def __init__(self, weights: Weights, typical: NDArray[np.float64]) -> None:
         """Point at arrays, which are kept alive.
 
-        `usual` is [classes, 5]; see `lid.engine.familiarity`.
+        `typical` is [classes, 5]; see `lid.engine.familiarity`.
         """
         self._library = _library()
         assert self._library is not None
         _check(weights)
-        self._weights, self._usual = weights, np.ascontiguousarray(usual)
-        assert self._usual.shape == (len(weights.scripts), 5)
+        self._weights, self._typical = weights, np.ascontiguousarray(typical)
+        assert self._typical.shape == (len(weights.scripts), 5)
         tables, _ = _tables()
         buckets, dim = weights.rows.shape
         profiles = weights.profiles
@@ -148,7 +148,7 @@ class Kernel:
             weights.output.ctypes.data,
             weights.scripts.ctypes.data,
             None if profiles is None else profiles.ctypes.data,
-            self._usual.ctypes.data,
+            self._typical.ctypes.data,
             buckets,
             dim,
             len(weights.output),

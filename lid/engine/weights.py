@@ -30,7 +30,7 @@ def can_compile(head: FastTextFile) -> bool:
     return is_plain and head.words == 0 and head.min_ngram > 0
 
 
-def can_temper(model_file: Path) -> bool:
+def can_scale_output(model_file: Path) -> bool:
     """Whether a temperature can be put into the class vectors: plain softmax, not quantized."""
     head = read_fasttext_file(model_file)
     return head.loss == _SOFTMAX and head.output_at > 0

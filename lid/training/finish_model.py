@@ -11,38 +11,29 @@ import numpy as np
 
 from corpus.console import Progress
 from corpus.files import atomic_path, write_text
-from lid.calibration import (
-    Held,
-    Reliability,
-    ask,
-    choose_temperature,
-    choose_thresholds,
-    measure_reliability,
-    trace_thresholds,
-)
 from lid.config import CalibrationConfig, TrainConfig, group_codes
 from lid.directory import (
     CHECKSUMS_FILE,
+    DESCRIPTION_FILE,
     FAMILIARITY_FILE,
-    KIND_FILE,
     LANGUAGES_FILE,
     MODEL_FILE,
     QUANTIZED_FILE,
     SPECIAL_CLASSES,
     THRESHOLDS_FILE,
-    Kind,
+    ModelDescription,
     write_checksums,
-    write_kind,
+    write_description,
     write_thresholds,
 )
 from lid.engine.engines import FastTextEngine, known_script
-from lid.engine.familiarity import build_profile, settle_spreads, usual_of, write_usual
+from lid.engine.familiarity import build_profile, smooth_spreads, typical_rows, write_typical_lines
 from lid.engine.numpy_preparation import prepare_many
 from lid.engine.weights import (
     PROFILES_FILE,
     WEIGHT_FILES,
     can_compile,
-    can_temper,
+    can_scale_output,
     save_array,
     scale_output,
     write_weights,
@@ -51,12 +42,21 @@ from lid.fasttext_model.model_file import LABEL_PREFIX, read_fasttext_file
 from lid.fasttext_model.subprocess_trainer import quantize_in_subprocess
 from lid.identifier import LanguageIdentifier
 from lid.measuring.scores import score_languages
+from lid.training.calibration import (
+    HeldOut,
+    Reliability,
+    choose_temperature,
+    choose_thresholds,
+    measure_reliability,
+    predict_held_out,
+    trace_thresholds,
+)
 from lid.training.report_page import training_page
 
 REPORT_FILE = "report.html"
 MODEL_FILES = (
     MODEL_FILE, QUANTIZED_FILE, *WEIGHT_FILES, PROFILES_FILE, THRESHOLDS_FILE, LANGUAGES_FILE,
-    FAMILIARITY_FILE, KIND_FILE,
+    FAMILIARITY_FILE, DESCRIPTION_FILE,
 )  # fmt: skip
 _LISTED_CONFUSIONS = 40
 _QUANTIZED_SAMPLE = 60
@@ -74,11 +74,11 @@ def write_profiles(
         for number, name in enumerate(labels):
             if name not in SPECIAL_CLASSES:
                 lines = training[name][: config.profile_lines]
-                profiles[number], usual, lines_read = build_profile(lines, config.profile_bits)
-                measured[name] = (usual, lines_read)
+                profiles[number], typical, lines_read = build_profile(lines, config.profile_bits)
+                measured[name] = (typical, lines_read)
             progress.update()
     save_array(output / PROFILES_FILE, profiles)
-    write_usual(output / FAMILIARITY_FILE, settle_spreads(measured))
+    write_typical_lines(output / FAMILIARITY_FILE, smooth_spreads(measured))
 
 
 def model_classes(directory: Path) -> list[str]:
@@ -87,18 +87,18 @@ def model_classes(directory: Path) -> list[str]:
     return [label.removeprefix(LABEL_PREFIX) for label in labels]
 
 
-def place_model(model_file: Path, output: Path, temperature: float) -> None:
+def write_model(model_file: Path, output: Path, temperature: float) -> None:
     """Put a model file with a temperature, and its int8 form, into a directory."""
     scale_output(model_file, output / MODEL_FILE, 1 / temperature)
     if can_compile(read_fasttext_file(output / MODEL_FILE)):
         write_weights(output / MODEL_FILE, output)
-    write_kind(output, Kind(temperature=temperature))
+    write_description(output, ModelDescription(temperature=temperature))
 
 
 def open_unchecked(directory: Path) -> LanguageIdentifier:
     """Open a directory that is being written, without thresholds and checksums."""
     write_thresholds(directory / THRESHOLDS_FILE, {})
-    return LanguageIdentifier.load(directory, is_sealed=False)
+    return LanguageIdentifier.load(directory, verify=False)
 
 
 def calibrate_directory(
@@ -106,7 +106,7 @@ def calibrate_directory(
     held_out: Mapping[str, Sequence[str]],
     config: CalibrationConfig,
     place: Callable[[float], None],
-) -> tuple[Held, dict[str, Any]]:
+) -> tuple[HeldOut, dict[str, Any]]:
     """Choose temperature and thresholds on held-out lines and write them into a directory.
 
     Args:
@@ -119,11 +119,11 @@ def calibrate_directory(
         The held-out lines' probabilities afterwards, and the `calibration` and `threshold_curve`
         of the report.
     """
-    held = ask(open_unchecked(directory), held_out)
-    temperature = choose_temperature(held) if can_temper(directory / MODEL_FILE) else 1.0
+    held = predict_held_out(open_unchecked(directory), held_out)
+    temperature = choose_temperature(held) if can_scale_output(directory / MODEL_FILE) else 1.0
     before = measure_reliability(held)
     place(temperature)
-    held = ask(open_unchecked(directory), held_out)
+    held = predict_held_out(open_unchecked(directory), held_out)
     after = measure_reliability(held)
     write_thresholds(directory / THRESHOLDS_FILE, choose_thresholds(held, config))
     report = {
@@ -141,13 +141,13 @@ def _reliability(one: Reliability) -> dict[str, Any]:
     return {"ece": one.ece, "bins": list(one.bins)}
 
 
-def clear(directory: Path) -> None:
+def remove_model_files(directory: Path) -> None:
     """Remove the files of a model, the checksums first: what is then written is all there is."""
     for name in (CHECKSUMS_FILE, *MODEL_FILES):
         (directory / name).unlink(missing_ok=True)
 
 
-def seal(directory: Path) -> tuple[Path, ...]:
+def record_checksums(directory: Path) -> tuple[Path, ...]:
     """Write the checksums, last of all; return the files of the model."""
     names = [name for name in MODEL_FILES if (directory / name).is_file()]
     write_checksums(directory, names)
@@ -176,7 +176,7 @@ def _macro_f1(model_file: Path, lines: Mapping[str, Sequence[str]]) -> float:
     model = FastTextModel(model_file)
     classes = [label.removeprefix(LABEL_PREFIX) for label in model.labels]
     scripts = [known_script(name) for name in classes]
-    engine = FastTextEngine(model, scripts, None, usual_of(classes, {}), prepare_many)
+    engine = FastTextEngine(model, scripts, None, typical_rows(classes, {}), prepare_many)
     answers: dict[tuple[str, str], int] = {}
     for name, own in lines.items():
         for label in engine.identify(own).labels[:, 0].tolist():
@@ -188,7 +188,7 @@ def _macro_f1(model_file: Path, lines: Mapping[str, Sequence[str]]) -> float:
 
 def write_report(
     output: Path,
-    held: Held,
+    held: HeldOut,
     parts: Mapping[str, Any],
     languages: Sequence[Mapping[str, Any]],
     counts: Mapping[str, int],
@@ -211,7 +211,7 @@ def write_report(
 
 
 def language_rows(
-    held: Held,
+    held: HeldOut,
     training: Mapping[str, Sequence[str]],
     drawn: Mapping[str, int],
     held_out: Mapping[str, Sequence[str]],
@@ -233,7 +233,7 @@ def language_rows(
     ]
 
 
-def _group_matrices(held: Held, groups: Sequence[str]) -> list[dict[str, Any]]:
+def _group_matrices(held: HeldOut, groups: Sequence[str]) -> list[dict[str, Any]]:
     answers = held.count_answers()
     matrices = []
     for group in groups:

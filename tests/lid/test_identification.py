@@ -22,7 +22,7 @@ from lid.config import CalibrationConfig, TrainConfig
 from lid.directory import Threshold, read_thresholds, write_thresholds
 from lid.identifier import LanguageIdentifier
 from lid.train import train
-from lid.training.finish_model import seal
+from lid.training.finish_model import record_checksums
 from tests.lid.conftest import QUICK, WORDS, make_sentences, write_data
 
 
@@ -143,10 +143,10 @@ def test_answer_below_its_threshold_is_unknown(model: Path, tmp_path: Path) -> N
             copy / "thresholds.tsv",
             read_thresholds(copy / "thresholds.tsv") | {"eng_Latn": threshold},
         )
-        seal(copy)
+        record_checksums(copy)
         strict = LanguageIdentifier.load(copy)
         assert strict.identify(line) == [("und", best.score)]
-        assert strict.settle(strict.rank(line)[0]) == ("und", best.score)
+        assert strict.apply_threshold(strict.rank(line)[0]) == ("und", best.score)
 
 
 def test_identify_command_answers_every_line_of_broken_input(model: Path) -> None:

@@ -18,14 +18,9 @@ from corpus.protocols import Prediction
 from lid.cli import group
 from lid.config import MeasureConfig
 from lid.identifier import LanguageIdentifier
-from lid.measure import (
-    explain,
-    measure,
-    measure_unknown,
-    read_training_lines,
-    resource_level,
-)
-from lid.measuring.measure_page import render_measure, write_report
+from lid.measure import read_training_lines
+from lid.measuring.measurement import explain, measure, measure_unknown, resource_level
+from lid.measuring.report_page import render_measure, write_report
 from lid.measuring.scores import (
     compare,
     mcnemar_p_value,
@@ -51,7 +46,7 @@ class Parrot:
         parts = [line.split() for line in lines]
         return [Prediction(self.replaced.get(code, code), float(score)) for code, score in parts]
 
-    def settle(self, best: Prediction) -> Prediction:
+    def apply_threshold(self, best: Prediction) -> Prediction:
         return best if best.score >= 0.5 else Prediction("und", best.score)
 
 

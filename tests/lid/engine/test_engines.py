@@ -20,12 +20,18 @@ from corpus.errors import DataError, UserError
 from corpus.files import write_lines
 from corpus.native import load_library
 from corpus.text import script_parts
-from lid.calibrate import recalibrate
+from lid.calibrate import calibrate
 from lid.config import CalibrationConfig
 from lid.directory import CHECKSUMS_FILE
 from lid.engine import kernel
 from lid.engine.characters import script_bits
-from lid.engine.familiarity import build_profile, count_familiar, familiarity, hash_lines, usual_of
+from lid.engine.familiarity import (
+    build_profile,
+    count_familiar,
+    familiarity,
+    hash_lines,
+    typical_rows,
+)
 from lid.engine.kernel import is_compiled, prepare_lines
 from lid.engine.numpy_preparation import count_in_scripts, prepare_many, scan
 from lid.engine.preparation import prepare
@@ -35,7 +41,7 @@ from lid.fasttext_model.model_file import read_fasttext_file
 from lid.identifier import LanguageIdentifier
 from lid.import_fasttext import import_model
 from lid.train import train
-from lid.training.finish_model import seal
+from lid.training.finish_model import record_checksums
 from tests.lid.conftest import QUICK, UNKNOWN, WORDS, make_sentences
 
 needs_compiler = pytest.mark.skipif(not is_compiled(), reason="the compiled pass was not built")
@@ -168,8 +174,8 @@ def test_hashes_of_grams_and_words_match_a_plain_loop() -> None:
 
 def test_profile_knows_its_own_lines_and_leaves_each_out_of_what_is_usual() -> None:
     lines = make_sentences("eng_Latn", 50)
-    profile, usual, number = build_profile([*lines, "quixotic zebras"], 16)
-    known = usual_of(["eng_Latn"], {"eng_Latn": usual})
+    profile, typical, number = build_profile([*lines, "quixotic zebras"], 16)
+    known = typical_rows(["eng_Latn"], {"eng_Latn": typical})
 
     def count(texts: list[str]) -> np.ndarray:
         labels = np.array([[0, -1]] * len(texts), np.int32)
@@ -181,7 +187,7 @@ def test_profile_knows_its_own_lines_and_leaves_each_out_of_what_is_usual() -> N
     assert (own[:, kernel.KNOWN_GRAMS] == own[:, kernel.GRAMS]).all()
     assert (own[:, kernel.KNOWN_WORDS] == own[:, kernel.WORDS]).all()
     # All words of the 50 sentences are shared, none of the last one's two is.
-    assert usual.words_mean == pytest.approx(50 / 51, abs=0.002)
+    assert typical.words_mean == pytest.approx(50 / 51, abs=0.002)
     strange = count(make_sentences("deu_Latn", 5))
     assert (strange[:, kernel.KNOWN_WORDS] < strange[:, kernel.WORDS] / 2).all()
 
@@ -198,31 +204,31 @@ def make_counts(**given: int) -> np.ndarray:
 def test_familiarity_matches_a_hand_calculation() -> None:
     # z of 5-grams (.5 - .9) / .1 = -4, of words (.75 - .8) / .2 = -.25; even odds add nothing.
     line = {"KNOWN_GRAMS": 5, "GRAMS": 10, "KNOWN_WORDS": 3, "WORDS": 4, "CHARACTERS": 100}
-    usual = np.array([[0.9, 0.1, 0.8, 0.2, 80.0], [0.6, 0.1, 0.5, 0.2, 80.0]])
+    typical = np.array([[0.9, 0.1, 0.8, 0.2, 80.0], [0.6, 0.1, 0.5, 0.2, 80.0]])
     best, even = np.array([0], np.int32), np.array([0.5], np.float32)
-    assert familiarity(make_counts(**line), usual, best, even) == pytest.approx([-2.125])
-    # A line a quarter as long as usual: distances count half.
+    assert familiarity(make_counts(**line), typical, best, even) == pytest.approx([-2.125])
+    # A line a quarter as long as typical: distances count half.
     short = make_counts(**{**line, "CHARACTERS": 20})
-    assert familiarity(short, usual, best, even) == pytest.approx([-1.0625])
+    assert familiarity(short, typical, best, even) == pytest.approx([-1.0625])
     # The second best class knows as much: z of 5-grams -1, of words 1.25, which counts a fifth.
     second = {"OTHERS_GRAMS": 5, "OTHERS_WORDS": 3, "SECOND": 1}
-    found = familiarity(make_counts(**line, **second), usual, best, even)
+    found = familiarity(make_counts(**line, **second), typical, best, even)
     assert found == pytest.approx([-2.125 - 0.2 * 0.125])
-    # Half a standard deviation below a usual line it counts half of that.
+    # Half a standard deviation below a typical line it counts half of that.
     near = {**line, "KNOWN_GRAMS": 8, "KNOWN_WORDS": 4}
-    found = familiarity(make_counts(**near, **second), usual, best, even)
+    found = familiarity(make_counts(**near, **second), typical, best, even)
     assert found == pytest.approx([0.0])
     near["KNOWN_GRAMS"] = 7
-    found = familiarity(make_counts(**near, **second), usual, best, even)
+    found = familiarity(make_counts(**near, **second), typical, best, even)
     assert found == pytest.approx([-0.5 - 0.2 * 0.5 * 0.125])
 
 
 def test_line_largely_in_another_script_is_strange_to_its_class() -> None:
     whole = {"KNOWN_GRAMS": 10, "GRAMS": 10, "KNOWN_WORDS": 4, "WORDS": 4, "CHARACTERS": 100}
-    usual = np.array([[0.9, 0.1, 0.8, 0.2, 80.0]])
+    typical = np.array([[0.9, 0.1, 0.8, 0.2, 80.0]])
     best, score = np.array([0], np.int32), np.array([0.9], np.float32)
-    assert familiarity(make_counts(**whole, FOREIGN=30), usual, best, score)[0] > 0
-    assert familiarity(make_counts(**whole, FOREIGN=31), usual, best, score)[0] == -12
+    assert familiarity(make_counts(**whole, FOREIGN=30), typical, best, score)[0] > 0
+    assert familiarity(make_counts(**whole, FOREIGN=31), typical, best, score)[0] == -12
 
 
 @given(lines=st.lists(st.text("aбבक中 1", min_size=1, max_size=9), min_size=1, max_size=8))
@@ -356,7 +362,7 @@ def test_arrays_of_another_model_are_refused(model: Path, tmp_path: Path) -> Non
     for name in ("output.npy", "row_scales.npy", "profiles.npy"):
         whole = np.load(copy / name)
         np.save(copy / name, whole[:-1])
-        seal(copy)
+        record_checksums(copy)
         with pytest.raises(DataError, match="do not belong together"):
             LanguageIdentifier.load(copy)
         np.save(copy / name, whole)
@@ -367,7 +373,7 @@ def test_model_of_another_command_is_not_written_over(model: Path, tmp_path: Pat
     with pytest.raises(UserError, match="holds another model"):
         train(tmp_path, tmp_path / "imported", QUICK)
     with pytest.raises(UserError, match="holds another model"):
-        recalibrate(model, tmp_path, tmp_path / "imported", CalibrationConfig())
+        calibrate(model, tmp_path, tmp_path / "imported", CalibrationConfig())
 
 
 def test_language_in_a_script_nobody_knows_is_identified(

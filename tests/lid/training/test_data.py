@@ -19,10 +19,10 @@ from lid.engine.preparation import (
     prepare,
     without_diacritics,
 )
+from lid.labelled_text import labelled_files
 from lid.training.data import (
     crop,
     draw,
-    labelled_files,
     read_labelled,
     sample_sizes,
     split_validation,

@@ -10,7 +10,7 @@ from corpus.files import write_json, write_text
 from corpus.languages import check_language, known_languages
 from corpus.report.charts import Bar, bars
 from corpus.report.html import SORT_SCRIPT, escape, figure, page, section, table
-from lid.measure import EXPLAINED_BELOW, LEVELS, resource_level
+from lid.measuring.measurement import EXPLAINED_BELOW, LEVELS, resource_level
 
 JSON_FILE = "measure.json"
 PAGE_FILE = "report.html"
@@ -21,13 +21,13 @@ _LEAST_P = 0.001
 
 
 def write_report(output: Path, measured: Mapping[str, Any]) -> None:
-    """Write what `lid.measure.measure` found into a directory, as JSON and as a page."""
+    """Write a measurement into a directory, as JSON and as a page."""
     write_json(output / JSON_FILE, measured)
     write_text(output / PAGE_FILE, render_measure(measured))
 
 
 def render_measure(measured: Mapping[str, Any]) -> str:
-    """Return the page of a measurement, from the keys that `lid.measure.measure` returns."""
+    """Return the page of what `lid.measuring.measurement.measure` returned."""
     languages = measured["languages"]
     lines = f"{len(languages)} languages, {measured['lines']:,} lines of {measured['split']}"
     body = [

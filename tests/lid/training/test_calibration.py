@@ -11,33 +11,35 @@ from click.testing import CliRunner
 
 from corpus.errors import UserError
 from corpus.files import digest_file, write_lines
-from lid.calibrate import recalibrate
-from lid.calibration import (
-    Held,
-    choose_temperature,
-    choose_thresholds,
-    measure_reliability,
-    temper,
-    trace_thresholds,
-)
+from lid.calibrate import calibrate
 from lid.cli import group
 from lid.config import CalibrationConfig
 from lid.identifier import LanguageIdentifier
+from lid.training.calibration import (
+    HeldOut,
+    apply_temperature,
+    choose_temperature,
+    choose_thresholds,
+    measure_reliability,
+    trace_thresholds,
+)
 from tests.lid.conftest import WORDS, make_sentences
 
 
-def make_held(logits: np.ndarray, truth: list[int]) -> Held:
+def make_held(logits: np.ndarray, truth: list[int]) -> HeldOut:
     whole = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities = (whole / whole.sum(axis=1, keepdims=True)).astype(np.float32)
     weights = np.full(len(truth), 1 / len(truth))
     classes = ["eng_Latn", "fra_Latn", "rus_Cyrl"][: logits.shape[1]]
-    return Held(probabilities, np.array(truth), weights, classes)
+    return HeldOut(probabilities, np.array(truth), weights, classes)
 
 
 def test_tempered_probabilities_are_those_of_divided_logits() -> None:
     logits = np.array([[2.0, 0.0, -1.0]])
     expected = np.exp(logits / 2) / np.exp(logits / 2).sum()
-    assert temper(make_held(logits, [0]).probabilities, 2.0) == pytest.approx(expected, abs=1e-6)
+    assert apply_temperature(make_held(logits, [0]).probabilities, 2.0) == pytest.approx(
+        expected, abs=1e-6
+    )
 
 
 def test_temperature_undoes_overconfidence() -> None:
@@ -52,7 +54,10 @@ def test_temperature_undoes_overconfidence() -> None:
     assert temperature == pytest.approx(3.0, rel=0.1)
     before = measure_reliability(held).ece
     after = measure_reliability(
-        replace(held, probabilities=temper(held.probabilities, temperature).astype(np.float32))
+        replace(
+            held,
+            probabilities=apply_temperature(held.probabilities, temperature).astype(np.float32),
+        )
     ).ece
     assert before > 0.1
     assert after < 0.03
@@ -107,7 +112,7 @@ def test_recalibrated_copy_has_tempered_scores_in_both_engines(
     for language in WORDS:
         write_lines(tmp_path / "data" / f"{language}.txt", make_sentences(language, 40, 50_000))
     before = {path.name: digest_file(path) for path in model.iterdir() if path.is_file()}
-    recalibrate(model, tmp_path / "data", tmp_path / "copy", CalibrationConfig(min_threshold=0.4))
+    calibrate(model, tmp_path / "data", tmp_path / "copy", CalibrationConfig(min_threshold=0.4))
     after = {path.name: digest_file(path) for path in model.iterdir() if path.is_file()}
     assert before == after
     old, new = LanguageIdentifier.load(model), LanguageIdentifier.load(tmp_path / "copy")
@@ -115,7 +120,7 @@ def test_recalibrated_copy_has_tempered_scores_in_both_engines(
     was = json.loads((model / "model.json").read_text())
     temperature = kind["temperature"] / was["temperature"]
     lines = [line[:8] for line in make_sentences("fra_Latn", 20, 60_000)]
-    expected = temper(old.probabilities(lines), temperature)
+    expected = apply_temperature(old.probabilities(lines), temperature)
     assert new.probabilities(lines) == pytest.approx(expected, abs=2e-3)
     monkeypatch.setattr("lid.identifier.is_compiled", lambda: False)
     plain = LanguageIdentifier.load(tmp_path / "copy")
@@ -130,7 +135,7 @@ def test_calibration_into_the_model_itself_or_without_its_languages_is_refused(
     for language in ("kor_Hang", "ell_Grek"):
         write_lines(tmp_path / "data" / f"{language}.txt", ["강물과 사람들"])
     with pytest.raises(UserError, match="is the model itself"):
-        recalibrate(model, tmp_path / "data", model, CalibrationConfig())
+        calibrate(model, tmp_path / "data", model, CalibrationConfig())
     result = CliRunner().invoke(
         group,
         ["calibrate", "--model", str(model), "--data", str(tmp_path / "data"),

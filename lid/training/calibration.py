@@ -30,7 +30,7 @@ _FEW_LINES = 50
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldOut:
     """Probabilities of held-out lines."""
 
     probabilities: NDArray[np.float32]
@@ -55,7 +55,7 @@ class Held:
         return Counter((self.classes[true], self.classes[answer]) for true, answer in pairs)
 
 
-def ask(identifier: LanguageIdentifier, lines: Mapping[str, Sequence[str]]) -> Held:
+def predict_held_out(identifier: LanguageIdentifier, lines: Mapping[str, Sequence[str]]) -> HeldOut:
     """Ask a model for the probabilities of labelled lines; empty classes are left out."""
     classes = list(dict.fromkeys(identifier.classes))
     numbers = {name: number for number, name in enumerate(classes)}
@@ -69,7 +69,7 @@ def ask(identifier: LanguageIdentifier, lines: Mapping[str, Sequence[str]]) -> H
             parts.append(identifier.probabilities(own) @ gather)
             truth += [numbers[name]] * len(own)
             weights += [1 / max(len(own), _FEW_LINES)] * len(own)
-    return Held(
+    return HeldOut(
         np.concatenate(parts) if parts else np.zeros((0, len(classes)), np.float32),
         np.array(truth, np.int64),
         np.array(weights) / max(sum(weights), _TINY),
@@ -77,7 +77,9 @@ def ask(identifier: LanguageIdentifier, lines: Mapping[str, Sequence[str]]) -> H
     )
 
 
-def temper(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
+def apply_temperature(
+    probabilities: NDArray[np.float32], temperature: float
+) -> NDArray[np.float64]:
     """Return probabilities whose logits are divided by a temperature, [N, C]."""
     logits = _logits(probabilities) / temperature
     logits -= logits.max(axis=1, keepdims=True)
@@ -91,7 +93,7 @@ def _logits(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
         return np.asarray(np.log(probabilities.astype(np.float64)))
 
 
-def choose_temperature(held: Held) -> float:
+def choose_temperature(held: HeldOut) -> float:
     """Return the temperature with the least negative log-likelihood, in [0.2, 5]."""
     if not len(held.truth):
         return 1.0
@@ -138,7 +140,7 @@ class Reliability:
     """`confidence`, `accuracy` and `n` of each bin with lines."""
 
 
-def measure_reliability(held: Held) -> Reliability:
+def measure_reliability(held: HeldOut) -> Reliability:
     """Compare the probability of the best class with how often it is right."""
     if not len(held.truth):
         return Reliability(float("nan"), [])
@@ -160,7 +162,7 @@ def measure_reliability(held: Held) -> Reliability:
     return Reliability(error, bins)
 
 
-def choose_thresholds(held: Held, config: CalibrationConfig) -> dict[str, Threshold]:
+def choose_thresholds(held: HeldOut, config: CalibrationConfig) -> dict[str, Threshold]:
     """Choose for each class the lowest score from which its answers reach the target precision.
 
     Precision counts every true class the same, however many lines it has here, and an answer from
@@ -195,7 +197,7 @@ def choose_thresholds(held: Held, config: CalibrationConfig) -> dict[str, Thresh
     return thresholds
 
 
-def trace_thresholds(held: Held) -> list[dict[str, float]]:
+def trace_thresholds(held: HeldOut) -> list[dict[str, float]]:
     """Return for thresholds from 0 to .99 what is kept and how precise that is."""
     if not len(held.truth):
         return []

@@ -1,0 +1,38 @@
+"""Directories of labelled text, `DIR/<language>.txt[.gz|.zst]`: one file per language."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from corpus.errors import UserError
+from corpus.languages import check_language
+from lid.directory import SPECIAL_CLASSES
+
+SUFFIXES = (".txt", ".txt.gz", ".txt.zst")
+
+
+def labelled_files(directory: Path, least: int = 2) -> dict[str, Path]:
+    """Return the file of each class in `DIR/<language>.txt[.gz|.zst]`, sorted by class.
+
+    Raises:
+        UserError: If there are fewer than `least`, or a name is no language code.
+    """
+    if not directory.is_dir():
+        raise UserError(f"{directory} is not a directory of <language>.txt[.gz|.zst] files.")
+    files: dict[str, Path] = {}
+    for path in sorted(directory.iterdir()):
+        suffix = next((suffix for suffix in SUFFIXES if path.name.endswith(suffix)), None)
+        if suffix is None:
+            continue
+        name = path.name.removesuffix(suffix)
+        if name not in SPECIAL_CLASSES:
+            check_language(name)
+        if name in files:
+            raise UserError(f"{path} and {files[name].name} are both of `{name}`; keep one.")
+        files[name] = path
+    if len(files) < least:
+        raise UserError(
+            f"{directory} has {len(files)} labelled file(s); at least {least} are needed,"
+            " each in <language>.txt, <language>.txt.gz or <language>.txt.zst."
+        )
+    return files
