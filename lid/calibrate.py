@@ -16,6 +16,8 @@ from lid.config import CalibrationConfig
 from lid.directory import (
     CHECKSUMS_FILE,
     MODEL_FILE,
+    MODEL_FILES,
+    OUTPUT_FILE,
     QUANTIZED_FILE,
     ModelDescription,
     check_directory,
@@ -23,16 +25,11 @@ from lid.directory import (
     refuse_other_model,
     write_description,
 )
-from lid.engine.weights import OUTPUT_FILE, save_array, scale_output
+from lid.engine.weights import save_array, scale_output
 from lid.fasttext_model.model_file import read_fasttext_file
 from lid.identifier import LanguageIdentifier
 from lid.labelled_text import labelled_files
-from lid.training.finish_model import (
-    MODEL_FILES,
-    calibrate_directory,
-    record_checksums,
-    remove_model_files,
-)
+from lid.training.finish_model import calibrate_directory, record_checksums, remove_model_files
 
 logger = logging.getLogger(__name__)
 
@@ -62,14 +59,14 @@ def calibrate(model: Path, data: Path, output: Path, config: CalibrationConfig) 
 def _calibrate(
     task: Task, *, model: Path, files: Mapping[str, Path], output: Path, config: CalibrationConfig
 ) -> Outcome:
-    kind = read_description(model)
+    description = read_description(model)
     make_directory(output)
     remove_model_files(output)
     for name in MODEL_FILES:
         if (model / name).is_file() and name not in _MADE_ANEW:
             with atomic_path(output / name) as temporary:
                 shutil.copyfile(model / name, temporary)
-    _place(model, output, kind, 1.0)
+    _place(model, output, description, 1.0)
     # As they are: the identifier prepares them as it will in use.
     lines = {name: [t for t in read_lines(path) if t.strip()] for name, path in files.items()}
     known = set(LanguageIdentifier.load(output, verify=False).classes)
@@ -80,7 +77,7 @@ def _calibrate(
         logger.warning("not known to %s and left out: %s", model, " ".join(strange))
     lines = {name: own for name, own in lines.items() if name in known}
     _, report = calibrate_directory(
-        output, lines, config, functools.partial(_place, model, output, kind)
+        output, lines, config, functools.partial(_place, model, output, description)
     )
     calibration = report["calibration"]
     logger.info(
@@ -95,8 +92,10 @@ def _calibrate(
     )
 
 
-def _place(model: Path, output: Path, kind: ModelDescription, temperature: float) -> None:
+def _place(model: Path, output: Path, description: ModelDescription, temperature: float) -> None:
     scale_output(model / MODEL_FILE, output / MODEL_FILE, 1 / temperature)
-    write_description(output, replace(kind, temperature=kind.temperature * temperature))
+    write_description(
+        output, replace(description, temperature=description.temperature * temperature)
+    )
     if (model / OUTPUT_FILE).is_file():
         save_array(output / OUTPUT_FILE, read_fasttext_file(output / MODEL_FILE).output_matrix())

@@ -1,10 +1,10 @@
-"""Commands of language identification."""
+"""`tongues lid`: the commands of language identification."""
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,9 @@ import click
 
 from corpus.command import PATH, config_options, print_counts, print_json
 from corpus.console import format_table
+from corpus.errors import UserError
 from lid.config import CalibrationConfig, MeasureConfig, TrainConfig
+from lid.directory import OPENLID, PLAIN, PREPARATIONS
 
 if TYPE_CHECKING:
     from typing import Any
@@ -57,19 +59,26 @@ def identify(model: Path, top: int, processes: int) -> None:
     """Write `language<TAB>score` for each line of standard input."""
     from lid.identify import identify_blocks
 
-    counts: Counter[str] = Counter()
-    invalid_lines = 0
+    for name, stream in (("input", sys.stdin), ("output", sys.stdout)):
+        if stream is None:
+            raise UserError(f"standard {name} is closed; `lid identify` needs it.")
+    lines = invalid_lines = 0
     output = sys.stdout.buffer
     for block in identify_blocks(sys.stdin.buffer, model, top, processes):
-        output.write(block.text)
-        output.flush()
-        counts += block.counts
+        try:
+            output.write(block.text)
+            output.flush()
+        except OSError as error:
+            if error.errno != errno.EBADF:  # a full disk or a reader that left
+                raise
+            raise UserError("standard output cannot be written to.") from error
+        lines += block.lines
         invalid_lines += block.invalid_lines
     if invalid_lines:
         logger.warning(
-            "%d of %d lines were not valid UTF-8; their broken bytes were read as U+FFFD",
+            "%d of %d lines were not valid UTF-8; their invalid bytes were read as U+FFFD",
             invalid_lines,
-            counts.total(),
+            lines,
         )
 
 
@@ -79,7 +88,7 @@ def identify(model: Path, top: int, processes: int) -> None:
 @click.option("--output", type=PATH, required=True, help="Model directory to write.")
 @config_options(CalibrationConfig)
 def calibrate(model: Path, data: Path, output: Path, config: CalibrationConfig) -> None:
-    """Copy a model with temperature and thresholds chosen anew on labelled text."""
+    """Copy a model and choose its temperature and thresholds on other labelled text."""
     from lid.calibrate import calibrate
 
     summary = calibrate(model, data, output, config)
@@ -89,15 +98,23 @@ def calibrate(model: Path, data: Path, output: Path, config: CalibrationConfig) 
 @group.command(name="import")
 @click.option("--model", "model_file", type=PATH, required=True, help="fastText file (.bin, .ftz).")
 @click.option("--output", type=PATH, required=True, help="Model directory to write.")
-@click.option("--sha256", default="", help="Checksum the file must have.")
-def import_command(model_file: Path, output: Path, sha256: str) -> None:
-    """Make a model directory of an existing fastText model: lid.176, NLLB, OpenLID, GlotLID."""
+@click.option("--sha256", default="", help="SHA-256 that the file must have.")
+@click.option(
+    "--preparation",
+    type=click.Choice(["auto", PLAIN, OPENLID]),
+    default="auto",
+    show_default=True,
+    help="How lines were prepared in training; `openlid`: lower case, no digits or punctuation.",
+)
+def import_command(model_file: Path, output: Path, sha256: str, preparation: str) -> None:
+    """Write a model directory from a published fastText model: lid.176, NLLB, OpenLID, GlotLID."""
     from lid.import_fasttext import import_model
 
-    imported = import_model(model_file, output, sha256)
+    imported = import_model(model_file, output, sha256, preparation)
     click.echo(
         f"{imported.name}: {len(imported.languages)} FLORES-200 languages from"
-        f" {imported.labels:,} labels, {imported.unknown:,} labels answered as `und`"
+        f" {imported.labels:,} labels, {imported.unknown:,} labels answered as `und`; lines are"
+        f" prepared {PREPARATIONS[imported.preparation]}"
     )
 
 
@@ -105,7 +122,11 @@ def import_command(model_file: Path, output: Path, sha256: str) -> None:
 @click.option("--model", type=PATH, required=True, help="Model directory.")
 @click.option("--flores", type=PATH, required=True, help="Directory in FLORES-200's layout.")
 @click.option("--split", default="devtest", show_default=True, help="Split to measure on.")
-@click.option("--unknown", type=PATH, help="Directory of <anything>.txt it should not accept.")
+@click.option(
+    "--unknown",
+    type=PATH,
+    help="Directory of <anything>.txt in languages the model does not know.",
+)
 @click.option("--against", type=PATH, help="Model directory to compare with, on the same lines.")
 @click.option("--output", type=PATH, help="Directory for measure.json and report.html.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -17,11 +17,32 @@ LANGUAGES_FILE = "languages.tsv"
 FAMILIARITY_FILE = "familiarity.tsv"
 DESCRIPTION_FILE = "model.json"
 CHECKSUMS_FILE = "checksums.json"
+ROWS_FILE, SCALES_FILE, OUTPUT_FILE = "rows.npy", "row_scales.npy", "output.npy"
+WEIGHT_FILES = (ROWS_FILE, SCALES_FILE, OUTPUT_FILE)
+PROFILES_FILE = "profiles.npy"
+
+MODEL_FILES = (
+    MODEL_FILE, QUANTIZED_FILE, *WEIGHT_FILES, PROFILES_FILE, THRESHOLDS_FILE, LANGUAGES_FILE,
+    FAMILIARITY_FILE, DESCRIPTION_FILE,
+)  # fmt: skip
+"""All files of a model; which of them there are depends on its description."""
+
+REQUIRED_FILES = (MODEL_FILE, THRESHOLDS_FILE, LANGUAGES_FILE, DESCRIPTION_FILE)
+"""Files that every model has."""
 
 SPECIAL_CLASSES = frozenset({UNKNOWN_LANGUAGE, NO_LANGUAGE})
 """Classes that are no language and so have no script."""
 
+OWN, PLAIN, OPENLID = "own", "plain", "openlid"
+PREPARATIONS = {
+    OWN: "as this package's own models",
+    PLAIN: "as single lines, otherwise unchanged",
+    OPENLID: "lower case, without digits and punctuation",
+}
+"""How lines are prepared; see `lid.engine.preparation`."""
+
 _ANY = float("-inf")
+_COPY_AGAIN = "Copy the model directory again, or train it again."
 
 
 @dataclass(frozen=True)
@@ -36,12 +57,14 @@ class Threshold:
 class ModelDescription:
     """What a model was trained to see, and what its labels mean."""
 
-    is_prepared: bool = True
-    """Whether lines go through `lid.engine.preparation.prepare`; an imported model sees
-    them as they are."""
+    preparation: str = OWN
+    """How lines are prepared, as they were in training: a key of `PREPARATIONS`."""
 
     answers: Mapping[str, str] = field(default_factory=dict)
     """Answer of each label that is not a FLORES-200 code itself."""
+
+    chinese_by_characters: bool = False
+    """Whether one label covers Chinese in both scripts, and the characters tell which it is."""
 
     temperature: float = 1.0
     """What the logits were divided by, all calibrations together."""
@@ -50,15 +73,20 @@ class ModelDescription:
     """Where an imported model came from."""
 
 
-def write_description(directory: Path, kind: ModelDescription) -> None:
+def write_description(directory: Path, description: ModelDescription) -> None:
     """Write `model.json`."""
+    imported = {
+        "preparation": description.preparation,
+        "chinese_by_characters": description.chinese_by_characters,
+    }
     write_json(
         directory / DESCRIPTION_FILE,
         {
-            "prepared": kind.is_prepared,
-            "temperature": kind.temperature,
-            "source": kind.source,
-            "answers": dict(kind.answers),
+            "prepared": description.preparation == OWN,
+            "temperature": description.temperature,
+            "source": description.source,
+            "answers": dict(description.answers),
+            **(imported if description.preparation != OWN else {}),
         },
     )
 
@@ -69,16 +97,26 @@ def read_description(directory: Path) -> ModelDescription:
     Raises:
         DataError: If it is missing or lacks an entry.
     """
-    there = read_json(directory / DESCRIPTION_FILE)
+    file = directory / DESCRIPTION_FILE
+    there = read_json(file)
     try:
-        return ModelDescription(
-            bool(there["prepared"]),
-            dict(there["answers"]),
-            float(there["temperature"]),
-            str(there["source"]),
+        # Models imported before there was a choice saw their lines as they are.
+        preparation = there.get("preparation", OWN if there["prepared"] else PLAIN)
+        description = ModelDescription(
+            preparation=str(preparation),
+            answers=dict(there["answers"]),
+            chinese_by_characters=bool(there.get("chinese_by_characters", False)),
+            temperature=float(there["temperature"]),
+            source=str(there["source"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{directory / DESCRIPTION_FILE} lacks or garbles {error}.") from None
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{file} has no valid entry {error}. {_COPY_AGAIN}") from None
+    if description.preparation not in PREPARATIONS:
+        raise DataError(
+            f"{file}: `{description.preparation}` is no preparation known here; known:"
+            f" {', '.join(PREPARATIONS)}. Was the model written by a newer version?"
+        )
+    return description
 
 
 def write_thresholds(path: Path, thresholds: Mapping[str, Threshold]) -> None:
@@ -106,7 +144,7 @@ def read_thresholds(path: Path) -> dict[str, Threshold]:
 
 
 def write_checksums(directory: Path, names: Sequence[str]) -> None:
-    """Record size and digest of a model directory's files; `check_directory` compares."""
+    """Record size and digest of a model directory's files, for `check_directory`."""
     write_json(
         directory / CHECKSUMS_FILE,
         {
@@ -129,36 +167,51 @@ def refuse_other_model(output: Path, job: str) -> None:
         raise UserError(f"{output} holds another model. Choose another output, or delete it.")
 
 
-def check_directory(path: Path, unread: Sequence[str] = ()) -> None:
-    """Check that a model directory is whole.
+def check_directory(path: Path) -> None:
+    """Check that a model directory is whole and that every file of it is the one written.
 
-    Args:
-        path: The directory.
-        unread: Files whose size alone is looked at, since they will not be read as a whole.
+    All files are read. A changed bit in any of them, or in the checksums, is an error.
 
     Raises:
         UserError: If it is not a model directory.
-        DataError: If a file is missing or is not the one that was written.
+        DataError: If a file is missing, differs from what was written, or has no checksum.
     """
-    checksums = path / CHECKSUMS_FILE
-    if not checksums.is_file():
+    file = path / CHECKSUMS_FILE
+    if not file.is_file():
         raise UserError(
             f"{path} is not a language identification model: it has no {CHECKSUMS_FILE}. Give the"
             " directory that `tongues lid train --output` wrote; if its training was interrupted,"
             " run the same command again."
         )
-    for name, there in read_json(checksums).items():
-        file = path / name
-        if not file.is_file():
-            raise DataError(f"{path} has lost its {name}. Train again, or copy it whole.")
-        size = file.stat().st_size
-        if size != there["bytes"]:
-            raise DataError(
-                f"{file} is damaged: it has {size:,} bytes, and {there['bytes']:,} were written."
-                " Copy the model directory again, or train it again."
-            )
-        if name not in unread and digest_file(file) != there["blake2b"]:
-            raise DataError(
-                f"{file} is damaged or was changed: its checksum is not the one in"
-                f" {checksums.name}. Copy the model directory again, or train it again."
-            )
+    checksums = _read_checksums(file)
+    for name in checksums:
+        _check_file(path / name, *checksums[name])
+    for name in MODEL_FILES:
+        if name not in checksums and (name in REQUIRED_FILES or (path / name).exists()):
+            raise DataError(f"{file} has no checksum of {name}. {_COPY_AGAIN}")
+
+
+def _read_checksums(file: Path) -> dict[str, tuple[int, str]]:
+    """Return the size in bytes and the digest of each file."""
+    entries = read_json(file)
+    try:
+        return {name: (entry["bytes"], entry["blake2b"]) for name, entry in entries.items()}
+    except (AttributeError, KeyError, TypeError):
+        raise DataError(
+            f"{file} does not list a size and checksum per file. {_COPY_AGAIN}"
+        ) from None
+
+
+def _check_file(file: Path, size: int, digest: str) -> None:
+    if not file.is_file():
+        raise DataError(f"{file} is missing. {_COPY_AGAIN}")
+    found = file.stat().st_size
+    if found != size:
+        raise DataError(
+            f"{file} is damaged: it has {found:,} bytes, and {size} were written. {_COPY_AGAIN}"
+        )
+    if digest_file(file) != digest:
+        raise DataError(
+            f"{file} is damaged or was changed: its checksum is not the one in {CHECKSUMS_FILE}."
+            f" {_COPY_AGAIN}"
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,22 +11,27 @@ from numpy.typing import NDArray
 
 from corpus.languages import NO_LANGUAGE, UNKNOWN_LANGUAGE, is_language
 from corpus.protocols import Prediction
-from corpus.text import normalize
 from lid.directory import (
     FAMILIARITY_FILE,
     MODEL_FILE,
+    OPENLID,
+    OWN,
+    PLAIN,
+    PROFILES_FILE,
     THRESHOLDS_FILE,
+    WEIGHT_FILES,
     Threshold,
     check_directory,
     read_description,
     read_thresholds,
 )
+from lid.engine.chinese import CHINESE, chinese_script
 from lid.engine.engines import Engine, FastTextEngine, known_script
 from lid.engine.familiarity import TypicalLine, familiarity, read_typical_lines, typical_rows
 from lid.engine.kernel import CHARACTERS, EMPTY, NO_LETTERS, Kernel, is_compiled
 from lid.engine.numpy_preparation import prepare_many
-from lid.engine.preparation import MAX_CHARACTERS
-from lid.engine.weights import PROFILES_FILE, WEIGHT_FILES, read_weights
+from lid.engine.preparation import prepare_openlid, prepare_plain
+from lid.engine.weights import read_weights
 from lid.fasttext_model.model_file import LABEL_PREFIX, read_fasttext_file
 
 BATCH_LINES = 1_000
@@ -60,6 +65,7 @@ class LanguageIdentifier:
         classes: Sequence[str],
         thresholds: Mapping[str, Threshold],
         typical: Mapping[str, TypicalLine],
+        chinese_by_characters: bool = False,
     ) -> None:
         """Put the parts together; see `load`.
 
@@ -68,11 +74,17 @@ class LanguageIdentifier:
             classes: The answer of each class number.
             thresholds: What each class's answers need.
             typical: What is typical for each class that has a profile.
+            chinese_by_characters: Whether one class covers Chinese in both scripts. The other
+                script then is a class after those of the engine.
         """
         self._engine = engine
         self._classes = list(classes)
+        self._chinese: dict[str, int] = {}
+        if chinese_by_characters:
+            self._classes += [name for name in CHINESE if name not in classes]
+            self._chinese = {name: self._classes.index(name) for name in CHINESE}
         self._thresholds = dict(thresholds)
-        self._typical = typical_rows(classes, typical)
+        self._typical = typical_rows(self._classes, typical)
         self._has_profile = np.array([name in typical for name in self._classes])
         wanted = [self._thresholds.get(name, Threshold()) for name in self._classes]
         self._least_score = np.array([one.score for one in wanted])
@@ -95,18 +107,21 @@ class LanguageIdentifier:
         """
         compiled = is_compiled() and all((path / name).is_file() for name in WEIGHT_FILES)
         if verify:
-            check_directory(path, unread=(MODEL_FILE,) if compiled else WEIGHT_FILES)
-        kind = read_description(path)
+            check_directory(path)
+        description = read_description(path)
         labels = read_fasttext_file(path / MODEL_FILE).labels
-        classes = [kind.answers.get(label, label.removeprefix(LABEL_PREFIX)) for label in labels]
+        classes = [
+            description.answers.get(label, label.removeprefix(LABEL_PREFIX)) for label in labels
+        ]
         has_profiles = (path / FAMILIARITY_FILE).is_file()
         typical = read_typical_lines(path / FAMILIARITY_FILE) if has_profiles else {}
         numbers = typical_rows(classes, typical)
         if compiled:
             engine = _compiled(path, numbers)
         else:
-            engine = _plain(path, classes, numbers, kind.is_prepared)
-        return cls(engine, classes, read_thresholds(path / THRESHOLDS_FILE), typical)
+            engine = _plain(path, classes, numbers, description.preparation)
+        thresholds = read_thresholds(path / THRESHOLDS_FILE)
+        return cls(engine, classes, thresholds, typical, description.chinese_by_characters)
 
     @property
     def languages(self) -> list[str]:
@@ -193,10 +208,23 @@ class LanguageIdentifier:
 
     def _ask(self, lines: Sequence[str], top: int) -> _Batch:
         labels, scores, counts = self._engine.identify(lines, top)
+        if self._chinese:
+            self._tell_chinese_apart(lines, labels)
         best = labels[:, 0]
         familiar = familiarity(counts, self._typical, best, scores[:, 0])
         familiar[~self._has_profile[best] | (best < 0)] = 0.0
         return _Batch(labels, scores, familiar, counts[:, CHARACTERS])
+
+    def _tell_chinese_apart(self, lines: Sequence[str], labels: NDArray[np.int32]) -> None:
+        """Replace the one Chinese class by that of the script that each line's characters are in.
+
+        Several labels of a model may answer Chinese; each of them is replaced.
+        """
+        numbers = [n for n, name in enumerate(self._classes) if name in self._chinese]
+        for row, rank in zip(*np.nonzero(np.isin(labels, numbers)), strict=True):
+            name = chinese_script(lines[row], self._classes[labels[row, rank]])
+            if name != self._classes[labels[row, rank]]:
+                labels[row, rank] = self._chinese[name]
 
     def _accepts(
         self,
@@ -231,7 +259,7 @@ def _compiled(path: Path, typical: NDArray[np.float64]) -> Engine:
 
 
 def _plain(
-    path: Path, classes: Sequence[str], typical: NDArray[np.float64], is_prepared: bool
+    path: Path, classes: Sequence[str], typical: NDArray[np.float64], preparation: str
 ) -> Engine:
     from lid.fasttext_model.bindings import FastTextModel
 
@@ -241,13 +269,12 @@ def _plain(
         [known_script(name) for name in classes],
         np.load(profiles, mmap_mode="r") if profiles.is_file() else None,
         typical,
-        prepare_many if is_prepared else _as_single_lines,
+        _PREPARATIONS[preparation],
     )
 
 
-def _as_single_lines(lines: Sequence[str]) -> list[str]:
-    """Prepare lines for a model trained elsewhere: their letters as they are."""
-    return [
-        normalize(line[:MAX_CHARACTERS].encode("utf-8", "replace").decode("utf-8"))
-        for line in lines
-    ]
+_PREPARATIONS: Mapping[str, Callable[[Sequence[str]], list[str]]] = {
+    OWN: prepare_many,
+    PLAIN: lambda lines: list(map(prepare_plain, lines)),
+    OPENLID: lambda lines: list(map(prepare_openlid, lines)),
+}

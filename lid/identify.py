@@ -1,19 +1,20 @@
-r"""Identification of a stream of lines, in order, block by block, in one process or several.
+r"""`tongues lid identify`: a stream of lines, block by block, in one or several processes.
 
-Blocks go to the workers as bytes and come back as bytes, so that decoding, answering and writing
-are all done in parallel, and the models' arrays are pages that all workers share.
+Workers receive and return bytes, so that decoding, identification and formatting all run in
+parallel; the model's arrays are memory pages that they share.
 """
 
 from __future__ import annotations
 
 import io
 import multiprocessing
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from corpus.errors import UserError
 from corpus.files import Lines
 from corpus.protocols import Prediction
 from lid.engine.preparation import MAX_CHARACTERS
@@ -32,7 +33,7 @@ class Block(NamedTuple):
     """Answers to some lines."""
 
     text: bytes
-    counts: Counter[str]
+    lines: int
     invalid_lines: int
 
 
@@ -76,11 +77,14 @@ def _answer_shared(block: bytes, top: int) -> Block:
 
 
 def read_blocks(stream: BinaryIO) -> Iterator[bytes]:
-    """Yield whole lines as they come; of an endless line its beginning, once it ends."""
-    read = getattr(stream, "read1", stream.read)
+    """Yield whole lines as they come; of a line beyond 1 MiB its beginning, once it ends.
+
+    Raises:
+        UserError: If the stream cannot be read: a directory, say.
+    """
     pending = b""
     is_skipping = False
-    while chunk := read(BLOCK_BYTES):
+    while chunk := _read(stream):
         if is_skipping:
             end = chunk.find(b"\n")
             if end < 0:
@@ -97,6 +101,15 @@ def read_blocks(stream: BinaryIO) -> Iterator[bytes]:
             is_skipping = True
     if pending:
         yield pending
+
+
+def _read(stream: BinaryIO) -> bytes:
+    """Return the bytes that are there, waiting for the first of them; none at the end."""
+    try:
+        chunk: bytes = getattr(stream, "read1", stream.read)(BLOCK_BYTES)
+    except OSError as error:
+        raise UserError(f"standard input cannot be read: {error.strerror}.") from error
+    return chunk
 
 
 def _first_characters(line: bytes) -> bytes:
@@ -116,16 +129,13 @@ def answer_block(block: bytes, identifier: LanguageIdentifier, top: int) -> Bloc
     """
     lines = Lines(io.BytesIO(block))
     texts = list(lines)
-    counts: Counter[str] = Counter()
     rows: list[str] = []
     if top == 1:
         for language, score in identifier.identify(texts):
-            counts[language] += 1
             rows.append(f"{language}\t{score:.4f}\n")
     else:
         for ranked in identifier.rank_top(texts, top):
             answer = identifier.apply_threshold(ranked[0])
-            counts[answer.language] += 1
             rest = [
                 Prediction(one.language, one.score)
                 for one in ranked
@@ -133,4 +143,4 @@ def answer_block(block: bytes, identifier: LanguageIdentifier, top: int) -> Bloc
             ]
             pairs = [answer, *rest][:top]
             rows.append("\t".join(f"{name}\t{score:.4f}" for name, score in pairs) + "\n")
-    return Block("".join(rows).encode("utf-8"), counts, lines.invalid_lines)
+    return Block("".join(rows).encode("utf-8"), len(texts), lines.invalid_lines)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NoReturn
 
 from corpus.errors import UserError
-from corpus.languages import check_language
+from corpus.languages import check_language, is_language
 from lid.directory import SPECIAL_CLASSES
+from lid.labels import map_label
 
 SUFFIXES = (".txt", ".txt.gz", ".txt.zst")
 
@@ -25,8 +27,8 @@ def labelled_files(directory: Path, least: int = 2) -> dict[str, Path]:
         if suffix is None:
             continue
         name = path.name.removesuffix(suffix)
-        if name not in SPECIAL_CLASSES:
-            check_language(name)
+        if name not in SPECIAL_CLASSES and not is_language(name):
+            _refuse(path, name, suffix)
         if name in files:
             raise UserError(f"{path} and {files[name].name} are both of `{name}`; keep one.")
         files[name] = path
@@ -36,3 +38,17 @@ def labelled_files(directory: Path, least: int = 2) -> dict[str, Path]:
             " each in <language>.txt, <language>.txt.gz or <language>.txt.zst."
         )
     return files
+
+
+def _refuse(path: Path, name: str, suffix: str) -> NoReturn:
+    """Refuse a file that is not named by a known code, with the code that it may mean."""
+    code = map_label(name)
+    if code is None:
+        try:
+            check_language(name)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+    raise UserError(
+        f"{path}: `{name}` is not a FLORES-200 language code. Did you mean `{code}`? Then rename"
+        f" the file to {code}{suffix}."
+    )

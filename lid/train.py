@@ -23,7 +23,7 @@ from lid.directory import (
     read_thresholds,
     refuse_other_model,
 )
-from lid.fasttext_model.subprocess_trainer import fit_in_subprocess
+from lid.fasttext_model.subprocess_trainer import check_installed, fit_in_subprocess
 from lid.labelled_text import labelled_files
 from lid.training.data import (
     crop,
@@ -55,9 +55,11 @@ def train(data: Path, output: Path, config: TrainConfig) -> Summary:
     """Train an identifier on `data/<language>.txt[.gz|.zst]` into the directory `output`.
 
     Raises:
-        UserError: If `data` holds no labelled text, or `output` another model.
+        UserError: If fastText is not installed, `data` holds no labelled text, or `output` another
+            model.
         JobError: If fastText failed.
     """
+    check_installed()
     refuse_other_model(output, "train")
     files = labelled_files(data)
     task = Task(name="model", inputs=tuple(files.values()), arguments={"classes": sorted(files)})

@@ -1,4 +1,4 @@
-"""What the compiled pass must know of each character, from Python's own Unicode tables.
+"""Tables of characters for the compiled pass, from Python's own Unicode data.
 
 They are made when the pass is loaded, in a fifth of a second, so that both passes over a text
 always agree and no table of another Unicode version lies in the package.
@@ -15,7 +15,7 @@ import regex
 from numpy.typing import NDArray
 
 from corpus.text import SPACES, script_parts, scripts_by_code
-from lid.engine.preparation import UNSPACED
+from lid.engine.preparation import UNSPACED, folded_letters
 
 SPACE, WORD, DIGIT, LETTER, MARK, UNSPACED_FLAG, NEVER, MAYBE = (1 << bit for bit in range(8))
 CLASS_SHIFT = 8
@@ -93,12 +93,13 @@ def _decompositions(
 ) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
     parts: list[int] = []
     lengths = np.zeros(size + 1, np.uint32)
+    folded = folded_letters()
     for character in text:
-        whole = unicodedata.normalize("NFD", character)
+        whole = unicodedata.normalize("NFD", folded.get(ord(character), character))
         if whole != character:
             parts += map(ord, whole)
             lengths[ord(character) + 1] = len(whole)
-            if unicodedata.normalize("NFC", character) != character:
+            if ord(character) in folded or unicodedata.normalize("NFC", character) != character:
                 flags[ord(character)] |= NEVER
     return np.array(parts, np.uint32), np.cumsum(lengths, dtype=np.uint32)
 

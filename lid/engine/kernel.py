@@ -212,7 +212,7 @@ def prepare_lines(lines: Sequence[str]) -> list[str]:
     if library is None:
         raise RuntimeError("the compiled pass was not built")
     text, offsets = join_lines(lines)
-    # A space for every four characters at most, and a code point never grows by more than that.
+    # A space for every four characters at most, and a ligature never triples its bytes.
     room = 3 * len(text) + 16
     out = ctypes.create_string_buffer(room)
     out_offsets = np.zeros(len(lines) + 1, np.int64)

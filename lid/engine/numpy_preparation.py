@@ -24,7 +24,7 @@ from lid.engine.characters import (
     WORD,
     character_tables,
 )
-from lid.engine.preparation import MAX_CHARACTERS, PIECE_CHARACTERS, defuse
+from lid.engine.preparation import MAX_CHARACTERS, PIECE_CHARACTERS, defuse, fold
 
 _CODE_POINTS = 0x110000
 _BREAK, _BLANK, _ZERO = ord("\n"), ord(" "), ord("0")
@@ -99,7 +99,7 @@ def _code_points(lines: Sequence[str]) -> NDArray[np.uint32]:
     """Return the code points of lines in NFC, a line break before, between and after them."""
     # Line by line: most lines pass the quick check for NFC, and their whole would not.
     composed = [
-        unicodedata.normalize("NFC", line[:MAX_CHARACTERS].strip()).replace("\n", " ")
+        unicodedata.normalize("NFC", fold(line[:MAX_CHARACTERS]).strip()).replace("\n", " ")
         for line in lines
     ]
     # The one character whose lower case is two.

@@ -1,15 +1,19 @@
-"""Text as the identifier sees it: one preparation for training and for use.
+"""Text as a model sees it: the same preparation in training and in use.
 
-Built on `corpus.text.normalize`. On top of it: lower case (an all-capitals text is the same
-language), digits folded, runs of scripts without spaces cut into four-character pieces (fastText
-has no other idea of a short context there), and the tokens that fastText reads as commands
-defused.
+`prepare` is that of this package's models. Built on `corpus.text.normalize`; on top of it: letters
+of other widths and shapes folded, lower case (an all-capitals text is the same language), digits
+folded, runs of scripts without spaces cut into four-character pieces (fastText has no other idea of
+a short context there), and the tokens that fastText reads as commands broken up.
+
+Imported models get what they were trained on: `prepare_plain`, or `prepare_openlid`.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
+from collections.abc import Mapping
 
 import regex
 
@@ -30,6 +34,17 @@ _UNSEGMENTED = regex.compile(rf"(?:{UNSPACED}\p{{M}}*+){{{PIECE_CHARACTERS}}}+(?
 _MAY_BE_UNSPACED = re.compile("[\u0e00-\u109f\u1780-\u19ff\u2e80-\U0010ffff]")
 """Ranges that hold all of UNSPACED and little else: a cheap look before the dear one."""
 
+_FOLDED_KINDS = frozenset(
+    ("<wide>", "<narrow>", "<font>", "<circle>", "<initial>", "<medial>", "<final>", "<isolated>")
+)
+_FOLDED_BLOCKS = (range(0xFB00, 0xFB50), range(0x2E80, 0x2FE0))
+"""Ligatures of letters, and radicals that stand for characters."""
+
+_END_FOLDED = 0x1F200
+
+_OPENLID_REMOVED = regex.compile(r"[^\p{Word}\p{Zs}]|\d")
+_SPACES = re.compile(r"\s\s+")
+
 _DIGITS = re.compile(r"\d+")
 _REPEATED_MARK = re.compile(r"([^\w\s])\1+")
 _LEFT_OUT = regex.compile(
@@ -46,12 +61,74 @@ def prepare(line: str) -> str:
     """
     text = line[:MAX_CHARACTERS]
     if not text.isascii():
-        text = text.encode("utf-8", "replace").decode("utf-8")
+        text = fold(text.encode("utf-8", "replace").decode("utf-8"))
     # One sigma, so that lower case does not depend on where a word ends.
     text = normalize(text).lower().replace("ς", "σ")
     text = _DIGITS.sub("0", text)
     text = _REPEATED_MARK.sub(r"\1", text)
     return defuse(cut_unspaced(text))
+
+
+@functools.cache
+def folded_letters() -> Mapping[int, str]:
+    """Return what letters of another width or shape stand for, by code point.
+
+    Full-width Latin, half-width kana and Hangul, mathematical and encircled letters, Arabic and
+    Hebrew presentation forms, Latin and Armenian ligatures, Chinese radicals: the letters of their
+    compatibility decomposition. Punctuation and digits stay.
+    """
+    found = {}
+    for point in range(0x2100, _END_FOLDED):
+        kind, _, _ = unicodedata.decomposition(chr(point)).partition(" ")
+        is_folded = kind in _FOLDED_KINDS
+        is_folded |= kind == "<compat>" and any(point in block for block in _FOLDED_BLOCKS)
+        letters = unicodedata.normalize("NFKC", chr(point)) if is_folded else ""
+        if letters and all(unicodedata.category(letter)[0] in "LM" for letter in letters):
+            found[point] = letters
+    return found
+
+
+@functools.cache
+def _may_be_folded() -> re.Pattern[str]:
+    points = sorted(folded_letters())
+    ranges = []
+    for point in points:
+        if ranges and ranges[-1][1] == point - 1:
+            ranges[-1][1] = point
+        else:
+            ranges.append([point, point])
+    return re.compile("[" + "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges) + "]")
+
+
+def fold(text: str) -> str:
+    """Replace letters of another width or shape by those they stand for; see `folded_letters`."""
+    return text.translate(folded_letters()) if _may_be_folded().search(text) else text
+
+
+def prepare_plain(line: str) -> str:
+    """Return the line as most published models were trained on it: one line, letters as they are.
+
+    Letters of other widths and shapes are folded, and what fastText reads as commands goes.
+    """
+    text = normalize(fold(line[:MAX_CHARACTERS].encode("utf-8", "replace").decode("utf-8")))
+    return text.replace("</s>", " ").replace("__label__", " ").strip()
+
+
+def prepare_openlid(line: str) -> str:
+    """Return the line as OpenLID v2 and v3 were trained on it.
+
+    Lower case, without digits and all that is neither letter, mark, joiner nor space
+    (`clean_line` in OpenLID's openlid_normer.py). A line that holds nothing else becomes `0`, so
+    that it is told from an empty one.
+    """
+    text = prepare_plain(line)
+    cleaned = _SPACES.sub(" ", _OPENLID_REMOVED.sub("", text.lower())).strip()
+    return cleaned or ("0" if text else "")
+
+
+def is_openlid_word(word: str) -> bool:
+    """Whether a word may occur in a text that `prepare_openlid` made."""
+    return word == word.lower() and not _OPENLID_REMOVED.search(word)
 
 
 def cut_unspaced(text: str) -> str:

@@ -12,33 +12,37 @@ from numpy.typing import NDArray
 
 from corpus.files import atomic_path
 from corpus.languages import Language
+from lid.directory import OUTPUT_FILE, PROFILES_FILE, ROWS_FILE, SCALES_FILE
 from lid.engine.characters import script_bits
 from lid.engine.kernel import Weights
-from lid.fasttext_model.model_file import LABEL_PREFIX, FastTextFile, read_fasttext_file
+from lid.fasttext_model.model_file import (
+    LABEL_PREFIX,
+    SOFTMAX,
+    FastTextFile,
+    check_weights,
+    read_fasttext_file,
+)
 
-ROWS_FILE, SCALES_FILE, OUTPUT_FILE = "rows.npy", "row_scales.npy", "output.npy"
-PROFILES_FILE = "profiles.npy"
-WEIGHT_FILES = (ROWS_FILE, SCALES_FILE, OUTPUT_FILE)
 _BLOCK_ROWS = 1 << 16
 _LARGEST = 127
-_SOFTMAX = 3
 
 
 def can_compile(head: FastTextFile) -> bool:
     """Whether the compiled pass can do what this model does: n-grams only, plain softmax."""
-    is_plain = head.loss == _SOFTMAX and not head.is_quantized
+    is_plain = head.loss == SOFTMAX and not head.is_quantized
     return is_plain and head.words == 0 and head.min_ngram > 0
 
 
 def can_scale_output(model_file: Path) -> bool:
     """Whether a temperature can be put into the class vectors: plain softmax, not quantized."""
     head = read_fasttext_file(model_file)
-    return head.loss == _SOFTMAX and head.output_at > 0
+    return head.loss == SOFTMAX and head.output_at > 0
 
 
 def write_weights(model_file: Path, directory: Path) -> None:
     """Write the int8 form of a model beside it: each row by its own largest value."""
     head = read_fasttext_file(model_file)
+    check_weights(head)
     matrix = head.input_matrix()
     scales = np.zeros(len(matrix), np.float32)
     with atomic_path(directory / ROWS_FILE) as temporary:

@@ -18,7 +18,7 @@ import numpy as np
 from fasttext import FastText
 from numpy.typing import NDArray
 
-from lid.fasttext_model.model_file import read_fasttext_file
+from lid.fasttext_model.model_file import check_weights, read_fasttext_file
 
 NO_WORDS = 2_000_000_000
 """A word minimum count that no word reaches: only character n-grams get vectors, so `</s>`
@@ -65,12 +65,13 @@ class FastTextModel:
     """A model file as fastText reads it; its lines are prepared already and hold a letter."""
 
     def __init__(self, model_file: Path) -> None:
-        """Load a model file after checking that it is whole.
+        """Load a model file after checking all that fastText reads of it.
 
         Raises:
-            DataError: If it is not a whole fastText classifier.
+            DataError: If it is not a fastText classifier, or damaged.
         """
         head = read_fasttext_file(model_file)
+        check_weights(head)
         self.labels = head.labels
         self._index = {label: number for number, label in enumerate(head.labels)}
         self._binding = FastText.fasttext.fasttext()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -11,13 +12,26 @@ from pathlib import Path
 from typing import Any
 
 from corpus.console import Progress
-from corpus.errors import JobError
+from corpus.errors import JobError, UserError
 from corpus.files import write_json
 from lid.config import TrainConfig
 from lid.directory import MODEL_FILE
 
 _PROGRESS = re.compile(rb"Progress:\s+([\d.]+)%")
 _FLOAT_BYTES = 4
+
+
+def check_installed() -> None:
+    """Refuse to start a training that cannot be finished.
+
+    Raises:
+        UserError: If fastText is not installed.
+    """
+    if any(importlib.util.find_spec(name) is None for name in ("fasttext", "fasttext_pybind")):
+        raise UserError(
+            "training needs fastText, which is not installed: run `pip install '.[lid]'` in a"
+            " clone, or install the package `fasttext`."
+        )
 
 
 def fit_in_subprocess(workspace: Path, classes: int, config: TrainConfig) -> None:
@@ -78,7 +92,9 @@ def _run(workspace: Path, settings: Mapping[str, Any]) -> None:
         # glibc then hands out zeroed memory, which fastText 0.9.3 forgets to ask for.
         "MALLOC_PERTURB_": "255",
     }
-    command = [sys.executable, "-m", "lid.fasttext_model.trainer", str(workspace / "settings.json")]
+    # Without -P, a `lid.py` in the working directory would be run instead.
+    module = "lid.fasttext_model.trainer"
+    command = [sys.executable, "-P", "-m", module, str(workspace / "settings.json")]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
         tail = _follow(process)
     if process.returncode != 0:

@@ -14,10 +14,10 @@ from corpus.files import atomic_path, write_text
 from lid.config import CalibrationConfig, TrainConfig, group_codes
 from lid.directory import (
     CHECKSUMS_FILE,
-    DESCRIPTION_FILE,
     FAMILIARITY_FILE,
-    LANGUAGES_FILE,
     MODEL_FILE,
+    MODEL_FILES,
+    PROFILES_FILE,
     QUANTIZED_FILE,
     SPECIAL_CLASSES,
     THRESHOLDS_FILE,
@@ -30,8 +30,6 @@ from lid.engine.engines import FastTextEngine, known_script
 from lid.engine.familiarity import build_profile, smooth_spreads, typical_rows, write_typical_lines
 from lid.engine.numpy_preparation import prepare_many
 from lid.engine.weights import (
-    PROFILES_FILE,
-    WEIGHT_FILES,
     can_compile,
     can_scale_output,
     save_array,
@@ -54,10 +52,6 @@ from lid.training.calibration import (
 from lid.training.report_page import training_page
 
 REPORT_FILE = "report.html"
-MODEL_FILES = (
-    MODEL_FILE, QUANTIZED_FILE, *WEIGHT_FILES, PROFILES_FILE, THRESHOLDS_FILE, LANGUAGES_FILE,
-    FAMILIARITY_FILE, DESCRIPTION_FILE,
-)  # fmt: skip
 _LISTED_CONFUSIONS = 40
 _QUANTIZED_SAMPLE = 60
 """Held-out lines a class on which the quantized model is compared."""

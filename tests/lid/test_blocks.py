@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,7 +51,7 @@ def test_several_processes_give_the_same_bytes_as_one(model: Path) -> None:
     assert b"".join(block.text for block in one) == b"".join(block.text for block in two)
     assert len(two) > 2
     for blocks in (one, two):
-        assert sum(block.counts.total() for block in blocks) == len(lines) + 3
+        assert sum(block.lines for block in blocks) == len(lines) + 3
         assert sum(block.invalid_lines for block in blocks) == 1
 
 
@@ -59,6 +60,41 @@ def test_line_of_ten_megabytes_gets_its_answer(model: Path) -> None:
     data = f"{(english + ' ') * 120_000}\n{russian}\n"
     result = CliRunner().invoke(group, ["identify", "--model", str(model)], input=data)
     assert [row.split("\t")[0] for row in result.stdout.splitlines()] == ["eng_Latn", "rus_Cyrl"]
+
+
+@pytest.mark.parametrize(
+    ("redirection", "message"),
+    [
+        ("<&-", "standard input is closed"),
+        ("0>/dev/null", "standard input cannot be read: Bad file descriptor"),
+        (">&-", "standard output is closed"),
+        ("1</dev/null", "standard output cannot be written to"),
+    ],
+)
+def test_stream_that_cannot_be_used_is_named(model: Path, redirection: str, message: str) -> None:
+    command = f'printf "water\\n" | "$0" tongues.py lid identify --model "$1" {redirection}'
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable, str(model)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_invalid_bytes_and_zeros_keep_their_lines(model: Path) -> None:
+    data = (
+        b"\xef\xbb\xbfthe water of the river\nwa\xffter\x80 of the ri\xc3ver\n\0\0\n\0the water\0\n"
+    )
+    result = CliRunner().invoke(group, ["identify", "--model", str(model)], input=data)
+    languages = [row.split("\t")[0] for row in result.stdout.splitlines()]
+    assert len(languages) == 4
+    assert (languages[0], languages[2]) == ("eng_Latn", "und")
+
+
+def test_line_of_a_mebibyte_is_read_whole_and_a_longer_one_from_its_start() -> None:
+    for size, kept in ((1 << 20, 1 << 20), ((1 << 20) + 1, 8_000)):
+        line = b"".join(read_blocks(io.BytesIO(b"a" * size)))
+        assert len(line) == kept
 
 
 def test_top_classes_follow_the_answer(identifier: LanguageIdentifier) -> None:

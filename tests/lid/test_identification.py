@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.errors import DataError, UserError
-from corpus.files import digest_file, write_lines
+from corpus.files import digest_file, read_json, write_json, write_lines
 from lid.cli import group
 from lid.config import CalibrationConfig, TrainConfig
 from lid.directory import Threshold, read_thresholds, write_thresholds
@@ -191,19 +192,63 @@ def test_cut_model_file_is_an_error_and_not_a_crash(model: Path, tmp_path: Path)
     with pytest.raises(DataError, match=r"model\.bin is damaged: it has"):
         LanguageIdentifier.load(copy)
     (copy / "model.bin").write_bytes(whole)
-    for name in ("rows.npy", "thresholds.tsv"):
+    LanguageIdentifier.load(copy)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_changed_bit_in_any_file_is_an_error(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiled: bool
+) -> None:
+    if not compiled:
+        monkeypatch.setattr("lid.identifier.is_compiled", lambda: False)
+    copy = tmp_path / "copy"
+    shutil.copytree(model, copy)
+    files = [*read_json(copy / "checksums.json"), "checksums.json"]
+    assert len(files) == 11
+    chance = random.Random(1)
+    for name in files:
         before = (copy / name).read_bytes()
-        (copy / name).write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
-        with pytest.raises(DataError, match="checksum"):
-            LanguageIdentifier.load(copy)
+        for at in (0, len(before) // 2, len(before) - 2, chance.randrange(len(before))):
+            changed = bytearray(before)
+            changed[at] ^= 1 << chance.randrange(7)
+            (copy / name).write_bytes(changed)
+            with pytest.raises(DataError):
+                LanguageIdentifier.load(copy)
         (copy / name).write_bytes(before)
     LanguageIdentifier.load(copy)
+
+
+def test_relabelled_model_file_ends_the_command_with_2(model: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(model, copy)
+    data = (copy / "model.bin").read_bytes()
+    (copy / "model.bin").write_bytes(data.replace(b"__label__eng_Latn", b"__label__dng_Latn"))
+    command = [sys.executable, "tongues.py", "lid", "identify", "--model", str(copy)]
+    done = subprocess.run(
+        command, input=b"the water\n", capture_output=True, cwd=Path(__file__).parents[2]
+    )
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"model.bin is damaged or was changed" in done.stderr
+
+
+def test_file_without_a_checksum_is_not_read(model: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(model, copy)
+    checksums = read_json(copy / "checksums.json")
+    for name in checksums:
+        write_json(copy / "checksums.json", {k: v for k, v in checksums.items() if k != name})
+        with pytest.raises(DataError, match=f"no checksum of {name}"):
+            LanguageIdentifier.load(copy)
+    for garbage in ([], {"model.bin": 1}, {"model.bin": {"bytes": 1}}):
+        write_json(copy / "checksums.json", garbage)
+        with pytest.raises(DataError, match="size and checksum"):
+            LanguageIdentifier.load(copy)
 
 
 def test_missing_thresholds_are_named(model: Path, tmp_path: Path) -> None:
     shutil.copytree(model, tmp_path / "copy")
     (tmp_path / "copy" / "thresholds.tsv").unlink()
-    with pytest.raises(DataError, match=r"lost its thresholds\.tsv"):
+    with pytest.raises(DataError, match=r"thresholds\.tsv is missing"):
         LanguageIdentifier.load(tmp_path / "copy")
 
 

@@ -117,6 +117,19 @@ def test_unknown_code_and_lonely_file_are_refused(tmp_path: Path) -> None:
         labelled_files(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("en", "eng_Latn"), ("nor_Latn", "nob_Latn"), ("fas_Arab", "pes_Arab"),
+     ("fil_Latn", "tgl_Latn"), ("cmn_Hans", "zho_Hans"), ("no", "nob_Latn")],
+)  # fmt: skip
+def test_file_named_by_another_code_is_refused_with_ours(
+    tmp_path: Path, name: str, code: str
+) -> None:
+    write_lines(tmp_path / f"{name}.txt.gz", ["water"])
+    with pytest.raises(UserError, match=f"`{name}` .*`{code}`.*{code}.txt.gz"):
+        labelled_files(tmp_path)
+
+
 def test_one_language_in_two_files_is_refused(tmp_path: Path) -> None:
     for name in ("eng_Latn.txt", "eng_Latn.txt.gz", "fra_Latn.txt"):
         write_lines(tmp_path / name, ["water"])
