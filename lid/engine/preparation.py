@@ -91,7 +91,7 @@ def folded_letters() -> Mapping[int, str]:
 @functools.cache
 def _may_be_folded() -> re.Pattern[str]:
     points = sorted(folded_letters())
-    ranges = []
+    ranges: list[list[int]] = []
     for point in points:
         if ranges and ranges[-1][1] == point - 1:
             ranges[-1][1] = point

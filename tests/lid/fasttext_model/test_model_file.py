@@ -75,7 +75,8 @@ def test_field_out_of_range_is_refused(kinds: Path, tmp_path: Path, field: str, 
 @pytest.mark.parametrize(("field", "value"), [("max_ngram", 32), ("word_ngrams", 32), ("loss", 4)])
 def test_field_at_its_bound_is_read(kinds: Path, tmp_path: Path, field: str, value: int) -> None:
     file = change(kinds / "ngrams.bin", tmp_path, HEAD + 4 * FIELDS[field], "<i", value)
-    FastTextModel(file).predict(["the water of the river"], 1)
+    labels, _ = FastTextModel(file).predict(["the water of the river"], 1)
+    assert labels.tolist() != [[-1]]
 
 
 def test_model_without_ngrams_needs_no_buckets(kinds: Path) -> None:

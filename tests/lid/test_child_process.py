@@ -1,0 +1,39 @@
+"""What training runs: this package's trainer, and only where it can finish."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from corpus.errors import UserError
+from lid.fasttext_model import subprocess_trainer
+from lid.train import train
+from tests.lid.conftest import QUICK, write_data
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_training_runs_no_lid_file_of_the_working_directory(tmp_path: Path) -> None:
+    write_data(tmp_path / "data", count=60)
+    for name in ("lid", "corpus", "fasttext", "json", "numpy"):
+        text = "from pathlib import Path\nPath('was-run').touch()\nraise SystemExit(9)\n"
+        (tmp_path / f"{name}.py").write_text(text)
+    command = [
+        sys.executable, str(ROOT / "tongues.py"), "lid", "train", "--data", "data",
+        "--output", "model", "--config", "dim=8", "--config", "buckets_per_class=300",
+        "--config", "quantize=true", "--config", "epochs=1",
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "model" / "model.ftz").is_file()
+    assert not (tmp_path / "was-run").exists()
+
+
+def test_training_without_fasttext_fails_before_it_reads_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess_trainer.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"fastText, which is not installed: .*\[lid\]"):
+        train(tmp_path / "nothing", tmp_path / "model", QUICK)
+    assert not (tmp_path / "model").exists()
