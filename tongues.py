@@ -8,6 +8,7 @@ loader is handed in here.
 import errno
 import importlib
 import logging
+import os
 import signal
 import sys
 import threading
@@ -30,6 +31,7 @@ EXIT_INTERRUPTED = 130
 
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+UNUSABLE_PATHS = (errno.ENAMETOOLONG, errno.ELOOP, errno.EISDIR, errno.ENOTDIR)
 
 GROUPS = {
     "data": ("corpus.cli", "Constructed languages, test data, public data sets and models."),
@@ -112,8 +114,32 @@ def main(arguments: list[str] | None = None) -> int:
     0 done, 1 bug or environment, 2 the user's mistake, 3 some shards failed, 130 interrupted, 143
     stopped by the scheduler with a checkpoint.
     """
+    _open_closed_streams()
+    odd = [text for text in sys.argv[1:] if not _is_utf8(text)] if arguments is None else []
+    if odd:
+        click.echo(
+            f"error: {os.fsencode(odd[0])!r} is not UTF-8; tables and receipts could not name it."
+            " Rename the file or directory.",
+            err=True,
+        )
+        return EXIT_USER_MISTAKE
     with _terminations_as_interrupts():
         return _run(arguments)
+
+
+def _open_closed_streams() -> None:
+    """Put the null device in the place of standard streams that the caller closed."""
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
+    sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @contextmanager
@@ -155,6 +181,9 @@ def _run(arguments: list[str] | None) -> int:
     except OSError as error:
         if error.errno in NOT_ALLOWED:
             click.echo(f"error: {error}. Mend its permissions, or choose another.", err=True)
+            return EXIT_USER_MISTAKE
+        if error.errno in UNUSABLE_PATHS:
+            click.echo(f"error: {error}. Choose another path.", err=True)
             return EXIT_USER_MISTAKE
         if error.errno not in DISK_FULL:
             raise

@@ -1,5 +1,6 @@
 r"""Reading and writing files: whole or not at all, lines that end at `\n` only, checksums."""
 
+import codecs
 import contextlib
 import errno
 import gzip
@@ -21,6 +22,9 @@ import zstandard
 from corpus.errors import DataError, UserError
 
 _CHUNK_BYTES = 1 << 20
+_MAX_NAME_BYTES = 255
+"""Of a file's name, on the usual file systems."""
+_KEPT_CHARACTERS = 16
 _FORGOTTEN_SECONDS = 3600.0
 _CLOCK_SLACK_SECONDS = 5.0
 
@@ -48,7 +52,16 @@ def temporary_path(path: Path, part: str = "") -> Path:
 
     The suffixes stay last, since writers choose compression by them.
     """
-    return path.with_name(f".tmp~{platform.node()}~{os.getpid()}.{part}~{path.name}")
+    start = f".tmp~{platform.node()}~{os.getpid()}.{part}~"
+    return path.with_name(start + _shortened(path.name, len(os.fsencode(start))))
+
+
+def _shortened(name: str, taken: int) -> str:
+    """Return a name to which `taken` bytes can be added; a long one keeps its end and a digest."""
+    if len(os.fsencode(name)) + taken <= _MAX_NAME_BYTES:
+        return name
+    digest = hashlib.blake2b(os.fsencode(name), digest_size=16).hexdigest()
+    return digest + name[-_KEPT_CHARACTERS:]
 
 
 def remove_leftovers(path: Path) -> None:
@@ -59,7 +72,10 @@ def remove_leftovers(path: Path) -> None:
     """
     for left in path.parent.glob(".tmp~*~*~*"):
         _, node, process, name = left.name.split("~", 3)
-        if name == path.name and not _may_be_written(left, node, int(process.split(".")[0])):
+        start = len(os.fsencode(left.name)) - len(os.fsencode(name))
+        if name == _shortened(path.name, start) and not _may_be_written(
+            left, node, int(process.split(".")[0])
+        ):
             left.unlink(missing_ok=True)
 
 
@@ -130,17 +146,21 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file.
+    """Read a JSON file; a byte order mark at its start is skipped.
 
     Raises:
         DataError: If the file is missing or not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise DataError(f"{path} does not exist") from None
+    except (IsADirectoryError, NotADirectoryError):
+        raise DataError(f"{path} is not a file") from None
     except ValueError as error:
         raise DataError(f"{path} is not valid JSON: {error}") from None
+    except RecursionError:
+        raise DataError(f"{path} is not read: its JSON is nested too deeply") from None
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> int:
@@ -218,7 +238,8 @@ class _ZstandardReader(io.RawIOBase):
 class Lines:
     r"""The lines of a byte stream as text, ended by `\n` only, read as they come.
 
-    Invalid UTF-8 becomes U+FFFD and is counted, never raised; a `\r` before the end is dropped.
+    Invalid UTF-8 becomes U+FFFD and is counted, never raised; a `\r` before the end and a byte
+    order mark at the start are dropped.
     U+2028, U+0085 and form feeds are text, where `str.splitlines` would shift every line after.
 
     Attributes:
@@ -230,8 +251,10 @@ class Lines:
         self.invalid_lines = 0
 
     def __iter__(self) -> Iterator[str]:
-        for raw in self._stream:
+        for number, raw in enumerate(self._stream):
             line = raw.removesuffix(b"\n").removesuffix(b"\r")
+            if not number:
+                line = line.removeprefix(codecs.BOM_UTF8)
             try:
                 yield line.decode("utf-8")
             except UnicodeDecodeError:

@@ -14,6 +14,7 @@ from corpus.files import (
     atomic_path,
     digest_file,
     open_binary,
+    read_json,
     read_lines,
     write_lines,
     write_text,
@@ -52,7 +53,26 @@ def test_equal_lines_give_equal_bytes(tmp_path: Path, name: str) -> None:
 @given(st.lists(st.text(st.characters(exclude_characters="\n\r", exclude_categories=["Cs"]))))
 def test_any_text_without_newlines_is_read_back(lines: list[str]) -> None:
     data = "".join(line + "\n" for line in lines).encode()
-    assert list(Lines(io.BytesIO(data))) == lines
+    wanted = [lines[0].removeprefix("\ufeff"), *lines[1:]] if lines else []
+    assert list(Lines(io.BytesIO(data))) == wanted
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a.txt.zst"])
+def test_byte_order_mark_is_no_text(tmp_path: Path, name: str) -> None:
+    write_lines(tmp_path / name, ["\ufeffone", "\ufefftwo"])
+    assert read_lines(tmp_path / name) == ["one", "\ufefftwo"]
+
+
+def test_json_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"a": 1}')
+    assert read_json(tmp_path / "a.json") == {"a": 1}
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"{", b"\xff\xfe{\x00}\x00", b""])
+def test_json_that_cannot_be_read_is_an_error_with_its_name(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.json"):
+        read_json(tmp_path / "a.json")
 
 
 def test_invalid_utf8_is_replaced_and_counted(tmp_path: Path) -> None:
