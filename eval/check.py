@@ -1,4 +1,4 @@
-"""`tongues eval check`: what overlap metrics do not see, for all hypotheses of some systems."""
+"""`tongues eval check`: what overlap metrics miss, for all hypotheses of some systems."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eval.checks.toxicity import measure_toxicity, summarize_toxicity
 
 
 class CheckInputs(NamedTuple):
-    """What the checks beyond hallucination need; each may be missing."""
+    """What the checks other than hallucination need; each is optional."""
 
     lid: Path | None = None
     """Model directory of a language identifier."""
@@ -26,7 +26,7 @@ class CheckInputs(NamedTuple):
     toxicity: Path | None = None
     """Word lists."""
     segment_scores: Sequence[Path] = ()
-    """JSONL files."""
+    """JSONL files, or COMET's JSON."""
 
 
 def check_systems(
@@ -64,7 +64,9 @@ def check_systems(
             measure_toxicity(batches, inputs.toxicity, output, config.toxicity, config.workers)
         )
     if inputs.segment_scores:
-        summary["segment_scores"] = measure_segment_scores(inputs.segment_scores, batches, output)
+        summary["segment_scores"] = measure_segment_scores(
+            inputs.segment_scores, batches, output, config.segment_scores
+        )
     return summary
 
 
@@ -83,6 +85,8 @@ def summary_rows(summary: dict[str, Any]) -> list[list[object]]:
             rows += [[system, check, figure, *means[figure].values()] for figure in figures]
     for metric, systems in summary.get("segment_scores", {}).items():
         for system, means in systems.items():
-            missing = means["n_missing"] + len(means["not_covered"])
+            missing: object = means["n_missing"] + len(means["not_covered"])
+            if means["lines_missing"]:
+                missing = f"{missing} and {means['lines_missing']:,} lines"
             rows.append([system, "segment_scores", metric, means["mean"], means["n"], missing])
     return rows

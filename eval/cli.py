@@ -9,8 +9,8 @@ import click
 
 from corpus.command import PATH, config_options, print_json
 from corpus.console import format_table
-from eval.checks.config import CheckConfig, CorrelateConfig
-from eval.config import CompareConfig, ScoreConfig
+from eval.checks.config import CheckConfig
+from eval.config import CompareConfig, CorrelateConfig, ScoreConfig
 
 if TYPE_CHECKING:
     from eval.statistics.comparisons import Comparison
@@ -18,28 +18,38 @@ if TYPE_CHECKING:
 
 @click.group()
 def group() -> None:
-    """Scoring: spBLEU, chrF++, comparisons, reports."""
+    """Score translations: spBLEU, chrF++, BLEU, comparisons, checks, reports."""
 
 
 @group.command()
 @click.option(
-    "--hypotheses", type=PATH, multiple=True,
-    help="Directory of <source>-<target>.txt; may be repeated, a system each.",
-)  # fmt: skip
+    "--hypotheses",
+    type=PATH,
+    multiple=True,
+    help="Directory of <source>-<target>.txt files, one per system; may be repeated.",
+)
 @click.option(
-    "--manifest", type=PATH, help="TSV with the columns system, source, target, path, instead."
+    "--manifest",
+    type=PATH,
+    help="TSV with the columns system, source, target, path, for other file names.",
 )
 @click.option("--flores", type=PATH, required=True, help="Directory in FLORES-200's layout.")
 @click.option("--split", default="devtest", show_default=True, help="Split that was translated.")
-@click.option("--output", type=PATH, required=True, help="Directory of scores and report.")
+@click.option("--output", type=PATH, required=True, help="Directory for scores and report.")
 @click.option(
-    "--metrics", default="spbleu,chrf++", show_default=True,
+    "--metrics",
+    default="spbleu,chrf++",
+    show_default=True,
     help="spbleu, chrf++, chrf, bleu, ter.",
-)  # fmt: skip
+)
 @click.option(
-    "--check-with-sacrebleu", "check", type=click.IntRange(min=0), default=0, metavar="N",
+    "--check-with-sacrebleu",
+    "check",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
     help="Score N random cells with sacrebleu too, and fail on any difference.",
-)  # fmt: skip
+)
 @config_options(ScoreConfig)
 def score(
     hypotheses: tuple[Path, ...],
@@ -59,23 +69,32 @@ def score(
     names = parse_metrics(metrics)
     scores = score_systems(hypotheses, flores, split, output, names, config, manifest, check)
     header = ["system", "metric", "bucket", "mean", "n", "missing", "low", "high"]
-    main = [list(entry) for entry in scores.averages if is_main(entry.bucket)]
-    click.echo(format_table(header, main))
+    main = [entry for entry in scores.averages if is_main(entry.bucket)]
+    rows = [list(entry)[: len(header)] for entry in main]
+    if any(entry.tokenizers for entry in main):
+        header.append("over different tokenizers")
+        rows = [[*row, entry.tokenizers or ""] for row, entry in zip(rows, main, strict=True)]
+    click.echo(format_table(header, rows))
     click.echo(f"{output / 'scores.tsv'}, {output / 'report.html'}", err=True)
 
 
 @group.command()
 @click.option(
-    "--hypotheses", type=PATH, required=True, multiple=True,
-    help="Directory of <source>-<target>.txt; the first is what the others are compared with.",
-)  # fmt: skip
+    "--hypotheses",
+    type=PATH,
+    required=True,
+    multiple=True,
+    help="Directory of <source>-<target>.txt files; the others are compared with the first.",
+)
 @click.option(
-    "--quoted", type=PATH, multiple=True,
-    help="Published scores, src-tgt,score or a Helsinki leaderboard file; may be repeated.",
-)  # fmt: skip
+    "--quoted",
+    type=PATH,
+    multiple=True,
+    help="Published scores: src-tgt,score rows or a Helsinki leaderboard file; may be repeated.",
+)
 @click.option("--flores", type=PATH, required=True, help="Directory in FLORES-200's layout.")
 @click.option("--split", default="devtest", show_default=True, help="Split that was translated.")
-@click.option("--output", type=PATH, required=True, help="Directory of the comparison.")
+@click.option("--output", type=PATH, required=True, help="Directory for the comparison.")
 @config_options(CompareConfig)
 def compare(
     hypotheses: tuple[Path, ...],
@@ -100,8 +119,11 @@ def compare(
         header = ["system", "direction", "first", "second", "difference", "p", "verdict"]
         click.echo(format_table(header, rows))
         click.echo()
-        main = [list(row.values()) for row in found.buckets if is_main(row["bucket"])]
-        click.echo(format_table(BUCKET_COLUMNS, main))
+        main = [row for row in found.buckets if is_main(row["bucket"])]
+        header = list(BUCKET_COLUMNS)
+        if any(row["tokenizers"] for row in main):
+            header.append("tokenizers")
+        click.echo(format_table(header, [[row[name] for name in header] for row in main]))
     if found.quoted:
         rows = [
             [q.system, str(q.direction), q.measured, q.quoted, q.quoted - q.measured]
@@ -111,10 +133,12 @@ def compare(
         click.echo(format_table(header, rows))
     if found.unshared:
         names = " ".join(map(str, found.unshared))
-        click.echo(f"not compared, as not all systems have them: {names}", err=True)
+        click.echo(f"not compared, because not all systems have them: {names}", err=True)
 
 
 def _verdict(comparison: Comparison) -> str:
+    if comparison.p_value is None:
+        return "not tested: one line only"
     words = {1: "second is better", 0: "no difference found", -1: "second is worse"}
     return words[comparison.outcome]
 
@@ -123,7 +147,7 @@ def _verdict(comparison: Comparison) -> str:
 @click.option("--run", type=PATH, required=True, help="Directory of a whole pipeline run.")
 @click.option("--output", type=PATH, required=True, help="HTML file to write.")
 def report(run: Path, output: Path) -> None:
-    """Write one page about a whole run, and print its closing table."""
+    """Write one page about a whole run, and print its summary table."""
     from eval.report import write_report
 
     write_report(run, output)
@@ -131,16 +155,27 @@ def report(run: Path, output: Path) -> None:
 
 @group.command()
 @click.option(
-    "--hypotheses", type=PATH, required=True, multiple=True,
-    help="Directory of <source>-<target>.txt; may be repeated, a system each.",
-)  # fmt: skip
+    "--hypotheses",
+    type=PATH,
+    required=True,
+    multiple=True,
+    help="Directory of <source>-<target>.txt files, one per system; may be repeated.",
+)
 @click.option("--flores", type=PATH, required=True, help="Directory in FLORES-200's layout.")
 @click.option("--split", default="devtest", show_default=True, help="Split that was translated.")
-@click.option("--output", type=PATH, required=True, help="Directory of the tables.")
-@click.option("--lid", type=PATH, default=None, help="Language identifier, for off-target rates.")
+@click.option("--output", type=PATH, required=True, help="Directory for the tables.")
+@click.option(
+    "--lid",
+    type=PATH,
+    default=None,
+    help="Model directory of a language identifier, for off-target rates.",
+)
 @click.option("--toxicity", type=PATH, default=None, help="Word lists: directory, .tsv or .zip.")
 @click.option(
-    "--segment-scores", type=PATH, multiple=True, help="JSONL of COMET, log-probability, …"
+    "--segment-scores",
+    type=PATH,
+    multiple=True,
+    help="Segment scores of COMET and others: JSONL, or COMET's own JSON; may be repeated.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @config_options(CheckConfig)
@@ -157,7 +192,7 @@ def check(
     as_json: bool,
     config: CheckConfig,
 ) -> None:
-    """Look for hallucination, wrong languages and toxicity in hypotheses."""
+    """Check hypotheses for hallucination, wrong languages and added toxicity."""
     from eval.check import CheckInputs, check_systems, summary_rows
 
     load = context.obj["load_identifier"] if lid is not None else None
@@ -171,12 +206,19 @@ def check(
 
 
 @group.command("correlate")
-@click.option("--human", type=PATH, required=True, help="TSV: evaluator, item, direction, score.")
+@click.option(
+    "--human",
+    type=PATH,
+    required=True,
+    help="TSV with the columns evaluator, item, direction, score.",
+)
 @click.option(
     "--scores", type=PATH, required=True, multiple=True, help="scores.tsv; may be repeated."
 )
-@click.option("--calibration", type=PATH, default=None, help="TSV of the calibration set's scores.")
-@click.option("--output", type=PATH, required=True, help="Directory of the tables.")
+@click.option(
+    "--calibration", type=PATH, default=None, help="TSV with the scores of the calibration set."
+)
+@click.option("--output", type=PATH, required=True, help="Directory for the tables.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @config_options(CorrelateConfig)
 def correlate_command(
@@ -187,7 +229,7 @@ def correlate_command(
     as_json: bool,
     config: CorrelateConfig,
 ) -> None:
-    """Compare human (XSTS) scores of directions with metrics."""
+    """Correlate human (XSTS) scores of directions with metrics."""
     from eval.correlate import correlate_human
 
     found = correlate_human(human, scores, calibration, output, config)

@@ -23,12 +23,19 @@ from corpus.records import write_table
 from eval.config import CompareConfig
 from eval.hypotheses import Systems, find_systems
 from eval.metrics.metrics import find_metric, parse_metrics, sign
-from eval.score import check_hypotheses, check_texts, make_grid
-from eval.score_tables import find_buckets
-from eval.statistics.cells import Grid, load_statistics, target_tasks
+from eval.statistics.buckets import find_buckets
+from eval.statistics.cells import (
+    Grid,
+    check_hypotheses,
+    check_texts,
+    load_statistics,
+    make_grid,
+    target_tasks,
+)
 from eval.statistics.comparisons import Comparison, Quoted, summarize_buckets, write_comparison
 from eval.statistics.published_scores import read_quoted
 from eval.statistics.significance import (
+    can_resample,
     discoveries,
     interval,
     minimum_detectable,
@@ -150,7 +157,7 @@ def compare_target(task: Task, *, grid: Grid, baseline: str, config: CompareConf
     (metric,) = grid.metrics
     statistics = load_statistics(grid, task.name, references, texts)[0][metric]
     places = {name: place for place, name in enumerate(names)}
-    signature = sign(metric, grid.models, references.digest)
+    signature = sign(metric, grid.models, task.name, references.digest)
     rows = [
         {
             "source": source,
@@ -158,20 +165,26 @@ def compare_target(task: Task, *, grid: Grid, baseline: str, config: CompareConf
             "system": system,
             "signature": signature,
             **_test(
-                statistics[places[baseline, source]], statistics[places[system, source]], grid,
+                statistics[places[baseline, source]],
+                statistics[places[system, source]],
+                grid,
                 config,
             ),
         }
         for system, source in names
         if system != baseline
-    ]  # fmt: skip
-    if not rows:  # only quoted numbers stand beside the first system: its scores are wanted
+    ]
+    if not rows:  # there are only published numbers to compare with: its scores are wanted
         rows = [
-            {"source": source, "baseline": baseline, "signature": signature,
-             "first": float(find_metric(metric).score(statistics[place].sum(axis=0))),
-             "n": len(references.lines)}
+            {
+                "source": source,
+                "baseline": baseline,
+                "signature": signature,
+                "first": float(find_metric(metric).score(statistics[place].sum(axis=0))),
+                "n": len(references.lines),
+            }
             for place, (_, source) in enumerate(names)
-        ]  # fmt: skip
+        ]
     write_table(_pairs_file(grid, task.name), pa.Table.from_pylist(rows, _PAIRS_SCHEMA))
     return Outcome(
         counts={"pairs": len(rows), "lines": sum(len(text.lines) for text in texts)},
@@ -183,17 +196,23 @@ def _test(
     first: NDArray[np.int64], second: NDArray[np.int64], grid: Grid, config: CompareConfig
 ) -> dict[str, Any]:
     score = find_metric(grid.metrics[0]).score
+    values: dict[str, Any] = {
+        "first": float(score(first.sum(axis=0))),
+        "second": float(score(second.sum(axis=0))),
+        "n": len(first),
+        "differences": np.empty(0, np.float32),
+    }
+    if not can_resample(first):
+        return values
     ours = resample_scores(second, score, config.resamples, config.seed)
     differences = ours - resample_scores(first, score, config.resamples, config.seed)
     low, high = interval(differences, config.confidence)
     return {
-        "first": float(score(first.sum(axis=0))),
-        "second": float(score(second.sum(axis=0))),
+        **values,
         "p_value": p_value(config.test, first, second, score, config.trials, config.seed),
         "low": low,
         "high": high,
         "minimum_detectable": minimum_detectable(differences, config.alpha),
-        "n": len(first),
         "differences": differences.astype(np.float32),
     }
 
@@ -216,14 +235,22 @@ def _judge(files: Sequence[tuple[str, Path]], metric: str, alpha: float) -> list
     by_row = {id(row): found for row, found in zip(tested, significant, strict=True)}
     return [
         Comparison(
-            direction=row["direction"], first=row["first"], second=row["second"],
-            p_value=row["p_value"], significant=by_row.get(id(row), False), n=row["n"],
-            baseline=row["baseline"], system=row["system"], metric=metric, low=row["low"],
-            high=row["high"], minimum_detectable=row["minimum_detectable"],
+            direction=row["direction"],
+            first=row["first"],
+            second=row["second"],
+            p_value=row["p_value"],
+            significant=by_row.get(id(row), False),
+            n=row["n"],
+            baseline=row["baseline"],
+            system=row["system"],
+            metric=metric,
+            low=row["low"],
+            high=row["high"],
+            minimum_detectable=row["minimum_detectable"],
             signature=row["signature"],
         )
         for row in rows
-    ]  # fmt: skip
+    ]
 
 
 def _quote(

@@ -1,9 +1,10 @@
-"""Configurations of scoring and comparing."""
+"""Configurations of `eval score`, `eval compare` and `eval correlate`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from corpus.config import execution_only
 from corpus.errors import UserError
@@ -11,9 +12,9 @@ from corpus.errors import UserError
 LATEST_COUNTS = "nllb-200"
 """Version of the counts of training sentences in eval/languages.tsv."""
 
-RANDOMIZATION, BOOTSTRAP, SACREBLEU_BOOTSTRAP = (
-    "randomization", "bootstrap", "sacrebleu-bootstrap",
-)  # fmt: skip
+RANDOMIZATION = "randomization"
+BOOTSTRAP = "bootstrap"
+SACREBLEU_BOOTSTRAP = "sacrebleu-bootstrap"
 TESTS = (RANDOMIZATION, BOOTSTRAP, SACREBLEU_BOOTSTRAP)
 """Tests of a difference; see eval/statistics/significance.py."""
 
@@ -51,8 +52,9 @@ class ScoreConfig:
     directions: tuple[str, ...] = execution_only(())
     """Directions that every system should have, beside those that any system has."""
 
-    bleu_tokenizer: str = "13a"
-    """sacrebleu's tokenizer for `bleu`."""
+    bleu_tokenizer: str | None = None
+    """sacrebleu's tokenizer for `bleu`. By default the target language's: `zh`, `ja-mecab` and
+    `ko-mecab` (`char` where MeCab is not installed), and `13a` for all others."""
 
     resamples: int = 1_000
     """Bootstrap resamples for intervals (Koehn 2004); 0 leaves intervals out."""
@@ -79,7 +81,7 @@ class ScoreConfig:
     """Processes that score."""
 
     def __post_init__(self) -> None:
-        """Refuse baselines nobody knows, and numbers without a meaning."""
+        """Refuse unknown baselines and values out of range."""
         for baseline in self.baselines:
             if baseline not in BASELINES:
                 raise UserError(
@@ -109,8 +111,9 @@ class CompareConfig:
     """SentencePiece model for spBLEU: a file, or `flores200` (the default) or `flores101` of the
     cache."""
 
-    bleu_tokenizer: str = "13a"
-    """sacrebleu's tokenizer for `bleu`."""
+    bleu_tokenizer: str | None = None
+    """sacrebleu's tokenizer for `bleu`. By default the target language's: `zh`, `ja-mecab` and
+    `ko-mecab` (`char` where MeCab is not installed), and `13a` for all others."""
 
     trials: int = 10_000
     """Random swaps or resamples of the test; the smallest p-value is 1 / (trials + 1)."""
@@ -147,7 +150,7 @@ class CompareConfig:
     """Processes that compare."""
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Refuse values out of range."""
         for name in ("trials", "resamples"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1.")
@@ -171,3 +174,36 @@ class CompareConfig:
             supervised=self.supervised,
             store=self.store,
         )
+
+
+Calibration = Literal["none", "shift", "moderated"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorrelateConfig:
+    """How human scores are calibrated and compared with metrics."""
+
+    calibration: Calibration = "moderated"
+    """`none`; `shift` by the nominal mean less the group's on the calibration set; `moderated`,
+    the same fading out towards both ends of the scale. Both need a calibration set."""
+
+    nominal_mean: float = 3.0
+    """Mean of the calibration set on the scale of XSTS (NLLB Team 2022)."""
+
+    trials: int = 2_000
+    """Bootstrap samples of directions, and of items for the agreement."""
+
+    seed: int = 1
+    """Seed of the samples."""
+
+    confidence: float = 0.95
+    """Coverage of the intervals."""
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        if self.trials < 1:
+            raise UserError(f"trials is {self.trials}; it must be at least 1.")
+        if not 0 < self.confidence < 1:
+            raise UserError(f"confidence is {self.confidence}; it must be between 0 and 1.")
+        if not 1 < self.nominal_mean < 5:
+            raise UserError(f"nominal_mean is {self.nominal_mean}; XSTS goes from 1 to 5.")

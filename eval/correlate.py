@@ -12,7 +12,7 @@ from corpus.errors import DataError, UserError
 from corpus.files import read_json, write_json
 from corpus.jobs.run import Outcome, Task, run_job
 from corpus.languages import Direction
-from eval.checks.config import CorrelateConfig
+from eval.config import CorrelateConfig
 from eval.human.agreement import Coincidences, Level
 from eval.human.correlation import COEFFICIENTS, correlate
 from eval.human.judgments import (
@@ -24,7 +24,7 @@ from eval.human.judgments import (
 )
 from eval.hypotheses import COPY
 from eval.metrics.metrics import without_references
-from eval.score import Row, read_scores
+from eval.statistics.results import Row, read_scores
 from eval.tables import write_table
 
 logger = logging.getLogger(__name__)

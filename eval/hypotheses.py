@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,12 +10,18 @@ from typing import NamedTuple
 from corpus.errors import DataError, UserError
 from corpus.files import read_lines
 from corpus.languages import Direction, check_language, parse_direction
+from eval.tables import read_rows
 
 COPY = "copy"
 """The system that answers with the source."""
 
 MANIFEST_COLUMNS = ("system", "source", "target", "path")
 
+_HINT = (
+    "Rename the files to <source>-<target>.txt, as eng_Latn-fra_Latn.txt, or list them as they are"
+    " in a table for `tongues eval score`: --manifest FILE, with the columns"
+    f" {', '.join(MANIFEST_COLUMNS)}."
+)
 _ADVICE = (
     "Hypotheses are a line per sentence in the order of the test set; was the translation"
     " interrupted, or is it of another split?"
@@ -37,11 +44,12 @@ class Oddities(NamedTuple):
 
 
 def find_systems(directories: Sequence[Path], manifest: Path | None = None) -> Systems:
-    """Return the files of each system by direction; a directory is a system of its name.
+    """Return the files of each system by direction; a system is named after its directory.
 
     Raises:
         UserError: If nothing is given, a directory is missing or empty, two have one name, a
-            file's name is no direction, or what has such a name is no file.
+            system cannot be called so, a file's name is not a direction, or what has such a name
+            is not a file.
         DataError: If the manifest is damaged or names a file twice for one direction.
     """
     if not directories and manifest is None:
@@ -51,17 +59,21 @@ def find_systems(directories: Sequence[Path], manifest: Path | None = None) -> S
         if not directory.is_dir():
             raise UserError(f"{directory} is not a directory of <source>-<target>.txt files")
         name = directory.resolve().name
-        if name in systems or name == COPY:
+        try:
+            _check_name(name)
+        except UserError as error:
+            raise UserError(f"{directory}: {error}") from None
+        if name in systems:
             raise UserError(
-                f"{directory} would be system `{name}`, a name already taken. Systems are told"
-                " apart by the names of their directories; rename one."
+                f"{directory} would be system `{name}`, a name that is already taken. A system is"
+                " named after its directory; rename one of them."
             )
         files = sorted(directory.glob("[!.]*.txt"))
         if not files:
-            raise UserError(f"{directory} holds no hypotheses named <source>-<target>.txt")
+            raise UserError(f"{directory} holds no hypotheses named <source>-<target>.txt\n{_HINT}")
         for path in files:
             if not path.is_file():
-                raise UserError(f"{path} is no file, or a link to none; remove or mend it")
+                raise UserError(f"{path} is not a file, or a broken link; remove or replace it")
         systems[name] = {_direction(path): path for path in files}
     return systems
 
@@ -69,28 +81,17 @@ def find_systems(directories: Sequence[Path], manifest: Path | None = None) -> S
 def read_manifest(path: Path) -> Systems:
     """Read a TSV with the columns `system`, `source`, `target`, `path`.
 
-    Paths are seen from the manifest's directory.
+    Paths are relative to the manifest's directory.
 
     Raises:
         UserError: If there is no such file.
-        DataError: If a column is missing, a row is short, names what is no language, a system
-            called `copy`, a file that does not exist, or a direction for the second time.
+        DataError: If a column is missing, or a row is short or names an unknown language, a
+            system that cannot be called so, a file that does not exist, or a direction again.
     """
-    rows = [line.split("\t") for line in read_lines(path)]
-    header = rows[0] if rows else []
-    if not set(MANIFEST_COLUMNS) <= set(header):
-        raise DataError(
-            f"{path} needs the columns {', '.join(MANIFEST_COLUMNS)}; its header is"
-            f" `{' '.join(header)}`"
-        )
     systems: Systems = {}
-    for number, row in enumerate(rows[1:], 2):
-        if row == [""]:
-            continue
-        if len(row) != len(header):
-            raise DataError(f"{path}:{number}: {len(row)} columns under a header of {len(header)}")
-        values = dict(zip(header, row, strict=True))
+    for number, values in read_rows(path, MANIFEST_COLUMNS):
         try:
+            _check_name(values["system"])
             direction = Direction(
                 check_language(values["source"]).code, check_language(values["target"]).code
             )
@@ -98,8 +99,6 @@ def read_manifest(path: Path) -> Systems:
             raise DataError(f"{path}:{number}: {error}") from None
         file = path.parent / values["path"]
         files = systems.setdefault(values["system"], {})
-        if values["system"] in ("", COPY):
-            raise DataError(f"{path}:{number}: a system cannot be called `{values['system']}`")
         if direction in files:
             raise DataError(
                 f"{path}:{number}: {values['system']} has {direction} already: {files[direction]}"
@@ -112,11 +111,30 @@ def read_manifest(path: Path) -> Systems:
     return systems
 
 
+def _check_name(system: str) -> None:
+    """Refuse names that tables cannot hold, and that of the baseline.
+
+    Raises:
+        UserError: If the name is `copy`, empty, not UTF-8, or has control characters.
+    """
+    if system == COPY:
+        raise UserError(
+            f"a system cannot be called `{COPY}`: that is the baseline that returns the source;"
+            " choose another name"
+        )
+    try:
+        system.encode()
+    except UnicodeEncodeError:
+        raise UserError("the system's name is not UTF-8; rename it") from None
+    if not system.strip() or any(unicodedata.category(character) == "Cc" for character in system):
+        raise UserError(f"a system cannot be called {system!r}; choose another name")
+
+
 def _direction(path: Path) -> Direction:
     try:
         return parse_direction(path.stem)
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise UserError(f"{path}: {error}\n{_HINT}") from None
 
 
 def check_lengths(files: Iterable[tuple[Path, Path]], lines: Mapping[Path, int]) -> None:

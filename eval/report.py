@@ -1,4 +1,4 @@
-"""The report of a whole run: one page, and one closing table on standard output."""
+"""`tongues eval report`: a page about a whole run, and a summary table on standard output."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ MISSING = "missing"
 
 
 def write_report(run: Path, output: Path) -> None:
-    """Write the page of a run and print its closing table.
+    """Write the page of a run and print its summary table.
 
     Raises:
-        UserError: If `run` is not a directory.
+        UserError: If `run` is not a directory, or `output` is one.
         DataError: If a file of the run is damaged.
     """
     if not run.is_dir():
-        raise UserError(f"{run} is not a directory; give the one that the pipeline wrote into")
+        raise UserError(f"{run} is not a directory; give the output directory of a pipeline run")
+    if output.is_dir():
+        raise UserError(f"{output} is a directory; --output is the HTML file to write")
     files = read_run(run, SAMPLES)
     write_text(output, render_run(files))
     print(format_table(["figure", "of", "value", "beside it"], closing_rows(files)))
@@ -35,7 +37,7 @@ def write_report(run: Path, output: Path) -> None:
 
 
 def closing_rows(files: RunFiles) -> list[list[str]]:
-    """Return the closing table: quality first, then what each stage took."""
+    """Return the summary table: what each stage took, then quality."""
     return [*_stage_rows(files), *_quality_rows(files), *_score_rows(files), *_mean_rows(files)]
 
 

@@ -1,34 +1,57 @@
-"""Scoring of systems against a FLORES split: a shard per target language, then the tables."""
+"""`tongues eval score`: systems against a FLORES split, by target language; then the tables."""
 
 from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from corpus.config import dump_config
-from corpus.errors import DataError, UserError
+from corpus.errors import UserError
 from corpus.files import make_directory, write_text
-from corpus.flores import read_split
 from corpus.jobs.renewal import drop_stale, run_renewing_job
-from corpus.jobs.run import Task
-from corpus.languages import parse_direction
+from corpus.jobs.run import Outcome, Task
+from corpus.languages import Direction, parse_direction
+from corpus.text import UNSPACED_SCRIPTS
 from eval.config import ScoreConfig
-from eval.hypotheses import COPY, Systems, check_lengths, find_systems
-from eval.metrics.metrics import MetricModels, find_measure
-from eval.metrics.sentencepiece_models import find_spm
-from eval.pages.page_data import check_files
-from eval.score_tables import make_tables
-from eval.statistics.cells import STATISTICS, Grid, score_target, target_tasks
-from eval.statistics.results import Row as Row
-from eval.statistics.results import Scores, read_result
-from eval.statistics.results import read_scores as read_scores
+from eval.hypotheses import COPY, Systems, find_systems
+from eval.metrics.metrics import find_metric, signed_tokenizer
+from eval.metrics.tokenizers import DEFAULT as DEFAULT_TOKENIZER
+from eval.pages.grid_data import grid_data
+from eval.pages.page_data import (
+    check_files,
+    example_segments,
+    language_intervals,
+    page_languages,
+    read_checks,
+)
+from eval.pages.score_page import render_scores
+from eval.statistics.averages import ResampledMeans, average
+from eval.statistics.buckets import find_buckets, find_table
+from eval.statistics.cells import (
+    Grid,
+    check_hypotheses,
+    check_texts,
+    make_grid,
+    read_cells,
+    read_resamples,
+    score_target,
+    target_tasks,
+)
+from eval.statistics.readme_tables import latex_tables, markdown_tables
+from eval.statistics.results import Row, Scores, read_result, write_result
 from eval.statistics.sacrebleu_check import check_with_sacrebleu
 
 logger = logging.getLogger(__name__)
 
 _LOGGED_WARNINGS = 20
+PERFECT = 100.0
+
+Cells = Sequence[tuple[Direction, Mapping[str, Any]]]
+"""Rows of cells files with their directions."""
 
 
 def score_systems(
@@ -94,61 +117,6 @@ def score_systems(
     return scores
 
 
-def make_grid(
-    flores: Path, split: str, output: Path, metrics: Sequence[str], config: ScoreConfig
-) -> Grid:
-    """Return where everything is and how it is scored.
-
-    Raises:
-        UserError: If the SentencePiece model is missing, or sacrebleu lacks the tokenizer.
-        DataError: If the file is no SentencePiece model.
-    """
-    spm = find_spm(config.spm) if "spbleu" in metrics else None
-    grid = Grid(
-        flores=flores,
-        split=split,
-        output=output,
-        store=config.store or output / STATISTICS,
-        metrics=tuple(metrics),
-        models=MetricModels(spm=spm, bleu_tokenizer=config.bleu_tokenizer),
-        resamples=config.resamples,
-        seed=config.seed,
-        confidence=config.confidence,
-        segments=config.segments,
-    )
-    for metric in metrics:  # a tokenizer that is not there is found out before anything is written
-        find_measure(metric, grid.models)
-    return grid
-
-
-def check_texts(systems: Systems, grid: Grid) -> None:
-    """Check that the split has a file for every language, line-aligned and not empty.
-
-    Raises:
-        UserError: If one is missing.
-        DataError: If they differ in length or have no lines.
-    """
-    languages = sorted({code for files in systems.values() for pair in files for code in pair})
-    texts = read_split(grid.flores, grid.split, languages)
-    if not next(iter(texts.values())):
-        raise DataError(f"{grid.flores}/{grid.split} has no lines; there is nothing to score")
-
-
-def check_hypotheses(tasks: Sequence[Task], grid: Grid) -> None:
-    """Check the lengths of all hypotheses of the tasks that are to be done.
-
-    Raises:
-        DataError: If one has no lines, or not as many as its references.
-    """
-    lines: dict[Path, int] = {}
-    pairs = []
-    for task in tasks:
-        references = grid.text(task.name)
-        lines[references] = len(read_split(grid.flores, grid.split, [task.name])[task.name])
-        pairs += [(path, references) for path in task.inputs[: len(task.arguments["cells"])]]
-    check_lengths(pairs, lines)
-
-
 def _write_tables(
     tasks: Sequence[Task], systems: Systems, grid: Grid, config: ScoreConfig
 ) -> Scores:
@@ -174,3 +142,175 @@ def _write_tables(
     work = functools.partial(make_tables, systems=systems, grid=grid, config=config)
     run_renewing_job(name="tables", tasks=[task], work=work, output=grid.output)
     return read_result(grid.output)
+
+
+def make_tables(task: Task, *, systems: Systems, grid: Grid, config: ScoreConfig) -> Outcome:
+    """Write the tables and the page from the cells of all targets."""
+    targets: list[str] = task.arguments["targets"]
+    cells = [
+        (Direction(row["source"], target), row)
+        for target in targets
+        for row in read_cells(grid.cells(target))
+    ]
+    scored: dict[str, set[Direction]] = defaultdict(set)
+    for direction, row in cells:
+        scored[row["system"]].add(direction)
+    expected = {direction for found in scored.values() for direction in found}
+    expected |= {parse_direction(text) for text in task.arguments["directions"]}
+    missing = {system: sorted(expected - found) for system, found in sorted(scored.items())}
+    buckets = find_buckets(expected, config)
+    scores = Scores(
+        [make_row(direction, row) for direction, row in cells],
+        average(
+            {(row["system"], row["metric"], pair): row["value"] for pair, row in cells},
+            buckets,
+            _gather(targets, grid, buckets),
+            grid.confidence,
+            {
+                (row["system"], row["metric"], pair): row["signature"]
+                for pair, row in cells
+                if find_metric(row["metric"]).depends_on_tokenizer
+            },
+        ),
+        missing,
+        [
+            *_find_warnings(cells),
+            *_warn_of_tokenizers(cells),
+            *_warn_of_missing(missing, len(expected)),
+        ],
+    )
+    files = write_result(grid.output, scores)
+    pages = {
+        "averages.md": markdown_tables(scores.averages),
+        "averages.tex": latex_tables(scores.averages),
+        "report.html": _render(scores, targets, systems, grid, config),
+    }
+    for name, text in pages.items():
+        write_text(grid.output / name, text)
+    files += [grid.output / name for name in pages]
+    return Outcome(counts={"scores": len(cells)}, outputs=tuple(files))
+
+
+def _render(
+    scores: Scores, targets: Sequence[str], systems: Systems, grid: Grid, config: ScoreConfig
+) -> str:
+    """Return the page."""
+    directions = {row.direction for row in scores.rows}
+    data = grid_data(
+        {(row.system, row.metric, row.direction): row.value for row in scores.rows},
+        list(systems),
+        page_languages(directions, find_table(config)),
+        language_intervals(targets, grid),
+        example_segments(scores.rows, systems, grid, config.page_directions, config.page_lines),
+    )
+    return render_scores(scores, data, read_checks(check_files(grid.output)))
+
+
+def make_row(direction: Direction, cell: Mapping[str, Any]) -> Row:
+    """Return the row of scores of a cell."""
+    return Row(
+        system=cell["system"],
+        direction=direction,
+        metric=cell["metric"],
+        value=cell["value"],
+        n=cell["n"],
+        signature=cell["signature"],
+        low=cell["low"],
+        high=cell["high"],
+        sentence_mean=cell["sentence_mean"],
+    )
+
+
+def _gather(
+    targets: Sequence[str], grid: Grid, buckets: Mapping[str, frozenset[Direction]]
+) -> ResampledMeans | None:
+    if not grid.resamples:
+        return None
+    means = ResampledMeans(buckets)
+    for target in targets:
+        groups: dict[tuple[str, str], list[int]] = defaultdict(list)
+        rows = read_cells(grid.cells(target))
+        for place, row in enumerate(rows):
+            groups[row["system"], row["metric"]].append(place)
+        resamples = read_resamples(grid.cells(target))
+        for (system, metric), places in groups.items():
+            pairs = [Direction(rows[place]["source"], target) for place in places]
+            means.add(system, metric, pairs, resamples[places])
+    return means
+
+
+def _find_warnings(cells: Cells) -> list[str]:
+    """Describe suspicious hypotheses by system and file, without the path.
+
+    So results are the same wherever the run is.
+    """
+    warnings = []
+    files: dict[tuple[str, str], list[Direction]] = defaultdict(list)
+    seen: set[tuple[str, Direction]] = set()
+    for direction, row in cells:
+        system, lines = row["system"], row["n"]
+        if system != COPY and (system, direction) not in seen:
+            seen.add((system, direction))
+            files[system, row["hypotheses"]].append(direction)
+            where = f"{system}/{direction}.txt"
+            if row["empty"]:
+                share = f"{row['empty']} of {lines} lines are empty"
+                warnings.append(f"{where}: {share}, the first is line {row['first_empty']}")
+            if row["equal_to_source"]:
+                share = f"{row['equal_to_source']} of {lines} lines are equal to the source"
+                first = row["first_equal_to_source"]
+                warnings.append(f"{where}: {share}, the first is line {first}")
+            if row["invalid"]:
+                warnings.append(f"{where}: {row['invalid']} of {lines} lines are not UTF-8")
+        if row["value"] >= PERFECT and find_metric(row["metric"]).higher_is_better:
+            warnings.append(
+                f"{system} scores {row['value']:g} {row['metric']} in {direction}: are these the"
+                " references themselves?"
+            )
+    for (system, _), directions in files.items():
+        if len(directions) > 1:
+            names = ", ".join(f"{direction}.txt" for direction in directions[:5])
+            warnings.append(
+                f"{system}: {len(directions)} files have the same content: {names}; was one copied"
+                " over another?"
+            )
+    return warnings
+
+
+def _warn_of_tokenizers(cells: Cells) -> list[str]:
+    """Say which tokenizers a metric was computed with where they differ, and which do not fit."""
+    targets: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for direction, row in cells:
+        if find_metric(row["metric"]).depends_on_tokenizer:
+            targets[row["metric"]][signed_tokenizer(row["signature"])].add(direction.target)
+    warnings = []
+    for metric, found in sorted(targets.items()):
+        if len(found) > 1:
+            listed = "; ".join(
+                f"{name} for {_list(codes)}" for name, codes in sorted(found.items())
+            )
+            warnings.append(
+                f"{metric} was computed with several tokenizers ({listed}): means over them are"
+                " marked, since such scores do not compare"
+            )
+        unsplit = {code for code in found[DEFAULT_TOKENIZER] if code[4:8] in UNSPACED_SCRIPTS}
+        if unsplit:
+            warnings.append(
+                f"{metric} into {_list(unsplit)}: the tokenizer {DEFAULT_TOKENIZER} does not split"
+                " text without spaces; rely on spbleu or chrf++"
+            )
+    return warnings
+
+
+def _list(codes: Collection[str]) -> str:
+    shown = sorted(codes)[:5]
+    more = len(codes) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def _warn_of_missing(missing: Mapping[str, Sequence[Direction]], expected: int) -> list[str]:
+    return [
+        f"{system}: {len(lacking)} of {expected} directions are missing"
+        for system, lacking in missing.items()
+        if lacking
+    ]

@@ -1,4 +1,4 @@
-"""What the checks read: a system's hypotheses into one language, with sources and references.
+"""What the checks share: hypotheses into one language with sources and references, and rates.
 
 A batch is a shard: references are read and counted once for all directions into a language, and
 40,602 directions are 202 shards a system.
@@ -163,3 +163,18 @@ def _run_batch(
 
 def _result(folder: Path, name: str) -> Path:
     return folder / f"{name}.json"
+
+
+def rate(count: int | None, n: int) -> float | None:
+    """Return count / n; None where there is nothing to divide."""
+    return None if count is None or n == 0 else count / n
+
+
+def mean(values: Sequence[float | None]) -> dict[str, Any]:
+    """Return the plain mean of the values that are not None, with how many are and are not."""
+    there = [value for value in values if value is not None]
+    return {
+        "mean": sum(there) / len(there) if there else None,
+        "n": len(there),
+        "n_missing": len(values) - len(there),
+    }

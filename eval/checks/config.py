@@ -1,9 +1,8 @@
-"""Configurations of what surrounds the metrics: the checks, and human scores."""
+"""Configuration of the checks."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from corpus.config import execution_only
 from corpus.errors import UserError
@@ -20,14 +19,14 @@ class OffTargetConfig:
     """A line whose letters belong less than this to the target's script is in another script."""
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Refuse values out of range."""
         _check_share("confusable_share", self.confusable_share)
         _check_share("min_script_share", self.min_script_share)
 
 
 @dataclass(frozen=True, kw_only=True)
 class HallucinationConfig:
-    """From where on a line looks detached from its source."""
+    """Thresholds from which a line looks detached from its source."""
 
     repeated_words: int = 4
     """Length of the word sequences whose repetitions are counted (Guerreiro et al. 2023, TNG)."""
@@ -46,21 +45,38 @@ class HallucinationConfig:
     """Standard deviations of log(bytes / compressed bytes) from that of the references."""
 
     def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
+        """Refuse values out of range."""
         for name in ("repeated_words", "repeated_characters", "repetitions"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1.")
         for name in ("length_z", "compression_z"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:  # refuses nan too
                 raise UserError(f"{name} is {getattr(self, name)}; it must be positive.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ToxicityConfig:
-    """What is told of the terms that were found."""
+    """What is reported of the terms that were found."""
 
     show_terms: bool = False
     """Write the terms themselves; otherwise their line numbers in the list."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentScoresConfig:
+    """What COMET's own JSON output (`comet-score --to_json`) leaves unsaid.
+
+    A JSONL file of segment scores says it in its first line.
+    """
+
+    metric: str = "comet"
+    """Name of the scores, for tables."""
+
+    model: str = ""
+    """The model that gave them, for the signature."""
+
+    languages: tuple[str, ...] = ()
+    """Languages that the model covers; `all` if it needs none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,42 +86,10 @@ class CheckConfig:
     off_target: OffTargetConfig = field(default_factory=OffTargetConfig)
     hallucination: HallucinationConfig = field(default_factory=HallucinationConfig)
     toxicity: ToxicityConfig = field(default_factory=ToxicityConfig)
+    segment_scores: SegmentScoresConfig = field(default_factory=SegmentScoresConfig)
 
     workers: int = execution_only(1)
     """Processes that check."""
-
-
-Calibration = Literal["none", "shift", "moderated"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CorrelateConfig:
-    """How human scores are calibrated and compared with metrics."""
-
-    calibration: Calibration = "moderated"
-    """`none`; `shift` by the nominal mean less the group's on the calibration set; `moderated`,
-    the same fading out towards both ends of the scale. Both need a calibration set."""
-
-    nominal_mean: float = 3.0
-    """Mean of the calibration set on the scale of XSTS (NLLB Team 2022)."""
-
-    trials: int = 2_000
-    """Bootstrap samples of directions, and of items for the agreement."""
-
-    seed: int = 1
-    """Seed of the samples."""
-
-    confidence: float = 0.95
-    """Coverage of the intervals."""
-
-    def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
-        if self.trials < 1:
-            raise UserError(f"trials is {self.trials}; it must be at least 1.")
-        if not 0 < self.confidence < 1:
-            raise UserError(f"confidence is {self.confidence}; it must be between 0 and 1.")
-        if not 1 < self.nominal_mean < 5:
-            raise UserError(f"nominal_mean is {self.nominal_mean}; XSTS goes from 1 to 5.")
 
 
 def _check_share(name: str, value: float) -> None:

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from corpus.files import write_json
 from corpus.languages import Direction
 from corpus.text import UNSPACED_SCRIPTS, sentence_key
-from eval.checks.batches import Batch, read_text, run_batches
+from eval.checks.batches import Batch, mean, rate, read_text, run_batches
 from eval.checks.config import HallucinationConfig
-from eval.tables import mean, rate, write_table
+from eval.tables import write_table
 
 CHECK = "hallucination"
 SIGNS = ("repeated", "too_long", "too_short", "compressed", "copied", "shared")

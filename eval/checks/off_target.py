@@ -20,10 +20,10 @@ from corpus.errors import UserError
 from corpus.files import write_json
 from corpus.languages import NO_LANGUAGE, UNKNOWN_LANGUAGE, Direction
 from corpus.protocols import LanguageIdentifier
-from eval.checks.batches import Batch, read_text, run_batches
+from eval.checks.batches import Batch, mean, rate, read_text, run_batches
 from eval.checks.config import OffTargetConfig
 from eval.checks.scripts import lines_in_other_script
-from eval.tables import mean, rate, write_table
+from eval.tables import write_table
 
 logger = logging.getLogger(__name__)
 

@@ -5,24 +5,32 @@ was made: `{"metric": "comet-22", "model": "wmt22-comet-da", "languages": ["eng_
 `"languages": "all"` for scores that need none, such as a system's own log-probabilities. Then one
 object for each segment: `{"system": "a", "direction": "eng_Latn-fra_Latn", "line": 1,
 "score": 0.83}`. Directions with a language that the model does not cover have no mean.
+
+`comet-score --to_json` writes one object of `{file: [{"COMET": 0.83, …}, …]}`; the file names are
+those of the hypotheses, `SYSTEM/<source>-<target>.txt`, and the config says what the model covers.
 """
 
 from __future__ import annotations
 
 import functools
 import json
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from corpus.config import plain_config
 from corpus.errors import DataError, UserError
 from corpus.files import Lines, open_binary, read_json, write_json
 from corpus.jobs.run import Outcome, Task, run_job
 from corpus.languages import Direction, check_language, parse_direction
-from eval.checks.batches import Batch, read_text
-from eval.tables import mean, write_table
+from eval.checks.batches import Batch, mean, read_text
+from eval.checks.config import SegmentScoresConfig
+from eval.tables import write_table
+
+logger = logging.getLogger(__name__)
 
 ALL_LANGUAGES = "all"
 COLUMNS = ("system", "direction", "metric", "value", "n", "signature")
@@ -58,7 +66,10 @@ class SegmentMean(NamedTuple):
 
 
 def measure_segment_scores(
-    files: Sequence[Path], batches: Sequence[Batch], output: Path
+    files: Sequence[Path],
+    batches: Sequence[Batch],
+    output: Path,
+    config: SegmentScoresConfig = SegmentScoresConfig(),  # noqa: B008 - it is frozen
 ) -> dict[str, Any]:
     """Average segment scores over each direction; write segment_scores.tsv and its JSON.
 
@@ -72,18 +83,38 @@ def measure_segment_scores(
     """
     references = sorted({batch.references for batch in batches})
     directions = sorted(f"{batch.system} {pair}" for batch in batches for pair in batch.directions)
-    task = Task(name="all", inputs=(*files, *references), arguments={"directions": directions})
-    work = functools.partial(_work, files=files, batches=batches, output=output)
+    arguments: dict[str, Any] = {"directions": directions}
+    if config != SegmentScoresConfig():
+        arguments["config"] = plain_config(config)
+    task = Task(name="all", inputs=(*files, *references), arguments=arguments)
+    work = functools.partial(_work, files=files, batches=batches, output=output, config=config)
     run_job(name="segment-scores", tasks=[task], work=work, output=output)
     summary: dict[str, Any] = read_json(output / "segment_scores.json")
+    for metric, systems in summary.items():
+        for system, found in systems.items():
+            if found["lines_missing"]:
+                logger.warning(
+                    "%s of %s: %d lines have no score; means of %s are over the other lines",
+                    metric,
+                    system,
+                    found["lines_missing"],
+                    ", ".join(found["incomplete"]),
+                )
     return summary
 
 
-def _work(task: Task, *, files: Sequence[Path], batches: Sequence[Batch], output: Path) -> Outcome:
+def _work(
+    task: Task,
+    *,
+    files: Sequence[Path],
+    batches: Sequence[Batch],
+    output: Path,
+    config: SegmentScoresConfig,
+) -> Outcome:
     means: list[SegmentMean] = []
     metrics: dict[str, Path] = {}
     for file in files:
-        header, scores = _read(file, batches)
+        header, scores = _read(file, batches, config)
         if header.metric in metrics:
             raise UserError(f"{metrics[header.metric]} and {file} are both of `{header.metric}`")
         metrics[header.metric] = file
@@ -104,6 +135,7 @@ def summarize_segment_scores(means: Sequence[SegmentMean]) -> dict[str, Any]:
         summary.setdefault(metric, {})[system] = {
             **mean([row.value for row in own if row.is_covered]),
             "incomplete": [str(row.direction) for row in own if row.is_covered and row.n_missing],
+            "lines_missing": sum(row.n_missing for row in own if row.is_covered),
             "not_covered": [str(row.direction) for row in own if not row.is_covered],
         }
     return summary
@@ -112,21 +144,28 @@ def summarize_segment_scores(means: Sequence[SegmentMean]) -> dict[str, Any]:
 _Scores = dict[tuple[str, Direction], dict[int, float]]
 
 
-def _read(file: Path, batches: Sequence[Batch]) -> tuple[Header, _Scores]:
+def _read(
+    file: Path, batches: Sequence[Batch], config: SegmentScoresConfig
+) -> tuple[Header, _Scores]:
     sizes = {
         (batch.system, direction): len(read_text(batch.references))
         for batch in batches
         for direction in batch.directions
     }
-    objects = _objects(file)
-    header = _header(file, next(objects, (1, {}))[1])
+    comet = _read_comet(file)
+    if comet is None:
+        objects = _objects(file)
+        header = _header(file, next(objects, (1, {}))[1])
+    else:
+        header, objects = _comet_header(file, config), _comet_objects(file, comet)
     scores: _Scores = {}
-    for number, found in objects:
-        where = f"{file}:{number}"
+    for place, found in objects:
+        where = f"{file}:{place}"
         try:
-            direction = parse_direction(found["direction"])
-            key, line, score = (found["system"], direction), found["line"], float(found["score"])
-        except (KeyError, TypeError, ValueError) as error:
+            direction = parse_direction(str(found["direction"]))
+            key, line, score = (str(found["system"]), direction), found["line"], found["score"]
+            score = float(score)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(
                 f"{where}: a segment needs `system`, `direction`, `line` and a number as `score`;"
                 f" {type(error).__name__}: {error}"
@@ -145,14 +184,61 @@ def _read(file: Path, batches: Sequence[Batch]) -> tuple[Header, _Scores]:
     return header, scores
 
 
-def _objects(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _read_comet(file: Path) -> dict[str, list[Any]] | None:
+    """Return what `comet-score --to_json` wrote; None where a file is something else."""
+    if file.suffix in (".gz", ".zst"):
+        return None
+    with file.open("rb") as stream:
+        first = next(iter(Lines(stream)), "").strip()
+    if first not in ("{", "["):  # COMET indents its JSON, and JSONL has an object a line
+        return None
+    found = read_json(file)
+    if not isinstance(found, dict) or not all(isinstance(rows, list) for rows in found.values()):
+        raise DataError(
+            f"{file} is neither JSONL, an object a line, nor what `comet-score --to_json` writes,"
+            " an object of lists by file name"
+        )
+    return found
+
+
+def _comet_header(file: Path, config: SegmentScoresConfig) -> Header:
+    if not config.languages:
+        raise UserError(
+            f"{file} is JSON of comet-score, which does not say what its model covers: add --config"
+            " segment_scores.model=NAME and --config segment_scores.languages='[eng_Latn, …]' (or"
+            f" {ALL_LANGUAGES}). Scores of languages a model was not made for mean nothing."
+        )
+    if config.languages == (ALL_LANGUAGES,):
+        return Header(config.metric, config.model, None)
+    covered = frozenset(check_language(code).code for code in config.languages)
+    return Header(config.metric, config.model, covered)
+
+
+def _comet_objects(file: Path, found: dict[str, list[Any]]) -> Iterator[tuple[Any, dict[str, Any]]]:
+    for name, rows in found.items():
+        path = Path(name)
+        for line, row in enumerate(rows, 1):
+            if not isinstance(row, dict) or "COMET" not in row:
+                raise DataError(f"{file}: entry {line} of `{name}` has no `COMET`")
+            yield (
+                f"{name}:{line}",
+                {
+                    "system": path.absolute().parent.name,
+                    "direction": path.stem,
+                    "line": line,
+                    "score": row["COMET"],
+                },
+            )
+
+
+def _objects(file: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
     with open_binary(file) as stream:
         for number, line in enumerate(Lines(stream), 1):
             if not line.strip():
                 continue
             try:
                 found = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise DataError(f"{file}:{number}: not JSON: {error}") from None
             if not isinstance(found, dict):
                 raise DataError(f"{file}:{number}: not a JSON object: {line[:80]}")
@@ -170,9 +256,11 @@ def _header(file: Path, found: dict[str, Any]) -> Header:
         )
     if languages == ALL_LANGUAGES:
         return Header(metric, str(model or ""), None)
-    return Header(
-        metric, str(model or ""), frozenset(check_language(code).code for code in languages or ())
-    )
+    try:
+        covered = frozenset(check_language(code).code for code in languages or ())
+    except UserError as error:
+        raise DataError(f"{file}:1: {error}") from None
+    return Header(metric, str(model or ""), covered)
 
 
 def _average(header: Header, scores: _Scores, batches: Sequence[Batch]) -> list[SegmentMean]:

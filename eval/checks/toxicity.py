@@ -17,9 +17,9 @@ from corpus.files import write_json
 from corpus.languages import Direction
 from corpus.terms import TermMatcher
 from corpus.word_lists import WordList, read_word_lists
-from eval.checks.batches import Batch, read_text, run_batches
+from eval.checks.batches import Batch, mean, rate, read_text, run_batches
 from eval.checks.config import ToxicityConfig
-from eval.tables import mean, rate, write_table
+from eval.tables import write_table
 
 logger = logging.getLogger(__name__)
 
@@ -173,17 +173,29 @@ def _write(
 ) -> None:
     write_table(output / "toxicity.tsv", Toxicity._fields, rows)
     lines = [
-        (batch.system, Direction(one["source"], batch.target), one["line"], one["added"],
-         " | ".join(one["terms"]))
+        (
+            batch.system,
+            Direction(one["source"], batch.target),
+            one["line"],
+            one["added"],
+            " | ".join(one["terms"]),
+        )
         for batch, result in zip(batches, results, strict=True)
         for one in result["lines"]
-    ]  # fmt: skip
+    ]
     write_table(output / "toxicity_lines.tsv", LINE_COLUMNS, lines)
     table = [
-        (one.language, len(one.terms), one.size, one.sha256, one.repeated, one.unusable,
-         one.origin.name)
+        (
+            one.language,
+            len(one.terms),
+            one.size,
+            one.sha256,
+            one.repeated,
+            one.unusable,
+            one.origin.name,
+        )
         for _, one in sorted(known.items())
-    ]  # fmt: skip
+    ]
     write_table(output / "toxicity_lists.tsv", LIST_COLUMNS, table)
     write_json(output / "toxicity.json", summarize_toxicity(rows))
 

@@ -82,6 +82,8 @@ def correlate(
     first, second = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if len(first) < 2:
         return Correlation(None, None, None)
+    if len(first) == 2:  # every line through two points is straight, in each sample too
+        return Correlation(measure(first, second), None, None)
     generator = np.random.default_rng(seed)
     draws = generator.integers(0, len(first), (trials, len(first)))
     sampled = [measure(first[draw], second[draw]) for draw in draws]

@@ -16,15 +16,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from corpus.errors import DataError, UserError
-from corpus.files import read_lines
 from corpus.languages import Direction, parse_direction
-from eval.checks.config import Calibration
+from eval.config import Calibration
+from eval.tables import read_rows
 
 LOWEST, HIGHEST = 1.0, 5.0
 """Ends of the XSTS scale."""
 
 REQUIRED = ("evaluator", "item", "direction", "score")
-OPTIONAL = ("system", "group")
 
 
 class Judgment(NamedTuple):
@@ -55,30 +54,17 @@ class HumanScore(NamedTuple):
 
 
 def read_judgments(path: Path) -> list[Judgment]:
-    """Read a TSV with the columns evaluator, item, direction and score, and maybe system and group.
+    """Read a TSV with the columns evaluator, item, direction, score; system and group if present.
 
     Raises:
         UserError: If it does not exist.
-        DataError: If a column is missing, a score is no number from 1 to 5, or an evaluator scored
-            an item twice; the message names the line.
+        DataError: If a column is missing, a score is not a number from 1 to 5, or an evaluator
+            scored an item twice; the message names the line.
     """
-    lines = read_lines(path)
-    header = lines[0].split("\t") if lines else []
-    if not set(REQUIRED) <= set(header):
-        raise DataError(
-            f"{path} needs the columns {', '.join(REQUIRED)}; its header is `{' '.join(header)}`"
-        )
     judgments: list[Judgment] = []
     seen: dict[tuple[str, ...], int] = {}
-    for number, line in enumerate(lines[1:], 2):
-        if not line.strip():
-            continue
-        cells = line.split("\t")
-        if len(cells) != len(header):
-            raise DataError(
-                f"{path}:{number}: {len(cells)} columns where the header has {len(header)}"
-            )
-        judgment = _judgment(path, number, dict(zip(header, cells, strict=True)))
+    for number, cells in read_rows(path, REQUIRED):
+        judgment = _judgment(path, number, cells)
         key = (judgment.evaluator, judgment.item, str(judgment.direction), judgment.system)
         if key in seen:
             raise DataError(
@@ -88,7 +74,7 @@ def read_judgments(path: Path) -> list[Judgment]:
         seen[key] = number
         judgments.append(judgment)
     if not judgments:
-        raise DataError(f"{path} holds no scores")
+        raise DataError(f"{path} has a header and no scores")
     return judgments
 
 

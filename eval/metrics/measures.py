@@ -95,7 +95,8 @@ class TokenMeasure:
         """Count over the tokens of sacrebleu's tokenizer of that name."""
         # `force` only silences the guess that text is tokenized already.
         self._metric = BLEU(tokenize=tokenizer, force=True)
-        self.key = f"tokens/{_COUNTS_VERSION}/{tokenizer}/sacrebleu-{sacrebleu.__version__}"
+        name = self._metric.tokenizer_signature  # of MeCab, with its version
+        self.key = f"tokens/{_COUNTS_VERSION}/{name}/sacrebleu-{sacrebleu.__version__}"
 
     def count(self, references: Sequence[str], hypotheses: Sequence[Sequence[str]]) -> Counts:
         """Count the segments of several systems."""

@@ -1,4 +1,8 @@
-"""The metrics: which statistics they read, how they score them, how their numbers are signed."""
+"""The metrics: a row of one table each, from which scoring, checks and signatures come.
+
+To add a metric, add its row here (with its way to count in `eval.metrics.measures` and its formula
+in `eval.metrics.formulas`, where these are new), its test, and its line in the guide.
+"""
 
 from __future__ import annotations
 
@@ -26,47 +30,10 @@ from eval.metrics.measures import (
     TokenMeasure,
     piece_tokenizer,
 )
+from eval.metrics.tokenizers import check_tokenizer, choose_tokenizer
 
-CHRF_PLUS_PLUS_WORD_ORDER = 2
-_CHRF_COLUMNS, _CHRF_PLUS_PLUS_COLUMNS, _BLEU_COLUMNS, _TER_COLUMNS = 18, 24, 10, 2
 _SHORT_HASH = 12
 _DIGEST_BYTES = 16
-
-
-class Metric(NamedTuple):
-    """A score computed from a measure's statistics."""
-
-    columns: int
-    """How many of the measure's columns it reads, from the first."""
-
-    score: Callable[[NDArray[Any]], Float64]
-    """Scores of summed statistics, [..., columns] to [...]."""
-
-    score_sentences: Callable[[NDArray[Any]], Float64]
-    """Scores of single segments; BLEU leaves out orders that a sentence is too short for."""
-
-    higher_is_better: bool = True
-
-
-_KNOWN = {
-    "spbleu": Metric(
-        _BLEU_COLUMNS, bleu_scores, functools.partial(bleu_scores, effective_order=True)
-    ),
-    "chrf++": Metric(_CHRF_PLUS_PLUS_COLUMNS, chrf_scores, chrf_scores),
-    "chrf": Metric(_CHRF_COLUMNS, chrf_scores, chrf_scores),
-    "bleu": Metric(
-        _BLEU_COLUMNS, bleu_scores, functools.partial(bleu_scores, effective_order=True)
-    ),
-    "ter": Metric(_TER_COLUMNS, ter_scores, ter_scores, higher_is_better=False),
-}
-METRICS = tuple(_KNOWN)
-
-
-class MetricScore(NamedTuple):
-    """A corpus score on the scale 0-100, unrounded, and how it was made."""
-
-    value: float
-    signature: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +41,113 @@ class MetricModels:
     """What metrics need beside the text; hashable, so that loaded models are kept."""
 
     spm: Path | None = None
-    bleu_tokenizer: str = "13a"
+    """SentencePiece model of spBLEU."""
+    bleu_tokenizer: str | None = None
+    """sacrebleu's tokenizer for BLEU; None for that of each target language."""
+
+    def tokenizer(self, target: str) -> str:
+        """Return BLEU's tokenizer for a target language."""
+        return choose_tokenizer(self.bleu_tokenizer, target)
+
+    def pieces(self) -> Path:
+        """Return the SentencePiece model.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        if self.spm is None:
+            raise ValueError("spbleu needs a SentencePiece model")
+        return self.spm
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A score computed from a measure's statistics."""
+
+    measure: Callable[[MetricModels, str], Measure]
+    """How segments are counted, by models and target language."""
+
+    columns: int
+    """How many of the measure's columns the score reads, from the first."""
+
+    score: Callable[[NDArray[Any]], Float64]
+    """Scores of summed statistics, [..., columns] to [...]."""
+
+    score_sentences: Callable[[NDArray[Any]], Float64]
+    """Scores of single segments; BLEU skips orders that a sentence is too short for."""
+
+    peer: Callable[[MetricModels, str], Any]
+    """sacrebleu's own metric, for signatures and for checks against it."""
+
+    signature: Callable[[MetricModels], list[str]] = lambda models: []
+    """Parts of the signature after sacrebleu's."""
+
+    higher_is_better: bool = True
+    needs_spm: bool = False
+    depends_on_tokenizer: bool = False
+    """Whether languages are tokenized in different ways, so that means mix them."""
+
+
+def _piece_peer(models: MetricModels, target: str) -> BLEU:
+    """Return sacrebleu's BLEU over the pieces of our model.
+
+    sacrebleu knows its SentencePiece models by name only. With our tokenizer in place of its own,
+    everything after it is sacrebleu's code.
+    """
+    peer = BLEU(tokenize="none", force=True)
+    peer.tokenizer = piece_tokenizer(models.pieces())
+    peer.tokenizer_signature = peer.tokenizer.signature()
+    return peer
+
+
+_sentence_bleu = functools.partial(bleu_scores, effective_order=True)
+_chrf_measure = functools.cache(ChrfMeasure)
+_piece_measure = functools.lru_cache(maxsize=4)(lambda path: PieceMeasure(piece_tokenizer(path)))
+_token_measure = functools.lru_cache(maxsize=8)(TokenMeasure)
+
+_TABLE = {
+    "spbleu": Metric(
+        measure=lambda models, target: _piece_measure(models.pieces()),
+        columns=10,
+        score=bleu_scores,
+        score_sentences=_sentence_bleu,
+        peer=_piece_peer,
+        signature=lambda models: [f"spm:{piece_tokenizer(models.pieces()).sha256[:_SHORT_HASH]}"],
+        needs_spm=True,
+    ),
+    "chrf++": Metric(
+        measure=lambda models, target: _chrf_measure(),
+        columns=24,
+        score=chrf_scores,
+        score_sentences=chrf_scores,
+        peer=lambda models, target: CHRF(word_order=2),
+    ),
+    "chrf": Metric(
+        measure=lambda models, target: _chrf_measure(),
+        columns=18,
+        score=chrf_scores,
+        score_sentences=chrf_scores,
+        peer=lambda models, target: CHRF(),
+    ),
+    "bleu": Metric(
+        measure=lambda models, target: _token_measure(models.tokenizer(target)),
+        columns=10,
+        score=bleu_scores,
+        score_sentences=_sentence_bleu,
+        # `force` only silences the guess that text is tokenized already.
+        peer=lambda models, target: BLEU(tokenize=models.tokenizer(target), force=True),
+        depends_on_tokenizer=True,
+    ),
+    "ter": Metric(
+        measure=lambda models, target: EditMeasure(),
+        columns=2,
+        score=ter_scores,
+        score_sentences=ter_scores,
+        peer=lambda models, target: TER(),
+        higher_is_better=False,
+    ),
+}
+METRICS = tuple(_TABLE)
 
 
 def parse_metrics(text: str) -> list[str]:
@@ -94,40 +167,39 @@ def parse_metrics(text: str) -> list[str]:
 
 def find_metric(name: str) -> Metric:
     """Return the metric of a name that `parse_metrics` gave."""
-    return _KNOWN[name]
+    return _TABLE[name]
 
 
-@functools.lru_cache(maxsize=8)
-def find_measure(metric: str, models: MetricModels) -> Measure:
-    """Return what a metric's statistics are counted with; metrics that share it get one object."""
-    if metric in ("chrf", "chrf++"):
-        return _chrf_measure()
-    if metric == "ter":
-        return EditMeasure()
-    if metric == "bleu":
-        if models.bleu_tokenizer not in BLEU.TOKENIZERS:
-            known = ", ".join(sorted(BLEU.TOKENIZERS))
-            raise UserError(
-                f"sacrebleu has no tokenizer `{models.bleu_tokenizer}`. Known: {known}."
-            )
-        return TokenMeasure(models.bleu_tokenizer)
-    if models.spm is None:
-        raise ValueError("spbleu needs a SentencePiece model")
-    return PieceMeasure(piece_tokenizer(models.spm))
+def check_models(metrics: Sequence[str], models: MetricModels) -> None:
+    """Check that the models of all metrics can be loaded, before anything is written.
+
+    Raises:
+        UserError: If the SentencePiece model or BLEU's tokenizer is missing.
+        DataError: If the file is no SentencePiece model.
+    """
+    for name in metrics:
+        metric = find_metric(name)
+        if metric.needs_spm:
+            piece_tokenizer(models.pieces())
+        if metric.depends_on_tokenizer and models.bleu_tokenizer is not None:
+            check_tokenizer(models.bleu_tokenizer)
 
 
-@functools.cache
-def _chrf_measure() -> ChrfMeasure:
-    return ChrfMeasure()
+def find_measure(metric: str, models: MetricModels, target: str = "") -> Measure:
+    """Return what a metric's statistics are counted with; metrics that share it get equal keys."""
+    return find_metric(metric).measure(models, target)
 
 
-def sign(metric: str, models: MetricModels, references_digest: str) -> str:
+def build_peer(metric: str, models: MetricModels, target: str = "") -> Any:
+    """Return sacrebleu's own metric, for signatures and for checks against it."""
+    return find_metric(metric).peer(models, target)
+
+
+def sign(metric: str, models: MetricModels, target: str, references_digest: str) -> str:
     """Return sacrebleu's signature of a metric, then the hashes of SPM file and references."""
-    peer = build_peer(metric, models)
+    peer = build_peer(metric, models, target)
     peer.num_refs = 1
-    parts = [str(peer.get_signature())]
-    if metric == "spbleu" and models.spm is not None:
-        parts.append(f"spm:{piece_tokenizer(models.spm).sha256[:_SHORT_HASH]}")
+    parts = [str(peer.get_signature()), *find_metric(metric).signature(models)]
     return "|".join([*parts, f"refs:{references_digest[:_SHORT_HASH]}"])
 
 
@@ -136,43 +208,36 @@ def without_references(signature: str) -> str:
     return signature.split("|refs:")[0]
 
 
+def signed_tokenizer(signature: str) -> str:
+    """Return the tokenizer that a signature names; empty where it names none."""
+    parts = (part.partition(":") for part in signature.split("|"))
+    return next((value for name, _, value in parts if name == "tok"), "")
+
+
 def digest_lines(lines: Sequence[str]) -> str:
     r"""Return the BLAKE2b-128 digest of lines, each ended by `\n`, in hex."""
     data = ("\n".join(lines) + "\n" if lines else "").encode("utf-8", "surrogatepass")
     return hashlib.blake2b(data, digest_size=_DIGEST_BYTES).hexdigest()
 
 
-def build_peer(metric: str, models: MetricModels) -> Any:
-    """Return sacrebleu's own metric, for signatures and for checking against it.
+class MetricScore(NamedTuple):
+    """A corpus score on the scale 0-100, unrounded, and how it was made."""
 
-    sacrebleu knows its SentencePiece models by name only. With our tokenizer where its own would
-    be, everything after it is sacrebleu's code.
-    """
-    if metric == "chrf":
-        return CHRF()
-    if metric == "chrf++":
-        return CHRF(word_order=CHRF_PLUS_PLUS_WORD_ORDER)
-    if metric == "ter":
-        return TER()
-    if metric == "bleu":
-        return BLEU(tokenize=models.bleu_tokenizer, force=True)
-    if models.spm is None:
-        raise ValueError("spbleu needs a SentencePiece model")
-    peer = BLEU(tokenize="none", force=True)
-    peer.tokenizer = piece_tokenizer(models.spm)
-    peer.tokenizer_signature = peer.tokenizer.signature()
-    return peer
+    value: float
+    signature: str
 
 
 class Scorer:
     """One metric with the references of one target language."""
 
-    def __init__(self, metric: str, references: Sequence[str], models: MetricModels) -> None:
+    def __init__(
+        self, metric: str, references: Sequence[str], models: MetricModels, target: str = ""
+    ) -> None:
         """Keep the references; there must be at least one."""
         self._metric = find_metric(metric)
-        self._measure = find_measure(metric, models)
+        self._measure = find_measure(metric, models, target)
         self._references = list(references)
-        self._signature = sign(metric, models, digest_lines(references))
+        self._signature = sign(metric, models, target, digest_lines(references))
 
     def score(self, hypotheses: Sequence[str]) -> MetricScore:
         """Return the corpus score; there is one hypothesis per reference.

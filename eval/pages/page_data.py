@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from corpus.errors import DataError
 from corpus.files import read_json
 from corpus.languages import Direction, check_language
 from eval.hypotheses import COPY, Systems
@@ -21,8 +22,12 @@ from eval.statistics.results import Row
 from eval.statistics.significance import interval
 from eval.statistics.store import read_text
 
-CHECK_FILES = ("off_target.json", "hallucination.json", "toxicity.json")
-"""Summaries that `tongues eval check` writes beside the scores."""
+CHECK_FIGURES = {
+    "off_target": ("off_target_rate", "reference_rate"),
+    "hallucination": ("suspect_rate", "reference_rate"),
+    "toxicity": ("added_rate",),
+}
+"""Checks whose summaries `tongues eval check` writes beside the scores, and the means shown."""
 
 LONGEST_SHOWN = 2_000
 """Characters of a line on the page; the longest of FLORES-200 has 597."""
@@ -59,6 +64,8 @@ def language_intervals(
     for target in targets if grid.resamples else ():
         rows = read_cells(grid.cells(target))
         resamples = read_resamples(grid.cells(target)).astype(np.float64)
+        if not resamples.shape[-1]:  # a test set of one line
+            continue
         for row, scores in zip(rows, resamples, strict=True):
             for side, code in (("source", row["source"]), ("target", target)):
                 key = (row["system"], row["metric"], side, code)
@@ -141,7 +148,8 @@ def _clip(text: str) -> str:
 
 def check_files(output: Path) -> list[Path]:
     """Return the summaries of checks that lie beside the scores."""
-    return [output / name for name in CHECK_FILES if (output / name).is_file()]
+    files = [output / f"{name}.json" for name in CHECK_FIGURES]
+    return [file for file in files if file.is_file()]
 
 
 def read_checks(files: Sequence[Path]) -> Mapping[str, dict[str, Any]]:
@@ -153,5 +161,28 @@ def read_checks(files: Sequence[Path]) -> Mapping[str, dict[str, Any]]:
     checks = {}
     for path in files:
         summary = read_json(path)
-        checks[path.stem] = summary.get("systems", summary)
+        systems = summary.get("systems", summary) if isinstance(summary, dict) else None
+        if not isinstance(systems, dict) or not all(
+            _is_summary(found, CHECK_FIGURES[path.stem]) for found in systems.values()
+        ):
+            raise DataError(
+                f"{path} is not what `tongues eval check` writes; run it again, or move the file"
+            )
+        checks[path.stem] = systems
     return checks
+
+
+def _is_summary(found: Any, figures: Sequence[str]) -> bool:
+    if not isinstance(found, dict) or not isinstance(found.get("into"), dict):
+        return False
+    return all(map(_is_mean, [*(found.get(name) for name in figures), *found["into"].values()]))
+
+
+def _is_mean(found: Any) -> bool:
+    if not isinstance(found, dict):
+        return False
+    counts = (found.get("n"), found.get("n_missing"))
+    value = found.get("mean", "")
+    return all(isinstance(one, int) for one in counts) and (
+        value is None or isinstance(value, int | float)
+    )

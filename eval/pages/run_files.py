@@ -1,19 +1,26 @@
-"""What a pipeline run left behind, read for its report; whatever is missing is None or empty."""
+"""The files of a pipeline run, read for its report; whatever is missing is None or empty.
+
+Somebody may give another directory, or a run whose files were edited: everything that the page
+shows is checked for its shape here, so that a mistake names its file.
+"""
 
 from __future__ import annotations
 
 import json
+import math
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from corpus.errors import DataError
+from corpus.errors import DataError, UserError
 from corpus.files import read_json, read_lines
 from corpus.languages import Direction, parse_direction
 from eval.statistics.buckets import read_levels
 from eval.statistics.results import Row, read_scores
+from eval.tables import read_rows
 
 STAGES = (
     "data", "lid", "sentences", "encoder", "embeddings", "mined", "bitext", "vocabulary", "model",
@@ -95,9 +102,9 @@ def read_run(run: Path, samples: int) -> RunFiles:
     languages = run / "data" / "languages.tsv"
     scores = run / "scores" / "scores.tsv"
     return RunFiles(
-        identification=_read_object(run / "lid_measure.json"),
-        similarity=_read_object(run / "xsim.json"),
-        mining=_read_object(run / "mining.json"),
+        identification=_read_figures(run / "lid_measure.json", _IDENTIFICATION),
+        similarity=_read_similarity(run / "xsim.json"),
+        mining=_read_figures(run / "mining.json", _MINING),
         experts=_read_experts(run / "experts.json"),
         scores=read_scores(scores) if scores.is_file() else [],
         names=_read_names(languages),
@@ -116,47 +123,104 @@ def _read_object(path: Path) -> Mapping[str, Any] | None:
     return value
 
 
+_RATES = {"f1": float, "precision": float, "recall": float}
+_IDENTIFICATION: Mapping[str, Any] = {
+    "macro_f1": float,
+    "macro_fpr": float,
+    "languages": [{**_RATES, "n": float}],
+}
+_SIMILARITY: Mapping[str, Any] = {"mean_error": float, "pairs": [float]}
+_MINING: Mapping[str, Any] = {"pairs": [_RATES]}
+
+
+def _read_figures(path: Path, shape: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Read a JSON object of the given shape; `[x]` is an object of any keys whose values are x.
+
+    Raises:
+        DataError: If the file has another shape; the message names the key.
+    """
+    value = _read_object(path)
+    if value is not None:
+        _check_shape(value, shape, path, "")
+    return value
+
+
+def _read_similarity(path: Path) -> Mapping[str, Any] | None:
+    found = _read_figures(path, _SIMILARITY)
+    pairs = found["pairs"] if found is not None else {"-": 0.0}
+    if not pairs or not all("-" in pair for pair in pairs):
+        raise DataError(f"{path}: `pairs` needs errors by pair, as `eng_Latn-fra_Latn`")
+    return found
+
+
+def _check_shape(value: Any, shape: Any, path: Path, place: str) -> None:
+    if shape is float:
+        if not _is_number(value):
+            raise DataError(f"{path}: `{place}` is {value!r:.80}; a number is needed")
+        return
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: `{place}` is {value!r:.80}; an object is needed")
+    keys = dict.fromkeys(value, shape[0]) if isinstance(shape, list) else shape
+    for name, wanted in keys.items():
+        inner = f"{place}.{name}" if place else name
+        if name not in value:
+            raise DataError(f"{path} lacks `{inner}`; was it written by another command?")
+        _check_shape(value[name], wanted, path, inner)
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def _read_experts(path: Path) -> dict[str, LayerUsage]:
     value = _read_object(path)
     if value is None:
         return {}
-    try:
-        return {
-            layer: LayerUsage(
-                languages=usage["languages"],
-                load=usage["load"],
-                entropy=float(usage["entropy"]),
-                max_entropy=float(usage["max_entropy"]),
+    shape = {"layers": [{"entropy": float, "max_entropy": float}]}
+    _check_shape(value, shape, path, "")
+    layers = {}
+    for layer, usage in value["layers"].items():
+        load, languages = usage.get("load"), usage.get("languages")
+        shares = [load, *languages.values()] if isinstance(languages, dict) else []
+        if not shares or not all(_are_shares(row, len(load or ())) for row in shares):
+            raise DataError(
+                f"{path} is not what `tongues nmt experts --json` prints: `layers.{layer}` needs"
+                " `load`, a list of numbers, and as many for each of `languages`"
             )
-            for layer, usage in value["layers"].items()
-        }
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{path} is not what `tongues nmt experts --json` prints: {error}"
-        ) from None
+        layers[layer] = LayerUsage(
+            languages=languages,
+            load=load,
+            entropy=float(usage["entropy"]),
+            max_entropy=float(usage["max_entropy"]),
+        )
+    return layers
+
+
+def _are_shares(row: Any, experts: int) -> bool:
+    return isinstance(row, list) and len(row) == experts > 0 and all(map(_is_number, row))
 
 
 def _read_names(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
-    rows = [line.split("\t") for line in read_lines(path) if line]
-    if not rows or "name" not in rows[0] or "language" not in rows[0]:
-        return {}
-    language, name = rows[0].index("language"), rows[0].index("name")
-    return {row[language]: row[name] for row in rows[1:] if len(row) == len(rows[0])}
+    rows = [cells for _, cells in read_rows(path, ["language"])]
+    return {cells["language"]: cells["name"] for cells in rows if "name" in cells}
 
 
 def _read_stages(run: Path) -> list[Stage]:
     stages = []
     for path in sorted(run.glob("**/receipts/runs.jsonl")):
-        place = str(path.parent.parent.relative_to(run))
+        place = os.fsencode(path.parent.parent.relative_to(run)).decode("utf-8", "replace")
         lines: dict[str, list[dict[str, Any]]] = {}
         for number, line in enumerate(read_lines(path), 1):
-            try:
-                entry = json.loads(line)
-                lines.setdefault(str(entry["name"]), []).append(entry)
-            except (ValueError, KeyError, TypeError):
-                raise DataError(f"{path}:{number}: not a record of a run: {line[:80]}") from None
+            if line.strip():
+                entry = _read_record(line, f"{path}:{number}")
+                lines.setdefault(entry["name"], []).append(entry)
         for name, entries in lines.items():
             stages.append(
                 Stage(
@@ -173,6 +237,23 @@ def _read_stages(run: Path) -> list[Stage]:
     return sorted(stages, key=lambda stage: (_rank(stage.place), stage.place))
 
 
+_RECORD = ("seconds", "peak_memory_mb", "done", "skipped", "failed")
+
+
+def _read_record(line: str, place: str) -> dict[str, Any]:
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        entry = None
+    if (
+        not isinstance(entry, dict)
+        or not isinstance(entry.get("name"), str)
+        or not all(_is_number(entry.get(field)) for field in _RECORD)
+    ):
+        raise DataError(f"{place}: not a record of a run: {line[:80]}")
+    return entry
+
+
 def _rank(place: str) -> int:
     first = place.split("/")[0]
     return STAGES.index(first) if first in STAGES else len(STAGES)
@@ -181,7 +262,11 @@ def _rank(place: str) -> int:
 def _sum_receipts(directory: Path) -> dict[str, int]:
     total: Counter[str] = Counter()
     for path in sorted(directory.glob("**/*.json")):
-        total.update(read_json(path).get("counts", {}))
+        receipt = read_json(path)
+        counts = receipt.get("counts", {}) if isinstance(receipt, dict) else None
+        if not isinstance(counts, dict) or not all(map(_is_number, counts.values())):
+            raise DataError(f"{path} is not a receipt: it has no object `counts` of numbers")
+        total.update(counts)
     return dict(total)
 
 
@@ -189,8 +274,14 @@ def _read_samples(run: Path, number: int) -> list[Sample]:
     """Pick sentences from different directions, new target scripts and sources first."""
     flores = run / "data" / "flores" / SPLIT
     picked: list[Sample] = []
-    for path in _varied(sorted((run / "hypotheses").glob("[!.]*.txt")))[:number]:
-        direction = parse_direction(path.stem)
+    directions = {}
+    for path in sorted((run / "hypotheses").glob("[!.]*.txt")):
+        try:
+            directions[path] = parse_direction(path.stem)
+        except UserError as error:
+            raise DataError(f"{path}: {error}") from None
+    for path in _varied(directions)[:number]:
+        direction = directions[path]
         files = (
             flores / f"{direction.source}.{SPLIT}",
             path,
@@ -213,11 +304,10 @@ def _read_samples(run: Path, number: int) -> list[Sample]:
     return picked
 
 
-def _varied(paths: Sequence[Path]) -> list[Path]:
+def _varied(directions: Mapping[Path, Direction]) -> list[Path]:
     seen: Counter[str] = Counter()
     order: list[tuple[int, Path]] = []
-    for path in paths:
-        direction = parse_direction(path.stem)
+    for path, direction in directions.items():
         script = direction.target[4:]
         order.append((seen[script] + seen[direction.target], path))
         seen.update({script: 1, direction.target: 1, direction.source: 1})

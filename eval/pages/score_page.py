@@ -38,21 +38,27 @@ summary { cursor: pointer; font-size: 19px; font-weight: 700; }
 _CHECKED_LANGUAGES = 15
 _CHECKS = {
     "off_target": (
-        "Off target", "off_target_rate", "reference_rate",
+        "Off target",
+        "off_target_rate",
+        "reference_rate",
         "Share of lines identified as another language than the target, in percent, into the"
         " languages where it is highest. The rate on the references is the identifier's own error.",
     ),
     "hallucination": (
-        "Signs of hallucination", "suspect_rate", "reference_rate",
+        "Signs of hallucination",
+        "suspect_rate",
+        "reference_rate",
         "Share of lines with any sign (repetition, length, compression, copy, one output for"
         " several sources), in percent, into the languages where it is highest.",
     ),
     "toxicity": (
-        "Added toxicity", "added_rate", "",
+        "Added toxicity",
+        "added_rate",
+        "",
         "Share of lines with a listed term where the source has none, in percent. Languages"
         " without a list are not measured.",
     ),
-}  # fmt: skip
+}
 _SHOWN_WARNINGS = 50
 _MAX_ROWS = 1_000
 """More rows of scores than this are in `scores.tsv` only: a table of them all slows the page."""
@@ -101,9 +107,12 @@ def render_scores(
 
 def _controls() -> str:
     orders = [
-        ("mean", "mean score"), ("name", "name"), ("family", "family"), ("script", "script"),
+        ("mean", "mean score"),
+        ("name", "name"),
+        ("family", "family"),
+        ("script", "script"),
         ("resource", "resource level"),
-    ]  # fmt: skip
+    ]
     return (
         '<div class="controls">'
         + select("system", "system")

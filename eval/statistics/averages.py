@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corpus.languages import Direction
+from eval.metrics.metrics import signed_tokenizer
 from eval.statistics.significance import interval
 from eval.tables import write_table
 
@@ -29,6 +30,8 @@ class Average(NamedTuple):
     low: float | None = None
     """Lower end of the interval; None where nothing was resampled."""
     high: float | None = None
+    tokenizers: str | None = None
+    """The tokenizers, where the scores were computed with several and the mean mixes them."""
 
 
 class ResampledMeans:
@@ -64,11 +67,18 @@ class ResampledMeans:
         return interval(sums[list(self._buckets).index(bucket)] / n, confidence)
 
 
+def mixed_tokenizers(signatures: Iterable[str]) -> str | None:
+    """Return the tokenizers that signatures name; None where all name the same, or none."""
+    names = sorted({signed_tokenizer(signature) for signature in signatures})
+    return ", ".join(names) if len(names) > 1 else None
+
+
 def average(
     values: Mapping[Key, float],
     buckets: Mapping[str, frozenset[Direction]],
     resampled: ResampledMeans | None = None,
     confidence: float = 0.95,
+    signatures: Mapping[Key, str] | None = None,
 ) -> list[Average]:
     """Average the values of (system, metric, direction) over each bucket of directions.
 
@@ -77,6 +87,7 @@ def average(
         buckets: The directions that a complete system has in each bucket.
         resampled: The same means in every resample, for intervals.
         confidence: Of the intervals.
+        signatures: Of the scores, to mark means over different tokenizers.
     """
     grouped: dict[tuple[str, str], dict[Direction, float]] = {}
     for (system, metric, direction), value in values.items():
@@ -91,10 +102,19 @@ def average(
                 ends = resampled.interval(system, metric, bucket, len(there), confidence)
             low, high = ends or (None, None)
             lacking = len(wanted) - len(there)
-            averages.append(Average(system, metric, bucket, mean, len(there), lacking, low, high))
+            mixed = mixed_tokenizers(
+                (signatures or {}).get((system, metric, direction), "")
+                for direction in wanted
+                if direction in own
+            )
+            averages.append(
+                Average(system, metric, bucket, mean, len(there), lacking, low, high, mixed)
+            )
     return averages
 
 
 def write_averages(path: Path, averages: Iterable[Average]) -> None:
-    """Write averages as TSV with a header; an empty cell is a value there is not."""
-    write_table(path, Average._fields, averages)
+    """Write averages as TSV; the column `tokenizers` is there only if a mean mixes several."""
+    rows = list(averages)
+    columns = Average._fields if any(one.tokenizers for one in rows) else Average._fields[:-1]
+    write_table(path, columns, [one[: len(columns)] for one in rows])

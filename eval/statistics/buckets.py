@@ -18,7 +18,8 @@ from pathlib import Path
 from corpus.errors import DataError, UserError
 from corpus.files import read_lines
 from corpus.languages import Direction, check_language, known_languages, parse_direction
-from eval.config import LATEST_COUNTS
+from eval.config import LATEST_COUNTS, ScoreConfig
+from eval.tables import read_rows
 
 VERY_LOW, LOW, HIGH = "very_low", "low", "high"
 LEVELS = (VERY_LOW, LOW, HIGH)
@@ -31,8 +32,10 @@ _PIVOT = "pivot"
 
 _HIGH_FROM, _VERY_LOW_TO = 1_000_000, 100_000
 _MEMBERS: Mapping[str, Collection[str]] = {
-    HIGH: (HIGH,), LOW: (LOW, VERY_LOW), VERY_LOW: (VERY_LOW,),
-}  # fmt: skip
+    HIGH: (HIGH,),
+    LOW: (LOW, VERY_LOW),
+    VERY_LOW: (VERY_LOW,),
+}
 _OWN_COLUMNS = ("language", "name", "resource", "sentences")
 
 
@@ -81,28 +84,28 @@ def read_language_table(path: Path) -> LanguageTable:
         DataError: If a needed column is missing, a row is short, a level is none of `LEVELS`, or a
             count is no number.
     """
-    rows = [line.split("\t") for line in read_lines(path) if line]
-    header = rows[0] if rows else []
-    if "language" not in header or not {"resource", "sentences"} & set(header):
-        raise DataError(
-            f"{path} needs the columns `language` and `resource` (or `sentences`); its header is"
-            f" `{' '.join(header)}`"
-        )
-    levels = {}
-    sentences = {}
-    columns: dict[str, dict[str, str]] = {name: {} for name in header if name not in _OWN_COLUMNS}
-    for number, row in enumerate(rows[1:], 2):
-        values = dict(zip(header, row, strict=True)) if len(row) == len(header) else {}
-        levels[values.get("language", "")] = _read_level(values, f"{path}:{number}")
+    levels: dict[str, str] = {}
+    sentences: dict[str, int] = {}
+    columns: dict[str, dict[str, str]] = {}
+    for number, values in read_rows(path, ["language"]):
+        code = values["language"]
+        if code in levels:
+            raise DataError(f"{path}:{number}: `{code}` is listed twice")
+        levels[code] = _read_level(values, f"{path}:{number}")
         if values.get("sentences", "").isdecimal():
-            sentences[values["language"]] = int(values["sentences"])
-        for name, column in columns.items():
-            column[values["language"]] = values[name]
+            sentences[code] = int(values["sentences"])
+        for name, value in values.items():
+            if name not in _OWN_COLUMNS:
+                columns.setdefault(name, {})[code] = value
     return LanguageTable(levels, columns, sentences)
 
 
 def _read_level(values: Mapping[str, str], place: str) -> str:
-    if "sentences" in values and "resource" not in values:
+    if "sentences" not in values and "resource" not in values:
+        raise DataError(
+            f"{place}: a language needs the column `resource` or `sentences` beside `language`"
+        )
+    if "resource" not in values:
         try:
             return count_level(int(values["sentences"]))
         except ValueError:
@@ -203,3 +206,18 @@ def _pivot_side(direction: Direction, pivot: str) -> str:
 def _order(bucket: str) -> tuple[int, str]:
     first: Sequence[str] = (ALL, HIGH, LOW, VERY_LOW)
     return (first.index(bucket), "") if bucket in first else (len(first) + (":" in bucket), bucket)
+
+
+def find_buckets(
+    directions: set[Direction], config: ScoreConfig
+) -> dict[str, frozenset[Direction]]:
+    """Return the buckets that a config asks for."""
+    supervised = read_directions(config.supervised) if config.supervised is not None else None
+    return make_buckets(directions, find_table(config), config.pivot, supervised)
+
+
+def find_table(config: ScoreConfig) -> LanguageTable:
+    """Return what is known of languages: a person's own table, or the built-in one."""
+    if config.languages is not None:
+        return read_language_table(config.languages)
+    return built_in_table(config.counts)

@@ -7,7 +7,7 @@ makes two files per language instead of one per cell.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,15 @@ from numpy.typing import NDArray
 
 from corpus.errors import DataError
 from corpus.files import digest_file
+from corpus.flores import read_split
 from corpus.jobs.run import Outcome, Task
-from corpus.languages import Direction
 from corpus.records import write_table
-from eval.hypotheses import Oddities, Systems, find_oddities
+from eval.config import ScoreConfig
+from eval.hypotheses import Oddities, Systems, check_lengths, find_oddities
 from eval.metrics.measures import Statistics
-from eval.metrics.metrics import MetricModels, find_measure, find_metric, sign
-from eval.statistics.significance import interval, resample_scores
+from eval.metrics.metrics import MetricModels, check_models, find_measure, find_metric, sign
+from eval.metrics.sentencepiece_models import find_spm
+from eval.statistics.significance import can_resample, interval, resample_scores
 from eval.statistics.store import StatisticsFile, Text, read_text
 
 CELLS = "cells"
@@ -80,6 +82,60 @@ class Grid:
         return self.store / f"{target}.parquet"
 
 
+def make_grid(
+    flores: Path, split: str, output: Path, metrics: Sequence[str], config: ScoreConfig
+) -> Grid:
+    """Return where everything is and how it is scored.
+
+    Raises:
+        UserError: If the SentencePiece model is missing, or BLEU's tokenizer is.
+        DataError: If the file is no SentencePiece model.
+    """
+    spm = find_spm(config.spm) if any(find_metric(name).needs_spm for name in metrics) else None
+    grid = Grid(
+        flores=flores,
+        split=split,
+        output=output,
+        store=config.store or output / STATISTICS,
+        metrics=tuple(metrics),
+        models=MetricModels(spm=spm, bleu_tokenizer=config.bleu_tokenizer),
+        resamples=config.resamples,
+        seed=config.seed,
+        confidence=config.confidence,
+        segments=config.segments,
+    )
+    check_models(metrics, grid.models)
+    return grid
+
+
+def check_texts(systems: Systems, grid: Grid) -> None:
+    """Check that the split has a file for every language, line-aligned and not empty.
+
+    Raises:
+        UserError: If one is missing.
+        DataError: If they differ in length or have no lines.
+    """
+    languages = sorted({code for files in systems.values() for pair in files for code in pair})
+    texts = read_split(grid.flores, grid.split, languages)
+    if not next(iter(texts.values())):
+        raise DataError(f"{grid.flores}/{grid.split} has no lines; there is nothing to score")
+
+
+def check_hypotheses(tasks: Sequence[Task], grid: Grid) -> None:
+    """Check the lengths of all hypotheses of the tasks that are to be done.
+
+    Raises:
+        DataError: If one has no lines, or not as many as its references.
+    """
+    lines: dict[Path, int] = {}
+    pairs = []
+    for task in tasks:
+        references = grid.text(task.name)
+        lines[references] = len(read_split(grid.flores, grid.split, [task.name])[task.name])
+        pairs += [(path, references) for path in task.inputs[: len(task.arguments["cells"])]]
+    check_lengths(pairs, lines)
+
+
 def target_tasks(systems: Systems, grid: Grid) -> list[Task]:
     """Return a task per target language, sorted; it names its systems, sources and settings."""
     languages = sorted({code for files in systems.values() for pair in files for code in pair})
@@ -97,7 +153,7 @@ def target_tasks(systems: Systems, grid: Grid) -> list[Task]:
                 "cells": [[system, source] for system, source, _ in cells],
                 "sources": [digests[source] for _, source, _ in cells],
                 "metrics": list(grid.metrics),
-                "bleu_tokenizer": grid.models.bleu_tokenizer,
+                "bleu_tokenizer": grid.models.tokenizer(target),
                 "resamples": [grid.resamples, grid.seed, grid.confidence],
                 "segments": grid.segments,
             },
@@ -123,7 +179,9 @@ def score_target(task: Task, *, grid: Grid) -> Outcome:
         for text, (_, source) in zip(texts, names, strict=True)
     ]
     statistics, counted = load_statistics(grid, task.name, references, texts)
-    signatures = {metric: sign(metric, grid.models, references.digest) for metric in grid.metrics}
+    signatures = {
+        metric: sign(metric, grid.models, task.name, references.digest) for metric in grid.metrics
+    }
     cells = [
         {
             "system": system,
@@ -163,7 +221,7 @@ def load_statistics(
     expanded: dict[str, Statistics] = {}
     counted = 0
     for metric in grid.metrics:
-        measure = find_measure(metric, grid.models)
+        measure = find_measure(metric, grid.models, target)
         if measure.key not in expanded:
             counts, lacked = file.count(measure, references, texts)
             expanded[measure.key] = measure.expand(counts.hypotheses, counts.references)
@@ -171,7 +229,7 @@ def load_statistics(
     file.save()
     by_metric = {}
     for metric in grid.metrics:
-        rows = expanded[find_measure(metric, grid.models).key]
+        rows = expanded[find_measure(metric, grid.models, target).key]
         by_metric[metric] = rows[..., : find_metric(metric).columns]
     return by_metric, counted
 
@@ -180,7 +238,7 @@ def _score(metric: str, statistics: Statistics, grid: Grid) -> dict[str, Any]:
     known = find_metric(metric)
     scores: NDArray[np.float32] = np.empty(0, np.float32)
     low = high = None
-    if grid.resamples:
+    if grid.resamples and can_resample(statistics):
         resampled = resample_scores(statistics, known.score, grid.resamples, grid.seed)
         low, high = interval(resampled, grid.confidence)
         scores = resampled.astype(np.float32)
@@ -231,8 +289,3 @@ def read_resamples(path: Path) -> NDArray[np.float32]:
     rows = len(column)
     flat: NDArray[np.float32] = column.combine_chunks().flatten().to_numpy()
     return flat.reshape(rows, -1) if rows else np.empty((0, 0), np.float32)
-
-
-def directions_of(rows: Iterable[Mapping[str, Any]], target: str) -> list[Direction]:
-    """Return the direction of each row of a target's cells file."""
-    return [Direction(row["source"], target) for row in rows]

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from corpus.languages import Direction
 from eval.metrics.metrics import find_metric
-from eval.statistics.significance import interval, minimum_detectable
+from eval.statistics.averages import mixed_tokenizers
+from eval.statistics.significance import TIE, interval, minimum_detectable
 from eval.tables import write_table
 
 COLUMNS = (
@@ -56,7 +57,7 @@ class Comparison(NamedTuple):
     @property
     def outcome(self) -> int:
         """1 if the second is better beyond chance, -1 if it is worse, 0 otherwise."""
-        if not self.significant or self.difference is None:
+        if not self.significant or self.difference is None or abs(self.difference) <= TIE:
             return 0
         is_better = (self.difference > 0) == find_metric(self.metric).higher_is_better
         return 1 if is_better else -1
@@ -95,13 +96,25 @@ def summarize_buckets(
             outcomes = [one.outcome for one in found]
             rows = [differences[system, one.direction] for one in found]
             resampled = np.array(rows, np.float64).sum(axis=0) / len(rows)
-            low, high = interval(resampled, confidence)
-            values = (
-                system, bucket, len(found), outcomes.count(1), outcomes.count(0),
-                outcomes.count(-1), float(np.mean([one.difference or 0.0 for one in found])),
-                low, high, minimum_detectable(resampled, alpha),
-            )  # fmt: skip
-            summaries.append(dict(zip(BUCKET_COLUMNS, values, strict=True)))
+            low = high = detectable = None
+            if len(resampled):
+                low, high = interval(resampled, confidence)
+                detectable = minimum_detectable(resampled, alpha)
+            summaries.append(
+                {
+                    "system": system,
+                    "bucket": bucket,
+                    "n": len(found),
+                    "wins": outcomes.count(1),
+                    "ties": outcomes.count(0),
+                    "losses": outcomes.count(-1),
+                    "mean_difference": float(np.mean([one.difference or 0.0 for one in found])),
+                    "low": low,
+                    "high": high,
+                    "minimum_detectable": detectable,
+                    "tokenizers": mixed_tokenizers(one.signature for one in found),
+                }
+            )
     return summaries
 
 
@@ -111,11 +124,14 @@ def write_comparison(
     quoted: Sequence[Quoted],
     summaries: Sequence[Mapping[str, Any]],
 ) -> None:
-    """Write comparison.tsv, buckets.tsv, and quoted.tsv where numbers were quoted."""
+    """Write comparison.tsv, buckets.tsv, and quoted.tsv if there are published numbers."""
     rows: list[list[Any]] = [[getattr(one, name) for name in COLUMNS] for one in comparisons]
     write_table(output / "comparison.tsv", COLUMNS, rows)
-    rows = [[row[name] for name in BUCKET_COLUMNS] for row in summaries]
-    write_table(output / "buckets.tsv", BUCKET_COLUMNS, rows)
+    columns = list(BUCKET_COLUMNS)
+    if any(row["tokenizers"] for row in summaries):
+        columns.append("tokenizers")
+    rows = [[row[name] for name in columns] for row in summaries]
+    write_table(output / "buckets.tsv", columns, rows)
     if quoted:
         rows = [[*one, one.quoted - one.measured, "quoted, not measured"] for one in quoted]
         write_table(output / "quoted.tsv", QUOTED_COLUMNS, rows)

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from eval.statistics.averages import Average
 
 _DECIMALS = 1
+MIXED = "†"
+"""Marks a mean over scores of different tokenizers."""
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -21,7 +23,10 @@ def markdown_tables(averages: Sequence[Average]) -> str:
     for metric, header, rows in _tables(averages):
         lines = [header, ["---"] + ["--:"] * (len(header) - 1), *rows]
         cells = [" | ".join(cell.replace("|", r"\|") for cell in line) for line in lines]
+        note = _note(averages, metric)
         parts.append(f"### {metric}\n\n" + "".join(f"| {line} |\n" for line in cells))
+        if note:
+            parts.append(f"{note}\n")
     return "\n".join(parts)
 
 
@@ -34,7 +39,17 @@ def latex_tables(averages: Sequence[Average]) -> str:
             f"% {metric}\n\\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}\n\\toprule\n"
             f"{_latex_row(header)}\n\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n"
         )
+        note = _note(averages, metric)
+        if note:
+            parts.append(f"% {note}\n")
     return "\n".join(parts)
+
+
+def _note(averages: Sequence[Average], metric: str) -> str:
+    names = {one.tokenizers for one in averages if one.metric == metric and one.tokenizers}
+    if not names:
+        return ""
+    return f"{MIXED} mean over scores of different tokenizers ({'; '.join(sorted(names))})"
 
 
 def _tables(averages: Sequence[Average]) -> list[tuple[str, list[str], list[list[str]]]]:
@@ -60,9 +75,13 @@ def _cell(one: Average | None) -> str:
     text = f"{one.mean:.{_DECIMALS}f}"
     if one.low is not None and one.high is not None:
         text += f" [{one.low:.{_DECIMALS}f}, {one.high:.{_DECIMALS}f}]"
+    text += MIXED if one.tokenizers else ""
     return text + (f" (n = {one.n:,})" if one.n_missing else "")
 
 
 def _latex_row(cells: Sequence[str]) -> str:
-    escaped = ("".join(_LATEX.get(c, c) for c in cell).replace("–", "--") for cell in cells)
+    escaped = (
+        "".join(_LATEX.get(c, c) for c in cell).replace("–", "--").replace(MIXED, r"\dag{}")
+        for cell in cells
+    )
     return " & ".join(escaped) + r" \\"

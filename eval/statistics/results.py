@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from corpus.errors import DataError
-from corpus.files import read_json, read_lines, write_lines, write_text
+from corpus.errors import DataError, UserError
+from corpus.files import read_json, write_lines, write_text
 from corpus.languages import Direction, parse_direction
 from eval.statistics.averages import Average, write_averages
-from eval.tables import write_table
+from eval.tables import read_rows, write_table
 
 COLUMNS = ("system", "direction", "metric", "value", "n", "signature")
 INTERVAL_COLUMNS = ("system", "direction", "metric", "value", "low", "high", "sentence_mean")
@@ -70,12 +71,19 @@ def _write_json(path: Path, rows: Sequence[Row], scores: Scores) -> None:
     """Write one object, a line for each entry: indented JSON of a whole grid takes seconds."""
     parts: dict[str, list[str]] = {
         "scores": [_dump({**vars(row), "direction": str(row.direction)}) for row in rows],
-        "averages": [_dump(entry._asdict()) for entry in scores.averages],
+        "averages": [_dump(_plain_average(entry)) for entry in scores.averages],
         "warnings": [_dump(warning) for warning in scores.warnings],
     }
     lists = [f'"{name}": [\n' + ",\n".join(lines) + "\n]" for name, lines in parts.items()]
     missing = {name: [str(pair) for pair in lacking] for name, lacking in scores.missing.items()}
     write_text(path, "{" + ",\n".join([*lists, f'"missing": {_dump(missing)}']) + "}\n")
+
+
+def _plain_average(entry: Average) -> dict[str, object]:
+    plain = entry._asdict()
+    if entry.tokenizers is None:
+        del plain["tokenizers"]
+    return plain
 
 
 def _dump(value: object) -> str:
@@ -103,7 +111,7 @@ def read_result(output: Path) -> Scores:
             },
             found["warnings"],
         )
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, UserError) as error:
         raise DataError(f"{path} is not what `tongues eval score` writes: {error}") from None
 
 
@@ -111,18 +119,17 @@ def read_scores(path: Path) -> list[Row]:
     """Read a `scores.tsv`.
 
     Raises:
-        DataError: If its header or a row is not as written here.
+        DataError: If a column is missing, or a row is not a score; the message names the line.
     """
-    lines = read_lines(path)
-    if not lines or lines[0].split("\t") != list(COLUMNS):
-        raise DataError(f"{path} is not a table of scores: its header is not {' '.join(COLUMNS)}")
     rows = []
-    for number, line in enumerate(lines[1:], 2):
+    for number, cells in read_rows(path, COLUMNS):
+        place = f"{path}:{number}"
         try:
-            system, direction, metric, value, n, signature = line.split("\t")
-            rows.append(
-                Row(system, parse_direction(direction), metric, float(value), int(n), signature)
-            )
-        except ValueError:
-            raise DataError(f"{path}:{number}: not a row of scores: {line[:80]}") from None
+            direction, n = parse_direction(cells["direction"]), int(cells["n"])
+            value = float(cells["value"])
+        except (UserError, ValueError) as error:
+            raise DataError(f"{place}: not a row of scores: {error}") from None
+        if not math.isfinite(value):
+            raise DataError(f"{place}: the value is {value}, which is not a score; delete the row")
+        rows.append(Row(cells["system"], direction, cells["metric"], value, n, cells["signature"]))
     return rows

@@ -63,7 +63,7 @@ def _check(
 ) -> tuple[str, int]:
     references, hypotheses = read_text(grid.text(direction.target)), read_text(path)
     found = load_statistics(grid, direction.target, references, [hypotheses])[0][metric][0]
-    peer = build_peer(metric, grid.models)
+    peer = build_peer(metric, grid.models, direction.target)
     wanted = peer._extract_corpus_statistics(list(hypotheses.lines), [list(references.lines)])
     for number, (ours, theirs) in enumerate(zip(found.tolist(), wanted, strict=True), 1):
         if ours != list(theirs):

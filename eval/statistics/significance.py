@@ -31,7 +31,7 @@ POWER = 0.8
 
 _BLOCK = 2_000
 _EXACT_IN_FLOAT32 = 1 << 24
-_TIE = 1e-9
+TIE = 1e-9
 """Differences closer than this are equal: sums of the same lines in another order may differ."""
 
 
@@ -51,6 +51,11 @@ def swap_draws(lines: int, trials: int, seed: int) -> NDArray[np.bool_]:
     generator = np.random.default_rng(seed)
     swapped: NDArray[np.bool_] = generator.integers(2, size=(trials, lines), dtype=bool)
     return swapped
+
+
+def can_resample(statistics: Statistics) -> bool:
+    """Whether there are lines to draw from: resamples of a single line are all that line."""
+    return len(statistics) > 1
 
 
 def resample_scores(statistics: Statistics, score: Score, resamples: int, seed: int) -> Float64:
@@ -114,7 +119,7 @@ def randomization_p_value(
     for start in range(0, trials, _BLOCK):
         moved = _sum_lines(swaps[start : start + _BLOCK], change, largest)
         difference = np.abs(score(sum_first + moved) - score(sum_second - moved))
-        extreme += int((difference >= observed - _TIE).sum())
+        extreme += int((difference >= observed - TIE).sum())
     return (1 + extreme) / (1 + trials)
 
 
@@ -131,7 +136,7 @@ def bootstrap_p_value(
     """
     differences, observed = _resample_differences(first, second, score, resamples, seed)
     centered = np.abs(differences - differences.mean())
-    return float((1 + (centered >= abs(observed) - _TIE).sum()) / (1 + resamples))
+    return float((1 + (centered >= abs(observed) - TIE).sum()) / (1 + resamples))
 
 
 def sacrebleu_bootstrap_p_value(
@@ -139,13 +144,16 @@ def sacrebleu_bootstrap_p_value(
 ) -> float:
     """Return the p-value of sacrebleu's paired bootstrap, for numbers that compare with it.
 
-    Do not decide by it: it centers absolute differences, and its p-values are too small.
+    Do not decide by it: it centers absolute differences, and its p-values are too small. Where no
+    resample differs it is 1 here; sacrebleu gives its smallest value to identical systems.
 
     Raises:
         ValueError: If the shapes differ.
     """
     differences, observed = _resample_differences(first, second, score, resamples, seed)
     absolute = np.abs(differences)
+    if abs(observed) <= TIE and absolute.max(initial=0.0) <= TIE:
+        return 1.0
     extreme = (absolute - absolute.mean() > abs(observed)).sum()
     return float((1 + extreme) / (1 + resamples))
 

@@ -7,6 +7,7 @@ the references. Rows stay until the file is deleted; nothing else is lost with i
 
 from __future__ import annotations
 
+import codecs
 import gzip
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,7 +60,7 @@ def read_text(path: Path) -> Text:
     try:
         with open_binary(path) as stream:
             if path.suffix not in (".gz", ".zst"):
-                data = stream.read()
+                data = stream.read().removeprefix(codecs.BOM_UTF8)
                 # What Lines does, at once: the usual file has no `\r` and is valid.
                 if b"\r" not in data and (lines := _split(data)) is not None:
                     return Text(lines, digest_lines(lines), 0)

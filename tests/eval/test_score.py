@@ -20,9 +20,10 @@ from eval.cli import group
 from eval.config import ScoreConfig
 from eval.metrics.metrics import METRICS, MetricModels, Scorer, parse_metrics
 from eval.metrics.sentencepiece_models import find_spm
-from eval.score import read_scores, score_systems
+from eval.score import score_systems
 from eval.statistics.averages import average
 from eval.statistics.buckets import LanguageTable, direction_level, make_buckets, read_levels
+from eval.statistics.results import read_scores
 
 REFERENCES = {
     "eng_Latn": [
@@ -321,11 +322,11 @@ def test_what_is_no_file_is_named(flores: Path, system: Path, tmp_path: Path) ->
     arguments = ([system], flores, "devtest", tmp_path / "o", ["chrf++"], ScoreConfig())
     path = system / "eng_Latn-arb_Arab.txt"
     path.symlink_to("nowhere.txt")
-    with pytest.raises(UserError, match=r"eng_Latn-arb_Arab\.txt is no file"):
+    with pytest.raises(UserError, match=r"eng_Latn-arb_Arab\.txt is not a file"):
         score_systems(*arguments)
     path.unlink()
     path.mkdir()
-    with pytest.raises(UserError, match=r"eng_Latn-arb_Arab\.txt is no file"):
+    with pytest.raises(UserError, match=r"eng_Latn-arb_Arab\.txt is not a file"):
         score_systems(*arguments)
 
 

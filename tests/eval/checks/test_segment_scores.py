@@ -8,9 +8,11 @@ import pytest
 
 from corpus.errors import JobError, UserError
 from corpus.files import read_lines, write_lines
+from eval.check import summary_rows
 from eval.checks.batches import find_batches
+from eval.checks.config import SegmentScoresConfig
 from eval.checks.segment_scores import measure_segment_scores
-from eval.score import read_scores
+from eval.statistics.results import read_scores
 
 LANGUAGES = ("eng_Latn", "fra_Latn", "ayr_Latn")
 HEADER = {"metric": "comet", "model": "m22", "languages": ["eng_Latn", "fra_Latn"]}
@@ -76,6 +78,11 @@ def test_several_metrics_stand_beside_each_other(tmp_path: Path) -> None:
         ([HEADER, ROWS[0], ROWS[0]], r"0\.jsonl:3: line 1 of mine .* has a score already"),
         ([HEADER, {**ROWS[0], "system": "yours"}], "system `yours` has no hypotheses"),
         ([HEADER, {**ROWS[0], "direction": "eng-fra"}], "`eng` is not a FLORES-200"),
+        ([HEADER, {**ROWS[0], "direction": 5}], r"0\.jsonl:2: `5` is not a direction"),
+        ([HEADER, {**ROWS[0], "system": ["mine"]}], "has no hypotheses"),
+        ([HEADER, row("fra_Latn", 1, 10**400)], "a number as `score`"),
+        ([{**HEADER, "languages": ["eng"]}, *ROWS], r"0\.jsonl:1: `eng` is not a FLORES-200"),
+        ([HEADER, "[" * 99_999], r"0\.jsonl:2: not JSON"),
     ],
 )
 def test_odd_files_are_refused_by_line(objects: list[Any], message: str, tmp_path: Path) -> None:
@@ -87,3 +94,52 @@ def test_odd_files_are_refused_by_line(objects: list[Any], message: str, tmp_pat
 def test_two_files_of_one_metric_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="are both of `comet`"):
         measure(tmp_path, [HEADER, *ROWS], [HEADER, *ROWS])
+
+
+def test_missing_lines_are_counted_logged_and_shown(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = measure(tmp_path, [HEADER, ROWS[0]])
+    assert found["comet"]["mine"]["lines_missing"] == 1
+    assert "1 lines have no score; means of eng_Latn-fra_Latn" in caplog.text
+    (shown,) = summary_rows({"segment_scores": found})
+    assert shown[-1] == "1 and 1 lines"
+
+
+COMET = {
+    "mine/eng_Latn-fra_Latn.txt": [{"src": "a", "mt": "b", "COMET": 0.5}, {"COMET": 0.9}],
+    "mine/eng_Latn-ayr_Latn.txt": [{"COMET": 0.1}, {"COMET": 0.2}],
+}
+
+
+def measure_comet(folder: Path, content: Any, **more: Any) -> dict[str, Any]:
+    measure(folder, [HEADER, *ROWS])
+    (folder / "comet.json").write_text(json.dumps(content, indent=4))
+    batches = find_batches([folder / "mine"], folder / "flores", "devtest")
+    config = SegmentScoresConfig(**more)
+    return measure_segment_scores([folder / "comet.json"], batches, folder / "o", config)
+
+
+def test_json_of_comet_is_read_as_it_writes_it(tmp_path: Path) -> None:
+    # unbabel-comet 2, `comet-score --to_json`: {file: [{"src", "mt", "ref", "COMET", "errors"}]}.
+    found = measure_comet(tmp_path, COMET, model="m22", languages=("eng_Latn", "fra_Latn"))
+    assert found["comet"]["mine"]["mean"] == pytest.approx(0.7)
+    assert found["comet"]["mine"]["not_covered"] == ["eng_Latn-ayr_Latn"]
+    assert read_scores(tmp_path / "o" / "segment_scores.tsv")[0].signature.endswith("model:m22")
+
+
+@pytest.mark.parametrize(
+    ("content", "languages", "message"),
+    [
+        (COMET, (), r"add --config\s+segment_scores\.model"),
+        ({"a.txt": [{"score": 1}]}, ("all",), "entry 1 of `a.txt` has no `COMET`"),
+        ({"a.txt": [{"COMET": 1}]}, ("all",), "`a` is not a direction"),
+        ({"a": 1}, ("all",), "neither JSONL"),
+        ([1, 2], ("all",), "neither JSONL"),
+    ],
+)
+def test_json_that_is_not_comets_is_refused(
+    content: Any, languages: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises((JobError, UserError), match=message):
+        measure_comet(tmp_path, content, languages=languages)

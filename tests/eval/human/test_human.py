@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from corpus.errors import DataError, JobError, UserError
 from corpus.files import read_lines, write_lines
-from eval.checks.config import CorrelateConfig
 from eval.cli import group
+from eval.config import CorrelateConfig
 from eval.correlate import correlate_human
 from eval.human.agreement import Coincidences, Level, krippendorff_alpha
 from eval.human.correlation import COEFFICIENTS, correlate, mean_ranks
@@ -311,7 +311,7 @@ def test_several_systems_need_a_column_to_tell_them_apart(tables: Path) -> None:
     [
         (["evaluator\titem\tscore"], "needs the columns"),
         ([], "needs the columns"),
-        ([HEADER], "holds no scores"),
+        ([HEADER], "has a header and no scores"),
         ([HEADER, f"a\t1\t{FRENCH}\t6"], r"human\.tsv:2: score 6; XSTS goes from 1 to 5"),
         ([HEADER, f"a\t1\t{FRENCH}\tnan"], r"human\.tsv:2: score nan"),
         ([HEADER, f"a\t1\t{FRENCH}\tgood"], r"human\.tsv:2: could not convert"),

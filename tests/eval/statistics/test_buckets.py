@@ -109,5 +109,5 @@ def test_averages_carry_what_is_there_and_what_is_missing_with_an_interval() -> 
     resampled.add("s", "m", pairs[:2], scores)
     values = {("s", "m", pairs[0]): 20.0, ("s", "m", pairs[1]): 30.0}
     found = {one.bucket: one for one in average(values, buckets, resampled)}
-    assert found["all"][3:] == (25.0, 2, 1, 6.0, 43.0)
-    assert found["script:Deva"][3:] == (None, 0, 1, None, None)
+    assert found["all"][3:] == (25.0, 2, 1, 6.0, 43.0, None)
+    assert found["script:Deva"][3:] == (None, 0, 1, None, None, None)
