@@ -1,4 +1,4 @@
-"""`tongues lid calibrate`: a copy of a model whose scores and thresholds fit other text."""
+"""`tongues lid calibrate`: copy a model and fit its temperature and thresholds to other text."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from lid.directory import (
 from lid.engine.weights import save_array, scale_output
 from lid.fasttext_model.model_file import read_fasttext_file
 from lid.identifier import LanguageIdentifier
-from lid.labelled_text import labelled_files
+from lid.labeled_text import labeled_files
 from lid.training.finish_model import calibrate_directory, record_checksums, remove_model_files
 
 logger = logging.getLogger(__name__)
@@ -39,17 +39,17 @@ _MADE_ANEW = (MODEL_FILE, OUTPUT_FILE, QUANTIZED_FILE)
 def calibrate(model: Path, data: Path, output: Path, config: CalibrationConfig) -> Summary:
     """Write a copy of `model` whose temperature and thresholds are chosen on `data`.
 
-    The text must not be the text the model was trained on: there it is surer than elsewhere. The
-    quantized file is not copied, since it has the old temperature.
+    Do not use the text that the model was trained on: its scores are too high there. The quantized
+    file is not copied, since it has the old temperature.
 
     Raises:
         UserError: If `output` is the model itself, or `data` holds none of its languages.
     """
     if output.resolve() == model.resolve():
-        raise UserError("the output is the model itself; give another directory.")
+        raise UserError(f"--output {output} is the model itself. Give another directory.")
     check_directory(model)
     refuse_other_model(output, "calibrate")
-    files = labelled_files(data, least=1)
+    files = labeled_files(data, least=1)
     sources = (model / CHECKSUMS_FILE, *files.values())
     task = Task(name="model", inputs=sources, arguments={"classes": sorted(files)})
     work = functools.partial(_calibrate, model=model, files=files, output=output, config=config)
@@ -72,9 +72,14 @@ def _calibrate(
     known = set(LanguageIdentifier.load(output, verify=False).classes)
     strange = sorted(set(lines) - known)
     if len(strange) == len(lines):
-        raise UserError(f"none of {', '.join(strange[:5])}, … is a language of {model}.")
+        raise UserError(
+            f"{model} knows none of the languages of {files[strange[0]].parent} (the first are"
+            f" {', '.join(strange[:5])}). Give text in languages that it knows."
+        )
     if strange:
-        logger.warning("not known to %s and left out: %s", model, " ".join(strange))
+        logger.warning(
+            "%s does not know these languages; their text is left out: %s", model, " ".join(strange)
+        )
     lines = {name: own for name, own in lines.items() if name in known}
     _, report = calibrate_directory(
         output, lines, config, functools.partial(_place, model, output, description)

@@ -32,7 +32,7 @@ def group() -> None:
 @click.option("--output", type=PATH, required=True, help="Model directory to write.")
 @config_options(TrainConfig)
 def train(data: Path, output: Path, config: TrainConfig) -> None:
-    """Train a model on labelled text: one file per language, a sentence per line."""
+    """Train a model on labeled text: one file per language, a sentence per line."""
     from lid.train import train as train_identifier
 
     summary = train_identifier(data, output, config)
@@ -88,7 +88,7 @@ def identify(model: Path, top: int, processes: int) -> None:
 @click.option("--output", type=PATH, required=True, help="Model directory to write.")
 @config_options(CalibrationConfig)
 def calibrate(model: Path, data: Path, output: Path, config: CalibrationConfig) -> None:
-    """Copy a model and choose its temperature and thresholds on other labelled text."""
+    """Copy a model and choose its temperature and thresholds on other labeled text."""
     from lid.calibrate import calibrate
 
     summary = calibrate(model, data, output, config)

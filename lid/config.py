@@ -1,4 +1,4 @@
-"""How a language identifier is trained and read: the two configurations of `lid`."""
+"""Configurations of `tongues lid`: training, calibration and measurement."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CONFUSABLE_GROUPS: tuple[str, ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationConfig:
-    """What an answer needs, so that it is given and not `und`."""
+    """How temperature and thresholds are chosen; an answer below its thresholds is `und`."""
 
     target_precision: float = 0.9
     """Each class's threshold is the lowest from which this share of its answers is right, every
@@ -52,7 +52,7 @@ class CalibrationConfig:
     -1.5 accepts 25 % and keeps 94 % (docs/experiments.md)."""
 
     def __post_init__(self) -> None:
-        """Refuse thresholds that are no probabilities."""
+        """Refuse thresholds and targets that are not probabilities."""
         if not 0 <= self.min_threshold <= self.max_threshold <= 1:
             raise UserError(
                 f"min_threshold ({self.min_threshold}) and max_threshold"
@@ -67,7 +67,7 @@ class CalibrationConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How `tongues lid train` turns labelled text into a model directory."""
+    """How `tongues lid train` turns labeled text into a model directory."""
 
     seed: int = 1
     """Seed of the sampling, the crops and the generated noise."""
@@ -83,7 +83,7 @@ class TrainConfig:
     """A language's lines are drawn at most this many times an epoch."""
 
     length_exponent: float = 1.0
-    """A line is drawn in proportion to its length to this power; 0 draws all lines alike. Labelled
+    """A line is drawn in proportion to its length to this power; 0 draws all lines alike. Labeled
     collections hold many short sentences, and documents are written in long ones: macro-F1 on
     FLORES rose from .951 to .954."""
 
@@ -152,7 +152,7 @@ class TrainConfig:
     """Training threads when not reproducible; fastText 0.9.3 needs at least 11."""
 
     def __post_init__(self) -> None:
-        """Refuse values that fastText would accept and train garbage from."""
+        """Refuse values that fastText accepts but trains a useless model with."""
         if self.threads < SAFE_THREADS:
             raise UserError(
                 f"threads is {self.threads}, but fastText 0.9.3 leaves part of its matrix"
@@ -206,7 +206,7 @@ class MeasureConfig:
     """Seed of those trials."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers out of range and groups that are none or that overlap."""
+        """Refuse numbers out of range and groups that are too small or overlap."""
         if self.confusions < 0:
             raise UserError(f"confusions is {self.confusions}; it must be 0 or more.")
         if self.trials < 1:
@@ -215,7 +215,7 @@ class MeasureConfig:
 
 
 def check_groups(groups: Sequence[str]) -> None:
-    """Refuse groups that are none, that hold no languages or that overlap."""
+    """Refuse groups of fewer than two languages, unknown codes and groups that overlap."""
     seen: set[str] = set()
     for group in groups:
         codes = group_codes(group)
@@ -224,7 +224,9 @@ def check_groups(groups: Sequence[str]) -> None:
         for code in codes:
             check_language(code)
             if code in seen:
-                raise UserError(f"`{code}` stands twice in groups; a language has one group.")
+                raise UserError(
+                    f"`{code}` occurs twice in groups; a language belongs to one group."
+                )
             seen.add(code)
 
 

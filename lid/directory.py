@@ -1,4 +1,4 @@
-"""The model directory: which files it holds, what they say, and whether they are whole."""
+"""The model directory: its files, what they hold, and how they are verified."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Threshold:
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """What a model was trained to see, and what its labels mean."""
+    """How a model's text is prepared, and what its labels mean (`model.json`)."""
 
     preparation: str = OWN
     """How lines are prepared, as they were in training: a key of `PREPARATIONS`."""
@@ -113,7 +113,7 @@ def read_description(directory: Path) -> ModelDescription:
         raise DataError(f"{file} has no valid entry {error}. {_COPY_AGAIN}") from None
     if description.preparation not in PREPARATIONS:
         raise DataError(
-            f"{file}: `{description.preparation}` is no preparation known here; known:"
+            f"{file}: unknown preparation `{description.preparation}`; known:"
             f" {', '.join(PREPARATIONS)}. Was the model written by a newer version?"
         )
     return description
@@ -137,9 +137,11 @@ def read_thresholds(path: Path) -> dict[str, Threshold]:
         try:
             thresholds[name] = Threshold(*map(float, rest.split("\t")))
         except (TypeError, ValueError):
-            raise DataError(f"{path}:{number}: `{line}` has no threshold") from None
+            raise DataError(
+                f"{path}:{number}: `{line}` is not a language with its thresholds."
+            ) from None
         if name not in SPECIAL_CLASSES and not is_language(name):
-            raise DataError(f"{path}:{number}: `{name}` is not a language code")
+            raise DataError(f"{path}:{number}: `{name}` is not a language code.")
     return thresholds
 
 
@@ -164,11 +166,11 @@ def refuse_other_model(output: Path, job: str) -> None:
         UserError: If `output` holds a model without a receipt of `job`.
     """
     if (output / CHECKSUMS_FILE).is_file() and not list(output.glob(f"receipts/{job}/*.json")):
-        raise UserError(f"{output} holds another model. Choose another output, or delete it.")
+        raise UserError(f"{output} holds another model. Choose another output, or delete that one.")
 
 
 def check_directory(path: Path) -> None:
-    """Check that a model directory is whole and that every file of it is the one written.
+    """Check that a model directory is complete and that every file is as it was written.
 
     All files are read. A changed bit in any of them, or in the checksums, is an error.
 

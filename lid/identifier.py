@@ -1,4 +1,4 @@
-"""The trained identifier: a model directory, its thresholds, and answers to lines."""
+"""The language identifier: loads a model directory and answers lines."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class _Batch(NamedTuple):
 
 
 class LanguageIdentifier:
-    """Names the language of lines. Reading from several threads is safe."""
+    """Identifies the language of lines. Safe to use from several threads."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class LanguageIdentifier:
         typical: Mapping[str, TypicalLine],
         chinese_by_characters: bool = False,
     ) -> None:
-        """Put the parts together; see `load`.
+        """Assemble an identifier from its parts; `load` reads them from a directory.
 
         Args:
             engine: Answers with class numbers.
@@ -216,7 +216,7 @@ class LanguageIdentifier:
         return _Batch(labels, scores, familiar, counts[:, CHARACTERS])
 
     def _tell_chinese_apart(self, lines: Sequence[str], labels: NDArray[np.int32]) -> None:
-        """Replace the one Chinese class by that of the script that each line's characters are in.
+        """Decide between the two Chinese classes by the characters of each line, in place.
 
         Several labels of a model may answer Chinese; each of them is replaced.
         """
@@ -247,7 +247,7 @@ def _answer_scores(batch: _Batch) -> NDArray[np.float32]:
 
 
 def _answer_without_letters(state: int) -> Ranked:
-    """Return the answer to a line with nothing to ask about."""
+    """Return the answer to a line that is empty or holds no letters."""
     if state == NO_LETTERS:
         return Ranked(NO_LANGUAGE, 1.0, 0.0)
     return Ranked(UNKNOWN_LANGUAGE, 0.0, 0.0)

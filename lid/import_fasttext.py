@@ -1,4 +1,4 @@
-"""`tongues lid import`: identifiers that others trained with fastText, under FLORES-200 codes."""
+"""`tongues lid import`: published fastText identifiers as model directories."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ _READ_WORDS = 100_000
 
 
 class Imported(NamedTuple):
-    """What a model file turned out to be."""
+    """Summary of an imported model."""
 
     name: str
     languages: list[str]
@@ -149,7 +149,7 @@ def import_model(
 
 
 def choose_preparation(head: FastTextFile) -> str:
-    """Tell from the words of a model's dictionary how its training text was prepared.
+    """Infer from the words of a model's dictionary how its training text was prepared.
 
     `openlid` if there are at least 50, in a script with capitals as well, and OpenLID's preparation
     changes none of them; else `plain`.

@@ -1,4 +1,4 @@
-"""What other identifiers call the languages: fastText labels to FLORES-200 codes.
+"""Labels of other identifiers as FLORES-200 codes.
 
 `labels.tsv` decides every label that is not a FLORES-200 code itself:
 
@@ -68,6 +68,6 @@ def map_labels(labels: Sequence[str]) -> dict[str, str]:
 
 
 def _special_class(label: str) -> str:
-    """Tell text without language (`zxx`, `zxx_Latn`, `zxx_Zxxx`) from all other languages."""
+    """Return `zxx` for labels of text without language (`zxx_Latn`, `zxx_Zxxx`), else `und`."""
     language = label.removeprefix(LABEL_PREFIX).split("_")[0]
     return NO_LANGUAGE if language == NO_LANGUAGE else UNKNOWN_LANGUAGE

@@ -1,4 +1,4 @@
-"""Training of a language identifier: labelled text to a model directory, as one job."""
+"""`tongues lid train`: labeled text to a model directory, as one job."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from lid.directory import (
     refuse_other_model,
 )
 from lid.fasttext_model.subprocess_trainer import check_installed, fit_in_subprocess
-from lid.labelled_text import labelled_files
+from lid.labeled_text import labeled_files
 from lid.training.data import (
     crop,
     draw,
-    read_labelled,
+    read_labeled,
     sample_sizes,
     split_validation,
     strip_diacritics,
@@ -55,13 +55,13 @@ def train(data: Path, output: Path, config: TrainConfig) -> Summary:
     """Train an identifier on `data/<language>.txt[.gz|.zst]` into the directory `output`.
 
     Raises:
-        UserError: If fastText is not installed, `data` holds no labelled text, or `output` another
+        UserError: If fastText is not installed, `data` holds no labeled text, or `output` another
             model.
         JobError: If fastText failed.
     """
     check_installed()
     refuse_other_model(output, "train")
-    files = labelled_files(data)
+    files = labeled_files(data)
     task = Task(name="model", inputs=tuple(files.values()), arguments={"classes": sorted(files)})
     work = functools.partial(train_model, files=files, output=output, config=config)
     return run_job(name="train", tasks=[task], work=work, output=output, config=config)
@@ -70,8 +70,8 @@ def train(data: Path, output: Path, config: TrainConfig) -> Summary:
 def train_model(
     task: Task, *, files: Mapping[str, Path], output: Path, config: TrainConfig
 ) -> Outcome:
-    """Do the one task of `train`."""
-    text = read_labelled(files)
+    """Train the model: the one task of the job."""
+    text = read_labeled(files)
     training, validation = _split(text.lines, config)
     sizes = sample_sizes(
         {name: len(lines) for name, lines in training.items()},
@@ -131,7 +131,7 @@ def _finish(
 
 
 def _make_workspace(output: Path) -> Path:
-    """Make a directory of this process's own, and remove those that killed runs left.
+    """Make a working directory for this process; remove those of killed runs.
 
     A trainer that outlived its killed parent then finds its directory gone, and cannot write into
     this run's.

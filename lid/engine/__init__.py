@@ -1,1 +1,1 @@
-"""How lines become labels: preparation, n-gram hashing, weights, the compiled pass and its twin."""
+"""From a line to its label: preparation, n-grams, weights, familiarity, compiled and in NumPy."""

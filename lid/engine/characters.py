@@ -58,7 +58,7 @@ def script_bits(script: str) -> int:
 
 @functools.cache
 def character_tables() -> CharacterTables:
-    """Make the tables."""
+    """Build the tables from `unicodedata` and `regex`; takes a fifth of a second."""
     points = np.concatenate([np.arange(plane.start, plane.stop) for plane in _PLANES])
     size = int(points[-1]) + 1
     text = "".join(map(chr, points.tolist()))

@@ -1,4 +1,4 @@
-"""Simplified or traditional Chinese, told by characters.
+"""Simplified or traditional Chinese, decided by the characters of a line.
 
 A character that GB 2312 has and Big5 lacks is simplified, the reverse is traditional; Python's own
 codecs hold both sets. On FLORES-200 (dev and devtest) every line of `zho_Hans`, `zho_Hant` and

@@ -1,4 +1,4 @@
-"""Two ways to ask a model that give the same answers: compiled, and through fastText."""
+"""Two engines with the same answers: the compiled pass, and fastText with NumPy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WIDER = 6
 
 
 class Engine(Protocol):
-    """Answers lines with class numbers."""
+    """Finds the best classes of lines."""
 
     def identify(self, lines: Sequence[str], top: int = 1) -> Answers:
         """Return the best classes whose script occurs in each line."""
@@ -33,7 +33,7 @@ class Engine(Protocol):
 
 
 class FastTextEngine:
-    """fastText's bindings, a script veto and NumPy lookups: where no compiled pass is."""
+    """fastText's bindings, a script filter and NumPy lookups: where nothing is compiled."""
 
     def __init__(
         self,
@@ -137,7 +137,7 @@ class FastTextEngine:
     def _allowed(
         self, texts: Sequence[str], scripts: NDArray[np.uint64], wanted: int
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Return fastText's best classes, those in a script the line has not at the end as -1."""
+        """Return fastText's best classes; -1, at the end, for those whose script the line lacks."""
         labels, scores = self._model.predict(texts, wanted)
         own = self._scripts[labels]
         vetoed = (labels < 0) | (own != 0) & (own & scripts[:, None] == 0)
@@ -150,6 +150,6 @@ class FastTextEngine:
 
 
 def known_script(language: str) -> str | None:
-    """Return the script of a class; None for `und`, `zxx` and scripts that cannot be looked for."""
+    """Return the script of a class; None for `und`, `zxx` and scripts that Unicode data lacks."""
     script = language.partition("_")[2]
     return script if script_parts(script) & scripts_by_code().keys() else None

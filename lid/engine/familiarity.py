@@ -1,4 +1,7 @@
-"""How familiar a line is to a language: which of its 5-grams and words the training text held.
+"""Familiarity: how much of a line's 5-grams and words a language's training text holds.
+
+0 is a typical line of the language, -1 one standard deviation below; `thresholds.tsv` holds the
+least that an answer needs (`min_familiarity`, -0.7).
 
 A classifier must choose among the languages it knows, and is often sure of the nearest one when a
 line is in none of them. The share of the line's character 5-grams and words that occur in the
@@ -186,7 +189,7 @@ def build_profile(lines: Sequence[str], bits: int) -> tuple[NDArray[np.uint8], T
 
 
 def smooth_spreads(measured: Mapping[str, tuple[TypicalLine, int]]) -> dict[str, TypicalLine]:
-    """Draw the spreads of classes with few lines towards the mean spread of all."""
+    """Shrink the spreads of classes with few lines towards the mean spread of all."""
     if not measured:
         return {}
     gram_variance = float(np.mean([typical.grams_sd**2 for typical, _ in measured.values()]))
@@ -268,7 +271,7 @@ def count_familiar(
     profiles: NDArray[np.uint8],
     typical: NDArray[np.float64],
 ) -> NDArray[np.int32]:
-    """Count what each prepared line's classes know of it: the NumPy twin of the compiled pass.
+    """Count the 5-grams and words of each line that its classes know; equals the compiled pass.
 
     Args:
         lines: Prepared lines, N.

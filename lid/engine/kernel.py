@@ -68,7 +68,7 @@ class _Model(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Weights:
-    """What the compiled pass needs of a model."""
+    """Arrays of a model that the compiled pass reads."""
 
     rows: NDArray[np.int8]
     """Quantized n-gram vectors, [buckets, dim]; may be memory-mapped."""
@@ -112,7 +112,7 @@ def _library() -> ctypes.CDLL | None:
 
 
 def is_compiled() -> bool:
-    """Whether the compiled pass is there."""
+    """Whether the compiled pass is available."""
     return _library() is not None
 
 
@@ -129,7 +129,7 @@ class Kernel:
     """A model in the form the compiled pass reads. Calls from several threads are safe."""
 
     def __init__(self, weights: Weights, typical: NDArray[np.float64]) -> None:
-        """Point at arrays, which are kept alive.
+        """Keep the arrays alive and hand their addresses to the compiled pass.
 
         `typical` is [classes, 5]; see `lid.engine.familiarity`.
         """
@@ -159,7 +159,7 @@ class Kernel:
         )
 
     def identify(self, lines: Sequence[str], top: int = 1) -> Answers:
-        """Answer lines of any content, prepared on the way."""
+        """Prepare and identify lines of any content."""
         text, offsets = join_lines(lines)
         answers = Answers(
             np.empty((len(lines), top), np.int32),
@@ -192,13 +192,17 @@ def _check(weights: Weights) -> None:
         size = weights.profiles.shape[1]
         wanted.append(("profiles", weights.profiles, np.uint8, (classes, size)))
         if size < 1 or size & (size - 1):
-            raise DataError(f"profiles of {size} bytes a class: not a power of two.")
+            raise DataError(
+                f"the model's profiles have {size} bytes per class, not a power of two. Train it"
+                " again."
+            )
     for name, array, kind, shape in wanted:
         assert array is not None
         if array.shape != shape or array.dtype != kind or not array.flags.c_contiguous:
             raise DataError(
                 f"the model's {name} are {array.dtype} {list(array.shape)}, not"
-                f" {np.dtype(kind)} {list(shape)}: its files do not belong together. Train it anew."
+                f" {np.dtype(kind)} {list(shape)}: its files do not belong together. Train"
+                " it again."
             )
 
 
@@ -210,7 +214,7 @@ def prepare_lines(lines: Sequence[str]) -> list[str]:
     """
     library = _library()
     if library is None:
-        raise RuntimeError("the compiled pass was not built")
+        raise RuntimeError("the compiled pass is not available")
     text, offsets = join_lines(lines)
     # A space for every four characters at most, and a ligature never triples its bytes.
     room = 3 * len(text) + 16
@@ -234,7 +238,7 @@ def prepare_lines(lines: Sequence[str]) -> list[str]:
 
 
 def join_lines(lines: Sequence[str]) -> tuple[bytes, NDArray[np.int64]]:
-    """Return lines as one UTF-8 text and where each begins; lone surrogates become `?`."""
+    """Return lines as one UTF-8 text and their offsets; lone surrogates become `?`."""
     encoded = [line[:MAX_CHARACTERS].encode("utf-8", "replace") for line in lines]
     offsets = np.zeros(len(lines) + 1, np.int64)
     np.cumsum(np.fromiter(map(len, encoded), np.int64, len(lines)), out=offsets[1:])

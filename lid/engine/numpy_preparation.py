@@ -1,4 +1,4 @@
-"""`lid.engine.preparation` for many lines at once, in NumPy: its speed where no compiler is.
+"""`lid.engine.preparation` for many lines at once, in NumPy: used without a compiled pass.
 
 Lines are joined by line breaks, every character is looked up once in one table, and what goes or
 changes is found by masks over all of them.

@@ -54,7 +54,7 @@ _LEFT_OUT = regex.compile(
 
 
 def prepare(line: str) -> str:
-    """Return the line as fastText shall see it: one line, tokens separated by single spaces.
+    """Prepare a line as for this package's own models: tokens separated by single spaces.
 
     Anything goes in: control characters, NUL, lone surrogates, megabytes. What comes out holds
     no line break, no lone surrogate and none of fastText's own tokens; it may be empty.
@@ -106,7 +106,7 @@ def fold(text: str) -> str:
 
 
 def prepare_plain(line: str) -> str:
-    """Return the line as most published models were trained on it: one line, letters as they are.
+    """Prepare a line as most published models were trained: on one line, letters unchanged.
 
     Letters of other widths and shapes are folded, and what fastText reads as commands goes.
     """
@@ -115,7 +115,7 @@ def prepare_plain(line: str) -> str:
 
 
 def prepare_openlid(line: str) -> str:
-    """Return the line as OpenLID v2 and v3 were trained on it.
+    """Prepare a line as OpenLID v2 and v3 were trained.
 
     Lower case, without digits and all that is neither letter, mark, joiner nor space
     (`clean_line` in OpenLID's openlid_normer.py). A line that holds nothing else becomes `0`, so
@@ -142,7 +142,7 @@ def defuse(text: str) -> str:
 
 
 def without_diacritics(text: str) -> str:
-    """Return text as people type it who leave diacritics out.
+    """Remove the diacritics that people leave out when they type.
 
     Marks go where a letter stands without them (Latin, Cyrillic, Greek, Arabic, Hebrew); in Indic
     and other scripts they are vowels and stay.

@@ -1,4 +1,4 @@
-"""fastText's side: training, quantizing and asking a model. The only place that touches it.
+"""Calls into fastText: training, quantization and prediction. No other module imports it.
 
 fastText trusts its input: a truncated model file crashes the process, an empty line gets an answer
 of .996, `predict` fails on NumPy 2, a newline inside a line raises. So files are checked before it
@@ -62,7 +62,7 @@ def quantize(model_file: Path, quantized_file: Path) -> None:
 
 
 class FastTextModel:
-    """A model file as fastText reads it; its lines are prepared already and hold a letter."""
+    """A model loaded by fastText. Lines given to it must be prepared and hold a letter."""
 
     def __init__(self, model_file: Path) -> None:
         """Load a model file after checking all that fastText reads of it.

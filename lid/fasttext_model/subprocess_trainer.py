@@ -1,4 +1,4 @@
-"""fastText in a process of its own: it prints, crashes and needs an environment of its own."""
+"""Run fastText in a child process: it prints, may crash, and needs its own environment."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FLOAT_BYTES = 4
 
 
 def check_installed() -> None:
-    """Refuse to start a training that cannot be finished.
+    """Fail before training starts if fastText is not installed.
 
     Raises:
         UserError: If fastText is not installed.

@@ -1,4 +1,4 @@
-"""fastText in a process of its own: `python -m lid.fasttext_model.trainer SETTINGS.json`.
+"""The child process of training: `python -m lid.fasttext_model.trainer SETTINGS.json`.
 
 It prints as it likes, may crash, and needs an environment of its own (see
 `lid.fasttext_model.subprocess_trainer`); the parent reads the progress from this process's

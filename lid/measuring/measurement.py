@@ -16,7 +16,7 @@ from corpus.languages import NO_LANGUAGE, UNKNOWN_LANGUAGE, check_language, know
 from lid.config import MeasureConfig
 from lid.directory import SPECIAL_CLASSES
 from lid.identifier import LanguageIdentifier
-from lid.labelled_text import SUFFIXES
+from lid.labeled_text import SUFFIXES
 from lid.measuring.scores import (
     Confusions,
     PairedAnswers,

@@ -1,4 +1,4 @@
-"""Calibration: probabilities that mean what they say, and what an answer needs to be given.
+"""Calibration: temperature scaling of probabilities, and thresholds of answers.
 
 Temperature scaling (Guo et al. 2017, https://arxiv.org/abs/1706.04599, section 4.2) divides the
 logits by one number chosen on held-out lines. fastText's logits are linear in its class vectors,
@@ -56,7 +56,7 @@ class HeldOut:
 
 
 def predict_held_out(identifier: LanguageIdentifier, lines: Mapping[str, Sequence[str]]) -> HeldOut:
-    """Ask a model for the probabilities of labelled lines; empty classes are left out."""
+    """Return the model's probabilities of labeled lines; classes without lines are left out."""
     classes = list(dict.fromkeys(identifier.classes))
     numbers = {name: number for number, name in enumerate(classes)}
     # Several labels of an imported model may have one answer: their probabilities add up.
@@ -113,7 +113,7 @@ def choose_temperature(held: HeldOut) -> float:
 
 
 def _minimize(function: Callable[[float], float], low: float, high: float) -> float:
-    """Return where a function with one valley is least, by golden sections."""
+    """Return the minimum of a unimodal function by golden-section search."""
     golden = (math.sqrt(5) - 1) / 2
     left, right = high - golden * (high - low), low + golden * (high - low)
     at_left, at_right = function(left), function(right)
@@ -131,7 +131,7 @@ def _minimize(function: Callable[[float], float], low: float, high: float) -> fl
 
 @dataclass(frozen=True)
 class Reliability:
-    """How far probabilities are from the share that is right."""
+    """How far confidence is from accuracy."""
 
     ece: float
     """Expected calibration error: mean distance of confidence and accuracy over the bins."""
@@ -141,7 +141,7 @@ class Reliability:
 
 
 def measure_reliability(held: HeldOut) -> Reliability:
-    """Compare the probability of the best class with how often it is right."""
+    """Compare the probability of the best class with its accuracy, bin by bin."""
     if not len(held.truth):
         return Reliability(float("nan"), [])
     best = held.best

@@ -1,4 +1,4 @@
-"""Labelled text: read, prepared, freed of duplicates, split and sampled."""
+"""Labeled text: read, prepare, deduplicate, split and sample."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from lid.engine.preparation import without_diacritics
 
 
 @dataclass(frozen=True)
-class LabelledText:
+class LabeledText:
     """Distinct prepared lines of each class, and what became of the lines read."""
 
     lines: Mapping[str, Sequence[str]]
     counts: Mapping[str, int]
 
 
-def read_labelled(files: Mapping[str, Path]) -> LabelledText:
-    """Read and prepare all lines; a line found in several classes goes to where it is commonest.
+def read_labeled(files: Mapping[str, Path]) -> LabeledText:
+    """Read and prepare all lines; one found in several classes goes to the most frequent.
 
     One that is equally common in two classes says nothing about either and is dropped. Lines
     read = kept + empty + repeated + given_to_another_language + ambiguous.
@@ -59,7 +59,7 @@ def read_labelled(files: Mapping[str, Path]) -> LabelledText:
                 f"{files[name]} leaves no line to learn `{name}` from: all are empty or stand in"
                 " other languages' files as well. Remove the file or add text."
             )
-    return LabelledText(lines, dict(counts))
+    return LabeledText(lines, dict(counts))
 
 
 def prepare_all(lines: Sequence[str]) -> list[str]:

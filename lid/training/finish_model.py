@@ -60,7 +60,7 @@ _QUANTIZED_SAMPLE = 60
 def write_profiles(
     training: Mapping[str, Sequence[str]], output: Path, config: TrainConfig
 ) -> None:
-    """Write what is familiar to each class, in the order of the model's labels."""
+    """Write the familiarity profile of each class, in the order of the model's labels."""
     labels = model_classes(output)
     profiles = np.zeros((len(labels), (1 << config.profile_bits) // 8), np.uint8)
     measured = {}
@@ -188,7 +188,7 @@ def write_report(
     counts: Mapping[str, int],
     groups: Sequence[str],
 ) -> None:
-    """Write the page about a training."""
+    """Write the training report."""
     listed = [
         {"language": language, "answer": answer, "count": count}
         for (language, answer), count in held.count_answers().most_common()

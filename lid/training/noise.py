@@ -1,4 +1,4 @@
-"""Generated noise, the class `zxx`: what crawls hold besides language.
+"""Generated noise for the class `zxx`: mojibake, code, markup, numbers, lists.
 
 Mojibake is made from the training lines themselves, by the wrong decodings seen in crawls; the
 rest (code, markup, numbers, addresses, lists, random letters) is put together from small parts.

@@ -218,7 +218,7 @@ def test_changed_bit_in_any_file_is_an_error(
     LanguageIdentifier.load(copy)
 
 
-def test_relabelled_model_file_ends_the_command_with_2(model: Path, tmp_path: Path) -> None:
+def test_relabeled_model_file_ends_the_command_with_2(model: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(model, copy)
     data = (copy / "model.bin").read_bytes()

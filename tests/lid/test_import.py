@@ -195,7 +195,7 @@ def test_directory_imported_before_there_was_a_choice_is_read(tmp_path: Path) ->
         preparation=PLAIN, answers={"a": "eng_Latn"}, source="x"
     )
     write_json(tmp_path / "model.json", {**old, "preparation": "newer"})
-    with pytest.raises(DataError, match="`newer` is no preparation known here"):
+    with pytest.raises(DataError, match="unknown preparation `newer`"):
         read_description(tmp_path)
     for damaged in ([], {}, {**old, "answers": 3}, {**old, "temperature": "warm"}):
         (tmp_path / "model.json").write_text(json.dumps(damaged))

@@ -87,7 +87,7 @@ def test_sister_counts_as_right_where_thresholds_are_chosen() -> None:
     held = make_held(np.log(np.array([[0.9, 0.1], [0.8, 0.2]])), [1, 1])
     config = CalibrationConfig(groups=("eng_Latn,fra_Latn",))
     assert choose_thresholds(held, config)["eng_Latn"].score == 0.3
-    with pytest.raises(UserError, match="stands twice"):
+    with pytest.raises(UserError, match="occurs twice"):
         CalibrationConfig(groups=("eng_Latn,fra_Latn", "fra_Latn,deu_Latn"))
 
 

@@ -19,11 +19,11 @@ from lid.engine.preparation import (
     prepare,
     without_diacritics,
 )
-from lid.labelled_text import labelled_files
+from lid.labeled_text import labeled_files
 from lid.training.data import (
     crop,
     draw,
-    read_labelled,
+    read_labeled,
     sample_sizes,
     split_validation,
     strip_diacritics,
@@ -86,7 +86,7 @@ def test_digits_and_marks_alone_are_no_letters() -> None:
 def test_shared_lines_go_to_the_language_that_has_them_oftener(tmp_path: Path) -> None:
     write_lines(tmp_path / "eng_Latn.txt", ["only English", "Shared!", "shared!", "tie", ""])
     write_lines(tmp_path / "fra_Latn.txt.gz", ["only French", "shared!", "TIE", " "])
-    text = read_labelled(labelled_files(tmp_path))
+    text = read_labeled(labeled_files(tmp_path))
     assert text.lines["eng_Latn"] == ["only english", "shared!"]
     assert text.lines["fra_Latn"] == ["only french"]
     assert text.counts == {
@@ -105,16 +105,16 @@ def test_language_left_without_lines_is_named(tmp_path: Path) -> None:
     write_lines(tmp_path / "eng_Latn.txt", ["water", "river"])
     write_lines(tmp_path / "fra_Latn.txt", ["", " "])
     with pytest.raises(DataError, match="fra_Latn"):
-        read_labelled(labelled_files(tmp_path))
+        read_labeled(labeled_files(tmp_path))
 
 
 def test_unknown_code_and_lonely_file_are_refused(tmp_path: Path) -> None:
     write_lines(tmp_path / "eng_Latn.txt", ["water"])
     with pytest.raises(UserError, match="at least 2 are needed"):
-        labelled_files(tmp_path)
+        labeled_files(tmp_path)
     write_lines(tmp_path / "english.txt", ["water"])
     with pytest.raises(UserError, match="english"):
-        labelled_files(tmp_path)
+        labeled_files(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -127,14 +127,14 @@ def test_file_named_by_another_code_is_refused_with_ours(
 ) -> None:
     write_lines(tmp_path / f"{name}.txt.gz", ["water"])
     with pytest.raises(UserError, match=f"`{name}` .*`{code}`.*{code}.txt.gz"):
-        labelled_files(tmp_path)
+        labeled_files(tmp_path)
 
 
 def test_one_language_in_two_files_is_refused(tmp_path: Path) -> None:
     for name in ("eng_Latn.txt", "eng_Latn.txt.gz", "fra_Latn.txt"):
         write_lines(tmp_path / name, ["water"])
     with pytest.raises(UserError, match="both of `eng_Latn`"):
-        labelled_files(tmp_path)
+        labeled_files(tmp_path)
 
 
 @given(st.lists(st.text(min_size=1), unique=True, min_size=1))

@@ -1,4 +1,4 @@
-"""Directories of labelled text, `DIR/<language>.txt[.gz|.zst]`: one file per language."""
+"""Directories of labeled text, `DIR/<language>.txt[.gz|.zst]`: one file per language."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lid.labels import map_label
 SUFFIXES = (".txt", ".txt.gz", ".txt.zst")
 
 
-def labelled_files(directory: Path, least: int = 2) -> dict[str, Path]:
+def labeled_files(directory: Path, least: int = 2) -> dict[str, Path]:
     """Return the file of each class in `DIR/<language>.txt[.gz|.zst]`, sorted by class.
 
     Raises:
@@ -34,7 +34,7 @@ def labelled_files(directory: Path, least: int = 2) -> dict[str, Path]:
         files[name] = path
     if len(files) < least:
         raise UserError(
-            f"{directory} has {len(files)} labelled file(s); at least {least} are needed,"
+            f"{directory} has {len(files)} labeled file(s); at least {least} are needed,"
             " each in <language>.txt, <language>.txt.gz or <language>.txt.zst."
         )
     return files
