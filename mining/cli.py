@@ -14,11 +14,11 @@ from corpus.command import (
     print_json,
 )
 from corpus.console import format_table
+from mining.bitext.config import ScoreConfig
 from mining.cli_bitext import BITEXT_COMMANDS
 from mining.encoders.config import DistillConfig, TrainEncoderConfig
-from mining.encoders.embed_config import EmbedConfig, ImportLaserConfig, XsimConfig
+from mining.encoders.embed_config import EmbedConfig, ImportLaserConfig, KnownConfig, XsimConfig
 from mining.search.config import IndexConfig, LocalConfig, MineConfig
-from mining.search.score_config import KnownConfig, ScoreConfig
 from mining.sentences.config import SentencesConfig
 
 
@@ -175,8 +175,8 @@ def embed_known(
     bitext: tuple[Path, ...], encoder: Path, output: Path, config: KnownConfig, job: JobOptions
 ) -> None:
     """Embed pairs known to be translations, for `mine --known` to calibrate with."""
-    from mining.search.embed_known import run_embed_known
-    from mining.search.price_pairs import price_embed_known
+    from mining.bitext.price_pairs import price_embed_known
+    from mining.encoders.embed_known import run_embed_known
 
     if job.dry_run:
         job.print_price(price_embed_known(bitext, encoder, output, config))
@@ -269,8 +269,8 @@ def train_index(
 @config_options(ScoreConfig)
 def score(bitext: Path, encoder: Path, output: Path, config: ScoreConfig, job: JobOptions) -> None:
     """Score the pairs of an existing bitext by margin."""
-    from mining.search.price_pairs import price_score
-    from mining.search.score import run_score
+    from mining.bitext.price_pairs import price_score
+    from mining.bitext.score import run_score
 
     if job.dry_run:
         job.print_price(price_score(bitext, encoder, output, config))

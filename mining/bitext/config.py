@@ -1,11 +1,14 @@
-"""The settings of bitext filtering, and of finding the text of metadata again."""
+"""The settings of scoring and filtering bitext, and of finding the text of metadata."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from corpus.bitext_columns import check_columns
 from corpus.config import execution_only
 from corpus.languages import check_language, parse_direction
 from mining.checks import check_positive, check_share
+from mining.encoders.embed_config import EmbedConfig, check_encoder_languages
+from mining.search.config import ExactSearchConfig
 
 SISTER_LANGUAGES = (
     "arb_Arab,apc_Arab,ajp_Arab,acm_Arab,ary_Arab,arz_Arab,aeb_Arab,acq_Arab,ars_Arab",
@@ -110,3 +113,25 @@ class RebuildConfig:
 
     def __post_init__(self) -> None:
         check_positive(workers=self.workers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreConfig(ExactSearchConfig):
+    """How the pairs of a bitext are scored."""
+
+    encoders: dict[str, Path] = field(default_factory=dict)
+    """Languages with an encoder of their own: a student of the encoder given. The bitext is named
+    `<source>-<target>` then."""
+
+    embed: EmbedConfig = field(default_factory=EmbedConfig)
+    """How its sentences are embedded, in blocks of 65,536 pairs, by `embed.workers` processes;
+    their vectors stay on disk beside the output, as float16, until the scores are there."""
+
+    columns: dict[str, str] = field(default_factory=dict)
+    """Name, or number from 1, of the columns `source`, `target` and `score` of bitext whose header
+    does not say which they are."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_encoder_languages(self.encoders)
+        check_columns(self.columns)

@@ -1,4 +1,4 @@
-"""How often 64-bit hashes have been seen, in eight bytes each."""
+"""Counts of 64-bit hashes, in eight bytes an occurrence."""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,7 +6,7 @@ import numpy.typing as npt
 UInt64 = npt.NDArray[np.uint64]
 
 
-class SeenHashes:
+class HashCounts:
     """A growing multiset of hashes, as a few sorted arrays.
 
     A Python set takes about ten times the memory. Arrays of like size are merged, so that there are

@@ -10,7 +10,7 @@ from corpus.languages import known_languages
 from corpus.report.charts import Line
 from corpus.report.histograms import Counts, Mark, histogram
 from corpus.report.html import SORT_SCRIPT, absent, escape, figure, page, section, table
-from mining.bitext.report import Band, DirectionReport, Domain, MiningReport
+from mining.bitext.report_data import Band, DirectionReport, Domain, MiningReport
 
 _RIGHT_TO_LEFT = frozenset({"Arab", "Hebr", "Nkoo", "Syrc", "Thaa"})
 _SHOWN_DIRECTIONS = 12

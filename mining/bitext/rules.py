@@ -15,7 +15,7 @@ from corpus.protocols import LanguageIdentifier
 from corpus.terms import TermMatcher
 from corpus.text import REPLACEMENT, key_hash, script_share, sentence_key
 from mining.bitext.config import FilterConfig
-from mining.bitext.hash_counts import SeenHashes
+from mining.bitext.hash_counts import HashCounts
 from mining.bitext.numbers import numbers_agree
 from mining.bitext.pairs import lengths_fit, trigram_overlap
 
@@ -73,8 +73,8 @@ class PairFilter:
     def __init__(self, knowledge: Knowledge, config: FilterConfig) -> None:
         self._known = knowledge
         self._config = config
-        self._seen_pairs = SeenHashes()
-        self._seen_sides = (SeenHashes(), SeenHashes())
+        self._pair_counts = HashCounts()
+        self._side_counts = (HashCounts(), HashCounts())
 
     def reasons(self, table: pa.Table) -> list[str]:
         """Return per pair why it is rejected; empty if it is kept.
@@ -172,7 +172,7 @@ class PairFilter:
         )  # fmt: skip
         pair = source * np.uint64(0x9E3779B97F4A7C15) + target
         limit = self._config.max_pairs_per_sentence
-        tables = (self._seen_pairs, *self._seen_sides)
+        tables = (self._pair_counts, *self._side_counts)
         limits = (1, limit, limit)
         names = ("duplicate_pair", "repeated_source", "repeated_target")
         counts: list[Counter[int]] = []

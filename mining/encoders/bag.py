@@ -22,7 +22,7 @@ from mining.encoders.directory import (
     read_settings,
     save_encoder,
 )
-from mining.encoders.features import Bags, FeatureExtractor
+from mining.encoders.features import FeatureExtractor, TokenRows
 from mining.encoders.whitening import Whitening
 
 _BATCH_CHARACTERS = 100_000
@@ -85,21 +85,21 @@ class BagEncoder:
         ends = [*(np.flatnonzero(np.diff(sizes)) + 1).tolist(), len(sentences)]
         start = 0
         for end in ends if sentences else []:
-            vectors[start:end] = self.encode_bags(self.extract(sentences[start:end]))
+            vectors[start:end] = self.encode_tokens(self.extract(sentences[start:end]))
             start = end
         return vectors
 
-    def extract(self, sentences: Sequence[str]) -> Bags:
+    def extract(self, sentences: Sequence[str]) -> TokenRows:
         """Return the features of sentences."""
         return self._extractor.extract(sentences)
 
-    def encode_bags(self, bags: Bags) -> Float32:
+    def encode_tokens(self, tokens: TokenRows) -> Float32:
         """Return the unit vectors of sentences whose features are known."""
         if torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)
         with torch.inference_mode():
-            ids = torch.from_numpy(bags.ids)
-            starts = torch.from_numpy(bags.starts).to(torch.int32)
+            ids = torch.from_numpy(tokens.ids)
+            starts = torch.from_numpy(tokens.starts).to(torch.int32)
             vectors: Float32 = self.model(self.model.embeddings, ids, starts).numpy()
         return vectors
 

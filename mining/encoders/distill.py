@@ -140,8 +140,8 @@ def distill(
     else:
         learner = new_learner(training_texts(pairs, validation), architecture, config)
     targets = teacher_vectors(frozen, pairs)
-    bags = learner.extract(pairs.sentences)
-    width = learner.encode_bags(bags.take(np.zeros(1, np.int64))).shape[1]
+    tokens = learner.extract(pairs.sentences)
+    width = learner.encode_tokens(tokens.take(np.zeros(1, np.int64))).shape[1]
     if width != frozen.dimension:
         raise UserError(
             f"the student's embeddings have {width} columns and the teacher's {frozen.dimension};"
@@ -159,7 +159,7 @@ def distill(
 
     def step(number: int) -> None:
         _, rows = plan[number]
-        batch = bags.take(np.concatenate([rows[:, 0], rows[:, 1]]))
+        batch = tokens.take(np.concatenate([rows[:, 0], rows[:, 1]]))
         goal = torch.from_numpy(targets.of(rows[:, 1]))
         loss = functools.partial(_student_loss, goal=goal, rows=rows, config=config)
         learner.update(batch, loss, number=number, rate=learning_rate(number, len(plan), peak))
@@ -167,7 +167,7 @@ def distill(
     def validate() -> Validation | None:
         return validation_of(
             {
-                direction: (learner.encode_bags(bags.take(rows[:, 0])), targets.of(rows[:, 1]))
+                direction: (learner.encode_tokens(tokens.take(rows[:, 0])), targets.of(rows[:, 1]))
                 for direction, rows in validation.items()
                 if len(rows) > 1
             }

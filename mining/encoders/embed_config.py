@@ -1,10 +1,13 @@
 """The settings of using encoders: embedding and xsim."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from corpus.bitext_columns import check_columns
 from corpus.config import execution_only
+from corpus.languages import check_language
 from mining.checks import check_positive
 from mining.embeddings import Storage
 from mining.search.config import Margin
@@ -35,6 +38,29 @@ class EmbedConfig:
             block_sentences=self.block_sentences,
             workers=self.workers,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownConfig(EmbedConfig):
+    """How known pairs are embedded."""
+
+    encoders: dict[str, Path] = field(default_factory=dict)
+    """Languages with an encoder of their own: a student of the encoder given."""
+
+    columns: dict[str, str] = field(default_factory=dict)
+    """Name, or number from 1, of the columns `source`, `target` and `score` of bitext whose header
+    does not say which they are."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_encoder_languages(self.encoders)
+        check_columns(self.columns)
+
+
+def check_encoder_languages(encoders: Mapping[str, Path]) -> None:
+    """Refuse encoders of what is no language code."""
+    for language in encoders:
+        check_language(language)
 
 
 @dataclass(frozen=True, kw_only=True)

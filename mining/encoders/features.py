@@ -30,33 +30,33 @@ class SubwordModel(Protocol):
         ...
 
 
-class Bags(NamedTuple):
-    """Feature ids of N sentences, one after the other."""
+class TokenRows(NamedTuple):
+    """Token or feature ids of N sentences, one sentence after the other."""
 
     ids: Int32
-    """[F], pieces first in each sentence, then n-grams."""
+    """[F]; features of `bag` are pieces, then n-grams."""
 
     starts: Int64
     """[N + 1]: sentence i has `ids[starts[i]:starts[i + 1]]`."""
 
-    def take(self, rows: Int64) -> "Bags":
-        """Return the bags of some sentences."""
+    def take(self, rows: Int64) -> "TokenRows":
+        """Return the tokens of some sentences."""
         lengths = self.starts[rows + 1] - self.starts[rows]
         starts = np.concatenate([[0], np.cumsum(lengths)])
         positions = np.arange(starts[-1]) - np.repeat(starts[:-1] - self.starts[rows], lengths)
-        return Bags(self.ids[positions], starts)
+        return TokenRows(self.ids[positions], starts)
 
-    def drop(self, share: float, rng: np.random.Generator) -> "Bags":
-        """Return the bags with a random share of the features left out; a bag may become empty."""
+    def drop(self, share: float, rng: np.random.Generator) -> "TokenRows":
+        """Return a copy without a random share of the tokens; a sentence may become empty."""
         if not share:
             return self
         is_kept = rng.random(len(self.ids), np.float32) >= share
         before = np.concatenate([[0], np.cumsum(is_kept)])
-        return Bags(self.ids[is_kept], before[self.starts])
+        return TokenRows(self.ids[is_kept], before[self.starts])
 
 
 class FeatureExtractor:
-    """Turns sentences into bags of feature ids: pieces, then `buckets` rows of n-grams."""
+    """Turns sentences into feature ids: pieces, then `buckets` rows of n-grams."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class FeatureExtractor:
         """Number of distinct feature ids."""
         return self._vocabulary_size + self._buckets
 
-    def extract(self, sentences: Sequence[str]) -> Bags:
+    def extract(self, sentences: Sequence[str]) -> TokenRows:
         """Return the features of sentences; every sentence has at least one."""
         texts = [prepare(sentence, self._max_characters) for sentence in sentences]
         pieces = self._subwords.encode(texts)
@@ -99,7 +99,7 @@ class FeatureExtractor:
         owner = np.concatenate([piece_owners, owners])
         order = np.argsort(owner, kind="stable")
         counts = np.bincount(owner, minlength=len(texts))
-        return Bags(ids[order].astype(np.int32), np.concatenate([[0], np.cumsum(counts)]))
+        return TokenRows(ids[order].astype(np.int32), np.concatenate([[0], np.cumsum(counts)]))
 
     def _hash_ngrams(self, texts: Sequence[str]) -> tuple[Int64, Int64]:
         """Return the bucket and the sentence of every character n-gram of `" text "`."""

@@ -17,7 +17,7 @@ from torch.nn import functional as F  # noqa: N812  (its usual name)
 from mining.embeddings import Float32
 from mining.encoders.bag import BagEncoder, save_bag
 from mining.encoders.config import BagConfig, SequenceConfig
-from mining.encoders.features import Bags, Int64
+from mining.encoders.features import Int64, TokenRows
 from mining.encoders.sequence import SequenceEncoder, pad, save_sequence
 
 logger = logging.getLogger(__name__)
@@ -40,15 +40,15 @@ class Learner(Protocol):
         """Its weights."""
         ...
 
-    def extract(self, sentences: Sequence[str]) -> Bags:
+    def extract(self, sentences: Sequence[str]) -> TokenRows:
         """Return what the model reads of sentences."""
         ...
 
-    def encode_bags(self, bags: Bags) -> Float32:
+    def encode_tokens(self, tokens: TokenRows) -> Float32:
         """Return unit vectors with the weights as they are."""
         ...
 
-    def update(self, bags: Bags, loss: Loss, *, number: int, rate: float) -> None:
+    def update(self, tokens: TokenRows, loss: Loss, *, number: int, rate: float) -> None:
         """Take one step on the loss of a batch."""
         ...
 
@@ -86,20 +86,20 @@ class BagLearner:
         self.model.embeddings.requires_grad_(False)
         self._adam = _Adam(self.model)
 
-    def extract(self, sentences: Sequence[str]) -> Bags:
+    def extract(self, sentences: Sequence[str]) -> TokenRows:
         """Return the features of sentences."""
         return self._encoder.extract(sentences)
 
-    def encode_bags(self, bags: Bags) -> Float32:
+    def encode_tokens(self, tokens: TokenRows) -> Float32:
         """Return unit vectors with the weights as they are."""
-        return self._encoder.encode_bags(bags)
+        return self._encoder.encode_tokens(tokens)
 
     @torch.no_grad()
     def start_from(self, vectors: Tensor) -> None:
         """Take up vectors of features, [R, D], to begin with."""
         self.model.embeddings.copy_(vectors)
 
-    def whiten(self, bags: Bags, rows: Int64, power: float) -> None:
+    def whiten(self, tokens: TokenRows, rows: Int64, power: float) -> None:
         """Fit the model's whitening, where it has one, to some sentences; after training."""
         whitening = self.model.whitening
         if whitening is None:
@@ -111,15 +111,15 @@ class BagLearner:
             )  # fmt: skip
             return
         parts = [
-            self.encode_bags(bags.take(rows[start : start + _WHITENING_BLOCK]))
+            self.encode_tokens(tokens.take(rows[start : start + _WHITENING_BLOCK]))
             for start in range(0, len(rows), _WHITENING_BLOCK)
         ]
         whitening.fit(np.concatenate(parts), power)
 
-    def update(self, bags: Bags, loss: Loss, *, number: int, rate: float) -> None:
+    def update(self, tokens: TokenRows, loss: Loss, *, number: int, rate: float) -> None:
         """Take one step on the loss of a batch, some features left out."""
         rng = np.random.default_rng((self._seed, _FEATURES_STREAM, number))
-        batch = bags.drop(self._dropout, rng)
+        batch = tokens.drop(self._dropout, rng)
         used, compact = np.unique(batch.ids, return_inverse=True)
         rows = torch.from_numpy(used.astype(np.int64))
         table = self.model.embeddings[rows].requires_grad_(True)
@@ -174,20 +174,20 @@ class SequenceLearner:
         self._seed = seed
         self._adam = _Adam(self.model, clip=_CLIP_NORM)
 
-    def extract(self, sentences: Sequence[str]) -> Bags:
+    def extract(self, sentences: Sequence[str]) -> TokenRows:
         """Return the tokens of sentences."""
         return self._encoder.extract(sentences)
 
-    def encode_bags(self, bags: Bags) -> Float32:
+    def encode_tokens(self, tokens: TokenRows) -> Float32:
         """Return unit vectors with the weights as they are."""
-        return self._encoder.encode_bags(bags)
+        return self._encoder.encode_tokens(tokens)
 
-    def update(self, bags: Bags, loss: Loss, *, number: int, rate: float) -> None:
+    def update(self, tokens: TokenRows, loss: Loss, *, number: int, rate: float) -> None:
         """Take one step on the loss of a batch."""
         torch.manual_seed(self._seed * 1_000_003 + number)  # of dropout
         self.model.train()
-        order = np.argsort(-np.diff(bags.starts), kind="stable")
-        ids, lengths = pad(bags.take(order))
+        order = np.argsort(-np.diff(tokens.starts), kind="stable")
+        ids, lengths = pad(tokens.take(order))
         vectors = F.normalize(self.model(ids.to(self._encoder.device), lengths), dim=1)
         back = torch.from_numpy(np.argsort(order, kind="stable")).to(vectors.device)
         self._adam.step(loss(vectors[back]), rate)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from corpus.languages import Direction
 from mining.encoders.bitext import Int64
-from mining.encoders.features import Bags
+from mining.encoders.features import TokenRows
 from mining.encoders.learners import Learner
 
 _NEIGHBORS = 8
@@ -40,10 +40,10 @@ class HardNegatives:
             frozenset(int(share * updates) for share in _REFRESHES) if self._count else frozenset()
         )
 
-    def refresh(self, learner: Learner, bags: Bags) -> None:
+    def refresh(self, learner: Learner, tokens: TokenRows) -> None:
         """Look for each sentence's neighbors with the encoder as it is now."""
         for language, pool in self._pools.items():
-            vectors = torch.from_numpy(learner.encode_bags(bags.take(pool)))
+            vectors = torch.from_numpy(learner.encode_tokens(tokens.take(pool)))
             count = min(_NEIGHBORS + 1, len(pool))
             found = [
                 (block @ vectors.T).topk(count, dim=1).indices

@@ -22,7 +22,7 @@ from mining.encoders.directory import (
     read_settings,
     save_encoder,
 )
-from mining.encoders.features import Bags
+from mining.encoders.features import TokenRows
 from mining.encoders.lstm import LstmModel
 from mining.encoders.tokens import (
     FIRST_PIECE,
@@ -63,23 +63,23 @@ class SequenceEncoder:
         """Width of an embedding."""
         return self.model.dimension
 
-    def extract(self, sentences: Sequence[str]) -> Bags:
+    def extract(self, sentences: Sequence[str]) -> TokenRows:
         """Return the token ids of sentences."""
         return self.tokenizer.extract(sentences)
 
     def encode(self, sentences: Sequence[str]) -> Float32:
         """Return unit vectors, [N, dimension]."""
-        return self.encode_bags(self.extract(sentences))
+        return self.encode_tokens(self.extract(sentences))
 
-    def encode_bags(self, bags: Bags) -> Float32:
+    def encode_tokens(self, tokens: TokenRows) -> Float32:
         """Return the unit vectors of sentences whose tokens are known."""
         if torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)
         self.model.eval()
-        vectors = np.empty((len(bags.starts) - 1, self.dimension), np.float32)
+        vectors = np.empty((len(tokens.starts) - 1, self.dimension), np.float32)
         with torch.inference_mode(), half_precision(self.device):
-            for rows in token_batches(np.diff(bags.starts), self.batch_tokens):
-                ids, lengths = pad(bags.take(rows))
+            for rows in token_batches(np.diff(tokens.starts), self.batch_tokens):
+                ids, lengths = pad(tokens.take(rows))
                 found = self.model(ids.to(self.device), lengths)
                 vectors[rows] = found.float().cpu().numpy()
         return unit(vectors)
@@ -105,11 +105,11 @@ def half_precision(device: torch.device) -> AbstractContextManager[object]:
     return nullcontext()
 
 
-def pad(bags: Bags) -> tuple[Tensor, Tensor]:
+def pad(tokens: TokenRows) -> tuple[Tensor, Tensor]:
     """Return token ids padded on the right, [N, T], and the lengths, [N]."""
-    lengths = np.diff(bags.starts)
+    lengths = np.diff(tokens.starts)
     ids = np.full((len(lengths), int(lengths.max())), PAD, np.int64)
-    ids[np.arange(ids.shape[1]) < lengths[:, None]] = bags.ids
+    ids[np.arange(ids.shape[1]) < lengths[:, None]] = tokens.ids
     return torch.from_numpy(ids), torch.from_numpy(lengths)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (its usual name)
 
 from mining.encoders.bitext import Int64
-from mining.encoders.features import Bags
+from mining.encoders.features import TokenRows
 
 _MAX_PAIRS = 80_000
 _BLOCK = 8192
@@ -20,7 +20,7 @@ _RANDOM_SHARE = 0.3
 like itself in another language, and like nothing else."""
 
 
-def spectral_vectors(bags: Bags, pairs: Int64, table: Tensor, seed: int) -> Tensor:
+def spectral_vectors(tokens: TokenRows, pairs: Int64, table: Tensor, seed: int) -> Tensor:
     """Return vectors of features to start training from.
 
     With x a sentence's features weighted by inverse document frequency and divided by their norm,
@@ -30,8 +30,8 @@ def spectral_vectors(bags: Bags, pairs: Int64, table: Tensor, seed: int) -> Tens
     square is over the occurrences of features.
 
     Args:
-        bags: Features of all sentences.
-        pairs: Rows of `bags` that are translations of each other, [n, 2]; of more than 80,000 a
+        tokens: Features of all sentences.
+        pairs: Rows of `tokens` that are translations of each other, [n, 2]; of more than 80,000 a
             random part is used.
         table: Random vectors, [R, D].
         seed: Of the part and of the start.
@@ -45,10 +45,10 @@ def spectral_vectors(bags: Bags, pairs: Int64, table: Tensor, seed: int) -> Tens
     rng = np.random.default_rng((seed, 4))
     if len(pairs) > _MAX_PAIRS:
         pairs = pairs[np.sort(rng.choice(len(pairs), _MAX_PAIRS, replace=False))]
-    occurrences = torch.from_numpy(np.bincount(bags.ids, minlength=len(table))).float()
-    idf = torch.log1p((len(bags.starts) - 1) / occurrences.clamp(min=1))
+    occurrences = torch.from_numpy(np.bincount(tokens.ids, minlength=len(table))).float()
+    idf = torch.log1p((len(tokens.starts) - 1) / occurrences.clamp(min=1))
     idf /= idf.max()
-    matrix = _PairMatrix(bags, pairs, idf)
+    matrix = _PairMatrix(tokens, pairs, idf)
     start = torch.from_numpy(rng.standard_normal(table.shape, np.float32))
     basis = _orthonormal(matrix.times(start))
     basis = _orthonormal(matrix.times(matrix.transposed_times(basis)))
@@ -68,8 +68,8 @@ def _orthonormal(matrix: Tensor) -> Tensor:
 class _PairMatrix:
     """The matrix P, multiplied without ever being there."""
 
-    def __init__(self, bags: Bags, pairs: Int64, idf: Tensor) -> None:
-        self._bags = bags
+    def __init__(self, tokens: TokenRows, pairs: Int64, idf: Tensor) -> None:
+        self._tokens = tokens
         self._pairs = pairs
         self._idf = idf
 
@@ -89,7 +89,7 @@ class _PairMatrix:
         for number, block in enumerate(self._blocks()):
             part = vectors[number * _BLOCK : number * _BLOCK + len(block)]
             for rows in block.T:
-                used = torch.from_numpy(np.unique(self._bags.take(rows).ids)).long()
+                used = torch.from_numpy(np.unique(self._tokens.take(rows).ids)).long()
                 table = torch.zeros(len(used), vectors.shape[1], requires_grad=True)
                 # The gradient of a product by its one factor is the other factor.
                 (self._sum(rows, table, used) * part).sum().backward()  # type: ignore[no-untyped-call]
@@ -102,8 +102,8 @@ class _PairMatrix:
 
     def _sum(self, rows: Int64, table: Tensor, used: Tensor | None = None) -> Tensor:
         """Return the weighted sums of sentences; `table` holds the rows `used`, or all."""
-        bags = self._bags.take(rows)
-        ids, starts = torch.from_numpy(bags.ids).long(), torch.from_numpy(bags.starts)
+        tokens = self._tokens.take(rows)
+        ids, starts = torch.from_numpy(tokens.ids).long(), torch.from_numpy(tokens.starts)
         weights = self._idf[ids]
         owners = torch.repeat_interleave(torch.arange(len(rows)), starts.diff())
         squares = torch.zeros(len(rows)).index_add_(0, owners, weights.square())

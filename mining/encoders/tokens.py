@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import sentencepiece
 
-from mining.encoders.features import Bags, prepare
+from mining.encoders.features import TokenRows, prepare
 
 BOS, PAD, EOS, UNK = 0, 1, 2, 3
 FIRST_PIECE = 4
@@ -42,7 +42,7 @@ class Tokenizer:
         self._max_pieces = max_tokens - 1 - prepend_bos
         self._start = [BOS] if prepend_bos else []
 
-    def extract(self, sentences: Sequence[str]) -> Bags:
+    def extract(self, sentences: Sequence[str]) -> TokenRows:
         """Return the ids of sentences, one after the other; each has at least `</s>`."""
         pieces = self._subwords.encode([self._clean(text) for text in sentences], out_type=str)
         # fairseq joins pieces by spaces and splits again: a piece that is a space of a rare kind
@@ -52,7 +52,7 @@ class Tokenizer:
             for split in (" ".join(row).split()[: self._max_pieces] for row in pieces)
         ]
         starts = np.concatenate([[0], np.cumsum([len(row) for row in rows], dtype=np.int64)])
-        return Bags(np.array([token for row in rows for token in row], np.int32), starts)
+        return TokenRows(np.array([token for row in rows for token in row], np.int32), starts)
 
 
 def make_tokenizer(

@@ -170,11 +170,11 @@ def train_encoder(
     """Train an encoder with InfoNCE and an additive margin, negatives from the batch."""
     training, validation = split_validation(pairs, config.validation_share, config.seed)
     learner = new_learner(training_texts(pairs, validation), config.architecture, config)
-    bags = learner.extract(pairs.sentences)
+    tokens = learner.extract(pairs.sentences)
     if isinstance(learner, BagLearner) and config.start == "spectral":
         known = np.concatenate(list(training.values()))
         table = learner.model.embeddings
-        learner.start_from(spectral_vectors(bags, known, table, config.seed))
+        learner.start_from(spectral_vectors(tokens, known, table, config.seed))
     plan = sampling_plan(
         training,
         epochs=config.epochs,
@@ -189,16 +189,18 @@ def train_encoder(
     def step(number: int) -> None:
         direction, rows = plan[number]
         if number in hard.refresh_points(len(plan)):
-            hard.refresh(learner, bags)
+            hard.refresh(learner, tokens)
         negatives = hard.draw(direction, rows, number)
-        batch = bags.take(np.concatenate([rows[:, 0], negatives, rows[:, 1]]))
+        batch = tokens.take(np.concatenate([rows[:, 0], negatives, rows[:, 1]]))
         loss = functools.partial(_pair_loss, rows=rows, negatives=negatives, config=config)
         learner.update(batch, loss, number=number, rate=learning_rate(number, len(plan), peak))
 
     def validate() -> Validation | None:
         return validation_of(
             {
-                direction: tuple(learner.encode_bags(bags.take(rows[:, side])) for side in (0, 1))
+                direction: tuple(
+                    learner.encode_tokens(tokens.take(rows[:, side])) for side in (0, 1)
+                )
                 for direction, rows in validation.items()
                 if len(rows) > 1
             }
@@ -206,7 +208,7 @@ def train_encoder(
 
     trained = Loop(learner, settings, len(plan), hard).run(step, validate)
     if isinstance(learner, BagLearner):
-        learner.whiten(bags, whitening_rows(training, config.seed), config.bag.whitening)
+        learner.whiten(tokens, whitening_rows(training, config.seed), config.bag.whitening)
     return learner, trained
 
 

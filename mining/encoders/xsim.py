@@ -20,7 +20,7 @@ from mining.encoders import Encoder, encoder_space, load_encoder
 from mining.encoders.embed_config import XsimConfig
 from mining.encoders.xsim_plus_plus import ENGLISH, Altered, alter_sentences
 from mining.search.config import Margin
-from mining.search.index import nearest_neighbors
+from mining.search.flat import nearest_neighbors
 from mining.search.margin import best_candidates
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from mining.search.config import Retrieval
 from mining.search.decoys import Decoys, Float64
 from mining.search.expected_precision import expect
 from mining.search.margin import Float32, Int64, Neighbors
-from mining.search.verdicts import Planted, Verdicts
+from mining.search.planted_scores import Planted, PlantedScores
 
 _STEPS = 100
 _DECIMALS = 4
@@ -97,7 +97,7 @@ def merge_neighbors(first: Neighbors, second: Neighbors, offset: int, count: int
 def calibrate(
     pairs: Float32,
     second: Float32,
-    verdicts: Verdicts,
+    planted_scores: PlantedScores,
     planted: Planted,
     sizes: tuple[int, int],
     retrieval: Retrieval,
@@ -107,15 +107,15 @@ def calibrate(
     Args:
         pairs: Margins of the pairs mined without plants, [P].
         second: Margins of the corpus's second choices.
-        verdicts: Of the planted sentences.
+        planted_scores: Of the planted sentences.
         planted: How many were planted.
         sizes: Source and target sentences of the corpus.
         retrieval: Whose sentences have at most one pair: both sides', or only one's.
     """
     sides = {"forward": (0,), "backward": (1,)}.get(retrieval, (0, 1))
-    grid = _thresholds(pairs, verdicts.found)
-    decoys = Decoys(second, verdicts.second, len(verdicts.found), sides, sizes)
-    expected = expect(grid, _at_least(pairs, grid), verdicts, planted, decoys)
+    grid = _thresholds(pairs, planted_scores.found)
+    decoys = Decoys(second, planted_scores.second, len(planted_scores.found), sides, sizes)
+    expected = expect(grid, _at_least(pairs, grid), planted_scores, planted, decoys)
     columns = (expected.precision, expected.precision_low, expected.recall)
     curve = tuple(
         Point(
@@ -149,8 +149,10 @@ def _at_least(scores: Float32, grid: Float64) -> Int64:
     return counts
 
 
-def histogram(scores: Float32, verdicts: Verdicts | None) -> dict[str, list[float] | list[int]]:
-    """Return counts of margins in even bins: of mined pairs, and of planted ones by verdict.
+def histogram(
+    scores: Float32, planted_scores: PlantedScores | None
+) -> dict[str, list[float] | list[int]]:
+    """Return counts of margins in even bins: of mined pairs, and of planted ones, right and wrong.
 
     The bins span the middle 99.8 % of the mined pairs; what lies beyond counts in the last ones.
     """
@@ -158,9 +160,9 @@ def histogram(scores: Float32, verdicts: Verdicts | None) -> dict[str, list[floa
     low, high = np.quantile(finite, [0.001, 0.999]) if len(finite) else (0.0, 1.0)
     edges = np.round(np.linspace(low, max(high, low + 1e-3), _BINS + 1), _DECIMALS)
     groups = {"mined": scores}
-    if verdicts is not None:
-        groups["found"] = verdicts.found
-        groups["wrong"] = np.concatenate([*verdicts.misled, *verdicts.alone])
+    if planted_scores is not None:
+        groups["found"] = planted_scores.found
+        groups["wrong"] = np.concatenate([*planted_scores.misled, *planted_scores.alone])
     counts = {
         name: np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0].tolist()
         for name, values in groups.items()

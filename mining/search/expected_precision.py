@@ -25,7 +25,7 @@ import numpy as np
 
 from mining.search.decoys import FEWEST, Decoys, Float64, wrong_pairs
 from mining.search.margin import Float32, Int64
-from mining.search.verdicts import Planted, Verdicts
+from mining.search.planted_scores import Planted, PlantedScores
 
 _MODEL_ERROR = 0.1
 """Relative error of the expected count, whatever the samples: decoys were off by so much on text
@@ -67,23 +67,23 @@ class Expected(NamedTuple):
 
 
 def expect(
-    grid: Float64, kept: Int64, verdicts: Verdicts, planted: Planted, decoys: Decoys
+    grid: Float64, kept: Int64, planted_scores: PlantedScores, planted: Planted, decoys: Decoys
 ) -> Expected:
     """Return what thresholds are expected to keep.
 
     Args:
         grid: Thresholds, ascending, the first not above any mined pair, [G].
         kept: Mined pairs that reach each, [G].
-        verdicts: Of the planted sentences.
+        planted_scores: Of the planted sentences.
         planted: How many were planted.
         decoys: Second choices; left aside where they are too few.
     """
     pairs = int(kept.max(initial=0))
-    found = len(verdicts.found) / planted.whole
+    found = len(planted_scores.found) / planted.whole
     at_most = min(found * min(decoys.sizes) / pairs, 1.0) if pairs else 0.0
     true_shares = np.linspace(0.0, at_most, _SHARES)
     translated = true_shares * pairs / found if found else np.zeros(_SHARES)
-    recall, by_plants = _plants_say(grid, verdicts, planted, decoys, translated)
+    recall, by_plants = _plants_say(grid, planted_scores, planted, decoys, translated)
     by_decoys = np.zeros((_SHARES, len(grid)))
     if len(decoys.scores) >= FEWEST:
         by_decoys = np.stack([wrong_pairs(decoys, grid, pairs, s) for s in true_shares.tolist()])
@@ -103,7 +103,11 @@ def expect(
 
 
 def _plants_say(
-    grid: Float64, verdicts: Verdicts, planted: Planted, decoys: Decoys, translated: Float64
+    grid: Float64,
+    planted_scores: PlantedScores,
+    planted: Planted,
+    decoys: Decoys,
+    translated: Float64,
 ) -> tuple[Float64, Float64]:
     """Return the recall and the wrong pairs that plants tell of, those drawn first, then samples.
 
@@ -111,12 +115,12 @@ def _plants_say(
         Recall, [1 + samples, G], and wrong pairs for each T, [1 + samples, T, G].
     """
     random = np.random.default_rng(0)
-    recall = _sampled_shares(verdicts.found, planted.whole, grid, random)
+    recall = _sampled_shares(planted_scores.found, planted.whole, grid, random)
     wrong = np.zeros((len(recall), len(translated), len(grid)))
     for side in decoys.sides:
         lonely = (planted.source, planted.target)[side] - planted.whole
-        alone = _sampled_shares(verdicts.alone[side], lonely, grid, random)[:, None]
-        misled = _sampled_shares(verdicts.misled[side], planted.whole, grid, random)[:, None]
+        alone = _sampled_shares(planted_scores.alone[side], lonely, grid, random)[:, None]
+        misled = _sampled_shares(planted_scores.misled[side], planted.whole, grid, random)[:, None]
         # Wrong pairs counted by their sources, and by their targets, should agree; take the mean.
         of_side = decoys.sizes[side] * alone + translated[None, :, None] * (misled - alone)
         wrong += of_side / len(decoys.sides)

@@ -111,7 +111,7 @@ def plan_search(source: Vectors, target: Vectors, products: Products, neighbors:
         return usual
     frames = usual.frames
     if best_width < len(widths):
-        frames = lead_frames(means, directions[:, : widths[best_width]], products)
+        frames = leading_frames(means, directions[:, : widths[best_width]], products)
     logger.info(
         "%d of %d dimensions and %d candidates should take %.0f %% of the time",
         (*widths, width)[best_width], width, kept[best_kept], 100 * share,
@@ -124,7 +124,7 @@ def whole_frames(means: tuple[Float32, Float32]) -> tuple[Frame, Frame]:
     return Frame(*means), Frame(*means[::-1])
 
 
-def lead_frames(
+def leading_frames(
     means: tuple[Float32, Float32], basis: Float32, products: Products
 ) -> tuple[Frame, Frame]:
     """Return frames that write vectors in leading directions; the last is given up for the rest.

@@ -17,7 +17,7 @@ from corpus.languages import check_language
 from corpus.records import BITEXT_SCHEMA, count_rows, sentence_shards, write_bitext
 from mining.embeddings import SPACE_FILE, check_one_space, embedding_files
 from mining.search.config import MineConfig
-from mining.search.embed_known import KNOWN_SPACE_SUFFIX, KnownFiles, known_files, load_known
+from mining.search.known_pairs import KNOWN_SPACE_SUFFIX, KnownFiles, known_files, load_known
 from mining.search.language_vectors import EmbeddedSentences, load_language
 from mining.search.margin import Pairs
 from mining.search.mine_calibrated import calibration_file, mine_calibrated, write_calibration

@@ -17,11 +17,11 @@ from mining.search.calibrate import (
 )
 from mining.search.config import MineConfig
 from mining.search.decoys import second_choices
-from mining.search.embed_known import Known
+from mining.search.known_pairs import Known
 from mining.search.margin import Neighbors, Pairs, select_pairs
 from mining.search.neighbors import Found, as_vectors, find_neighbors
+from mining.search.planted_scores import PlantedScores, join_planted_scores, planted_scores_of
 from mining.search.vectors import Vectors, scratch_array
-from mining.search.verdicts import Verdicts, join_verdicts, judge
 
 _ROWS = 1 << 16
 _CORPUS_PER_PLANT = 20
@@ -39,7 +39,7 @@ class Mined(NamedTuple):
     plan: str
     """`exact` or `index`"""
 
-    verdicts: Verdicts | None = None
+    planted_scores: PlantedScores | None = None
     calibration: Calibration | None = None
 
 
@@ -79,30 +79,30 @@ def mine_calibrated(
     if known is None:
         return Mined(pairs, config.margin_threshold, plan)
     sizes = len(source.matrix), len(target.matrix)
-    verdicts = _plant(source, target, known, corpus, config, scratch, index)
+    planted_scores = _plant(source, target, known, corpus, config, scratch, index)
     second = second_choices(*corpus, pairs, config.margin, config.retrieval)
     calibration = calibrate(
-        pairs.score, second.score, verdicts, known.planted, sizes, config.retrieval
+        pairs.score, second.score, planted_scores, known.planted, sizes, config.retrieval
     )
     threshold = config.margin_threshold
     if config.target_precision is not None:
         threshold = calibration.threshold_for(config.target_precision)
-    return Mined(pairs, threshold, plan, verdicts, calibration)
+    return Mined(pairs, threshold, plan, planted_scores, calibration)
 
 
 def _plant(
     source: Vectors, target: Vectors, known: Known, corpus: Found, config: MineConfig,
     scratch: Path | None, index: Path | None,
-) -> Verdicts:  # fmt: skip
-    """Plant the known pairs, few at a time, and judge what they are paired with."""
+) -> PlantedScores:  # fmt: skip
+    """Plant the known pairs, few at a time, and collect the margins they get."""
     sizes = len(source.matrix), len(target.matrix)
     parts = []
     for part in known.divide(max(1, min(sizes) // _CORPUS_PER_PLANT)):
         found = _search_planted(source, target, part, corpus, config, scratch, index)
         pairs = select_pairs(*found, config.margin, config.retrieval)
         second = second_choices(*found, pairs, config.margin, config.retrieval)
-        parts.append(judge(pairs, second, *sizes, part.planted))
-    return join_verdicts(parts)
+        parts.append(planted_scores_of(pairs, second, *sizes, part.planted))
+    return join_planted_scores(parts)
 
 
 def _search_planted(
@@ -166,6 +166,6 @@ def write_calibration(path: Path, mined: Mined, facts: dict[str, Any], config: M
             "target_precision": config.target_precision,
             "threshold": round(mined.threshold, 6),
             **as_json(mined.calibration, mined.threshold),
-            "histogram": histogram(mined.pairs.score, mined.verdicts),
+            "histogram": histogram(mined.pairs.score, mined.planted_scores),
         },
     )

@@ -41,7 +41,7 @@ def choose_products(config: SearchConfig) -> Products:
     """Return what multiplies vectors under a plan."""
     if config.plan != "flat" and is_compiled():
         return _kernel()
-    from mining.search.index import FlatProducts
+    from mining.search.flat import FlatProducts
 
     return FlatProducts()
 

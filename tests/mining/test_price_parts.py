@@ -19,15 +19,15 @@ from corpus.jobs.pricing import Cut, Trial
 from corpus.records import SENTENCES_SCHEMA, count_rows, read_bitext, read_table, write_bitext
 from mining.bitext import price as bitext_price
 from mining.bitext import price_rebuild
-from mining.bitext.config import RebuildConfig
+from mining.bitext.config import RebuildConfig, ScoreConfig
 from mining.bitext.metadata import run_metadata
 from mining.cli import group
 from mining.encoders import price_train
 from mining.encoders.config import TrainEncoderConfig
+from mining.encoders.embed_config import KnownConfig
 from mining.parts import copy_needed
 from mining.search import price_index, price_local, price_pairs
 from mining.search.config import IndexConfig, LocalConfig
-from mining.search.score_config import KnownConfig, ScoreConfig
 from mining.search.train_index import run_train_index
 from tests.mining.search.test_mine import SOURCE, TARGET, write_corpus
 

@@ -10,7 +10,8 @@ from corpus.files import write_json
 from corpus.records import BITEXT_SCHEMA, SENTENCES_SCHEMA, write_bitext, write_table
 from mining.bitext.config import FilterConfig
 from mining.bitext.filter import FilterInputs, run_filter
-from mining.bitext.report import BANDS, NO_ADDRESS, collect, domain_of, write_report
+from mining.bitext.report import write_report
+from mining.bitext.report_data import BANDS, NO_ADDRESS, collect, domain_of
 from mining.search.config import MineConfig
 from mining.search.mine import run_mine
 from tests.mining.search.test_calibrate import known  # noqa: F401

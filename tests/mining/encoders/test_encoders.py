@@ -13,7 +13,7 @@ from mining.encoders.bitext import read_training_pairs, sampling_plan
 from mining.encoders.config import BagConfig, TrainEncoderConfig
 from mining.encoders.embed import run_embed
 from mining.encoders.embed_config import EmbedConfig, XsimConfig
-from mining.encoders.features import Bags, FeatureExtractor
+from mining.encoders.features import FeatureExtractor, TokenRows
 from mining.encoders.losses import contrastive_loss
 from mining.encoders.train import run_train_encoder
 from mining.encoders.xsim import measure_xsim, xsim_error
@@ -140,13 +140,13 @@ def test_features_are_pieces_then_ngrams_and_do_not_cross_sentences() -> None:
     extractor = FeatureExtractor(
         Letters(), vocabulary_size=26, buckets=1000, min_n=3, max_n=3, max_characters=100
     )
-    bags = extractor.extract(["ab", "", "cd"])
+    tokens = extractor.extract(["ab", "", "cd"])
     # By hand: " ab " has the pieces a and b and the 3-grams " ab" and "ab ".
-    assert np.diff(bags.starts).tolist() == [4, 0, 4]
-    assert bags.ids[:2].tolist() == [0, 1]
-    assert (bags.ids[2:4] >= 26).all()
+    assert np.diff(tokens.starts).tolist() == [4, 0, 4]
+    assert tokens.ids[:2].tolist() == [0, 1]
+    assert (tokens.ids[2:4] >= 26).all()
     alone = extractor.extract(["cd"])
-    assert bags.take(np.array([2])).ids.tolist() == alone.ids.tolist()
+    assert tokens.take(np.array([2])).ids.tolist() == alone.ids.tolist()
 
 
 def test_batches_of_training_are_of_one_direction_and_favor_small_ones(tmp_path: Path) -> None:
@@ -206,8 +206,8 @@ def test_pair_with_the_same_sentence_is_no_negative() -> None:
 
 
 def test_bags_drop_a_share_of_features_and_keep_the_sentences_apart() -> None:
-    bags = Bags(np.arange(1000, dtype=np.int32), np.array([0, 400, 400, 1000]))
-    dropped = bags.drop(0.4, np.random.default_rng(1))
+    tokens = TokenRows(np.arange(1000, dtype=np.int32), np.array([0, 400, 400, 1000]))
+    dropped = tokens.drop(0.4, np.random.default_rng(1))
     assert 500 < len(dropped.ids) < 700
     assert dropped.starts[0] == 0
     assert dropped.starts[1] == dropped.starts[2] == (dropped.ids < 400).sum()

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812
 
 from mining.encoders.config import BagConfig, TrainEncoderConfig
-from mining.encoders.features import Bags, FeatureExtractor, romanize
+from mining.encoders.features import FeatureExtractor, TokenRows, romanize
 from mining.encoders.spectral import spectral_vectors
 from mining.encoders.train import run_train_encoder
 
@@ -19,13 +19,13 @@ class NoPieces:
         return [[] for _ in texts]
 
 
-def translated_bags(count: int) -> tuple[Bags, np.ndarray]:
+def translated_tokens(count: int) -> tuple[TokenRows, np.ndarray]:
     """Sentences of random words, then their translations: word w is w + WORDS there."""
     rng = np.random.default_rng(0)
     source = np.stack([rng.choice(WORDS, LENGTH, replace=False) for _ in range(count)])
     ids = np.concatenate([source, source + WORDS]).astype(np.int32)
     rows = np.stack([np.arange(count), np.arange(count) + count], axis=1)
-    return Bags(ids.ravel(), np.arange(0, ids.size + 1, LENGTH)), rows
+    return TokenRows(ids.ravel(), np.arange(0, ids.size + 1, LENGTH)), rows
 
 
 def extractor(romanized: bool) -> FeatureExtractor:
@@ -36,10 +36,10 @@ def extractor(romanized: bool) -> FeatureExtractor:
 
 
 def test_feature_is_near_its_translation_before_training() -> None:
-    bags, pairs = translated_bags(400)
+    tokens, pairs = translated_tokens(400)
     torch.manual_seed(1)
     table = torch.randn(2 * WORDS, DIMENSION) * DIMENSION**-0.5
-    vectors = F.normalize(spectral_vectors(bags, pairs, table, seed=1), dim=1)
+    vectors = F.normalize(spectral_vectors(tokens, pairs, table, seed=1), dim=1)
     cosines = vectors[:WORDS] @ vectors[WORDS:].T
     nearest = cosines.argmax(dim=1)
     # 16 dimensions cannot tell 40 words apart wholly; random vectors have one of 40 right.
@@ -50,25 +50,25 @@ def test_feature_is_near_its_translation_before_training() -> None:
 
 
 def test_spectral_start_is_the_same_for_the_same_seed() -> None:
-    bags, pairs = translated_bags(100)
+    tokens, pairs = translated_tokens(100)
     table = torch.ones(2 * WORDS, DIMENSION)
-    first, second = (spectral_vectors(bags, pairs, table, seed=1) for _ in range(2))
+    first, second = (spectral_vectors(tokens, pairs, table, seed=1) for _ in range(2))
     assert torch.equal(first, second)
-    assert not torch.equal(first, spectral_vectors(bags, pairs, table, seed=2))
+    assert not torch.equal(first, spectral_vectors(tokens, pairs, table, seed=2))
 
 
 def test_feature_that_no_sentence_has_keeps_a_share_of_its_random_vector() -> None:
-    bags, pairs = translated_bags(100)
+    tokens, pairs = translated_tokens(100)
     table = torch.randn(2 * WORDS + 1, DIMENSION, generator=torch.Generator().manual_seed(3))
-    vectors = spectral_vectors(bags, pairs, table, seed=1)
+    vectors = spectral_vectors(tokens, pairs, table, seed=1)
     assert F.cosine_similarity(vectors[-1], table[-1], dim=0) == pytest.approx(1, abs=1e-5)
     assert vectors[-1].norm() / table[-1].norm() == pytest.approx(0.3, abs=1e-5)
 
 
 def test_fewer_pairs_than_dimensions_leave_the_random_vectors() -> None:
-    bags, pairs = translated_bags(DIMENSION)
+    tokens, pairs = translated_tokens(DIMENSION)
     table = torch.randn(2 * WORDS, DIMENSION)
-    assert torch.equal(spectral_vectors(bags, pairs, table, seed=1), table)
+    assert torch.equal(spectral_vectors(tokens, pairs, table, seed=1), table)
 
 
 def test_names_and_numbers_look_alike_in_all_scripts() -> None:
@@ -79,8 +79,8 @@ def test_names_and_numbers_look_alike_in_all_scripts() -> None:
 
 
 def test_romanized_name_shares_ngrams_with_latin_script() -> None:
-    bags = extractor(True).extract(["moskva", "москва"])
-    latin, cyrillic = (set(bags.ids[bags.starts[i] : bags.starts[i + 1]]) for i in (0, 1))
+    tokens = extractor(True).extract(["moskva", "москва"])
+    latin, cyrillic = (set(tokens.ids[tokens.starts[i] : tokens.starts[i + 1]]) for i in (0, 1))
     assert latin < cyrillic
     apart = extractor(False).extract(["moskva", "москва"])
     latin, cyrillic = (set(apart.ids[apart.starts[i] : apart.starts[i + 1]]) for i in (0, 1))

@@ -10,17 +10,18 @@ from corpus.errors import DataError, JobError, UserError
 from corpus.files import write_json
 from corpus.records import read_bitext
 from corpus.text import sentence_hash
+from mining.encoders.embed_config import KnownConfig
+from mining.encoders.embed_known import run_embed_known
 from mining.search.calibrate import Calibration, Point, calibrate, merge_neighbors
 from mining.search.config import MineConfig
-from mining.search.embed_known import Known, known_files, load_known, run_embed_known
-from mining.search.index import nearest_neighbors
+from mining.search.flat import nearest_neighbors
+from mining.search.known_pairs import Known, known_files, load_known
 from mining.search.margin import Float32, Pairs
 from mining.search.mine import run_mine
 from mining.search.mine_calibrated import mine_calibrated
 from mining.search.neighbors import as_vectors
-from mining.search.score_config import KnownConfig
+from mining.search.planted_scores import Planted, PlantedScores, planted_scores_of
 from mining.search.vectors import Vectors
-from mining.search.verdicts import Planted, Verdicts, judge
 from tests.mining.search.test_mine import SOURCE, TARGET, write_corpus
 
 WIDTH = 24
@@ -125,21 +126,21 @@ def test_threshold_is_reached_from_there_on_not_once() -> None:
     assert Calibration(translated=3, curve=curve).threshold_for(0.85) == 1.2
 
 
-def test_verdicts_by_hand() -> None:
+def test_planted_scores_by_hand() -> None:
     # Two sentences a side before the plants: 2 and 3 are whole pairs, source 4 and target 4 alone.
     pairs = Pairs(
         np.array([2, 3, 4, 0]), np.array([2, 4, 0, 1]), f32(1.9, 1.5, 1.2, 1.1)
     )  # fmt: skip
     second = Pairs(np.array([2, 3, 0]), np.array([0, 1, 2]), f32(1.3, 1.2, 1.0))
-    verdicts = judge(pairs, second, 2, 2, Planted(2, 3, 3))
-    assert verdicts.found.tolist() == f32(1.9).tolist()
-    assert verdicts.misled[0].tolist() == f32(1.5).tolist()
-    assert verdicts.misled[1].tolist() == []
-    assert verdicts.alone[0].tolist() == f32(1.2).tolist()
-    assert verdicts.alone[1].tolist() == f32(1.5).tolist()
+    planted_scores = planted_scores_of(pairs, second, 2, 2, Planted(2, 3, 3))
+    assert planted_scores.found.tolist() == f32(1.9).tolist()
+    assert planted_scores.misled[0].tolist() == f32(1.5).tolist()
+    assert planted_scores.misled[1].tolist() == []
+    assert planted_scores.alone[0].tolist() == f32(1.2).tolist()
+    assert planted_scores.alone[1].tolist() == f32(1.5).tolist()
     # Only 2 found its partner: as a source it gets target 0 next, as a target source 0.
-    assert verdicts.second[0].tolist() == f32(1.3).tolist()
-    assert verdicts.second[1].tolist() == f32(1.0).tolist()
+    assert planted_scores.second[0].tolist() == f32(1.3).tolist()
+    assert planted_scores.second[1].tolist() == f32(1.0).tolist()
 
 
 def test_estimate_by_hand() -> None:
@@ -147,13 +148,15 @@ def test_estimate_by_hand() -> None:
     # 7,000 kept = T + (10,000 - T) / 2 gives T = 4,000, 3,000 wrong, precision 4 / 7.
     planted = Planted(1000, 2000, 2000)
     scores = {count: np.full(count, 2.0, np.float32) for count in (0, 500, 1000, 7000)}
-    verdicts = Verdicts(
+    planted_scores = PlantedScores(
         found=scores[1000],
         misled=(scores[0],) * 2,
         alone=(scores[500],) * 2,
         second=(scores[0],) * 2,
     )
-    result = calibrate(scores[7000], scores[0], verdicts, planted, (10_000, 10_000), "forward")
+    result = calibrate(
+        scores[7000], scores[0], planted_scores, planted, (10_000, 10_000), "forward"
+    )
     assert result.translated == pytest.approx(4000, rel=0.05)
     assert result.curve[0].precision == pytest.approx(4 / 7, abs=0.03)
     assert 0.4 < result.curve[0].precision_low < result.curve[0].precision
@@ -191,7 +194,7 @@ def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     lines = [f"planted {a}{b}\tpflanze {a}{b}\n" for a in "klmnop" for b in "uvwxyzäöü"]
     lines += ["planted ku\tpflanze ku\n", "\tleer\n", "source aa\tnew zz\n"]
     (tmp_path / "seed" / f"{TARGET}-{SOURCE}.tsv").write_text("".join(lines), encoding="utf-8")
-    monkeypatch.setattr("mining.search.embed_known.load_encoder", lambda *_, **__: Letters())
+    monkeypatch.setattr("mining.encoders.embed_known.load_encoder", lambda *_, **__: Letters())
     config = KnownConfig(workers=1)
     summary = run_embed_known([tmp_path / "seed"], tmp_path / "encoder", tmp_path / "k", config)
     assert dict(summary.counts) == {"pairs": 55, "rejected.empty": 1}

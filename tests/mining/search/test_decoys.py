@@ -9,7 +9,7 @@ from mining.search.decoys import Decoys, first_share, second_choices, second_sha
 from mining.search.margin import Float32, Neighbors, Pairs, select_pairs
 from mining.search.mine_calibrated import mine_calibrated
 from mining.search.neighbors import find_neighbors
-from mining.search.verdicts import Planted, Verdicts
+from mining.search.planted_scores import Planted, PlantedScores
 from tests.mining.search.test_calibrate import WIDTH, f32, plant, sides, translations, unit
 
 NOTHING = f32()
@@ -131,7 +131,7 @@ def test_where_second_choices_are_none_or_few_plants_alone_are_asked(
 
 def test_nothing_is_expected_where_nothing_was_mined_or_found() -> None:
     planted = Planted(20, 30, 30)
-    nobody = Verdicts(NOTHING, (NOTHING,) * 2, (NOTHING,) * 2, (NOTHING,) * 2)
+    nobody = PlantedScores(NOTHING, (NOTHING,) * 2, (NOTHING,) * 2, (NOTHING,) * 2)
     none = calibrate(NOTHING, NOTHING, nobody, planted, (50, 50), "max")
     assert none.translated == 0
     assert [point.precision for point in none.curve] == [0.0]

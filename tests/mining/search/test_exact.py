@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from corpus.errors import DataError
 from mining.search.exact import _Search, exact_neighbors
-from mining.search.index import FlatProducts, nearest_neighbors
+from mining.search.flat import FlatProducts, nearest_neighbors
 from mining.search.kernel import Float16, Kernel, is_compiled
 from mining.search.margin import Neighbors
 from mining.search.vectors import Products, make_vectors

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mining.search import exact, leading_directions
 from mining.search.exact import _Slack, exact_neighbors
 from mining.search.kernel import Best, Float16, Kernel, is_compiled
-from mining.search.leading_directions import Plan, lead_frames, plan_search, whole_frames
+from mining.search.leading_directions import Plan, leading_frames, plan_search, whole_frames
 from mining.search.margin import Float32, Neighbors
 from mining.search.vectors import Products, Vectors, make_vectors, mean_vector
 from tests.mining.search.test_exact import LEVELS, check_same, every_product, full_sort
@@ -63,7 +63,7 @@ def test_neighbors_do_not_depend_on_the_directions_nor_on_how_many_candidates_ar
     for products in every_product():
         sides = make_vectors(source, products), make_vectors(target, products)
         means = mean_vector(sides[0], products), mean_vector(sides[1], products)
-        frames = lead_frames(means, some_basis(sides, 64, is_drawn), products)
+        frames = leading_frames(means, some_basis(sides, 64, is_drawn), products)
         found = neighbors_in(sides, products, Plan(frames, count + spare), count)
         for one, other in zip(found, expected, strict=True):
             check_same(one, other)
@@ -79,7 +79,7 @@ def test_products_of_coordinates_and_rests_are_never_below_the_cosine(
     vectors = decaying(64, 128, 1, power), decaying(96, 128, 2, power)
     rows, columns = (make_vectors(side, kernel) for side in vectors)
     means = mean_vector(rows, kernel), mean_vector(columns, kernel)
-    frames = lead_frames(means, some_basis((rows, columns), 32, False), kernel)
+    frames = leading_frames(means, some_basis((rows, columns), 32, False), kernel)
     left = kernel.quantize(*rows, frames[0], as_columns=False)
     right = kernel.quantize(*columns, frames[1], as_columns=True)
     best = Best.empty(64, 96)
@@ -108,7 +108,7 @@ def test_blocks_and_threads_change_nothing_in_leading_directions(
     )
     means = mean_vector(sides[0], kernel), mean_vector(sides[1], kernel)
     plain = neighbors_in(sides, kernel, Plan(whole_frames(means), 32), 4, memory=64)
-    frames = lead_frames(means, some_basis(sides, 64, False), kernel)
+    frames = leading_frames(means, some_basis(sides, 64, False), kernel)
     found = neighbors_in(sides, kernel, Plan(frames, 16), 4, threads, memory, tmp_path)
     for one, other in zip(found, plain, strict=True):
         check_same(one, other)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mining.search.config import Retrieval
-from mining.search.index import nearest_neighbors
+from mining.search.flat import nearest_neighbors
 from mining.search.margin import (
     Float32,
     Neighbors,

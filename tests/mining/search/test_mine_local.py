@@ -8,12 +8,12 @@ import pytest
 
 from corpus.errors import JobError, UserError
 from corpus.records import SENTENCES_SCHEMA, read_bitext, read_table
+from mining.bitext.config import ScoreConfig
+from mining.bitext.score import Texts, as_texts, different, run_score, score_pairs
 from mining.search.config import LocalConfig, MineConfig
 from mining.search.margin import Float32
 from mining.search.mine import mine_pairs, run_mine
 from mining.search.mine_local import run_mine_local
-from mining.search.score import Texts, as_texts, different, run_score, score_pairs
-from mining.search.score_config import ScoreConfig
 from tests.mining.search.test_mine import SOURCE, TARGET, write_corpus
 
 
@@ -140,7 +140,7 @@ def test_scored_bitext_keeps_its_rows_and_columns(
     sources, targets, encoder = pair_texts(30)
     (tmp_path / "encoder").mkdir()
     (tmp_path / "encoder" / "encoder.json").write_text('{"files": {}}')
-    monkeypatch.setattr("mining.search.score.load_encoder", lambda *_, **__: encoder)
+    monkeypatch.setattr("mining.bitext.score.load_encoder", lambda *_, **__: encoder)
     rows = [f"{s}\t{t}\tnote {s}" for s, t in zip(sources, targets, strict=True)]
     bitext = tmp_path / "in.tsv"
     bitext.write_text("\n".join(["source\ttarget\tnote", *rows, "\ty0000\tempty"]) + "\n")

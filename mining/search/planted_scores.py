@@ -1,4 +1,4 @@
-"""What planted sentences are paired with, by what is known of them."""
+"""Margins of planted sentences, by whether the pair that got them is right."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -18,8 +18,8 @@ class Planted(NamedTuple):
     target: int
 
 
-class Verdicts(NamedTuple):
-    """Margins of pairs that planted sentences got, by what is known of them."""
+class PlantedScores(NamedTuple):
+    """Margins of the pairs of planted sentences, by whether they are right."""
 
     found: Float32
     """Of whole pairs that found each other."""
@@ -34,8 +34,10 @@ class Verdicts(NamedTuple):
     """Second choices of sources, and of targets, that found their partner."""
 
 
-def judge(pairs: Pairs, second: Pairs, sources: int, targets: int, planted: Planted) -> Verdicts:
-    """Tell the pairs of planted sentences by whether they are right.
+def planted_scores_of(
+    pairs: Pairs, second: Pairs, sources: int, targets: int, planted: Planted
+) -> PlantedScores:
+    """Return the margins of the pairs of planted sentences, by whether they are right.
 
     Args:
         pairs: Selected pairs of a search space whose planted sentences come last.
@@ -52,7 +54,7 @@ def judge(pairs: Pairs, second: Pairs, sources: int, targets: int, planted: Plan
         return scores
 
     partners = np.unique(source[is_found])
-    return Verdicts(
+    return PlantedScores(
         found=pairs.score[is_found],
         misled=(misled(source), misled(target)),
         alone=(pairs.score[source >= planted.whole], pairs.score[target >= planted.whole]),
@@ -63,14 +65,14 @@ def judge(pairs: Pairs, second: Pairs, sources: int, targets: int, planted: Plan
     )
 
 
-def join_verdicts(parts: Sequence[Verdicts]) -> Verdicts:
-    """Return the verdicts of sentences that were planted part by part."""
+def join_planted_scores(parts: Sequence[PlantedScores]) -> PlantedScores:
+    """Join the margins of sentences that were planted part by part."""
 
     def join(sides: Iterable[tuple[Float32, Float32]]) -> tuple[Float32, Float32]:
         sources, targets = zip(*sides, strict=True)
         return np.concatenate(sources), np.concatenate(targets)
 
-    return Verdicts(
+    return PlantedScores(
         found=np.concatenate([part.found for part in parts]),
         misled=join(part.misled for part in parts),
         alone=join(part.alone for part in parts),

@@ -8,11 +8,12 @@ from pathlib import Path
 from corpus.bitext import copy_first_pairs, count_pairs
 from corpus.jobs.prices import Price
 from corpus.jobs.pricing import Cut, Trial, finished, price_job, spread
+from mining.bitext.config import ScoreConfig
+from mining.bitext.score import SCORE_EMBED_JOB, SCORE_JOB, run_score, score_inputs
 from mining.encoders.embed import runs_on_gpu
+from mining.encoders.embed_config import KnownConfig
+from mining.encoders.embed_known import KNOWN_JOB, known_bitext, pair_encoder_files, run_embed_known
 from mining.parts import cut_bitext
-from mining.search.embed_known import KNOWN_JOB, known_bitext, pair_encoder_files, run_embed_known
-from mining.search.score import SCORE_EMBED_JOB, SCORE_JOB, run_score, score_inputs
-from mining.search.score_config import KnownConfig, ScoreConfig
 
 _FIRST_PAIRS = 1000
 _FIRST_KNOWN_PAIRS = 256

@@ -1,34 +1,22 @@
-"""Known pairs: embedded by one command, planted in the search space by another."""
+"""Files of known pairs and their vectors, as they are planted in the search space."""
 
-import functools
-import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from corpus.errors import DataError, UserError
-from corpus.files import write_json
-from corpus.jobs.executors import LOCAL, Executor
-from corpus.jobs.run import Outcome, Summary, Task, run_job
 from corpus.languages import Direction
-from corpus.records import bitext_files, read_bitext, write_table
-from corpus.text import normalize, sentence_hash
-from mining.embeddings import write_array
-from mining.encoders import Encoder, encoder_files, encoder_space, load_encoder
-from mining.search.score_config import KnownConfig
-from mining.search.verdicts import Planted
-
-logger = logging.getLogger(__name__)
+from corpus.records import read_bitext
+from corpus.text import sentence_hash
+from mining.search.planted_scores import Planted
 
 Float16 = npt.NDArray[np.float16]
 KnownFiles = tuple[Path, Path, bool]
 """Text and vectors of known pairs, and whether their source is the target asked for."""
 
-KNOWN_JOB = "embed-known"
 KNOWN_SPACE_SUFFIX = ".space.json"
 """`<source>-<target>.space.json`: the space of the encoder that embedded these pairs."""
 
@@ -61,104 +49,6 @@ class Known(NamedTuple):
                 Planted(len(partners), len(rows[0]), len(rows[1])),
                 self.source[rows[0]], self.target[rows[1]], {},
             )  # fmt: skip
-
-
-def run_embed_known(
-    bitext: Sequence[Path], encoder: Path, output: Path, config: KnownConfig,
-    executor: Executor = LOCAL,
-) -> Summary:  # fmt: skip
-    """Embed known pairs to `output/<source>-<target>.parquet` and `.npy`.
-
-    Raises:
-        UserError: If there is no bitext, or the directory is not an encoder's.
-        JobError: If a file cannot be read.
-    """
-    tasks = [
-        Task(
-            name=str(direction),
-            inputs=(*paths, *pair_encoder_files(direction, encoder, config.encoders)),
-            arguments={"bitexts": len(paths)},
-        )
-        for direction, paths in known_bitext(bitext).items()
-    ]
-    work = functools.partial(_embed_file, encoder=encoder, output=output, config=config)
-    from mining.encoders.embed import runs_on_gpu  # with torch, which `mine` does without
-
-    on_gpu = runs_on_gpu(config)
-    return run_job(
-        name=KNOWN_JOB, tasks=tasks, work=work, output=output, config=config,
-        workers=1 if on_gpu else config.workers, executor=executor, gpus=1 if on_gpu else 0,
-    )  # fmt: skip
-
-
-def known_bitext(directories: Sequence[Path]) -> dict[Direction, list[Path]]:
-    """Return the files of known pairs by direction, sorted; a direction may have several.
-
-    Raises:
-        UserError: If a directory is missing or holds no bitext.
-    """
-    found: dict[Direction, list[Path]] = {}
-    for directory in directories:
-        for direction, path in bitext_files(directory).items():
-            found.setdefault(direction, []).append(path)
-    return dict(sorted(found.items()))
-
-
-def pair_encoder_files(
-    direction: Direction | None, encoder: Path, encoders: Mapping[str, Path]
-) -> tuple[Path, ...]:
-    """Return the files of the encoders of both languages, each encoder once.
-
-    Raises:
-        UserError: If a directory is not an encoder's, or the encoders' spaces differ.
-    """
-    used = {encoder} if direction is None else {encoders.get(one, encoder) for one in direction}
-    spaces = {encoder_space(path): path for path in sorted(used)}
-    if len(spaces) > 1:
-        first, second = spaces.values()
-        raise UserError(
-            f"{first} and {second} are encoders of different spaces; a language's own encoder must"
-            " be a student of the other (`tongues mining distill`)"
-        )
-    return tuple(file for path in sorted(used) for file in encoder_files(path))
-
-
-@functools.lru_cache(maxsize=2)
-def _encoder(path: Path, device: str, batch_tokens: int) -> Encoder:
-    """Load an encoder once per process, not once for each side of each direction."""
-    return load_encoder(path, threads=1, device=device, batch_tokens=batch_tokens)
-
-
-def _embed_file(task: Task, *, encoder: Path, output: Path, config: KnownConfig) -> Outcome:
-    pairs: dict[tuple[str, str], None] = {}
-    for path in task.inputs[: task.arguments["bitexts"]]:
-        table = read_bitext(path, config.columns)
-        columns = [table.column(name).to_pylist() for name in ("source", "target")]
-        pairs.update(
-            dict.fromkeys(
-                (normalize(source or ""), normalize(target or ""))
-                for source, target in zip(*columns, strict=True)
-            )
-        )
-    kept = [pair for pair in pairs if all(pair)]
-    if not kept:
-        raise DataError(f"{task.inputs[0]} holds no pair")
-    sides = []
-    for side, language in enumerate(task.name.split("-")):
-        loaded = _encoder(
-            config.encoders.get(language, encoder), config.device, config.batch_tokens
-        )
-        sides.append(loaded.encode([pair[side] for pair in kept]).astype(np.float16))
-    matrix = np.stack(sides)
-    outputs = (output / f"{task.name}.parquet", output / f"{task.name}.npy")
-    names = ("source", "target")
-    columns = [pa.array([pair[side] for pair in kept], pa.string()) for side in (0, 1)]
-    write_table(outputs[0], pa.table(dict(zip(names, columns, strict=True))))
-    write_array(outputs[1], matrix)
-    space = outputs[0].with_suffix(KNOWN_SPACE_SUFFIX)
-    write_json(space, {"space": encoder_space(encoder)})
-    counts = {"pairs": len(kept), "rejected.empty": len(pairs) - len(kept)}
-    return Outcome(counts=counts, outputs=(*outputs, space))
 
 
 def known_files(directory: Path, source: str, target: str) -> KnownFiles:

@@ -19,13 +19,14 @@ from corpus.jobs.executors import LOCAL, Executor
 from corpus.jobs.run import Outcome, Summary, Task, has_receipt, run_job
 from corpus.records import read_bitext, write_bitext
 from corpus.text import sentence_hash
+from mining.bitext.config import ScoreConfig
 from mining.embeddings import write_array
 from mining.encoders import Encoder, load_encoder
-from mining.search.embed_known import pair_encoder_files
+from mining.encoders.embed import runs_on_gpu
+from mining.encoders.embed_known import pair_encoder_files
 from mining.search.kernel import Float16
 from mining.search.margin import Float32, Int64, margin_scores, neighborhood_means
 from mining.search.neighbors import as_vectors, find_neighbors
-from mining.search.score_config import ScoreConfig
 from mining.search.vectors import Vectors, row_blocks, scratch_array
 
 SCORE_JOB = "score"
@@ -70,8 +71,6 @@ def run_score(
         DataError: If a line of the bitext is no pair.
         JobError: If the bitext cannot be read.
     """
-    from mining.encoders.embed import runs_on_gpu  # with torch, which reading does without
-
     files = score_inputs(bitext, encoder, output, config)
     name = output.name.split(".")[0]
     task = Task(name=name, inputs=files, arguments={"output": output.name})
