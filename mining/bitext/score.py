@@ -151,14 +151,15 @@ def _encoder(path: Path, device: str, batch_tokens: int) -> Encoder:
 def _embed_block(task: Task, *, encoder: Path, parts: Path, config: ScoreConfig) -> Outcome:
     """Write the vectors of a block's different texts, sorted, side by side."""
     table = _read_block(task.inputs[0], task.arguments["first"], config.columns)
-    own = [config.encoders.get(one, encoder) for one in direction_of(task.inputs[0]) or ("", "")]
+    languages = direction_of(task.inputs[0]) or ("", "")
+    own = [config.encoders.get(language, encoder) for language in languages]
     outputs = []
     for side, name in enumerate(_SIDES):
         loaded = _encoder(own[side], config.embed.device, config.embed.batch_tokens)
         texts = different(table.column(name).to_pylist())
         matrix = np.empty((len(texts), loaded.dimension), np.float16)
         for rows in row_blocks(len(texts), _ROWS):
-            matrix[rows] = loaded.encode(texts[rows])
+            matrix[rows] = loaded.encode(texts[rows], languages[side])
         outputs.append(_side_path(parts / task.name, side))
         write_array(outputs[-1], matrix)
     return Outcome(counts={"pairs": table.num_rows}, outputs=tuple(outputs))

@@ -28,8 +28,13 @@ class Encoder(Protocol):
         """Width of an embedding."""
         ...
 
-    def encode(self, sentences: Sequence[str]) -> Float32:
-        """Return unit vectors, [N, dimension]; the same for a sentence whatever the batch."""
+    def encode(self, sentences: Sequence[str], language: str = "") -> Float32:
+        """Return unit vectors, [N, dimension]; the same for a sentence whatever the batch.
+
+        Args:
+            sentences: Text, all in one language.
+            language: Its code. Only encoders that read the language as a token use it (SONAR's).
+        """
         ...
 
 

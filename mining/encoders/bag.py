@@ -78,8 +78,8 @@ class BagEncoder:
         """Width of an embedding."""
         return int(self.model.embeddings.shape[1])
 
-    def encode(self, sentences: Sequence[str]) -> Float32:
-        """Return unit vectors, [N, dimension]."""
+    def encode(self, sentences: Sequence[str], language: str = "") -> Float32:
+        """Return unit vectors, [N, dimension], whatever the language."""
         vectors = np.empty((len(sentences), self.dimension), np.float32)
         sizes = np.cumsum([len(sentence) for sentence in sentences]) // _BATCH_CHARACTERS
         ends = [*(np.flatnonzero(np.diff(sizes)) + 1).tolist(), len(sentences)]

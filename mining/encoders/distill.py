@@ -139,7 +139,7 @@ def distill(
         learner = copy_teacher(teacher, architecture, config)
     else:
         learner = new_learner(training_texts(pairs, validation), architecture, config)
-    targets = teacher_vectors(frozen, pairs)
+    targets = teacher_vectors(frozen, pairs, config.pivot)
     tokens = learner.extract(pairs.sentences)
     width = learner.encode_tokens(tokens.take(np.zeros(1, np.int64))).shape[1]
     if width != frozen.dimension:
@@ -215,10 +215,11 @@ class TeacherVectors:
         return self._vectors[np.searchsorted(self._rows, rows)]
 
 
-def teacher_vectors(teacher: Encoder, pairs: TrainingPairs) -> TeacherVectors:
+def teacher_vectors(teacher: Encoder, pairs: TrainingPairs, pivot: str) -> TeacherVectors:
     """Encode every pivot sentence once."""
     rows = np.unique(np.concatenate([one[:, 1] for one in pairs.pairs.values()]))
-    return TeacherVectors(rows, teacher.encode([pairs.sentences[row] for row in rows.tolist()]))
+    texts = [pairs.sentences[row] for row in rows.tolist()]
+    return TeacherVectors(rows, teacher.encode(texts, pivot))
 
 
 def read_architecture(teacher: Path, config: DistillConfig) -> str:

@@ -89,7 +89,7 @@ def _embed_shard(task: Task, *, encoder: Path, output: Path, config: EmbedConfig
     rows = file.metadata.num_rows
     outputs = write_embeddings(
         output / f"{task.name}.npy",
-        _encode_blocks(shard, file, loaded, config.block_sentences),
+        _encode_blocks(shard, file, loaded, shard.parent.name, config.block_sentences),
         rows=rows,
         dimension=loaded.dimension,
         storage=config.storage,
@@ -112,7 +112,7 @@ def _open_sentences(shard: Path) -> pq.ParquetFile:
 
 
 def _encode_blocks(
-    shard: Path, file: pq.ParquetFile, encoder: Encoder, block_sentences: int
+    shard: Path, file: pq.ParquetFile, encoder: Encoder, language: str, block_sentences: int
 ) -> Iterator[Float32]:
     """Yield the vectors of a shard block by block, sentences sorted by length inside a block."""
     batches = file.iter_batches(batch_size=block_sentences, columns=["text"])
@@ -126,5 +126,5 @@ def _encode_blocks(
         texts = ["" if text is None else text for text in batch.column(0).to_pylist()]
         order = np.argsort([len(text) for text in texts], kind="stable")
         vectors = np.empty((len(texts), encoder.dimension), np.float32)
-        vectors[order] = encoder.encode([texts[row] for row in order.tolist()])
+        vectors[order] = encoder.encode([texts[row] for row in order.tolist()], language)
         yield vectors

@@ -109,7 +109,7 @@ def _embed_file(task: Task, *, encoder: Path, output: Path, config: KnownConfig)
         loaded = _encoder(
             config.encoders.get(language, encoder), config.device, config.batch_tokens
         )
-        sides.append(loaded.encode([pair[side] for pair in kept]).astype(np.float16))
+        sides.append(loaded.encode([pair[side] for pair in kept], language).astype(np.float16))
     matrix = np.stack(sides)
     outputs = (output / f"{task.name}.parquet", output / f"{task.name}.npy")
     names = ("source", "target")

@@ -1,18 +1,25 @@
 """Models that sentence-transformers or transformers saved, read from their own directory.
 
 With `modules.json`, sentence-transformers runs all of its modules; without, transformers runs the
-model and the mean of the last states is taken. Nothing is fetched, no code of the model's is run,
-and weights must be safetensors, since other formats are pickles.
+model, or its encoder where it has a decoder too, and the mean of the last states is taken, as SONAR
+does. Nothing is fetched, no code of the model's is run, weights must be safetensors, since other
+formats are pickles, and all of them must be there: transformers fills what is missing with random
+numbers.
 """
 
+import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from torch import nn
 
 from corpus.errors import DataError, UserError
+from corpus.files import read_json
 from mining.embeddings import Float32, unit
 from mining.encoders.sequence import choose_device, half_precision, token_batches
 
@@ -29,20 +36,25 @@ class TransformersEncoder:
         self._threads = threads
         self._batch_tokens = batch_tokens
         # Tokenizers without a limit say 10^30.
-        positions = getattr(model.config, "max_position_embeddings", tokenizer.model_max_length)
-        self._max_tokens = min(tokenizer.model_max_length, positions)
+        self._max_tokens = min(tokenizer.model_max_length, position_limit(model))
 
     @property
     def dimension(self) -> int:
         """Width of an embedding."""
         return int(self._model.config.hidden_size)
 
-    def encode(self, sentences: Sequence[str]) -> Float32:
-        """Return unit vectors, [N, dimension]."""
+    def encode(self, sentences: Sequence[str], language: str = "") -> Float32:
+        """Return unit vectors, [N, dimension].
+
+        Raises:
+            UserError: If the tokenizer writes the language before the text and has none of it.
+        """
         torch.set_num_threads(self._threads)
         vectors = np.empty((len(sentences), self.dimension), np.float32)
         if not sentences:
             return vectors
+        if hasattr(self._tokenizer, "src_lang"):
+            set_language(self._tokenizer, language)
         tokens = self._tokenizer(
             [sound(text) for text in sentences],
             truncation=True,
@@ -75,8 +87,8 @@ class SentenceTransformersEncoder:
         """Width of an embedding."""
         return int(self._model.get_embedding_dimension())
 
-    def encode(self, sentences: Sequence[str]) -> Float32:
-        """Return unit vectors, [N, dimension]."""
+    def encode(self, sentences: Sequence[str], language: str = "") -> Float32:
+        """Return unit vectors, [N, dimension], whatever the language."""
         torch.set_num_threads(self._threads)
         vectors = np.empty((len(sentences), self.dimension), np.float32)
         # Its own batches are of sentences, so they are made here by length: a token has about
@@ -97,6 +109,39 @@ def sound(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
+def set_language(tokenizer: Any, language: str) -> None:
+    """Tell a tokenizer whose encoder reads the language as a token which one follows.
+
+    Raises:
+        UserError: If it has no token for the language.
+    """
+    if language not in tokenizer.all_special_tokens:
+        name = f"the language `{language}`" if language else "which language the text is in"
+        some = ", ".join(tokenizer.all_special_tokens[-3:])
+        raise UserError(
+            f"{tokenizer.name_or_path}: this encoder reads the language as a token before the text,"
+            f" and its tokenizer does not know {name}. Its last codes are {some}; embed other"
+            " languages with a student of it (`tongues mining distill`)."
+        )
+    tokenizer.src_lang = language
+
+
+def position_limit(model: nn.Module) -> int:
+    """Return how many tokens a model has positions for, a very large number if for any.
+
+    RoBERTa and its relatives (XLM-R, CamemBERT, MPNet …) count positions from the one behind that
+    of padding, so 514 positions serve 512 tokens.
+    """
+    limits = [
+        table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
+        for name, table in model.named_modules()
+        if name.endswith(("position_embeddings", "embed_positions"))
+        and isinstance(table, nn.Embedding)
+    ]
+    named = getattr(getattr(model, "config", None), "max_position_embeddings", None)
+    return min(limits) if limits else named or sys.maxsize
+
+
 def load_hub_model(
     path: Path, *, threads: int, device: str, batch_tokens: int
 ) -> TransformersEncoder | SentenceTransformersEncoder:
@@ -104,7 +149,7 @@ def load_hub_model(
 
     Raises:
         UserError: If the package that can load it is not installed.
-        DataError: If it cannot be loaded.
+        DataError: If it cannot be loaded, or weights are missing.
     """
     needs = "sentence_transformers" if (path / "modules.json").is_file() else "transformers"
     if not any(path.rglob("*.safetensors")):
@@ -121,22 +166,73 @@ def load_hub_model(
             f"{path} was saved by {needs.replace('_', '-')}, and the package `{error.name}` is not"
             " installed; `pip install 'tongues[hub]'` brings it"
         ) from error
-    except (OSError, ValueError, KeyError) as error:
+    except (
+        OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError,
+    ) as error:  # fmt: skip
         raise DataError(f"{path} cannot be loaded: {error}") from error
 
 
 def _load_transformers(
     path: Path, threads: int, device: str, batch_tokens: int
 ) -> TransformersEncoder:
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoTokenizer
 
-    safe = {"local_files_only": True, "trust_remote_code": False}
     tokenizer: Any = AutoTokenizer
-    tokenizer = tokenizer.from_pretrained(str(path), **safe)
-    model = AutoModel.from_pretrained(str(path), use_safetensors=True, **safe)
+    tokenizer = tokenizer.from_pretrained(str(path), **_SAFE)
     return TransformersEncoder(
-        model, tokenizer, threads=threads, device=device, batch_tokens=batch_tokens
+        _whole_model(path), tokenizer, threads=threads, device=device, batch_tokens=batch_tokens
     )
+
+
+_SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+_UNUSED = re.compile(r"(.*\.)?pooler\.|.*position_ids$")
+"""Weights that the mean of the last states does without, so that they may be missing."""
+
+
+def _whole_model(path: Path) -> Any:
+    """Load the encoder of a model.
+
+    Raises:
+        DataError: If the files lack weights of it, or have them in other sizes.
+    """
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(str(path), **_SAFE)
+    model, found = _model_class(config).from_pretrained(
+        str(path), use_safetensors=True, output_loading_info=True, **_SAFE
+    )
+    missing = sorted(name for name in found["missing_keys"] if not _UNUSED.match(name))
+    if missing or found["mismatched_keys"]:
+        others = sorted(found["unexpected_keys"])
+        raise DataError(
+            f"{path} lacks {len(missing)} weights of {type(model).__name__}, {_some(missing)}"
+            f"; its files have {len(others)} others{': ' if others else ''}{_some(others)}. It was"
+            " saved from another class of model, or not whole: save it again with"
+            " `save_pretrained`."
+        )
+    return model.get_encoder() if config.is_encoder_decoder and _has_decoder(model) else model
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+
+
+def _has_decoder(model: Any) -> bool:
+    return hasattr(model, "decoder") and hasattr(model, "get_encoder")
+
+
+def _model_class(config: Any) -> Any:
+    """Return the class of a model: the encoder itself where only that was saved."""
+    import transformers
+
+    name = (config.architectures or [""])[0]
+    if name == "M2M100Encoder":  # SONAR's text encoder, which no Auto class knows
+        from transformers.models.m2m_100.modeling_m2m_100 import M2M100Encoder
+
+        return M2M100Encoder
+    if name.endswith("EncoderModel") and hasattr(transformers, name):  # of T5, MT5, UMT5
+        return getattr(transformers, name)
+    return transformers.AutoModel
 
 
 def _load_sentence_transformers(
@@ -144,6 +240,9 @@ def _load_sentence_transformers(
 ) -> SentenceTransformersEncoder:
     from sentence_transformers import SentenceTransformer
 
+    for part in (path, *sorted(file.parent for file in path.glob("*/config.json"))):
+        if (part / "config.json").is_file() and any(part.glob("model*.safetensors")):
+            _check_part(part)
     model = SentenceTransformer(
         str(path),
         device=str(choose_device(device)),
@@ -151,4 +250,18 @@ def _load_sentence_transformers(
         trust_remote_code=False,
         model_kwargs={"use_safetensors": True},
     )
+    most = model.max_seq_length or sys.maxsize
+    model.max_seq_length = min(most, position_limit(model))
     return SentenceTransformersEncoder(model.eval(), threads=threads, batch_tokens=batch_tokens)
+
+
+def _check_part(part: Path) -> None:
+    """Refuse a module of sentence-transformers whose transformer lacks weights.
+
+    `config.json` of its other modules (a dense layer, pooling) names no type of model.
+
+    Raises:
+        DataError: Naming the weights.
+    """
+    if "model_type" in read_json(part / "config.json"):
+        _whole_model(part)

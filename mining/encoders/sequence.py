@@ -67,8 +67,8 @@ class SequenceEncoder:
         """Return the token ids of sentences."""
         return self.tokenizer.extract(sentences)
 
-    def encode(self, sentences: Sequence[str]) -> Float32:
-        """Return unit vectors, [N, dimension]."""
+    def encode(self, sentences: Sequence[str], language: str = "") -> Float32:
+        """Return unit vectors, [N, dimension], whatever the language."""
         return self.encode_tokens(self.extract(sentences))
 
     def encode_tokens(self, tokens: TokenRows) -> Float32:

@@ -110,7 +110,9 @@ def measure_xsim(encoder: Path, flores: Path, split: str, config: XsimConfig) ->
     if config.hard_negatives and not into_english:
         raise UserError(f"xsim++ alters sentences of `{ENGLISH}`, and no direction is into it")
     encoders = _load_encoders(encoder, config, texts)
-    vectors = {language: encoders[language].encode(lines) for language, lines in texts.items()}
+    vectors = {
+        language: encoders[language].encode(lines, language) for language, lines in texts.items()
+    }
     errors = {
         str(direction): xsim_error(
             vectors[direction.source],
@@ -123,7 +125,7 @@ def measure_xsim(encoder: Path, flores: Path, split: str, config: XsimConfig) ->
     hard = None
     if config.hard_negatives:
         altered = alter_sentences(texts[ENGLISH])
-        candidates = encoders[ENGLISH].encode([one.text for one in altered])
+        candidates = encoders[ENGLISH].encode([one.text for one in altered], ENGLISH)
         sources = {one: vectors[parse_direction(one).source] for one in into_english}
         hard = _measure_hard(sources, vectors[ENGLISH], candidates, altered, config)
     return XsimResult(mean_error=_mean(errors), pairs=errors, hard=hard)

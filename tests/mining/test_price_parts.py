@@ -43,7 +43,7 @@ class Lengths:
 
     dimension = 8
 
-    def encode(self, sentences: Sequence[str]) -> np.ndarray:
+    def encode(self, sentences: Sequence[str], language: str = "") -> np.ndarray:
         seeds = [sum(map(ord, text)) for text in sentences]
         made = np.stack([np.random.default_rng(seed).standard_normal(8) for seed in seeds])
         return (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)

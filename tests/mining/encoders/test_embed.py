@@ -30,7 +30,7 @@ class Counting:
     blocks: list[list[str]] = field(default_factory=list)
     threads: list[int] = field(default_factory=list)
 
-    def encode(self, sentences: Sequence[str]) -> Float32:
+    def encode(self, sentences: Sequence[str], language: str = "") -> Float32:
         self.blocks.append(list(sentences))
         self.threads.append(torch.get_num_threads())
         rows = [[len(text) + 1, text.count("a"), 1, 0] for text in sentences]

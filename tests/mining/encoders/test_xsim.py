@@ -28,7 +28,7 @@ class LetterCounts:
 
     dimension = 128
 
-    def encode(self, sentences: Sequence[str]) -> Float32:
+    def encode(self, sentences: Sequence[str], language: str = "") -> Float32:
         rows = np.array(
             [np.bincount([ord(c) % 128 for c in text + " "], minlength=128) for text in sentences],
             np.float32,

@@ -181,7 +181,7 @@ class Letters:
 
     dimension = 16
 
-    def encode(self, sentences: list[str]) -> Float32:
+    def encode(self, sentences: list[str], language: str = "") -> Float32:
         rows = [sentence_hash(text.split(" ")[1]) % 1000 for text in sentences]
         return unit(np.stack([np.random.default_rng(row).standard_normal(16) for row in rows]))
 

@@ -85,7 +85,7 @@ class Numbered:
             f"{side}{i:04}": row for side, rows in rows.items() for i, row in enumerate(rows)
         }
 
-    def encode(self, sentences: Sequence[str]) -> Float32:
+    def encode(self, sentences: Sequence[str], language: str = "") -> Float32:
         return np.stack([self._rows[text] for text in sentences])
 
 
@@ -95,7 +95,7 @@ def letters(number: int) -> str:
 
 
 class Spelled(Numbered):
-    def encode(self, sentences: Sequence[str]) -> Float32:
+    def encode(self, sentences: Sequence[str], language: str = "") -> Float32:
         spelled = str.maketrans("abcdefghij", "0123456789")
         return super().encode([text[0] + text[1:].translate(spelled) for text in sentences])
 
