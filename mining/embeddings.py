@@ -13,10 +13,11 @@ most of the neighbors; see docs/decisions/0009.
 from __future__ import annotations
 
 import functools
+import tokenize
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,8 @@ from safetensors.numpy import load_file, save_file
 
 from corpus.errors import DataError, UserError
 from corpus.files import atomic_path, make_directory, read_json, temporary_path
+from corpus.jobs.receipts import check_digests
+from corpus.jobs.run import RECEIPTS
 
 Float16 = npt.NDArray[np.float16]
 Float32 = npt.NDArray[np.float32]
@@ -32,6 +35,7 @@ Int8 = npt.NDArray[np.int8]
 Int64 = npt.NDArray[np.int64]
 Storage = Literal["float16", "int8"]
 
+EMBED_JOB = "embed"
 SPACE_FILE = "space.json"
 """Beside the shards of a language: the space of the encoder that embedded them."""
 
@@ -129,6 +133,44 @@ def check_one_space(files: Sequence[Path]) -> None:
         )
 
 
+def open_array(path: Path) -> npt.NDArray[Any]:
+    """Map a `.npy` into memory.
+
+    Raises:
+        DataError: If its header cannot be read, or describes fewer or more bytes than there are.
+    """
+    try:
+        array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        offset = array.offset if isinstance(array, np.memmap) else path.stat().st_size
+    except (
+        OSError, ValueError, EOFError, OverflowError, TypeError, MemoryError, tokenize.TokenError,
+    ) as error:  # fmt: skip
+        # NumPy reads the header as Python source, and damaged source fails in many ways.
+        raise DataError(f"{path} is not a readable .npy file: {error}") from error
+    if offset + array.nbytes != path.stat().st_size:
+        raise DataError(
+            f"{path} is damaged: an array of shape {array.shape} ends at byte"
+            f" {offset + array.nbytes:,}, and the file has {path.stat().st_size:,}"
+        )
+    return array
+
+
+def embedding_receipt(path: Path) -> Path:
+    """Return the receipt of the task that wrote `DIR/<language>/<shard>.npy`."""
+    folder = path.parent
+    return folder.parent / RECEIPTS / EMBED_JOB / folder.name / f"{path.stem}.json"
+
+
+def check_embeddings(paths: Iterable[Path]) -> None:
+    """Refuse embedding files that are not the bytes that `tongues mining embed` wrote.
+
+    Raises:
+        DataError: Naming the file and both digests.
+    """
+    for path in paths:
+        check_digests(embedding_files(path), [embedding_receipt(path)])
+
+
 def open_embeddings(path: Path, *, rows: int | None = None) -> Embeddings:
     """Open an embedding file of either storage.
 
@@ -139,12 +181,9 @@ def open_embeddings(path: Path, *, rows: int | None = None) -> Embeddings:
     Raises:
         DataError: If it is missing, damaged, of another layout, or has another number of rows.
     """
-    try:
-        stored = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist; `tongues mining embed` makes it") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} is not a readable .npy file: {error}") from error
+    if not path.exists():
+        raise DataError(f"{path} does not exist; `tongues mining embed` makes it")
+    stored = open_array(path)
     if stored.ndim != 2 or stored.dtype not in (np.float16, np.float32, np.int8):
         raise DataError(
             f"{path} holds {stored.dtype} of shape {stored.shape}; embeddings are float16 or int8"
@@ -163,10 +202,10 @@ def open_embeddings(path: Path, *, rows: int | None = None) -> Embeddings:
         found = load_file(beside)
         scales, center = found["scales"], found["center"]
         seed = int(found["rotation_seed"][0])
-    except (OSError, KeyError, SafetensorError) as error:
+    except (OSError, KeyError, IndexError, ValueError, SafetensorError) as error:
         raise DataError(
             f"{path} holds int8 codes, and {beside.name} cannot be read: {error}"
-        ) from (error)
+        ) from error
     if scales.shape != stored.shape[:1] or center.shape != stored.shape[1:]:
         raise DataError(f"{beside} is of another file than {path.name}; embed this shard again")
     return Embeddings(path=path, stored=stored, scales=scales, center=center, rotation_seed=seed)

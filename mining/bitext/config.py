@@ -98,6 +98,12 @@ class FilterConfig:
             if language:
                 check_language(language)
 
+    @property
+    def filters_by_score(self) -> bool:
+        """Whether a bound of the score was set, so that pairs need one."""
+        default = FilterConfig.min_score, FilterConfig.max_score
+        return (self.min_score, self.max_score) != default
+
     def sisters_of(self, language: str) -> frozenset[str]:
         """Return a language and those that it is confused with."""
         groups = (group.split(",") for group in self.sister_languages)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from corpus.bitext import BitextReader, bitext_writer, check_bitext_name, direction_of
-from corpus.errors import UserError
+from corpus.errors import DataError, UserError
 from corpus.evaluation_files import evaluation_files
 from corpus.evaluation_sets import EvaluationSentences
 from corpus.jobs.executors import LOCAL, Executor
@@ -172,6 +172,7 @@ def _filter_file(
 ) -> Outcome:
     direction = parse_direction(config.direction) if config.direction else None
     reader = BitextReader(task.inputs[0], columns=config.columns, direction=direction)
+    _check_score_column(task.inputs[0], reader.schema, config)
     knowledge = know(median_length_ratio(reader))
     counts: Counter[str] = Counter({"pairs": 0, "kept": 0})
     counts.update({f"rejected.{reason}": 0 for reason in REASONS})
@@ -183,6 +184,7 @@ def _filter_file(
             schema = reader.schema.append(pa.field("reason", pa.string()))
             reject = stack.enter_context(bitext_writer(rejects, schema))
         for table in reader:
+            _check_scores(task.inputs[0], table, config)
             reasons = pair_filter.reasons(table)
             counts["pairs"] += table.num_rows
             for reason, count in Counter(reasons).items():
@@ -197,3 +199,25 @@ def _filter_file(
         logger.warning("%s: no pair could be asked for %s", task.inputs[0], name)
     outputs = (output,) if rejects is None else (output, rejects)
     return Outcome(counts=counts, outputs=outputs)
+
+
+def _check_score_column(path: Path, schema: pa.Schema, config: FilterConfig) -> None:
+    """Refuse to filter by a score that a file does not have: all pairs would be kept.
+
+    Raises:
+        UserError: Naming the columns that there are.
+    """
+    if config.filters_by_score and "score" not in schema.names:
+        raise UserError(
+            f"{path} has no column `score` to compare with `min_score` {config.min_score} and"
+            f" `max_score` {config.max_score}; it has {', '.join(schema.names)}. Score the pairs"
+            " with `tongues mining score`, or leave both settings out."
+        )
+
+
+def _check_scores(path: Path, table: pa.Table, config: FilterConfig) -> None:
+    if config.filters_by_score and table.column("score").null_count:
+        raise DataError(
+            f"{path} has pairs without a score, and `min_score` or `max_score` is set; score all"
+            " pairs with `tongues mining score`"
+        )

@@ -12,8 +12,9 @@ from mining.bitext.config import ScoreConfig
 from mining.bitext.score import SCORE_EMBED_JOB, SCORE_JOB, run_score, score_inputs
 from mining.encoders.embed import runs_on_gpu
 from mining.encoders.embed_config import KnownConfig
-from mining.encoders.embed_known import KNOWN_JOB, known_bitext, pair_encoder_files, run_embed_known
+from mining.encoders.embed_known import known_bitext, pair_encoder_files, run_embed_known
 from mining.parts import cut_bitext
+from mining.search.known_pairs import KNOWN_JOB
 
 _FIRST_PAIRS = 1000
 _FIRST_KNOWN_PAIRS = 256

@@ -16,11 +16,12 @@ from corpus.bitext import BitextReader, check_bitext_name, count_pairs, directio
 from corpus.errors import DataError, UserError
 from corpus.files import make_directory, remove_parts
 from corpus.jobs.executors import LOCAL, Executor
-from corpus.jobs.run import Outcome, Summary, Task, has_receipt, run_job
+from corpus.jobs.receipts import check_digests
+from corpus.jobs.run import RECEIPTS, Outcome, Summary, Task, has_receipt, run_job
 from corpus.records import read_bitext, write_bitext
 from corpus.text import sentence_hash
 from mining.bitext.config import ScoreConfig
-from mining.embeddings import write_array
+from mining.embeddings import open_array, write_array
 from mining.encoders import Encoder, load_encoder
 from mining.encoders.embed import runs_on_gpu
 from mining.encoders.embed_known import pair_encoder_files
@@ -199,6 +200,8 @@ def _gather(
     places = {text: place for place, text in enumerate(texts)}
     matrix: Float16 | None = None
     for own, part in zip(map(different, by_block), parts, strict=True):
+        receipt = scratch / RECEIPTS / SCORE_EMBED_JOB / part.parent.name / f"{part.name}.json"
+        check_digests([_side_path(part, side)], [receipt])
         vectors = _load(_side_path(part, side), len(own))
         if matrix is None:
             matrix = scratch_array((len(texts), vectors.shape[1]), np.float16, scratch)
@@ -208,10 +211,7 @@ def _gather(
 
 
 def _load(path: Path, count: int) -> Float16:
-    try:
-        vectors: Float16 = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} cannot be read: {error}; delete it and run again") from error
+    vectors: Float16 = open_array(path)
     if vectors.ndim != 2 or len(vectors) != count:
         raise DataError(f"{path} is not of {count:,} texts; delete it and run again")
     return vectors

@@ -54,7 +54,10 @@ def encoder_files(path: Path) -> tuple[Path, ...]:
             " sentence-transformers or transformers save it. `tongues mining train-encoder` makes"
             " one."
         )
-    names = read_json(description)["files"]
+    described = read_json(description)
+    names = described.get("files") if isinstance(described, dict) else None
+    if not isinstance(names, dict):
+        raise DataError(f"{description} does not describe an encoder: it lists no files")
     missing = [name for name in names if not (path / name).is_file()]
     if missing:
         raise DataError(f"encoder {path} lacks {', '.join(missing)}; train it again")

@@ -54,10 +54,16 @@ def save_encoder(
         architecture: asdict(settings),
         "files": {name: digest_file(path / name) for name in names},
     }
-    fingerprint = _digest(described)
+    fingerprint = description_fingerprint(described)
     description = {**described, "fingerprint": fingerprint, "space": space or fingerprint}
     write_json(path / DESCRIPTION_FILE, {**description, **(facts or {})})
     return (path / DESCRIPTION_FILE, *(path / name for name in names))
+
+
+def description_fingerprint(description: Mapping[str, Any]) -> str:
+    """Return the digest of what decides an encoder's vectors: architecture, settings, files."""
+    architecture = description["architecture"]
+    return _digest({key: description.get(key) for key in ("architecture", architecture, "files")})
 
 
 def _digest(value: object) -> str:
@@ -77,6 +83,11 @@ def read_description(path: Path) -> dict[str, Any]:
         DataError: If a file is damaged or of another encoder.
     """
     description: dict[str, Any] = read_json(path / DESCRIPTION_FILE)
+    if description.get("fingerprint") != description_fingerprint(description):
+        raise DataError(
+            f"{path / DESCRIPTION_FILE} is damaged or was changed: its fingerprint is not that of"
+            " the settings and digests in it. Make the encoder again."
+        )
     for name, digest in description["files"].items():
         if digest_file(path / name) != digest:
             raise DataError(f"{path / name} is not the file that {DESCRIPTION_FILE} describes")

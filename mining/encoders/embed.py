@@ -14,11 +14,9 @@ from corpus.files import write_json
 from corpus.jobs.executors import LOCAL, Executor
 from corpus.jobs.run import Outcome, Summary, Task, run_job
 from corpus.records import sentence_languages, sentence_shards
-from mining.embeddings import SPACE_FILE, Float32, write_embeddings
+from mining.embeddings import EMBED_JOB, SPACE_FILE, Float32, write_embeddings
 from mining.encoders import Encoder, encoder_files, encoder_space, load_encoder
 from mining.encoders.embed_config import EmbedConfig
-
-EMBED_JOB = "embed"
 
 
 def run_embed(
@@ -123,7 +121,10 @@ def _encode_blocks(
             return
         except (pa.ArrowInvalid, OSError) as error:
             raise DataError(f"{shard} is damaged: {error}") from error
-        texts = ["" if text is None else text for text in batch.column(0).to_pylist()]
+        try:
+            texts = ["" if text is None else text for text in batch.column(0).to_pylist()]
+        except UnicodeDecodeError as error:
+            raise DataError(f"{shard}: the column text holds what is no UTF-8: {error}") from error
         order = np.argsort([len(text) for text in texts], kind="stable")
         vectors = np.empty((len(texts), encoder.dimension), np.float32)
         vectors[order] = encoder.encode([texts[row] for row in order.tolist()], language)

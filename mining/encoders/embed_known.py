@@ -19,11 +19,9 @@ from mining.embeddings import write_array
 from mining.encoders import Encoder, encoder_files, encoder_space, load_encoder
 from mining.encoders.embed import runs_on_gpu
 from mining.encoders.embed_config import KnownConfig
-from mining.search.known_pairs import KNOWN_SPACE_SUFFIX
+from mining.search.known_pairs import KNOWN_JOB, KNOWN_SPACE_SUFFIX
 
 logger = logging.getLogger(__name__)
-
-KNOWN_JOB = "embed-known"
 
 
 def run_embed_known(

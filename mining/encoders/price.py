@@ -13,7 +13,8 @@ from corpus.records import (
     read_first_rows,
     write_table,
 )
-from mining.encoders.embed import EMBED_JOB, run_embed, runs_on_gpu, shards_to_embed
+from mining.embeddings import EMBED_JOB
+from mining.encoders.embed import run_embed, runs_on_gpu, shards_to_embed
 from mining.encoders.embed_config import EmbedConfig
 
 _FIRST_SENTENCES = 256

@@ -8,15 +8,19 @@ import numpy as np
 import numpy.typing as npt
 
 from corpus.errors import DataError, UserError
+from corpus.jobs.receipts import check_digests
+from corpus.jobs.run import RECEIPTS
 from corpus.languages import Direction
 from corpus.records import read_bitext
 from corpus.text import sentence_hash
+from mining.embeddings import open_array
 from mining.search.planted_scores import Planted
 
 Float16 = npt.NDArray[np.float16]
 KnownFiles = tuple[Path, Path, bool]
 """Text and vectors of known pairs, and whether their source is the target asked for."""
 
+KNOWN_JOB = "embed-known"
 KNOWN_SPACE_SUFFIX = ".space.json"
 """`<source>-<target>.space.json`: the space of the encoder that embedded these pairs."""
 
@@ -85,9 +89,10 @@ def load_known(
         most: How many pairs to use.
 
     Raises:
-        DataError: If files do not fit each other, or too few pairs are left.
+        DataError: If files are damaged or do not fit each other, or too few pairs are left.
     """
     text, vectors, swaps = files
+    check_digests([text, vectors], [text.parent / RECEIPTS / KNOWN_JOB / f"{text.stem}.json"])
     table = read_bitext(text)
     matrix = _load_vectors(vectors, table.num_rows)
     names = ("target", "source") if swaps else ("source", "target")
@@ -126,10 +131,7 @@ def load_known(
 
 
 def _load_vectors(path: Path, count: int) -> Float16:
-    try:
-        matrix: Float16 = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} is not a readable .npy file: {error}") from error
+    matrix: Float16 = open_array(path)
     if matrix.ndim != 3 or matrix.shape[:2] != (2, count):
         raise DataError(
             f"{path} has the shape {list(matrix.shape)}, not [2, {count}, D] as its .parquet wants;"

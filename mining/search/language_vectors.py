@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from corpus.errors import DataError
 from corpus.records import SENTENCES_SCHEMA, read_table
-from mining.embeddings import Embeddings, open_embeddings
+from mining.embeddings import Embeddings, check_embeddings, open_embeddings
 from mining.search.kernel import Float16
 from mining.search.margin import Int64
 from mining.search.vectors import scratch_array
@@ -67,12 +67,13 @@ def load_language(
         scratch: A folder; the vectors go to a file in it that has no name.
 
     Raises:
-        DataError: If embeddings do not fit their sentences, or are not finite.
+        DataError: If embeddings are damaged, do not fit their sentences, or are not finite.
     """
     hashes = [
         read_table(shard, SENTENCES_SCHEMA, ["hash"]).column("hash").to_numpy() for shard in shards
     ]
     counts = [len(column) for column in hashes]
+    check_embeddings(vectors)
     matrices = [
         open_embeddings(path, rows=count) for path, count in zip(vectors, counts, strict=True)
     ]

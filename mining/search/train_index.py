@@ -16,9 +16,10 @@ import numpy as np
 from corpus.errors import DataError, UserError
 from corpus.files import atomic_path, read_json, write_json
 from corpus.jobs.executors import LOCAL, Executor
-from corpus.jobs.run import Outcome, Summary, Task, run_job
+from corpus.jobs.receipts import check_digests
+from corpus.jobs.run import RECEIPTS, Outcome, Summary, Task, run_job
 from corpus.languages import check_language, is_language
-from mining.embeddings import embedding_files, open_embeddings, unit
+from mining.embeddings import check_embeddings, embedding_files, open_embeddings, unit
 from mining.search.config import IndexConfig, SearchConfig
 from mining.search.kernel import Best, Float16
 from mining.search.language_vectors import take_float16
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 INDEX_FOLDER = "index"
 INDEX_JOB = "train-index"
+_INDEX_TASK = "shared"
 _INDEX_FILE, _DESCRIPTION = "shared.faiss", "shared.json"
 _SPARE = 28
 _QUERIES = 1 << 12
@@ -48,7 +50,7 @@ def run_train_index(
     check_enough(trained_vectors(files, config.training_vectors), config.clusters)
     output = embeddings / INDEX_FOLDER
     inputs = tuple(part for path in files for part in embedding_files(path))
-    task = Task(name="shared", inputs=inputs)
+    task = Task(name=_INDEX_TASK, inputs=inputs)
     work = functools.partial(_train, files=files, output=output, config=config)
     return run_job(
         name=INDEX_JOB, tasks=[task], work=work, output=output, config=config,
@@ -114,6 +116,7 @@ def _step(total: int, most: int) -> int:
 def _train(task: Task, *, files: Sequence[Path], output: Path, config: IndexConfig) -> Outcome:
     from mining.search.index import train_index, write_index
 
+    check_embeddings(files)
     by_language = _by_language(files)
     each = -(-config.training_vectors // len(by_language))
     sample = np.concatenate([_sample(paths, each) for paths in by_language.values()])
@@ -156,6 +159,16 @@ def index_files(embeddings: Path) -> tuple[Path, ...]:
     return files
 
 
+def check_index(index: Path) -> None:
+    """Refuse an index that is not the bytes that `tongues mining train-index` wrote.
+
+    Raises:
+        DataError: Naming the file and both digests.
+    """
+    receipt = index.parent / RECEIPTS / INDEX_JOB / f"{_INDEX_TASK}.json"
+    check_digests([index, index.with_name(_DESCRIPTION)], [receipt])
+
+
 def indexed_neighbors(
     source: Vectors,
     target: Vectors,
@@ -196,6 +209,7 @@ def _one_way(
 ) -> Neighbors:  # fmt: skip
     from mining.search.index import FilledIndex, read_index
 
+    check_index(index)
     count, kept = len(queries.matrix), config.neighbors + _SPARE
     best = Best(
         scratch_array((count, kept), np.float32, scratch),

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import numpy as np
@@ -149,3 +150,39 @@ def test_array_is_written_as_numpy_writes_it(tmp_path: Path, shape: tuple[int, .
     write_array(tmp_path / "ours.npy", array)
     np.save(tmp_path / "theirs.npy", array)
     assert (tmp_path / "ours.npy").read_bytes() == (tmp_path / "theirs.npy").read_bytes()
+
+
+HEADERS = (
+    "(-5, 4)", "(5, -4)", "(4, 4)", "(0, 4)", "(6, 4)", "(99999999999999999999, 4)", "(True, 4)",
+    "(5.0, 4)", "((((5", "(5,", "[5, 4]", "(9223372036854775807, 2)", "(5, 4)\0", "5, 4",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", HEADERS)
+def test_npy_whose_header_does_not_fit_the_file_is_refused(tmp_path: Path, shape: str) -> None:
+    path = tmp_path / "0.npy"
+    np.save(path, np.ones((5, 4), np.float16))
+    path.write_bytes(path.read_bytes().replace(b"(5, 4)", shape.encode()))
+    with pytest.raises(DataError, match=re.escape(str(path))):
+        open_embeddings(path)
+
+
+@pytest.mark.filterwarnings("ignore")  # of NumPy, about sizes that overflow
+def test_any_damage_to_a_header_is_refused_or_leaves_the_vectors_alone(tmp_path: Path) -> None:
+    path, rng = tmp_path / "0.npy", np.random.default_rng(1)
+    vectors = np.ones((5, 4), np.float16)
+    np.save(path, vectors)
+    whole = path.read_bytes()
+    refused = 0
+    for _ in range(1000):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, 128, rng.integers(1, 5)):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(bytes(damaged))
+        try:
+            opened = open_embeddings(path, rows=5)
+        except DataError:
+            refused += 1
+        else:
+            assert opened.stored.size == vectors.size
+    assert refused > 800

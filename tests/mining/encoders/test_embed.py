@@ -9,15 +9,18 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from corpus.errors import JobError, UserError  # noqa: E402
+from corpus.errors import DataError, JobError, UserError  # noqa: E402
 from corpus.files import read_json  # noqa: E402
 from corpus.records import SENTENCES_SCHEMA  # noqa: E402
-from mining.embeddings import Float32, open_embeddings  # noqa: E402
+from mining.embeddings import Float32, Storage, embedding_files, open_embeddings  # noqa: E402
 from mining.encoders import embed, load_encoder  # noqa: E402
 from mining.encoders.config import BagConfig, TrainEncoderConfig  # noqa: E402
 from mining.encoders.embed import run_embed  # noqa: E402
 from mining.encoders.embed_config import EmbedConfig  # noqa: E402
 from mining.encoders.train import run_train_encoder  # noqa: E402
+from mining.search.config import IndexConfig  # noqa: E402
+from mining.search.language_vectors import load_language  # noqa: E402
+from mining.search.train_index import run_train_index  # noqa: E402
 
 ODD = ["", "x" * 10_000, "\x00\x1b", "\u2028", "😀", "a\tb", "ordinary words"]
 
@@ -145,3 +148,34 @@ def test_shard_without_sentences_and_languages_without_shards(
     assert len(open_embeddings(tmp_path / "e" / "qaa_Latn" / "0.npy", rows=0)) == 0
     with pytest.raises(UserError, match="holds no sentences of `fra_Latn`"):
         run_embed(tmp_path / "s", encoder, tmp_path / "e", EmbedConfig(), ["fra_Latn"])
+
+
+def test_a_byte_that_is_no_utf8_fails_its_shard_only(encoder: Path, tmp_path: Path) -> None:
+    write_shard(tmp_path / "s", "0", ["whole", "damaged"])
+    bad = write_shard(tmp_path / "s", "1", ["a"])
+    table = pq.read_table(bad)
+    text = pa.array([b"caf\xe9"], pa.binary()).view(pa.string())
+    pq.write_table(table.set_column(0, "text", text), bad)
+    with pytest.raises(JobError, match=r"1\.parquet: the column text holds what is no UTF-8"):
+        run_embed(tmp_path / "s", encoder, tmp_path / "e", EmbedConfig(workers=1))
+    assert [path.name for path in (tmp_path / "e" / "qaa_Latn").glob("*.npy")] == ["0.npy"]
+
+
+@pytest.mark.parametrize("storage", ["float16", "int8"])
+def test_one_changed_bit_in_embeddings_is_refused_by_their_readers(
+    encoder: Path, tmp_path: Path, storage: Storage
+) -> None:
+    texts = [f"{a} {b}" for a in "abcdefgh" for b in "ijklmnop"]
+    shard = write_shard(tmp_path / "s", "0", texts)
+    run_embed(tmp_path / "s", encoder, tmp_path / "e", EmbedConfig(storage=storage, workers=1))
+    vectors = tmp_path / "e" / "qaa_Latn" / "0.npy"
+    for path in embedding_files(vectors):
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
+        match = rf"{path.name} is damaged or was changed: its digest is \w+, and .*0\.json records"
+        with pytest.raises(DataError, match=match):
+            load_language([shard], [vectors])
+        with pytest.raises(JobError, match=match):
+            run_train_index(tmp_path / "e", IndexConfig(clusters=2))
+        path.write_bytes(whole)
+    assert len(load_language([shard], [vectors]).hashes) == len(texts)

@@ -93,6 +93,25 @@ def test_damaged_weights_are_refused(encoder: Path, tmp_path: Path) -> None:
         load_encoder(tmp_path)
 
 
+def test_a_changed_setting_is_refused(encoder: Path, tmp_path: Path) -> None:
+    for path in encoder.iterdir():
+        if path.is_file():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    described = (tmp_path / "encoder.json").read_text(encoding="utf-8")
+    for old, new in (('"max_characters": 400', '"max_characters": 401'), ('"bag"', '"bog"')):
+        assert old in described
+        (tmp_path / "encoder.json").write_text(described.replace(old, new), encoding="utf-8")
+        with pytest.raises(DataError, match=r"encoder\.json"):
+            load_encoder(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"files": "weights.safetensors"}', "{"])
+def test_a_description_that_lists_no_files_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "encoder.json").write_text(content)
+    with pytest.raises(DataError, match=r"encoder\.json"):
+        load_encoder(tmp_path)
+
+
 def test_directory_that_is_no_encoder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not an encoder directory"):
         load_encoder(tmp_path)

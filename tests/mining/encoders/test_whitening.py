@@ -8,6 +8,7 @@ from corpus.files import read_json, write_json
 from mining.embeddings import Float32
 from mining.encoders import load_encoder
 from mining.encoders.config import BagConfig, TrainEncoderConfig
+from mining.encoders.directory import description_fingerprint
 from mining.encoders.train import run_train_encoder
 from mining.encoders.whitening import Whitening
 
@@ -75,5 +76,6 @@ def test_trained_encoder_has_its_whitening_and_one_of_before_still_loads(tmp_pat
     path = tmp_path / "0.0" / "encoder.json"
     description = read_json(path)
     del description["bag"]["whitening"]
+    description["fingerprint"] = description_fingerprint(description)
     write_json(path, description)
     assert (load_encoder(tmp_path / "0.0").encode(sentences) == vectors[0.0]).all()

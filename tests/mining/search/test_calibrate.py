@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -201,6 +202,20 @@ def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "k"
 
 
+@pytest.mark.parametrize("suffix", ["npy", "parquet"])
+def test_damaged_known_pairs_are_refused(tmp_path: Path, known: Path, suffix: str) -> None:
+    write_corpus(tmp_path)
+    damaged = known / f"{TARGET}-{SOURCE}.{suffix}"
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    output = tmp_path / "mined" / f"{SOURCE}-{TARGET}.parquet"
+    places = (tmp_path / "sentences", tmp_path / "embeddings", SOURCE, TARGET, output)
+    with pytest.raises(JobError, match=rf"{damaged.name} is damaged or was changed: its digest is"):
+        run_mine(*places, MineConfig(), known)
+    assert not output.exists()
+
+
 def test_mining_with_known_pairs_says_what_it_expects(tmp_path: Path, known: Path) -> None:
     write_corpus(tmp_path)
     output = tmp_path / "mined" / f"{SOURCE}-{TARGET}.parquet"
@@ -257,6 +272,7 @@ def test_known_pairs_of_another_encoder_are_refused(tmp_path: Path, known: Path)
     write_corpus(tmp_path)
     path = known / f"{TARGET}-{SOURCE}.npy"
     np.save(path, np.load(path)[:, :, :8])
+    shutil.rmtree(known / "receipts")  # as if made elsewhere
     with pytest.raises(JobError, match="known pairs have 8 columns and the corpus 16"):
         run_mine(
             tmp_path / "sentences", tmp_path / "embeddings", SOURCE, TARGET,

@@ -121,6 +121,17 @@ def test_damaged_index_is_named(embeddings: Path) -> None:
         read_index(index)
 
 
+def test_one_changed_bit_in_an_index_is_refused(embeddings: Path) -> None:
+    index = index_files(embeddings)[0]
+    vectors = [as_vectors(side, MineConfig()) for side in sides(50, 32)]
+    find_neighbors(*vectors, MineConfig(probes=2), index=index)
+    content = bytearray(index.read_bytes())
+    content[-3] ^= 1
+    index.write_bytes(content)
+    with pytest.raises(DataError, match=r"shared\.faiss is damaged or was changed"):
+        find_neighbors(*vectors, MineConfig(probes=2), index=index)
+
+
 def test_what_a_killed_embedding_left_is_not_trained_on(embeddings: Path) -> None:
     index = index_files(embeddings)[0]
     trained = index.read_bytes()
