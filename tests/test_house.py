@@ -23,7 +23,7 @@ NOT_SOURCES = {"__pycache__", "build", "dist", "demo", "real", "data"}
 HOMES = {
     "fairseq2": ("nmt/",),
     "torch": ("nmt/", "mining/encoders/"),
-    "faiss": ("mining/search/index.py",),
+    "faiss": ("mining/search/load_faiss.py",),
     "fasttext": ("lid/fasttext_model/bindings.py", "lid/fasttext_model/trainer.py"),
     "sacrebleu": ("eval/",),
     "ray": ("corpus/jobs/executors/ray_cluster.py",),
