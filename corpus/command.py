@@ -11,8 +11,7 @@ import click
 
 from corpus.config import dump_config, load_config
 from corpus.console import format_table
-from corpus.jobs.executors import EXECUTORS, LOCAL, Executor, find_executor
-from corpus.jobs.prices import Price, describe_price
+from corpus.jobs import EXECUTORS, LOCAL, Executor, Price, describe_price, find_executor
 
 F = TypeVar("F", bound=Callable[..., Any])
 

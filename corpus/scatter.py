@@ -16,7 +16,7 @@ import regex
 from corpus.crawl.wet import write_wet
 from corpus.errors import DataError, UserError
 from corpus.files import read_lines, write_lines
-from corpus.jobs.run import Outcome, Summary, Task, run_job
+from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import check_language
 from corpus.records import labeled_text_files
 from corpus.text import normalize

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from corpus.config import dump_config
 from corpus.errors import UserError
 from corpus.files import make_directory, write_text
-from corpus.jobs.renewal import drop_stale, run_renewing_job
-from corpus.jobs.run import Outcome, Task
+from corpus.jobs import Outcome, Task, redo_changed, run_job
 from corpus.languages import Direction
 from corpus.records import write_table
 from eval.config import CompareConfig
@@ -102,8 +101,8 @@ def compare_systems(
     make_directory(output)
     check_texts(shared, grid)
     tasks = [_with_test(task, config) for task in target_tasks(shared, grid)]
-    check_hypotheses(drop_stale("compare", tasks, output), grid)
-    run_renewing_job(
+    check_hypotheses(redo_changed("compare", tasks, output), grid)
+    run_job(
         name="compare",
         tasks=tasks,
         work=functools.partial(compare_target, grid=grid, baseline=baseline, config=config),

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from corpus.errors import DataError, UserError
 from corpus.files import read_json, write_json
-from corpus.jobs.run import Outcome, Task, run_job
+from corpus.jobs import Outcome, Task, run_job
 from corpus.languages import Direction
 from eval.config import CorrelateConfig
 from eval.human.agreement import Coincidences, Level

@@ -12,8 +12,7 @@ from typing import Any
 from corpus.config import dump_config
 from corpus.errors import UserError
 from corpus.files import make_directory, write_text
-from corpus.jobs.renewal import drop_stale, run_renewing_job
-from corpus.jobs.run import Outcome, Task
+from corpus.jobs import Outcome, Task, redo_changed, run_job
 from corpus.languages import Direction, parse_direction
 from corpus.text import UNSPACED_SCRIPTS
 from eval.config import ScoreConfig
@@ -92,9 +91,9 @@ def score_systems(
     make_directory(output)
     check_texts(systems, grid)
     tasks = target_tasks(systems, grid)
-    todo = drop_stale("score", tasks, output)
+    todo = redo_changed("score", tasks, output)
     check_hypotheses(todo, grid)
-    run_renewing_job(
+    run_job(
         name="score",
         tasks=tasks,
         work=functools.partial(score_target, grid=grid),
@@ -140,7 +139,8 @@ def _write_tables(
         },
     )
     work = functools.partial(make_tables, systems=systems, grid=grid, config=config)
-    run_renewing_job(name="tables", tasks=[task], work=work, output=grid.output)
+    redo_changed("tables", [task], grid.output)
+    run_job(name="tables", tasks=[task], work=work, output=grid.output)
     return read_result(grid.output)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from corpus.errors import UserError
 from corpus.files import atomic_path, make_directory, read_lines
-from corpus.jobs.run import Outcome, Summary, Task, run_job
+from corpus.jobs import Outcome, Summary, Task, run_job
 from lid.config import CalibrationConfig
 from lid.directory import (
     CHECKSUMS_FILE,

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from corpus.files import make_directory, write_lines
-from corpus.jobs.run import Outcome, Summary, Task, run_job
+from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import NO_LANGUAGE
 from lid.config import TrainConfig
 from lid.directory import (

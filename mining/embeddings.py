@@ -26,8 +26,7 @@ from safetensors.numpy import load_file, save_file
 
 from corpus.errors import DataError, UserError
 from corpus.files import atomic_path, make_directory, read_json, temporary_path
-from corpus.jobs.receipts import check_digests
-from corpus.jobs.run import RECEIPTS
+from corpus.jobs import RECEIPTS, check_digests
 
 Float16 = npt.NDArray[np.float16]
 Float32 = npt.NDArray[np.float32]

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from corpus.bitext import copy_first_pairs
 from corpus.errors import DataError
-from corpus.jobs.pricing import Cut
+from corpus.jobs import Cut
 from corpus.records import SENTENCES_SCHEMA, sentence_batches, write_table
 from mining.embeddings import open_embeddings, write_embeddings
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from corpus.command import PATH, config_options, executor_option, print_counts
-from corpus.jobs.executors import Executor
+from corpus.jobs import Executor
 from corpus.languages import parse_directions
 from nmt.translation.decoding.config import TranslateConfig
 

@@ -10,7 +10,7 @@ import click
 
 from corpus.command import PATH, config_options, executor_option, print_counts
 from corpus.files import stdin_lines
-from corpus.jobs.executors import Executor
+from corpus.jobs import Executor
 from corpus.languages import Direction, parse_directions
 from nmt.translation.decoding.config import BackTranslateConfig, TranslateConfig
 

@@ -15,7 +15,7 @@ from corpus.constructed.lexicon import make_lexicon, make_names, make_roots
 from corpus.constructed.meaning import Meaning, MeaningGenerator
 from corpus.crawl.wet import write_wet
 from corpus.files import write_lines
-from corpus.jobs.run import Outcome, Summary, Task, run_job
+from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.text import sentence_key
 
 logger = logging.getLogger(__name__)

@@ -28,7 +28,7 @@ LARGEST_FILE = 4096 * MEBIBYTE
 
 
 @dataclass(frozen=True, kw_only=True)
-class RemoteFile:
+class CatalogFile:
     """A file to download."""
 
     url: str
@@ -53,7 +53,7 @@ class Resource:
     about: str
     license: str
     """Its license, or where the publisher states it."""
-    files: tuple[RemoteFile, ...]
+    files: tuple[CatalogFile, ...]
     folder: str = ""
     """Directory in the cache; empty puts the files beside each other."""
     unpacked: int = 0
@@ -65,7 +65,7 @@ class Resource:
         return self.unpacked > 0
 
 
-SPM200 = RemoteFile(
+SPM200 = CatalogFile(
     url="https://dl.fbaipublicfiles.com/large_objects/nllb/models/spm_200/"
     "flores200_sacrebleu_tokenizer_spm.model",
     size=4_852_054,
@@ -78,7 +78,7 @@ _FIXED = (
         about="FLORES-200: dev and devtest in 204 languages",
         license="CC BY-SA 4.0",
         files=(
-            RemoteFile(
+            CatalogFile(
                 url=f"{_NLLB}/flores200_dataset.tar.gz",
                 size=25_585_843,
                 sha256="b8b0b76783024b85797e5cc75064eb83fc5288b41e9654dabc7be6ae944011f6",
@@ -98,7 +98,7 @@ _FIXED = (
         about="SentencePiece model of spBLEU before NLLB (flores101)",
         license="github.com/facebookresearch/flores",
         files=(
-            RemoteFile(
+            CatalogFile(
                 url="https://dl.fbaipublicfiles.com/fairseq/models/flores/"
                 "sacrebleu_tokenizer_spm.model",
             ),
@@ -109,7 +109,7 @@ _FIXED = (
         about="NTREX-128: news in 128 languages",
         license="CC BY-SA 4.0",
         files=(
-            RemoteFile(
+            CatalogFile(
                 url=f"https://github.com/MicrosoftTranslator/NTREX/archive/{_NTREX_COMMIT}.tar.gz",
                 name="ntrex128.tar.gz",
             ),
@@ -122,7 +122,7 @@ _FIXED = (
         about="NLLB-Seed: seed bitext, English and 39 languages",
         license="CC BY-SA 4.0",
         files=(
-            RemoteFile(
+            CatalogFile(
                 url=f"{_NLLB}/NLLB-Seed.zip",
                 sha256="d269fa2bebba88c85de8912a5c1e5ddd9fd2086f8432b29f868627918b131c6d",
             ),
@@ -135,7 +135,7 @@ _FIXED = (
         about="LASER2 sentence encoder, teacher of the LASER3 students",
         license="github.com/facebookresearch/LASER",
         files=tuple(
-            RemoteFile(url=f"{_LASER}/{name}")
+            CatalogFile(url=f"{_LASER}/{name}")
             for name in ("laser2.pt", "laser2.spm", "laser2.cvocab")
         ),
         folder="laser",
@@ -154,7 +154,7 @@ def _laser3(language: str, has_own_vocabulary: bool) -> Resource:
         name=f"{LASER3_PREFIX}{language}",
         about=f"LASER3 sentence encoder, {language}",
         license="github.com/facebookresearch/LASER",
-        files=tuple(RemoteFile(url=f"{_LASER}/{name}") for name in (f"{stem}.pt", *vocabulary)),
+        files=tuple(CatalogFile(url=f"{_LASER}/{name}") for name in (f"{stem}.pt", *vocabulary)),
         folder="laser",
     )
 

@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from corpus.errors import DataError, FetchError, UserError
-from corpus.fetch.cache import cache_directory
-from corpus.fetch.catalog import CATALOG, LARGEST_FILE, RemoteFile, Resource, find_resource
+from corpus.fetch.catalog import CATALOG, LARGEST_FILE, CatalogFile, Resource, find_resource
 from corpus.fetch.download import Digest, DownloadConfig, digest_of, download
 from corpus.fetch.unpack import Unpacked, unpack
 from corpus.files import make_directory, read_json, write_json
-from corpus.jobs.locks import hold_lock
+from corpus.jobs import hold_lock
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +29,12 @@ RECORD = "fetched.json"
 LOCK = ".lock"
 MIRROR_VARIABLE = "TONGUES_MIRROR"
 _SCHEMES = ("http://", "https://", "file://")
+
+
+def cache_directory() -> Path:
+    """Return where downloads lie: `$TONGUES_CACHE`, else `~/.cache/tongues`."""
+    given = os.environ.get("TONGUES_CACHE")
+    return Path(given) if given else Path.home() / ".cache" / "tongues"
 
 
 class Fetched(NamedTuple):
@@ -82,7 +87,7 @@ def resource_path(resource: Resource, cache: Path) -> Path:
     )
 
 
-def file_path(file: RemoteFile, resource: Resource, cache: Path) -> Path:
+def file_path(file: CatalogFile, resource: Resource, cache: Path) -> Path:
     """Return where a downloaded file lies; archives lie beside their folder until unpacked."""
     folder = cache if resource.is_archive else cache / resource.folder
     return folder / file.file_name
@@ -149,7 +154,7 @@ def _sweep(cache: Path) -> None:
 
 
 def _fetch_file(
-    resource: Resource, file: RemoteFile, cache: Path, base: str | None, config: DownloadConfig
+    resource: Resource, file: CatalogFile, cache: Path, base: str | None, config: DownloadConfig
 ) -> bool:
     """Make sure that a file is there and right; return whether it was there."""
     path = file_path(file, resource, cache)
@@ -180,7 +185,7 @@ class _Expected(NamedTuple):
     sha256: str | None
 
 
-def _expected(file: RemoteFile, record: dict[str, Any]) -> _Expected:
+def _expected(file: CatalogFile, record: dict[str, Any]) -> _Expected:
     """Return what the file must be: by the catalog, else by what came the first time."""
     there = record["files"].get(file.file_name, {})
     return _Expected(
@@ -199,7 +204,7 @@ def _check(path: Path, found: Digest, expected: _Expected) -> None:
         )
 
 
-def _by_hand(file: RemoteFile, path: Path) -> str:
+def _by_hand(file: CatalogFile, path: Path) -> str:
     return (
         f"Without a network: get {file.url} elsewhere and put it at {path}, or name a copy with"
         f" --from, or a directory or URL that holds such files with {MIRROR_VARIABLE}; then run the"
@@ -207,7 +212,7 @@ def _by_hand(file: RemoteFile, path: Path) -> str:
     )
 
 
-def _url(file: RemoteFile, base: str | None, files: int) -> str:
+def _url(file: CatalogFile, base: str | None, files: int) -> str:
     """Return where to take a file from: the publisher, a copy of it, or a directory of copies."""
     if base is None:
         return file.url
@@ -276,7 +281,7 @@ def _read_record(cache: Path) -> dict[str, Any]:
     return record
 
 
-def _remember(cache: Path, file: RemoteFile, found: Digest, url: str) -> None:
+def _remember(cache: Path, file: CatalogFile, found: Digest, url: str) -> None:
     record = _read_record(cache)
     entry = {"url": url, "bytes": found.size, "sha256": found.sha256}
     there = record["files"].get(file.file_name, {})
@@ -292,7 +297,7 @@ def _remember(cache: Path, file: RemoteFile, found: Digest, url: str) -> None:
     write_json(cache / RECORD, record)
 
 
-def _forget(cache: Path, file: RemoteFile) -> None:
+def _forget(cache: Path, file: CatalogFile) -> None:
     record = _read_record(cache)
     record["files"].pop(file.file_name, None)
     write_json(cache / RECORD, record)

@@ -1,1 +1,44 @@
-"""Jobs over shards: receipts, locks, prices and where shards are worked on."""
+"""Jobs over shards: receipts, locks, prices and where shards are worked on.
+
+The one door for the stages: they import from here, never from the modules inside.
+"""
+
+from corpus.jobs.executors import EXECUTORS, LOCAL, Executor, find_executor
+from corpus.jobs.job_config import CONFIG_FILE, RECEIPTS
+from corpus.jobs.locks import hold_lock
+from corpus.jobs.pricing import Cut, Price, Trial, describe_price, finished, price_job, spread
+from corpus.jobs.receipts import (
+    check_digests,
+    describe_input,
+    forget_outdated,
+    recall_digests,
+)
+from corpus.jobs.run import Summary, has_receipt, redo_changed, run_job
+from corpus.jobs.tasks import Outcome, Task
+
+__all__ = [
+    "CONFIG_FILE",
+    "EXECUTORS",
+    "LOCAL",
+    "RECEIPTS",
+    "Cut",
+    "Executor",
+    "Outcome",
+    "Price",
+    "Summary",
+    "Task",
+    "Trial",
+    "check_digests",
+    "describe_input",
+    "describe_price",
+    "find_executor",
+    "finished",
+    "forget_outdated",
+    "has_receipt",
+    "hold_lock",
+    "price_job",
+    "recall_digests",
+    "redo_changed",
+    "run_job",
+    "spread",
+]

@@ -16,12 +16,12 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from corpus.console import format_duration, format_table
 from corpus.errors import JobError
 from corpus.files import read_json
-from corpus.jobs.prices import Price, StagePrice
-from corpus.jobs.run import RECEIPTS
+from corpus.jobs.job_config import RECEIPTS
 from corpus.jobs.usage import cpu_seconds, peak_memory_mb
 
 logger = logging.getLogger(__name__)
@@ -33,6 +33,49 @@ MEASURE_SECONDS = 4.0
 
 _GROWTH = 6
 _MOST_PARTS = 6
+
+_LISTED = 40
+_MEGABYTE = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StagePrice:
+    """What one stage of a command costs."""
+
+    core_hours: float
+    gpu_hours: float
+    disk_bytes: int
+    counts: Mapping[str, int]
+    """The counts of its receipts, as they will be."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Price:
+    """What a command costs."""
+
+    command: str
+    unit: str
+    shards: Mapping[str, int]
+    done: tuple[str, ...]
+    units_to_do: int
+    stages: Mapping[str, StagePrice]
+    start_core_seconds: float
+    """Of each process: imports, and loading of models."""
+
+    workers: int
+    hours: float
+    """Wall time on idle cores or GPUs, one for each worker."""
+
+    peak_memory_mb: float
+    """Of a worker, on the largest shard."""
+
+    sample_units: int
+    sample_seconds: float
+    assumptions: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for machines; sizes of shards are in `unit`."""
+        return dataclasses.asdict(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -312,3 +355,43 @@ def _peak_memory(trial: Trial, parts: Sequence[_Part], largest: int) -> float:
     if len(parts) < 2 or parts[0].peak_memory_mb >= last.peak_memory_mb:
         slope = 0.0  # `_line` would give the mean, since a price of zero is no price
     return last.peak_memory_mb + max(0.0, goal - at) * slope
+
+
+def describe_price(price: Price) -> str:
+    """Return a price as tables for people."""
+    done = set(price.done)
+    listed = list(price.shards.items())
+    rows = [(name, size, "done" if name in done else "to do") for name, size in listed[:_LISTED]]
+    lines = [format_table([price.command, price.unit, "state"], rows)]
+    if len(listed) > _LISTED:
+        lines.append(f"… and {len(listed) - _LISTED:,} more; --json has all")
+    if not price.units_to_do:
+        nothing = "Nothing to do." if len(done) == len(listed) else "Nothing to try: it is empty."
+        return "\n".join([*lines, "", nothing])
+    header = ["stage", "core time", "GPU time", "disk MB"]
+    header += list(dict.fromkeys(key for stage in price.stages.values() for key in stage.counts))
+    table = [
+        [
+            name,
+            format_duration(stage.core_hours * 3600),
+            format_duration(stage.gpu_hours * 3600) if stage.gpu_hours else None,
+            stage.disk_bytes / _MEGABYTE,
+            *(stage.counts.get(key) for key in header[4:]),
+        ]
+        for name, stage in price.stages.items()
+    ]
+    workers = f"{price.workers} worker" + ("" if price.workers == 1 else "s")
+    lines += [
+        "",
+        f"{len(listed) - len(done):,} of {len(listed):,} shards to do,"
+        f" {price.units_to_do:,} {price.unit}",
+        "",
+        format_table(header, table),
+        "",
+        f"{workers}: {format_duration(price.hours * 3600)};"
+        f" {price.peak_memory_mb:,.0f} MB of memory each;"
+        f" {price.start_core_seconds:.1f} s for each to start",
+        f"Tried on {price.sample_units:,} {price.unit} in {price.sample_seconds:.0f} s.",
+        *(f"- {assumption}" for assumption in price.assumptions),
+    ]
+    return "\n".join(lines)

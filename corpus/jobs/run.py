@@ -29,8 +29,6 @@ from corpus.jobs.receipts import describe_input, is_done, write_receipt
 from corpus.jobs.tasks import Busy, Done, Failed, Outcome, Raised, Result, Task
 from corpus.jobs.usage import peak_memory_mb
 
-__all__ = ["RECEIPTS", "Outcome", "Summary", "Task", "has_receipt", "run_job"]
-
 logger = logging.getLogger(__name__)
 
 
@@ -151,6 +149,27 @@ def has_receipt(name: str, task: Task, output: Path, config: Any = None) -> bool
         inputs=task.files,
         config=without_execution(config, plain_config(config)),
     )
+
+
+def redo_changed(name: str, tasks: Sequence[Task], output: Path) -> list[Task]:
+    """Let a job redo the shards whose inputs changed: delete their receipts; return what is to do.
+
+    Elsewhere a receipt that does not match is an error, because old and new results would mix. This
+    is for jobs whose results are found by the digests of their inputs, so that nothing can mix and
+    a receipt only saves looking at files that did not change. What such a job depends on is in its
+    tasks; it has no config.
+    """
+    todo = []
+    for task in tasks:
+        receipt = output / RECEIPTS / name / f"{task.name}.json"
+        try:
+            done = is_done(receipt, arguments=task.arguments, inputs=task.inputs, config=None)
+        except (UserError, DataError):
+            receipt.unlink(missing_ok=True)
+            done = False
+        if not done:
+            todo.append(task)
+    return todo
 
 
 def _has_begun(attempt: "Attempt", tasks: Sequence[Task]) -> bool:

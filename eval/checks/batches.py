@@ -16,7 +16,7 @@ from typing import Any
 from corpus.errors import DataError, UserError
 from corpus.files import read_json, read_lines, write_json
 from corpus.flores import split_languages
-from corpus.jobs.run import Outcome, Task, run_job
+from corpus.jobs import Outcome, Task, run_job
 from corpus.languages import Direction, check_language
 from eval.hypotheses import find_systems, read_hypotheses
 

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from corpus.config import plain_config
 from corpus.errors import DataError, UserError
 from corpus.files import Lines, open_binary, read_json, write_json
-from corpus.jobs.run import Outcome, Task, run_job
+from corpus.jobs import Outcome, Task, run_job
 from corpus.languages import Direction, check_language, parse_direction
 from eval.checks.batches import Batch, mean, read_text
 from eval.checks.config import SegmentScoresConfig

@@ -17,8 +17,8 @@ import numpy as np
 import sentencepiece
 
 from corpus.errors import DataError, UserError
-from corpus.fetch.cache import cache_directory
 from corpus.fetch.catalog import SPM200
+from corpus.fetch.fetch import cache_directory
 from eval.metrics.counts import Int64, Symbols, TokenIds
 
 SPM200_SHA256 = SPM200.sha256

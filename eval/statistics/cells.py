@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from corpus.errors import DataError
 from corpus.files import digest_file
 from corpus.flores import read_split
-from corpus.jobs.run import Outcome, Task
+from corpus.jobs import Outcome, Task
 from corpus.records import write_table
 from eval.config import ScoreConfig
 from eval.hypotheses import Oddities, Systems, check_lengths, find_oddities

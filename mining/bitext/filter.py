@@ -15,8 +15,7 @@ from corpus.bitext import BitextReader, bitext_writer, check_bitext_name, direct
 from corpus.errors import DataError, UserError
 from corpus.evaluation_files import evaluation_files
 from corpus.evaluation_sets import EvaluationSentences
-from corpus.jobs.executors import LOCAL, Executor
-from corpus.jobs.run import Outcome, Summary, Task, run_job
+from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, run_job
 from corpus.languages import Direction, parse_direction
 from corpus.protocols import LanguageIdentifier
 from corpus.terms import TermMatcher

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from corpus.crawl.documents import Document, Shard, read_documents, shard_name
 from corpus.errors import DataError, UserError
-from corpus.jobs.run import Outcome, Task
+from corpus.jobs import Outcome, Task
 from corpus.records import sentence_batches, write_table
 from corpus.remote import RemoteFile
 from corpus.split import split_sentences

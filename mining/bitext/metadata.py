@@ -29,8 +29,7 @@ import zstandard
 from corpus.bitext import BitextReader, direction_of
 from corpus.errors import DataError, UserError
 from corpus.files import Lines, open_binary, write_lines
-from corpus.jobs.executors import LOCAL, Executor
-from corpus.jobs.run import Outcome, Summary, Task, run_job
+from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, run_job
 from corpus.languages import Direction, is_language, parse_direction
 from corpus.records import SENTENCES_SCHEMA, sentence_batches, sentence_shards
 from corpus.text import sentence_hash

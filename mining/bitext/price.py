@@ -7,8 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from corpus.bitext import count_pairs
-from corpus.jobs.prices import Price
-from corpus.jobs.pricing import Cut, Trial, finished, price_job
+from corpus.jobs import Cut, Price, Trial, finished, price_job
 from corpus.protocols import IdentifierLoader
 from corpus.records import count_rows, read_bitext
 from corpus.text import sentence_hash

@@ -6,8 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from corpus.bitext import copy_first_pairs, count_pairs
-from corpus.jobs.prices import Price
-from corpus.jobs.pricing import Cut, Trial, finished, price_job, spread
+from corpus.jobs import Cut, Price, Trial, finished, price_job, spread
 from mining.bitext.config import ScoreConfig
 from mining.bitext.score import SCORE_EMBED_JOB, SCORE_JOB, run_score, score_inputs
 from mining.encoders.embed import runs_on_gpu

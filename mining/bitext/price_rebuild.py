@@ -6,8 +6,7 @@ from pathlib import Path
 
 from corpus.crawl.documents import Shard, shard_bytes
 from corpus.files import make_directory
-from corpus.jobs.prices import Price
-from corpus.jobs.pricing import Cut, Trial, finished, price_job, spread
+from corpus.jobs import Cut, Price, Trial, finished, price_job, spread
 from corpus.records import SENTENCES_SCHEMA, count_rows, read_first_rows, write_table
 from mining.bitext.config import RebuildConfig
 from mining.bitext.find_text import FIND_JOB, find_tasks

@@ -17,8 +17,7 @@ from corpus.bitext import BATCH_ROWS, bitext_writer, check_bitext_name, directio
 from corpus.crawl.documents import Shard, shard_kind
 from corpus.errors import JobError, UserError
 from corpus.files import remove_parts
-from corpus.jobs.executors import LOCAL, Executor
-from corpus.jobs.run import Outcome, Summary, Task, has_receipt, run_job
+from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, has_receipt, run_job
 from corpus.languages import Direction
 from corpus.records import BITEXT_SCHEMA, read_table, sentence_shards
 from corpus.remote import RemoteFile

@@ -13,7 +13,7 @@ import numpy as np
 
 from corpus.bitext import BitextReader
 from corpus.files import read_json
-from corpus.jobs.run import RECEIPTS
+from corpus.jobs import RECEIPTS
 from corpus.languages import Direction
 from corpus.records import bitext_files, sentence_batches, sentence_languages, sentence_shards
 from corpus.text import key_hash

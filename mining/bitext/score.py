@@ -15,9 +15,17 @@ import pyarrow.compute as pc
 from corpus.bitext import BitextReader, check_bitext_name, count_pairs, direction_of
 from corpus.errors import DataError, UserError
 from corpus.files import make_directory, remove_parts
-from corpus.jobs.executors import LOCAL, Executor
-from corpus.jobs.receipts import check_digests
-from corpus.jobs.run import RECEIPTS, Outcome, Summary, Task, has_receipt, run_job
+from corpus.jobs import (
+    LOCAL,
+    RECEIPTS,
+    Executor,
+    Outcome,
+    Summary,
+    Task,
+    check_digests,
+    has_receipt,
+    run_job,
+)
 from corpus.records import read_bitext, write_bitext
 from corpus.text import sentence_hash
 from mining.bitext.config import ScoreConfig

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from corpus.errors import UserError
 from corpus.files import read_json
-from corpus.jobs.run import Outcome, Summary, Task, run_job
+from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import Direction, check_language
 from mining.embeddings import Float32
 from mining.encoders import (

@@ -11,8 +11,7 @@ import torch
 
 from corpus.errors import DataError, UserError
 from corpus.files import write_json
-from corpus.jobs.executors import LOCAL, Executor
-from corpus.jobs.run import Outcome, Summary, Task, run_job
+from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, run_job
 from corpus.records import sentence_languages, sentence_shards
 from mining.embeddings import EMBED_JOB, SPACE_FILE, Float32, write_embeddings
 from mining.encoders import Encoder, encoder_files, encoder_space, load_encoder

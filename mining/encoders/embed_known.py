@@ -10,8 +10,7 @@ import pyarrow as pa
 
 from corpus.errors import DataError, UserError
 from corpus.files import write_json
-from corpus.jobs.executors import LOCAL, Executor
-from corpus.jobs.run import Outcome, Summary, Task, run_job
+from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, run_job
 from corpus.languages import Direction
 from corpus.records import bitext_files, read_bitext, write_table
 from corpus.text import normalize

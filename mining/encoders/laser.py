@@ -18,7 +18,7 @@ from torch import Tensor
 
 from corpus.errors import DataError, UserError
 from corpus.files import read_lines
-from corpus.jobs.run import Outcome, Summary, Task, run_job
+from corpus.jobs import Outcome, Summary, Task, run_job
 from mining.encoders.config import LstmConfig, SequenceConfig, TransformerConfig
 from mining.encoders.embed_config import ImportLaserConfig
 from mining.encoders.sequence import make_model, save_sequence

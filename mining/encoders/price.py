@@ -5,8 +5,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from corpus.jobs.prices import Price
-from corpus.jobs.pricing import Cut, Trial, finished, price_job, spread
+from corpus.jobs import Cut, Price, Trial, finished, price_job, spread
 from corpus.records import (
     SENTENCES_SCHEMA,
     count_rows,

@@ -10,8 +10,7 @@ import torch
 
 from corpus.bitext import BITEXT_SUFFIXES, copy_first_pairs, count_pairs
 from corpus.files import open_lines, write_lines
-from corpus.jobs.prices import Price
-from corpus.jobs.pricing import Cut, Trial, finished, price_job
+from corpus.jobs import Cut, Price, Trial, finished, price_job
 from mining.encoders.bitext import training_files
 from mining.encoders.config import DistillConfig, TrainEncoderConfig
 from mining.encoders.distill import DISTILL_JOB, DISTILL_TASK, run_distill

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from corpus.config import plain_config, without_execution
 from corpus.files import digest_file
-from corpus.jobs.run import Outcome, Summary, Task, run_job
+from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import Direction
 from mining.encoders.bag import make_bag
 from mining.encoders.bitext import (

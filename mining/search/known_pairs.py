@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from corpus.errors import DataError, UserError
-from corpus.jobs.receipts import check_digests
-from corpus.jobs.run import RECEIPTS
+from corpus.jobs import RECEIPTS, check_digests
 from corpus.languages import Direction
 from corpus.records import read_bitext
 from corpus.text import sentence_hash

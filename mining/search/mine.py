@@ -11,8 +11,7 @@ import pyarrow as pa
 from corpus.bitext import check_bitext_name
 from corpus.errors import DataError, UserError
 from corpus.files import make_directory
-from corpus.jobs.executors import LOCAL, Executor
-from corpus.jobs.run import Outcome, Summary, Task, run_job
+from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, run_job
 from corpus.languages import check_language
 from corpus.records import BITEXT_SCHEMA, count_rows, sentence_shards, write_bitext
 from mining.embeddings import SPACE_FILE, check_one_space, embedding_files

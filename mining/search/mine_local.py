@@ -13,8 +13,7 @@ import numpy.typing as npt
 from corpus.bitext import check_bitext_name
 from corpus.errors import DataError, UserError
 from corpus.files import make_directory, read_lines
-from corpus.jobs.executors import LOCAL, Executor
-from corpus.jobs.run import Outcome, Summary, Task, run_job
+from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, run_job
 from corpus.records import SENTENCES_SCHEMA, read_table, write_bitext
 from mining.embeddings import embedding_files
 from mining.search.config import LocalConfig

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from corpus.errors import UserError
 from corpus.files import make_directory
-from corpus.jobs.prices import Price
-from corpus.jobs.pricing import Cut, Trial, finished, price_job
+from corpus.jobs import Cut, Price, Trial, finished, price_job
 from corpus.records import (
     SENTENCES_SCHEMA,
     count_rows,

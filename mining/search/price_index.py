@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from corpus.files import make_directory, read_json, write_json
-from corpus.jobs.prices import Price
-from corpus.jobs.pricing import Cut, Trial, finished, price_job
+from corpus.jobs import Cut, Price, Trial, finished, price_job
 from mining.embeddings import open_embeddings
 from mining.parts import copy_embeddings
 from mining.search.config import IndexConfig

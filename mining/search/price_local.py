@@ -7,8 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from corpus.files import write_lines
-from corpus.jobs.prices import Price
-from corpus.jobs.pricing import Cut, Trial, finished, price_job, spread
+from corpus.jobs import Cut, Price, Trial, finished, price_job, spread
 from corpus.records import count_rows
 from mining.parts import copy_embeddings, copy_needed
 from mining.search.config import LocalConfig

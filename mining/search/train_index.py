@@ -15,9 +15,7 @@ import numpy as np
 
 from corpus.errors import DataError, UserError
 from corpus.files import atomic_path, read_json, write_json
-from corpus.jobs.executors import LOCAL, Executor
-from corpus.jobs.receipts import check_digests
-from corpus.jobs.run import RECEIPTS, Outcome, Summary, Task, run_job
+from corpus.jobs import LOCAL, RECEIPTS, Executor, Outcome, Summary, Task, check_digests, run_job
 from corpus.languages import check_language, is_language
 from mining.embeddings import check_embeddings, embedding_files, open_embeddings, unit
 from mining.search.config import IndexConfig, SearchConfig

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from corpus.crawl.documents import Documents, read_documents
-from corpus.jobs.run import Outcome, Task
+from corpus.jobs import Outcome, Task
 from corpus.protocols import LanguageIdentifier, Prediction
 from corpus.split import iterate_sentences
 from corpus.text import normalize, sentence_hash

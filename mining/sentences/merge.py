@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from corpus.files import make_directory
-from corpus.jobs.run import Outcome, Task
+from corpus.jobs import Outcome, Task
 from corpus.records import SENTENCES_SCHEMA
 from mining.sentences.duplicates import REASONS, SENTENCE, find_duplicates
 from mining.sentences.external_sort import Records

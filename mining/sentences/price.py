@@ -10,8 +10,7 @@ import pyarrow.parquet as pq
 
 from corpus.crawl.documents import Shard, open_shard, shard_bytes, shard_kind, shard_name
 from corpus.files import make_directory
-from corpus.jobs.prices import Price
-from corpus.jobs.pricing import Cut, Trial, finished, price_job, spread
+from corpus.jobs import Cut, Price, Trial, finished, price_job, spread
 from corpus.protocols import IdentifierLoader
 from mining.sentences.config import SentencesConfig
 from mining.sentences.extract import EXTRACT_JOB

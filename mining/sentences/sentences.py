@@ -12,10 +12,7 @@ from pathlib import Path
 
 from corpus.crawl.documents import Shard, shard_kind, shard_name
 from corpus.errors import JobError, UserError
-from corpus.jobs.executors import LOCAL, Executor
-from corpus.jobs.locks import hold_lock
-from corpus.jobs.receipts import forget_outdated
-from corpus.jobs.run import RECEIPTS, Task, run_job
+from corpus.jobs import LOCAL, RECEIPTS, Executor, Task, forget_outdated, hold_lock, run_job
 from corpus.languages import check_language
 from corpus.protocols import LanguageIdentifier
 from corpus.remote import RemoteFile

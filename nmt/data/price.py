@@ -9,8 +9,7 @@ import pyarrow as pa
 
 from corpus.bitext import copy_first_pairs, count_pairs
 from corpus.files import write_lines
-from corpus.jobs.prices import Price
-from corpus.jobs.pricing import Cut, Trial, finished, price_job, spread
+from corpus.jobs import Cut, Price, Trial, finished, price_job, spread
 from corpus.records import count_rows, write_table
 from nmt.data.config import MonolingualConfig
 from nmt.data.monolingual import TextFile, read_text

@@ -21,8 +21,7 @@ from corpus.errors import UserError
 from corpus.evaluation_files import evaluation_files
 from corpus.evaluation_sets import EvaluationSentences
 from corpus.files import digest_file
-from corpus.jobs.executors import LOCAL, Executor
-from corpus.jobs.run import Outcome, Summary, Task, run_job
+from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, run_job
 from corpus.languages import Direction, parse_direction
 from corpus.records import bitext_files
 from corpus.text import REPLACEMENT, sentence_key

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 from corpus.errors import DataError
 from corpus.files import atomic_path, write_json
-from corpus.jobs.receipts import describe_input
-from corpus.jobs.run import Outcome, Summary, Task, run_job
+from corpus.jobs import Outcome, Summary, Task, describe_input, run_job
 from nmt.interop.config import ExportConfig
 from nmt.interop.plans import TORCH_NAMES, plan_export
 from nmt.interop.settings import CONFIG_FILE, warn_of_training_settings, write_settings

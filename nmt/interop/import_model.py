@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from corpus.files import atomic_path, write_json
-from corpus.jobs.run import Outcome, Summary, Task, run_job
+from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import Direction
 from nmt.interop.config import ImportConfig
 from nmt.interop.plans import TORCH_NAMES, plan_import

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from corpus.errors import DataError, UserError
 from corpus.files import read_json, read_lines, write_text
-from corpus.jobs.run import Outcome, Summary, Task, run_job
+from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import parse_direction
 from nmt.training.curves import METRICS, Validation, read_curves
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from corpus.config import plain_config, without_execution
 from corpus.errors import UserError
 from corpus.files import read_json, write_json
-from corpus.jobs.receipts import describe_input, recall_digests
-from corpus.jobs.run import RECEIPTS, Outcome, Summary, Task, run_job
+from corpus.jobs import RECEIPTS, Outcome, Summary, Task, describe_input, recall_digests, run_job
 from corpus.protocols import ScorerLoader, TranslationScorer
 from nmt.data.batches import BatchStream
 from nmt.data.monolingual import text_files

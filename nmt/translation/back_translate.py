@@ -16,10 +16,17 @@ import pyarrow as pa
 from corpus.bitext import BitextReader, bitext_writer
 from corpus.errors import UserError
 from corpus.files import open_lines
-from corpus.jobs.executors import LOCAL, Executor
-from corpus.jobs.locks import hold_lock
-from corpus.jobs.receipts import forget_outdated
-from corpus.jobs.run import RECEIPTS, Outcome, Summary, Task, run_job
+from corpus.jobs import (
+    LOCAL,
+    RECEIPTS,
+    Executor,
+    Outcome,
+    Summary,
+    Task,
+    forget_outdated,
+    hold_lock,
+    run_job,
+)
 from corpus.languages import Direction, parse_direction
 from corpus.records import (
     BITEXT_SCHEMA,

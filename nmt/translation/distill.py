@@ -13,8 +13,7 @@ import pyarrow as pa
 
 from corpus.bitext import BitextReader, bitext_writer
 from corpus.errors import UserError
-from corpus.jobs.executors import LOCAL, Executor
-from corpus.jobs.run import Outcome, Summary, Task, run_job
+from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, run_job
 from corpus.languages import Direction, parse_direction
 from corpus.records import bitext_files
 from nmt.translation.decoding.config import TranslateConfig

@@ -10,8 +10,7 @@ from typing import Any
 from corpus.errors import UserError
 from corpus.files import open_lines, write_lines
 from corpus.flores import read_split
-from corpus.jobs.executors import LOCAL, Executor
-from corpus.jobs.run import Outcome, Summary, Task, run_job
+from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, run_job
 from corpus.languages import Direction, parse_direction
 from nmt.model.directory import (
     DESCRIPTION_FILE,

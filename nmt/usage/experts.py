@@ -9,7 +9,7 @@ import torch
 
 from corpus.errors import UserError
 from corpus.files import read_json, write_json, write_lines, write_text
-from corpus.jobs.run import Outcome, Task, run_job
+from corpus.jobs import Outcome, Task, run_job
 from corpus.languages import Direction, parse_direction
 from nmt.devices import find_device
 from nmt.model.directory import DESCRIPTION_FILE, WEIGHTS_FILE, TrainedModel, load_model

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from corpus.bitext import BitextReader
 from corpus.errors import DataError, UserError
 from corpus.files import atomic_path, write_json
-from corpus.jobs.run import Outcome, Summary, Task, run_job
+from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import check_language
 from corpus.records import bitext_files
 from corpus.text import REPLACEMENT, normalize

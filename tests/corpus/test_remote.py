@@ -13,7 +13,7 @@ import pytest
 from corpus.crawl.documents import read_documents, shard_kind, shard_name
 from corpus.errors import DataError, UserError
 from corpus.files import write_text
-from corpus.jobs.run import Outcome, Summary, Task, run_job
+from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.remote import RemoteFile, find_files
 
 

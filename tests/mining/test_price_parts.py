@@ -13,9 +13,7 @@ from click.testing import CliRunner
 
 from corpus.errors import DataError, UserError
 from corpus.files import read_json, read_lines, write_lines
-from corpus.jobs import pricing
-from corpus.jobs.prices import Price
-from corpus.jobs.pricing import Cut, Trial
+from corpus.jobs import Cut, Price, Trial, pricing
 from corpus.records import SENTENCES_SCHEMA, count_rows, read_bitext, read_table, write_bitext
 from mining.bitext import price as bitext_price
 from mining.bitext import price_rebuild

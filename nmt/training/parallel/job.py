@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from corpus.jobs.run import Outcome, Summary, Task
+from corpus.jobs import Outcome, Summary, Task
 from nmt.training.parallel.world import World
 
 _BEGUN, _ENDED = "job/begun", "job/ended"

@@ -25,7 +25,7 @@ from click.testing import CliRunner
 from corpus.cli import group
 from corpus.errors import DataError, FetchError, UserError
 from corpus.fetch import fetch as fetching
-from corpus.fetch.catalog import CATALOG, RemoteFile, Resource, find_resource
+from corpus.fetch.catalog import CATALOG, CatalogFile, Resource, find_resource
 from corpus.fetch.download import DownloadConfig, download
 from corpus.fetch.fetch import fetch, list_resources
 from corpus.fetch.unpack import unpack
@@ -322,8 +322,8 @@ SET = tar_gz({"./set/dev/eng_Latn.dev": b"one\n", "./set/dev/fra_Latn.dev": b"un
 def catalog(server: Server, monkeypatch: pytest.MonkeyPatch) -> dict[str, Resource]:
     """Two resources of the server's: a file without a known checksum, and an archive with one."""
     server.files["/set.tar.gz"] = SET
-    model = RemoteFile(url=f"{server.url}/x.bin")
-    archive = RemoteFile(
+    model = CatalogFile(url=f"{server.url}/x.bin")
+    archive = CatalogFile(
         url=f"{server.url}/set.tar.gz", size=len(SET), sha256=hashlib.sha256(SET).hexdigest()
     )
     found = {
@@ -333,7 +333,7 @@ def catalog(server: Server, monkeypatch: pytest.MonkeyPatch) -> dict[str, Resour
         ),
         "pair": Resource(
             name="pair", about="", license="", folder="pair",
-            files=(model, RemoteFile(url=f"{server.url}/y.bin")),
+            files=(model, CatalogFile(url=f"{server.url}/y.bin")),
         ),
     }  # fmt: skip
     monkeypatch.setattr(fetching, "CATALOG", found)

@@ -9,8 +9,7 @@ import pytest
 from corpus.errors import DataError, JobError
 from corpus.files import read_lines, write_lines
 from corpus.jobs import pricing
-from corpus.jobs.prices import Price, describe_price
-from corpus.jobs.pricing import Cut, Trial, finished, price_job, spread
+from corpus.jobs.pricing import Cut, Price, Trial, describe_price, finished, price_job, spread
 from corpus.jobs.run import Outcome, Task, run_job
 
 BYTES_A_LINE = 100

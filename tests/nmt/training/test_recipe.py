@@ -201,7 +201,7 @@ def test_accumulated_batches_are_one_update_of_all_their_tokens(data: Path, tmp_
 
 def test_config_of_a_begun_training_cannot_be_changed(data: Path, tmp_path: Path) -> None:
     config = configured(data, updates=3)
-    from corpus.jobs.run import run_job
+    from corpus.jobs import run_job
 
     run_job(name="train", tasks=[], work=lambda task: None, output=tmp_path, config=config)  # type: ignore[arg-type,return-value]
     (tmp_path / "checkpoints").mkdir()

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from corpus.errors import UserError
-from corpus.jobs.run import Outcome, Task
+from corpus.jobs import Outcome, Task
 from corpus.languages import Direction
 from corpus.records import SENTENCES_SCHEMA, bitext_files, read_bitext, write_table
 from nmt.model.directory import load_model, read_description
