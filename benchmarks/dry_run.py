@@ -3,9 +3,9 @@
     python benchmarks/dry_run.py --text DIR --lid DIR --encoder DIR --seed DIR --work DIR
 
 TEXT has `<language>.txt[.gz]`; its lines become crawl shards of very unequal size. SEED has bitext.
-Then the jobs of mining, and `nmt tokenize`, are priced and run with one worker each, in the order
-in which they need each other's files; `--commands mine,score` prices and runs only these. Time is
-CPU time of the whole command; memory is its peak.
+Then `mining sentences`, `embed`, `mine` and `nmt tokenize` are priced and run with one worker each,
+in the order in which they need each other's files; `--commands mine` prices and runs only that one.
+Time is CPU time of the whole command; memory is its peak.
 """
 
 from __future__ import annotations
@@ -18,12 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from corpus.console import format_table
-from corpus.files import open_binary, read_lines, write_lines
-from corpus.records import SENTENCES_SCHEMA, read_table
-
-DOCUMENTS = "documents.tsv"
-PASSING = ("score-embed", "rebuild-find")
-"""Stages whose files go when the last one is done."""
+from corpus.files import open_binary, read_lines
 
 SHARDS = 8
 LINES_A_DOCUMENT = 12
@@ -44,8 +39,6 @@ def main() -> None:
     chosen = given.commands.split(",") if given.commands else list(commands)
     for name in chosen:
         output, words = commands[name]
-        if name == "mine-local":
-            write_document_pairs(given.work, given.source, given.target)
         if name == "tokenize" and not (given.work / "vocabulary").exists():
             run("nmt", "vocabulary", "--bitext", given.seed, "--output", given.work / "vocabulary")
         told, asking, _ = run(*words, "--dry-run", "--json")
@@ -53,8 +46,7 @@ def main() -> None:
         _, spent, memory = run(*words, "--json")
         # The same sum as the command's own, which has the start once for each worker.
         said = price["hours"] * 3600 * price["workers"]
-        stays = [stage for key, stage in price["stages"].items() if key not in PASSING]
-        disk = sum(stage["disk_bytes"] for stage in stays) / MEGABYTE
+        disk = sum(stage["disk_bytes"] for stage in price["stages"].values()) / MEGABYTE
         rows = [
             [name, "CPU s", said, spent],
             [name, "disk MB", disk, sum(map(disk_mb, output))],
@@ -69,56 +61,22 @@ Commands = dict[str, tuple[list[Path], list[object]]]
 
 
 def mining_commands(given: argparse.Namespace) -> Commands:
-    """Return the jobs of mining."""
+    """Return the jobs of mining that have a dry run."""
     work: Path = given.work
     shards = write_shards(given.text, work / "crawl", given.languages)
-    one, known = ["--config", "workers=1"], work / "known"
+    one = ["--config", "workers=1"]
     sentences, embeddings = work / "sentences", work / "embeddings"
-    pair = f"{given.source}-{given.target}"
-    two = ["--source", given.source, "--target", given.target]
-    both = ["--sentences", sentences, "--embeddings", embeddings, *two]
-    encoder = ["--encoder", given.encoder]
-    local, mined, scored = (
-        work / name / f"{pair}.parquet" for name in ("local", "mined", "scored")
-    )
-    seed, meta = given.seed / f"{pair}.tsv", work / "meta" / f"{pair}.meta.zst"
-    rebuilt = work / "rebuilt" / f"{pair}.parquet"
+    mined = work / "mined" / f"{given.source}-{given.target}.parquet"
     words: dict[str, tuple[Path, list[object]]] = {
         "sentences": (sentences, [*shards, "--lid", given.lid, "--output", sentences, *one]),
         "embed": (
-            embeddings, ["--sentences", sentences, *encoder, "--output", embeddings, *one],
+            embeddings,
+            ["--sentences", sentences, "--encoder", given.encoder, "--output", embeddings, *one],
         ),
-        "train-encoder": (
-            work / "trained",
-            ["--bitext", given.seed, "--output", work / "trained", "--config", "epochs=1",
-             "--config", "hard_negatives=0"],
-        ),
-        "embed-known": (known, ["--bitext", given.seed, *encoder, "--output", known, *one]),
-        "train-index": (
-            embeddings / "index",
-            ["--embeddings", embeddings, "--config", "clusters=1024",
-             "--config", "training_vectors=65536"],
-        ),
-        "mine": (mined.parent, [*both, "--output", mined, "--config", "margin_threshold=0"]),
-        "mine-local": (
-            local.parent,
-            [*both, "--documents", work / DOCUMENTS, "--output", local,
-             "--config", "margin_threshold=0"],
-        ),
-        "score": (
-            scored.parent,
-            ["--bitext", seed, *encoder, "--output", scored, "--config", "embed.workers=1"],
-        ),
-        "filter": (
-            work / "kept",
-            ["--bitext", mined, "--output", work / "kept" / mined.name, "--lid", given.lid],
-        ),
-        "metadata": (
-            meta.parent, ["--bitext", mined, "--sentences", sentences, "--output", meta],
-        ),
-        "rebuild": (
-            rebuilt.parent,
-            [*shards, "--metadata", meta, "--sentences", sentences, "--output", rebuilt, *one],
+        "mine": (
+            mined.parent,
+            ["--sentences", sentences, "--embeddings", embeddings, "--source", given.source,
+             "--target", given.target, "--output", mined, "--config", "margin_threshold=0"],
         ),
     }  # fmt: skip
     return {name: ([path], ["mining", name, *rest]) for name, (path, rest) in words.items()}
@@ -131,19 +89,6 @@ def tokenize_command(given: argparse.Namespace) -> Commands:
               "data.workers=1")  # fmt: skip
     config = [word for value in values for word in ("--config", value)]
     return {"tokenize": ([output], ["nmt", "tokenize", "--output", output, *config])}
-
-
-def write_document_pairs(work: Path, source: str, target: str) -> None:
-    """Write as many pairs of documents as the language with fewer has."""
-    names = [
-        dict.fromkeys(
-            name
-            for path in sorted((work / "sentences" / language).glob("*.parquet"))
-            for name in read_table(path, SENTENCES_SCHEMA).column("document").to_pylist()
-        )
-        for language in (source, target)
-    ]
-    write_lines(work / DOCUMENTS, map("\t".join, zip(*names, strict=False)))
 
 
 def write_shards(text: Path, folder: Path, languages: int) -> list[Path]:

@@ -58,7 +58,7 @@ def _print_config(config: Any) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class JobOptions:
-    """What a person says of how a command over shards runs."""
+    """How a command over shards runs, as its options say."""
 
     executor: Executor
     dry_run: bool
@@ -72,21 +72,24 @@ class JobOptions:
             click.echo(describe_price(price))
 
     def print_counts(self, title: str, counts: Mapping[str, int]) -> None:
-        """Print the counts of a job: a table for people, or one JSON object for machines."""
-        if self.as_json:
-            print_json(dict(counts))
-        else:
-            print_counts(title, counts)
+        """Print the counts of a job; see `print_counts`."""
+        print_counts(title, counts, self.as_json)
 
 
 _executor = click.option(
     "--executor", type=click.Choice(EXECUTORS), default="local", show_default=True,
-    help="Where shards are worked on: processes here, a Ray cluster, ranks of a Slurm array.",
+    help="Where shards are processed: on this machine, a Ray cluster, or a Slurm array.",
 )  # fmt: skip
+_dry_run = click.option(
+    "--dry-run", is_flag=True, help="List the shards, estimate their cost from a sample, and stop."
+)
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object on standard output."
+)
 
 
 def executor_option(function: F) -> F:
-    """Add `--executor` alone to a command over shards; pass what does the work as `executor`."""
+    """Add `--executor` alone to a command over shards; pass the executor as `executor`."""
 
     @_executor
     @functools.wraps(function)
@@ -96,22 +99,16 @@ def executor_option(function: F) -> F:
     return command  # type: ignore[return-value]
 
 
-_dry_run = click.option(
-    "--dry-run", is_flag=True, help="List the shards and measure what they will cost; stop."
-)
-_as_json = click.option(
-    "--json", "as_json", is_flag=True, help="One JSON object on standard output."
-)
-
-
 def job_options(function: F) -> F:
-    """Add `--executor`, `--dry-run` and `--json` to a command over shards; pass them as `job`."""
+    """Add `--executor` and `--json` to a command over shards; pass them as `job`."""
 
     @_executor
-    @_dry_run
-    @_as_json
+    @json_option
     @functools.wraps(function)
-    def command(*args: Any, executor: str, dry_run: bool, as_json: bool, **kwargs: Any) -> Any:
+    def command(
+        *args: Any, executor: str, as_json: bool, dry_run: bool = False, **kwargs: Any
+    ) -> Any:
+        # An estimate needs no cluster, and no place in a job array.
         where = LOCAL if dry_run else find_executor(executor)
         job = JobOptions(executor=where, dry_run=dry_run, as_json=as_json)
         return function(*args, job=job, **kwargs)
@@ -119,17 +116,9 @@ def job_options(function: F) -> F:
     return command  # type: ignore[return-value]
 
 
-def price_options(function: F) -> F:
-    """Add `--dry-run` and `--json` to a command of a single task; pass them as `job`."""
-
-    @_dry_run
-    @_as_json
-    @functools.wraps(function)
-    def command(*args: Any, dry_run: bool, as_json: bool, **kwargs: Any) -> Any:
-        job = JobOptions(executor=LOCAL, dry_run=dry_run, as_json=as_json)
-        return function(*args, job=job, **kwargs)
-
-    return command  # type: ignore[return-value]
+def priced_job_options(function: F) -> F:
+    """Add `--dry-run` to what `job_options` adds."""
+    return _dry_run(job_options(function))
 
 
 def print_json(value: Any) -> None:
@@ -137,7 +126,10 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, ensure_ascii=False))
 
 
-def print_counts(title: str, counts: Mapping[str, int]) -> None:
-    """Print counts by reason as a table on standard error, for people."""
+def print_counts(title: str, counts: Mapping[str, int], as_json: bool = False) -> None:
+    """Print counts by reason: a table on standard error for people, or JSON for machines."""
+    if as_json:
+        print_json(dict(counts))
+        return
     rows = [[reason, count] for reason, count in counts.items()]
     click.echo(format_table([title, "count"], rows), err=True)

@@ -9,7 +9,8 @@ from corpus.command import (
     JobOptions,
     config_options,
     job_options,
-    price_options,
+    json_option,
+    priced_job_options,
     print_counts,
     print_json,
 )
@@ -35,7 +36,7 @@ for _command in BITEXT_COMMANDS:
 @click.argument("shards", nargs=-1, required=True)
 @click.option("--lid", type=PATH, required=True, help="Model directory of `tongues lid train`.")
 @click.option("--output", type=PATH, required=True, help="Directory of the sentences.")
-@job_options
+@priced_job_options
 @config_options(SentencesConfig)
 @click.pass_context
 def sentences(
@@ -59,22 +60,18 @@ def sentences(
 @group.command()
 @click.option("--bitext", type=PATH, multiple=True, required=True, help="Pairs; may be repeated.")
 @click.option("--output", type=PATH, required=True, help="Encoder directory.")
-@price_options
+@json_option
 @config_options(TrainEncoderConfig)
 def train_encoder(
-    bitext: tuple[Path, ...], output: Path, config: TrainEncoderConfig, job: JobOptions
+    bitext: tuple[Path, ...], output: Path, config: TrainEncoderConfig, as_json: bool
 ) -> None:
     """Train a sentence encoder on <source>-<target> bitext or line-aligned <language>.txt.
 
     One task on this machine; no executor can share it out.
     """
-    from mining.encoders.price_train import price_train_encoder
     from mining.encoders.train import run_train_encoder
 
-    if job.dry_run:
-        job.print_price(price_train_encoder(bitext, output, config))
-        return
-    job.print_counts("train-encoder", run_train_encoder(bitext, output, config).counts)
+    print_counts("train-encoder", run_train_encoder(bitext, output, config).counts, as_json)
 
 
 @group.command()
@@ -82,24 +79,20 @@ def train_encoder(
 @click.option("--bitext", type=PATH, multiple=True, required=True, help="Pairs; may be repeated.")
 @click.option("--language", "languages", multiple=True, help="Only this one; may be repeated.")
 @click.option("--output", type=PATH, required=True, help="Encoder directory of the student.")
-@price_options
+@json_option
 @config_options(DistillConfig)
 def distill(
     teacher: Path, bitext: tuple[Path, ...], languages: tuple[str, ...], output: Path,
-    config: DistillConfig, job: JobOptions,
+    config: DistillConfig, as_json: bool,
 ) -> None:  # fmt: skip
     """Add languages: a student that puts them where the teacher puts their translations.
 
     One task on this machine; no executor can share it out.
     """
     from mining.encoders.distill import run_distill
-    from mining.encoders.price_train import price_distill
 
-    if job.dry_run:
-        job.print_price(price_distill(teacher, bitext, output, config, languages))
-        return
     summary = run_distill(teacher, bitext, output, config, languages)
-    job.print_counts("distill", summary.counts)
+    print_counts("distill", summary.counts, as_json)
 
 
 @group.command()
@@ -148,7 +141,7 @@ def xsim(
 @click.option("--encoder", type=PATH, required=True, help="Encoder directory.")
 @click.option("--output", type=PATH, required=True, help="Directory of the embeddings.")
 @click.option("--language", "languages", multiple=True, help="Only this one; may be repeated.")
-@job_options
+@priced_job_options
 @config_options(EmbedConfig)
 def embed(
     sentences: Path, encoder: Path, output: Path, languages: tuple[str, ...],
@@ -175,12 +168,8 @@ def embed_known(
     bitext: tuple[Path, ...], encoder: Path, output: Path, config: KnownConfig, job: JobOptions
 ) -> None:
     """Embed pairs known to be translations, for `mine --known` to calibrate with."""
-    from mining.bitext.price_pairs import price_embed_known
     from mining.encoders.embed_known import run_embed_known
 
-    if job.dry_run:
-        job.print_price(price_embed_known(bitext, encoder, output, config))
-        return
     summary = run_embed_known(bitext, encoder, output, config, job.executor)
     job.print_counts("embed-known", summary.counts)
 
@@ -192,7 +181,7 @@ def embed_known(
 @click.option("--target", required=True, help="Target language.")
 @click.option("--output", type=PATH, required=True, help="Bitext, .parquet or .tsv[.zst].")
 @click.option("--known", type=PATH, default=None, help="Directory of `embed-known`: calibrates.")
-@job_options
+@priced_job_options
 @config_options(MineConfig)
 def mine(
     sentences: Path, embeddings: Path, source: str, target: str, output: Path, known: Path | None,
@@ -229,12 +218,8 @@ def mine_local(
     One shard, however many documents: an executor says where it is worked on.
     """
     from mining.search.mine_local import run_mine_local
-    from mining.search.price_local import price_mine_local
 
     places = (sentences, embeddings, source, target, documents, output)
-    if job.dry_run:
-        job.print_price(price_mine_local(*places, config))
-        return
     summary = run_mine_local(*places, config, job.executor)
     job.print_counts(f"mine-local {source}-{target}", summary.counts)
 
@@ -251,12 +236,8 @@ def train_index(
 
     One shard, since clusters are learned from all: an executor says where it is worked on.
     """
-    from mining.search.price_index import price_train_index
     from mining.search.train_index import run_train_index
 
-    if job.dry_run:
-        job.print_price(price_train_index(embeddings, config, languages))
-        return
     summary = run_train_index(embeddings, config, languages, job.executor)
     job.print_counts("train-index", summary.counts)
 
@@ -269,11 +250,7 @@ def train_index(
 @config_options(ScoreConfig)
 def score(bitext: Path, encoder: Path, output: Path, config: ScoreConfig, job: JobOptions) -> None:
     """Score the pairs of an existing bitext by margin."""
-    from mining.bitext.price_pairs import price_score
     from mining.bitext.score import run_score
 
-    if job.dry_run:
-        job.print_price(price_score(bitext, encoder, output, config))
-        return
     summary = run_score(bitext, encoder, output, config, job.executor)
     job.print_counts(f"score {bitext.name}", summary.counts)

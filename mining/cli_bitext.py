@@ -31,16 +31,9 @@ def filter_bitext(
 ) -> None:  # fmt: skip
     """Keep the pairs that pass all filters; count the others by reason."""
     from mining.bitext.filter import FilterInputs, run_filter
-    from mining.bitext.price import price_filter
 
     inputs = FilterInputs(evaluation_sets=evaluation_sets, lid=lid, toxicity=toxicity)
     load = context.obj["load_identifier"]
-    if job.dry_run:
-        price = price_filter(
-            bitext, output, inputs, config, rejects=rejects, load_identifier=load
-        )  # fmt: skip
-        job.print_price(price)
-        return
     summary = run_filter(
         bitext, output, inputs, config,
         rejects=rejects, load_identifier=load, executor=job.executor,
@@ -59,11 +52,7 @@ def metadata(bitext: Path, sentences: Path, output: Path, job: JobOptions) -> No
     One shard: an executor says where it is worked on.
     """
     from mining.bitext.metadata import run_metadata
-    from mining.bitext.price import price_metadata
 
-    if job.dry_run:
-        job.print_price(price_metadata(bitext, sentences, output))
-        return
     summary = run_metadata(bitext, sentences, output, job.executor)
     job.print_counts(f"metadata {bitext.name}", summary.counts)
 
@@ -81,13 +70,9 @@ def rebuild(
 ) -> None:  # fmt: skip
     """Find the text of bitext metadata again, in crawl SHARDS, files or URLs, or in sentences."""
     from corpus.remote import find_files
-    from mining.bitext.price_rebuild import price_rebuild
     from mining.bitext.rebuild import run_rebuild
 
     files = find_files(shards)
-    if job.dry_run:
-        job.print_price(price_rebuild(metadata, files, output, sentences, config))
-        return
     summary = run_rebuild(metadata, files, output, sentences, config, job.executor)
     job.print_counts(f"rebuild {metadata.name}", summary.counts)
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from corpus.command import PATH, JobOptions, config_options, job_options
+from corpus.command import PATH, JobOptions, config_options, priced_job_options
 from nmt.training.config import TrainConfig
 
 
 @click.command()
 @click.option("--output", type=PATH, required=True, help="Directory of the tokens.")
-@job_options
+@priced_job_options
 @config_options(TrainConfig)
 def tokenize(output: Path, job: JobOptions, config: TrainConfig) -> None:
     """Tokenize the bitext and text of a training beforehand, for `data.directory`."""

@@ -124,17 +124,8 @@ class Trial:
     disk_bytes: int | None = None
     """Of the output, where a part does not tell it."""
 
-    output_is_fixed: bool = False
-    """Whether a part's output is as large as the whole's."""
-
     gpu_stages: tuple[str, ...] = ()
     """Stages whose wall time is a GPU's."""
-
-    square_stages: tuple[str, ...] = ()
-    """Stages whose time has a part that grows with the square of the units."""
-
-    fixed_stages: tuple[str, ...] = ()
-    """Stages whose time a part has whole."""
 
     assumptions: tuple[str, ...] = ()
     """What the price takes for granted, besides what holds for all."""
@@ -184,9 +175,8 @@ def price_job(trial: Trial) -> Price:
     started = time.monotonic()
     parts = _try_parts(trial, units) if units else []
     stages = _stage_prices(trial, parts, units)
-    per_unit, start = _rest_line(trial, parts)
+    per_unit, start = _line([(part.units, part.cpu_seconds) for part in parts])
     core_hours = (per_unit * units + start * min(trial.workers, len(to_do))) / 3600
-    core_hours += sum(stages[name].core_hours for name in trial.square_stages if name in stages)
     gpu_hours = sum(stage.gpu_hours for stage in stages.values())
     return Price(
         command=trial.command,
@@ -288,47 +278,19 @@ def _line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     return slope, max(0.0, y - slope * x)
 
 
-def _rest_line(trial: Trial, parts: Sequence[_Part]) -> tuple[float, float]:
-    """Return price of a unit and start, but for the stages that grow with a square."""
-    points = []
-    for part in parts:
-        squares = (part.stages[name] for name in trial.square_stages if name in part.stages)
-        points.append((part.units, part.cpu_seconds - sum(one.cpu_seconds for one in squares)))
-    if trial.square_stages and points and points[-1][1] <= points[0][1]:
-        return 0.0, points[-1][1]  # all that grows is in those stages
-    return _line(points)
-
-
-def _at(units: int, points: Sequence[tuple[float, float]], has_square: bool) -> float:
-    """Return what so many units cost, by the first and the last point.
-
-    That is `a * units`, or `a * units + b * units^2` with neither below zero.
-    """
-    slope, _ = _line(points)
-    (x, y), (x_last, y_last) = points[0], points[-1]
-    if not has_square or x == x_last:
-        return slope * units
-    b = max(0.0, (y_last / x_last - y / x) / (x_last - x))
-    a = y_last / x_last - b * x_last
-    if a < 0:
-        a, b = 0.0, y_last / x_last**2
-    return a * units + b * units**2
-
-
 def _stage_prices(trial: Trial, parts: Sequence[_Part], units: int) -> dict[str, StagePrice]:
     prices = {}
     for name in parts[-1].stages if parts else ():
         seen = [(part.units, part.stages[name]) for part in parts if name in part.stages]
         size, last = seen[-1]
-        cpu, wall = last.cpu_seconds, last.wall_seconds
-        if name not in trial.fixed_stages:
-            has_square = name in trial.square_stages
-            cpu = _at(units, [(x, stage.cpu_seconds) for x, stage in seen], has_square)
-            wall = _at(units, [(x, stage.wall_seconds) for x, stage in seen], has_square)
+        cpu, _ = _line([(x, stage.cpu_seconds) for x, stage in seen])
+        wall, _ = _line([(x, stage.wall_seconds) for x, stage in seen])
         prices[name] = StagePrice(
-            core_hours=cpu / 3600,
-            gpu_hours=wall / 3600 if name in trial.gpu_stages else 0.0,
-            disk_bytes=_disk_bytes(trial, last, size, units),
+            core_hours=cpu * units / 3600,
+            gpu_hours=wall * units / 3600 if name in trial.gpu_stages else 0.0,
+            disk_bytes=round(last.disk_bytes / size * units)
+            if trial.disk_bytes is None
+            else trial.disk_bytes,
             counts={
                 key: round(last.counts[key] * math.pow(units / size, trial.row_exponent))
                 for key in trial.counts
@@ -336,12 +298,6 @@ def _stage_prices(trial: Trial, parts: Sequence[_Part], units: int) -> dict[str,
             },
         )
     return prices
-
-
-def _disk_bytes(trial: Trial, last: _Stage, size: int, units: int) -> int:
-    if trial.disk_bytes is not None:
-        return trial.disk_bytes
-    return last.disk_bytes if trial.output_is_fixed else round(last.disk_bytes / size * units)
 
 
 def _peak_memory(trial: Trial, parts: Sequence[_Part], largest: int) -> float:

@@ -16,7 +16,7 @@ from corpus.records import (
     sentence_shards,
     write_table,
 )
-from mining.parts import copy_embeddings
+from mining.embeddings import open_embeddings, write_embeddings
 from mining.search.config import MineConfig
 from mining.search.mine import MINE_JOB, run_mine
 from mining.search.neighbors import uses_index
@@ -113,10 +113,20 @@ def _cut_pair(
             table = read_first_rows(path, SENTENCES_SCHEMA, rows)
             write_table(folder / "sentences" / f"{name}.parquet", table)
             npy = f"{name}.npy"
-            copy_embeddings(embeddings / npy, folder / "embeddings" / npy, slice(0, rows))
+            _copy_rows(embeddings / npy, folder / "embeddings" / npy, rows)
         kept.append(sum(sizes))
     for file in index:
         linked = folder / "embeddings" / INDEX_FOLDER / file.name
         make_directory(linked.parent)
         linked.symlink_to(file.resolve())
     return Cut(math.prod(kept), math.prod(kept))
+
+
+def _copy_rows(path: Path, copy: Path, rows: int) -> None:
+    """Copy the first rows of an embedding file, stored as they are there."""
+    vectors = open_embeddings(path)
+    taken = vectors.take(slice(0, rows))
+    write_embeddings(
+        copy, [taken], rows=len(taken), dimension=vectors.dimension,
+        storage="float16" if vectors.scales is None else "int8",
+    )  # fmt: skip

@@ -1,21 +1,17 @@
 """Dry runs of mining: parts of crawl shards, sentences and language pairs."""
 
-import functools
 import gzip
-import json
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
 
 from corpus.crawl.documents import read_documents
 from corpus.errors import UserError
 from corpus.files import read_json, write_lines
 from corpus.jobs import pricing
-from corpus.protocols import LanguageIdentifier
-from corpus.records import count_rows, read_first_rows, write_bitext
+from corpus.records import count_rows, read_first_rows
 from mining.cli import group
 from mining.search import neighbors, price
 from mining.search.config import IndexConfig, MineConfig
@@ -112,37 +108,19 @@ def test_price_is_that_of_the_index_where_the_whole_is_searched_with_it(
     assert calibration["source_sentences"] == 30
 
 
-def no_identifier(path: Path) -> LanguageIdentifier:
-    raise AssertionError(f"{path} is not to be loaded")
-
-
-@pytest.mark.parametrize("suffix", ["parquet", "tsv.zst"])
-def test_dry_run_of_the_filter_counts_pairs_and_writes_nothing(
-    tmp_path: Path, quick: None, suffix: str
-) -> None:
-    bitext = tmp_path / f"eng_Latn-rus_Cyrl.{suffix}"
-    names = "abcdefghi"
-    pairs = [(f"The {x} house stands by it.", f"Дом {x} стоит у него.") for x in names]
-    sides = dict(zip(("source", "target"), map(list, zip(*pairs, strict=True)), strict=True))
-    write_bitext(bitext, pa.table(sides))
-    before = sorted(tmp_path.rglob("*"))
-    arguments = [
-        "filter",
-        "--bitext",
-        str(bitext),
-        "--output",
-        str(tmp_path / "kept" / bitext.name),
-    ]
-    arguments += ["--rejects", str(tmp_path / "rejects.tsv")]
-    run = functools.partial(
-        CliRunner().invoke, group, obj={"load_identifier": no_identifier}, catch_exceptions=False
-    )
-    price = json.loads(run([*arguments, "--dry-run", "--json"]).stdout)
-    assert price["shards"] == {"eng_Latn-rus_Cyrl": 9}
-    assert price["stages"]["filter"]["counts"] == {"pairs": 9, "kept": 9}
-    assert sorted(tmp_path.rglob("*")) == before
-    assert run(arguments).exit_code == 0
-    assert json.loads(run([*arguments, "--dry-run", "--json"]).stdout)["units_to_do"] == 0
+def test_dry_run_is_offered_where_a_cluster_bill_depends_on_it() -> None:
+    options = {
+        name: {option for param in command.params for option in param.opts}
+        for name, command in group.commands.items()
+    }
+    assert {name for name, own in options.items() if "--dry-run" in own} == {
+        "sentences", "embed", "mine",
+    }  # fmt: skip
+    assert {name for name, own in options.items() if "--executor" in own} == {
+        "embed", "embed-known", "filter", "metadata", "mine", "mine-local", "rebuild", "score",
+        "sentences", "train-index",
+    }  # fmt: skip
+    assert all("--json" in own for name, own in options.items() if "--executor" in own)
 
 
 def test_precision_that_a_part_does_not_reach_does_not_end_a_dry_run(
