@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
-from corpus.config import dump_config, load_config
+from corpus.config import load_config
+from corpus.config_reference import commented_yaml
 from corpus.console import format_table
 from corpus.jobs import EXECUTORS, LOCAL, Executor, Price, describe_price, find_executor
 
@@ -19,20 +20,39 @@ PATH = click.Path(path_type=Path)
 
 
 def config_options(config_class: type[Any]) -> Callable[[F], F]:
-    """Add `--config-file`, `--config` and `--dump-config`; pass the resolved `config`."""
+    """Add `--config-file`, `--config` and `--dump-config`; pass the resolved `config`.
+
+    The command has the class as its attribute `config_class`. `--dump-config` needs none of the
+    command's required options, and no key of the config that has no default.
+    """
+
+    def dump(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+        given = context.params
+        if given.get("dump_config"):
+            files, overrides = given.get("config_file", ()), given.get("overrides", ())
+            config = load_config(config_class, files, overrides, is_partial=True)
+            click.echo(commented_yaml(config), nl=False)
+            context.exit()
 
     def decorate(function: F) -> F:
+        # Eager options are read before required ones are missed, those that were given first: when
+        # the hidden one is reached, all others have their values.
         @click.option(
-            "--config-file", type=PATH, multiple=True,
-            help="YAML file with what differs; may be repeated, later ones win.",
+            "--config-file", type=PATH, multiple=True, is_eager=True,
+            help="YAML file with the keys that differ; may be repeated, later files win.",
         )  # fmt: skip
         @click.option(
-            "--config", "overrides", multiple=True, metavar="KEY=VALUE",
-            help="One value, as a.b=3; may be repeated. Wins over the file.",
+            "--config", "overrides", multiple=True, metavar="KEY=VALUE", is_eager=True,
+            help="One value, such as a.b=3; may be repeated. Overrides the files.",
         )  # fmt: skip
         @click.option(
-            "--dump-config", is_flag=True, is_eager=False, help="Print the resolved config, stop."
-        )
+            "--dump-config", is_flag=True, is_eager=True,
+            help="Print the resolved config with comments, and stop.",
+        )  # fmt: skip
+        @click.option(
+            "--dump-config-now", is_flag=True, is_eager=True, hidden=True, expose_value=False,
+            callback=dump,
+        )  # fmt: skip
         @functools.wraps(function)
         def command(
             *args: Any,
@@ -42,18 +62,12 @@ def config_options(config_class: type[Any]) -> Callable[[F], F]:
             **kwargs: Any,
         ) -> Any:
             config = load_config(config_class, config_file, overrides)
-            if dump_config:
-                _print_config(config)
-                return None
             return function(*args, config=config, **kwargs)
 
+        command.config_class = config_class  # type: ignore[attr-defined]
         return command  # type: ignore[return-value]
 
     return decorate
-
-
-def _print_config(config: Any) -> None:
-    click.echo(dump_config(config), nl=False)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

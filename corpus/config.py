@@ -1,15 +1,42 @@
 """Strict configuration: a frozen dataclass filled from YAML and `a.b=c` overrides.
 
-Every mistake is reported with the file and line it was made on; unknown keys are refused.
+A mistake is reported with the file and line it was made on; unknown keys are refused.
+
+How a config is declared:
+
+    @dataclass(frozen=True, kw_only=True)
+    class PairConfig(Config):
+        "How candidate pairs are scored and kept."
+
+        neighbors: PositiveInt = 16
+        "Neighbors per sentence and direction, k."
+
+        max_length_ratio: Annotated[float, Bounds(above=1)] = 2.0
+        "Longer side by shorter side, in characters (CCAligned)."
+
+        workers: PositiveInt = execution_only(1)
+        "Processes."
+
+- The base class `Config` checks the bounds that stand in the types, however a config is made: from
+  a file the message names key, file and line, from Python the key. `PositiveInt`,
+  `NonNegativeInt`, `PositiveFloat`, `NonNegativeFloat` and `Share` are the usual ones; in
+  `PositiveInt | None`, `tuple[Share, ...]` and `dict[str, Share]` they hold for what is there.
+- What depends on more than one field is checked in `__post_init__`, which calls
+  `super().__post_init__()` first. All errors are `UserError`; a key in backticks in the message
+  gives it the line of that key.
+- The docstring under a field says meaning, unit and source. `--dump-config` and
+  docs/configuration.md show it.
 """
 
 import dataclasses
 import difflib
+import math
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 
@@ -18,6 +45,91 @@ from corpus.errors import UserError
 T = TypeVar("T")
 
 _EXECUTION_ONLY = "execution_only"
+
+
+@dataclasses.dataclass(frozen=True)
+class Bounds:
+    """The range of a number, as an annotation of a config field's type."""
+
+    at_least: float = -math.inf
+    at_most: float = math.inf
+    above: float = -math.inf
+    below: float = math.inf
+    is_finite: bool = True
+    """Whether infinity is refused."""
+
+    def allow(self, value: float) -> bool:
+        """Return whether a number is in the range; NaN never is."""
+        in_range = self.at_least <= value <= self.at_most
+        is_beyond = self.is_finite and math.isinf(value)
+        inside = (value > self.above or self.above == -math.inf) and (
+            value < self.below or self.below == math.inf
+        )
+        return in_range and inside and not is_beyond
+
+    def __str__(self) -> str:
+        """Say the range: `at least 0 and below 1`."""
+        words = {
+            "at least": self.at_least, "above": self.above,
+            "at most": self.at_most, "below": self.below,
+        }  # fmt: skip
+        said = [f"{word} {limit:g}" for word, limit in words.items() if math.isfinite(limit)]
+        return " and ".join(said) or "a finite number"
+
+
+PositiveInt = Annotated[int, Bounds(at_least=1)]
+NonNegativeInt = Annotated[int, Bounds(at_least=0)]
+PositiveFloat = Annotated[float, Bounds(above=0)]
+NonNegativeFloat = Annotated[float, Bounds(at_least=0)]
+Share = Annotated[float, Bounds(at_least=0, at_most=1)]
+
+
+class Config:
+    """Base of all configs: checks the bounds of its fields."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of their bounds.
+
+        Raises:
+            UserError: Naming the key, its value and its range.
+        """
+        for name, hint in field_types(type(self)).items():
+            _check_bounds(hint, getattr(self, name), f"`{name}`")
+
+
+class Required:
+    """Stands for a value without default that was not given, where that is allowed."""
+
+
+REQUIRED = Required()
+
+
+def field_types(config_class: type[Any]) -> dict[str, Any]:
+    """Return the type of each field, bounds included."""
+    hints = typing.get_type_hints(config_class, include_extras=True)
+    return {field.name: hints[field.name] for field in dataclasses.fields(config_class)}
+
+
+def _check_bounds(hint: Any, value: Any, label: str) -> None:
+    """Check a value, or those inside a tuple or dictionary, against the bounds in its type."""
+    origin = get_origin(hint)
+    if value is None:
+        return
+    if origin is Annotated:
+        inner, *notes = get_args(hint)
+        for bounds in notes:
+            if isinstance(bounds, Bounds) and not bounds.allow(value):
+                raise UserError(f"{label} is {value}; it must be {bounds}")
+        _check_bounds(inner, value, label)
+    elif origin in (Union, types.UnionType):
+        for option in get_args(hint):
+            _check_bounds(option, value, label)
+    elif origin is tuple:
+        for one in value:
+            _check_bounds(get_args(hint)[0], one, f"{label}: {one}")
+    elif origin is dict:
+        for key, one in value.items():
+            _check_bounds(get_args(hint)[1], one, f"`{key}` in {label}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,10 +155,13 @@ def load_config(
     config_class: type[T],
     file: Path | Sequence[Path] | None = None,
     overrides: Sequence[str] = (),
+    *,
+    is_partial: bool = False,
 ) -> T:
     """Build a config from its defaults, then a YAML file or several, then `a.b=c` overrides.
 
-    Of several files each adds to those before it; where two give a value, the later one wins.
+    Of several files each adds to those before it; where two give a value, the later one wins. A
+    partial config, to be shown and not used, has `REQUIRED` where a value must be given and is not.
 
     Raises:
         UserError: For a file that is not YAML, an unknown key, a value of the wrong type or out
@@ -59,7 +174,7 @@ def load_config(
     for override in overrides:
         _apply_override(tree, override)
     place = _Place(", ".join(map(str, files)) or "--config")
-    built: T = _build(config_class, tree, place, ())
+    built: T = _build(config_class, tree, place, (), is_partial)
     return built
 
 
@@ -182,9 +297,13 @@ def _apply_override(tree: _Located, override: str) -> None:
 
 
 def _build(
-    config_class: type[Any], tree: Mapping[str, Any], place: _Place, path: tuple[str, ...]
+    config_class: type[Any],
+    tree: Mapping[str, Any],
+    place: _Place,
+    path: tuple[str, ...],
+    is_partial: bool = False,
 ) -> Any:
-    hints = typing.get_type_hints(config_class)
+    hints = field_types(config_class)
     fields = {field.name: field for field in dataclasses.fields(config_class) if field.init}
     places = tree.places if isinstance(tree, _Located) else {}
     values = {}
@@ -192,21 +311,46 @@ def _build(
         here = places.get(key, place)
         if key not in fields:
             raise UserError(f"{here}: {_unknown_key(key, path, list(fields))}")
-        values[key] = _convert(hints[key], value, here, (*path, key))
-    missing = [
-        name
-        for name, field in fields.items()
-        if name not in values
-        and field.default is dataclasses.MISSING
-        and field.default_factory is dataclasses.MISSING
-    ]
+        values[key] = _convert(hints[key], value, here, (*path, key), is_partial)
+    missing = [name for name, field in fields.items() if name not in values and is_required(field)]
+    if missing and is_partial:
+        return _unchecked(config_class, values)
     if missing:
         names = ", ".join(f"`{'.'.join((*path, name))}`" for name in missing)
         raise UserError(f"{place}: {names} must be given; it has no default")
     try:
         return config_class(**values)
-    except (UserError, ValueError) as error:
-        raise UserError(f"{place}: {error}") from None
+    except UserError as error:
+        raise UserError(f"{_place_of(str(error), places, place)}: {error}") from None
+
+
+def is_required(field: "dataclasses.Field[Any]") -> bool:
+    """Return whether a field has no default."""
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def default_of(field: "dataclasses.Field[Any]") -> Any:
+    """Return the default of a field, or `REQUIRED`."""
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return REQUIRED
+
+
+def _unchecked(config_class: type[Any], values: Mapping[str, Any]) -> Any:
+    """Make a config that lacks required values, without its checks."""
+    config = object.__new__(config_class)
+    for field in dataclasses.fields(config_class):
+        value = values[field.name] if field.name in values else default_of(field)
+        object.__setattr__(config, field.name, value)
+    return config
+
+
+def _place_of(message: str, places: Mapping[str, _Place], place: _Place) -> _Place:
+    """Return where the first key that a message names in backticks stands, else `place`."""
+    named = (key for key in re.findall(r"`(\w+)`", message) if key in places)
+    return places.get(next(named, ""), place)
 
 
 def _unknown_key(key: str, path: tuple[str, ...], known: list[str]) -> str:
@@ -216,23 +360,30 @@ def _unknown_key(key: str, path: tuple[str, ...], known: list[str]) -> str:
     return f"unknown key `{key}`{where}.{guess} Known: {', '.join(known)}."
 
 
-def _convert(hint: Any, value: Any, place: _Place, path: tuple[str, ...]) -> Any:
+def _convert(
+    hint: Any, value: Any, place: _Place, path: tuple[str, ...], is_partial: bool = False
+) -> Any:
     name = ".".join(path)
     origin = get_origin(hint)
+    if origin is Annotated:
+        converted = _convert(get_args(hint)[0], value, place, path, is_partial)
+        _check_bounds(hint, converted, f"{place}: `{name}`")
+        return converted
     if origin in (Union, types.UnionType):
         options = [option for option in get_args(hint) if option is not type(None)]
         if value is None and len(options) < len(get_args(hint)):
             return None
-        return _convert(options[0], value, place, path)
+        return _convert(options[0], value, place, path, is_partial)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, Mapping):
             raise UserError(f"{place}: `{name}` is a group of keys, not {value!r}")
-        return _build(hint, value, place, path)
+        return _build(hint, value, place, path, is_partial)
     if origin is tuple:
         items = value if isinstance(value, list) else [value]
         item_hint = get_args(hint)[0]
         return tuple(
-            _convert(item_hint, item, place, (*path, str(i))) for i, item in enumerate(items)
+            _convert(item_hint, item, place, (*path, str(i)), is_partial)
+            for i, item in enumerate(items)
         )
     if origin is dict:
         if not isinstance(value, Mapping):
@@ -240,7 +391,9 @@ def _convert(hint: Any, value: Any, place: _Place, path: tuple[str, ...]) -> Any
         item_hint = get_args(hint)[1]
         places = value.places if isinstance(value, _Located) else {}
         return {
-            str(key): _convert(item_hint, item, places.get(key, place), (*path, str(key)))
+            str(key): _convert(
+                item_hint, item, places.get(key, place), (*path, str(key)), is_partial
+            )
             for key, item in value.items()
         }
     if origin is typing.Literal:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import regex
 
+from corpus.config import Config, NonNegativeInt, PositiveInt
 from corpus.crawl.wet import write_wet
 from corpus.errors import DataError, UserError
 from corpus.files import read_lines, write_lines
@@ -29,25 +30,27 @@ _INNER_END = regex.compile(r"[.!?…؟۔।:;](?=[\s\p{P}]+\p{L})|[。！？](?=
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ScatterConfig:
+class ScatterConfig(Config):
     """What is scattered, and among what."""
 
     languages: tuple[str, ...]
     """Languages to scatter, the pivot of the gold pairs first."""
 
-    other_lines: int = 6000
+    other_lines: NonNegativeInt = 6000
     """Lines of other text per language, at most."""
 
-    document_lines: int = 25
+    document_lines: PositiveInt = 25
     """Lines per document, on average."""
 
-    documents_per_shard: int = 500
+    documents_per_shard: PositiveInt = 500
     """Documents in one shard, of all languages mixed."""
 
     seed: int = 1
     """Decides order and placement."""
 
     def __post_init__(self) -> None:
+        """Check the languages as well."""
+        super().__post_init__()
         if len(self.languages) < 2:
             raise UserError("`languages` names the pivot and at least one more language")
         for language in self.languages:

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Literal
 
+from corpus.config import Config
 from corpus.constructed import concepts
 from corpus.constructed.crawl import LanguageText, write_documents
 from corpus.constructed.grammar import Speaker
@@ -82,19 +84,14 @@ SCALES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConstructedConfig:
+class ConstructedConfig(Config):
     """Which data set of constructed languages to write."""
 
-    scale: str = "demo"
+    scale: Literal["demo", "tiny"] = "demo"
     """`demo`: trains in minutes on two cores. `tiny`: a twelfth of it, for tests."""
 
     seed: int = 1
     """Another seed gives other words and other sentences."""
-
-    def __post_init__(self) -> None:
-        """Check the scale."""
-        if self.scale not in SCALES:
-            raise ValueError(f"`scale` is `{self.scale}`; known: {', '.join(SCALES)}")
 
 
 class ConstructedWorld:

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from corpus.config import Config, NonNegativeFloat, PositiveFloat, PositiveInt
 from corpus.console import Progress
 from corpus.errors import DataError, FetchError
 from corpus.files import make_directory, read_json, write_json
@@ -37,24 +38,17 @@ _LONGEST_WAIT_SECONDS = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class DownloadConfig:
+class DownloadConfig(Config):
     """How patient a download is."""
 
-    timeout_seconds: float = 60.0
+    timeout_seconds: PositiveFloat = 60.0
     """Seconds without a byte after which a connection is given up."""
 
-    attempts: int = 5
-    """Connections tried before giving up; each goes on where the one before broke off."""
+    attempts: PositiveInt = 5
+    """Connections tried before giving up; each resumes where the last one broke off."""
 
-    wait_seconds: float = 1.0
+    wait_seconds: NonNegativeFloat = 1.0
     """Wait before the second attempt; doubled each time, at most 30 s."""
-
-    def __post_init__(self) -> None:
-        """Refuse what has no meaning."""
-        if self.attempts < 1:
-            raise ValueError(f"attempts is {self.attempts}; it must be at least 1")
-        if self.timeout_seconds <= 0 or self.wait_seconds < 0:
-            raise ValueError("timeout_seconds must be positive and wait_seconds not negative")
 
 
 class Digest(NamedTuple):

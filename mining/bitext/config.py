@@ -5,6 +5,7 @@ from pathlib import Path
 
 from corpus.bitext_columns import check_columns
 from corpus.config import execution_only
+from corpus.errors import UserError
 from corpus.languages import check_language, parse_direction
 from mining.checks import check_positive, check_share
 from mining.encoders.embed_config import EmbedConfig, check_encoder_languages
@@ -87,11 +88,11 @@ class FilterConfig:
             max_pairs_per_sentence=self.max_pairs_per_sentence,
         )
         if self.max_length_ratio <= 1:
-            raise ValueError(f"`max_length_ratio` must be above 1, not {self.max_length_ratio}")
+            raise UserError(f"`max_length_ratio` must be above 1, not {self.max_length_ratio}")
         if self.max_toxicity_difference < 0:
-            raise ValueError("`max_toxicity_difference` must not be negative")
+            raise UserError("`max_toxicity_difference` must not be negative")
         if self.min_score > self.max_score:
-            raise ValueError(f"`min_score` {self.min_score} is above `max_score` {self.max_score}")
+            raise UserError(f"`min_score` {self.min_score} is above `max_score` {self.max_score}")
         if self.direction:
             parse_direction(self.direction)
         for language in (*self.numbers_in_words, *",".join(self.sister_languages).split(",")):

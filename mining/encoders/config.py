@@ -5,6 +5,7 @@ from typing import Literal
 
 from corpus.bitext_columns import check_columns
 from corpus.config import execution_only
+from corpus.errors import UserError
 from mining.checks import check_not_negative, check_positive, check_share
 
 Preprocessing = Literal["normalized", "laser"]
@@ -54,7 +55,7 @@ class BagConfig:
             dimension=self.dimension, buckets=self.buckets, min_n=self.min_n, hidden=self.hidden
         )
         if self.max_n < self.min_n:
-            raise ValueError(f"`max_n` is {self.max_n}, below `min_n`, {self.min_n}")
+            raise UserError(f"`max_n` is {self.max_n}, below `min_n`, {self.min_n}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +157,7 @@ class TransformerConfig:
         )
         check_share("dropout", self.dropout)
         if self.dimension % self.heads:
-            raise ValueError(f"{self.heads} `heads` do not divide `dimension`, {self.dimension}")
+            raise UserError(f"{self.heads} `heads` do not divide `dimension`, {self.dimension}")
 
 
 SequenceConfig = LstmConfig | TransformerConfig

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from corpus.config import execution_only
+from corpus.errors import UserError
 from mining.checks import check_positive, check_share
 
 Margin = Literal["ratio", "distance", "absolute"]
@@ -56,7 +57,7 @@ class ExactSearchConfig(SearchConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.plan == "index":
-            raise ValueError("`plan` must be `exact`, `flat` or `auto` here: no index is searched")
+            raise UserError("`plan` must be `exact`, `flat` or `auto` here: no index is searched")
 
 
 @dataclass(frozen=True, kw_only=True)

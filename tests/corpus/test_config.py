@@ -1,31 +1,46 @@
 """Strict configuration: what is refused, and where the message says it stands."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
 
-from corpus.config import dump_config, execution_only, load_config, without_execution
+from corpus.config import (
+    Bounds,
+    Config,
+    NonNegativeInt,
+    PositiveInt,
+    Share,
+    dump_config,
+    execution_only,
+    load_config,
+    without_execution,
+)
 from corpus.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pairs:
+class Pairs(Config):
     margin_threshold: float = 1.06
-    neighbors: int = 16
+    neighbors: PositiveInt = 16
+    min_length: NonNegativeInt = 1
+    max_length: PositiveInt | None = None
 
     def __post_init__(self) -> None:
-        if self.neighbors < 1:
-            raise ValueError(f"`neighbors` is at least 1, not {self.neighbors}")
+        super().__post_init__()
+        if self.max_length is not None and self.max_length < self.min_length:
+            raise UserError(f"`max_length` is {self.max_length}, below `min_length`")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
+class Stage(Config):
     name: str
     pairs: Pairs = field(default_factory=Pairs)
     languages: tuple[str, ...] = ()
-    weights: dict[str, float] = field(default_factory=dict)
+    weights: dict[str, Share] = field(default_factory=dict)
+    betas: tuple[Annotated[float, Bounds(at_least=0, below=1)], ...] = ()
     retrieval: Literal["max", "intersect"] = "max"
     seed: int | None = None
     workers: int = execution_only(2)
@@ -75,13 +90,52 @@ def test_unknown_key_is_refused_with_file_line_and_a_guess(tmp_path: Path) -> No
         ("name: [a\n", r"tiny\.yaml:2: not valid YAML"),
         ("- a\n", r"tiny\.yaml:1: a config is a mapping"),
         ("pairs: {}\n", r"tiny\.yaml: `name` must be given"),
-        ("name: a\npairs:\n  neighbors: 0\n", r"`neighbors` is at least 1, not 0"),
+        (
+            "name: a\npairs:\n  neighbors: 0\n",
+            r"tiny\.yaml:3: `pairs\.neighbors` is 0; it must be at least 1$",
+        ),
+        (
+            "name: a\npairs:\n  max_length: 0\n",
+            r"tiny\.yaml:3: `pairs\.max_length` is 0; it must be at least 1$",
+        ),
+        ("name: a\nweights: {x: 0.5,\n  y: 2}\n", r"tiny\.yaml:3: `weights\.y` is 2"),
+        ("name: a\nbetas: [0.9, 1]\n", r"tiny\.yaml:2: `betas\.1` is 1.* at least 0 and below 1$"),
+        (
+            "name: a\npairs:\n  min_length: 9\n  max_length: 3\n",
+            r"tiny\.yaml:4: `max_length` is 3, below `min_length`",
+        ),
         ("name: a\nseed: true\n", r"tiny\.yaml:2: `seed` takes"),
     ],
 )
 def test_mistakes_name_their_place(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         load_config(Stage, write(tmp_path, text))
+
+
+def test_bounds_hold_for_configs_made_in_python() -> None:
+    with pytest.raises(UserError, match=r"^`neighbors` is 0; it must be at least 1$"):
+        Pairs(neighbors=0)
+    with pytest.raises(UserError, match=r"^`betas`: 1.5 is 1.5; it must be"):
+        Stage(name="x", betas=(0.5, 1.5))
+    with pytest.raises(UserError, match=r"^`y` in `weights` is 2; it must be"):
+        Stage(name="x", weights={"y": 2})
+
+
+@pytest.mark.parametrize(
+    ("bounds", "inside", "outside"),
+    [
+        (Bounds(at_least=1), (1, 2), (0.999, math.nan, math.inf)),
+        (Bounds(above=0), (1e-9,), (0, -1, math.inf)),
+        (Bounds(at_most=1), (1, -9), (1.001, -math.inf)),
+        (Bounds(below=1), (0.999,), (1, math.nan)),
+        (Bounds(above=0, is_finite=False), (math.inf,), (0, math.nan)),
+    ],
+)
+def test_bounds_are_exact(
+    bounds: Bounds, inside: tuple[float, ...], outside: tuple[float, ...]
+) -> None:
+    assert all(bounds.allow(value) for value in inside)
+    assert not any(bounds.allow(value) for value in outside)
 
 
 def test_override_without_equals_is_refused() -> None:
