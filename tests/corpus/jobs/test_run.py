@@ -169,6 +169,17 @@ def test_config_that_nothing_was_made_with_gives_way(tmp_path: Path) -> None:
         run(tmp_path, Config(suffix="!"))  # the file that was made with it is there
 
 
+def test_an_output_that_changed_after_its_receipt_is_refused_by_its_readers(
+    tmp_path: Path, inputs: Path
+) -> None:
+    run(tmp_path)
+    made, receipt = tmp_path / "out" / "a.txt", tmp_path / "out" / "receipts" / "shout" / "a.json"
+    receipts.check_digests([made, inputs / "a.txt"], [receipt, tmp_path / "no receipt.json"])
+    made.write_bytes(made.read_bytes().replace(b"A!", b"B!"))
+    with pytest.raises(DataError, match=r"out/a\.txt is damaged or was changed: its digest is"):
+        receipts.check_digests([made], [receipt])
+
+
 def test_importing_jobs_loads_nothing_heavy() -> None:
     heavy = {"numpy", "pyarrow", "torch", "ray"}
     code = f"import sys, corpus.jobs; print(sorted({heavy} & set(sys.modules)))"
