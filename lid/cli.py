@@ -55,16 +55,23 @@ def train(data: Path, output: Path, config: TrainConfig) -> None:
     show_default=True,
     help="Processes that share the model's memory.",
 )
-def identify(model: Path, top: int, processes: int) -> None:
+@click.option(
+    "--languages",
+    default="",
+    metavar="A,B,…",
+    help="The only languages to answer, beside `und` and `zxx`.  [default: all]",
+)
+def identify(model: Path, top: int, processes: int, languages: str) -> None:
     """Write `language<TAB>score` for each line of standard input."""
     from lid.identify import identify_blocks
 
     for name, stream in (("input", sys.stdin), ("output", sys.stdout)):
         if stream is None:
             raise UserError(f"standard {name} is closed; `lid identify` needs it.")
+    wanted = [code.strip() for code in languages.split(",") if code.strip()]
     lines = invalid_lines = 0
     output = sys.stdout.buffer
-    for block in identify_blocks(sys.stdin.buffer, model, top, processes):
+    for block in identify_blocks(sys.stdin.buffer, model, top, processes, wanted):
         try:
             output.write(block.text)
             output.flush()

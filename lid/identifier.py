@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from corpus.errors import UserError
 from corpus.languages import NO_LANGUAGE, UNKNOWN_LANGUAGE, is_language
 from corpus.protocols import Prediction
 from lid.directory import (
@@ -26,13 +28,21 @@ from lid.directory import (
     read_thresholds,
 )
 from lid.engine.chinese import CHINESE, chinese_script
-from lid.engine.engines import Engine, FastTextEngine, known_script
+from lid.engine.engines import (
+    Engine,
+    FastTextEngine,
+    Predictor,
+    RestrictedModel,
+    known_script,
+)
 from lid.engine.familiarity import TypicalLine, familiarity, read_typical_lines, typical_rows
 from lid.engine.kernel import CHARACTERS, EMPTY, NO_LETTERS, Kernel, is_compiled
 from lid.engine.numpy_preparation import prepare_many
 from lid.engine.preparation import prepare_openlid, prepare_plain
 from lid.engine.weights import read_weights
 from lid.fasttext_model.model_file import LABEL_PREFIX, read_fasttext_file
+
+_SHOWN_LANGUAGES = 10
 
 BATCH_LINES = 1_000
 """Lines answered at a time."""
@@ -91,7 +101,9 @@ class LanguageIdentifier:
         self._least_familiarity = np.array([one.familiarity for one in wanted])
 
     @classmethod
-    def load(cls, path: Path, verify: bool = True) -> LanguageIdentifier:
+    def load(
+        cls, path: Path, verify: bool = True, languages: Sequence[str] = ()
+    ) -> LanguageIdentifier:
         """Load a model directory written by `tongues lid train` or `tongues lid import`.
 
         The compiled pass maps its arrays into memory, so that processes on one machine share
@@ -100,27 +112,32 @@ class LanguageIdentifier:
         Args:
             path: The model directory.
             verify: Whether it must be whole; only what writes one opens it before that.
+            languages: The only languages to be answered, beside `und` and `zxx`, as if the model
+                had no others; all if empty.
 
         Raises:
-            UserError: If `path` is not such a directory.
+            UserError: If `path` is not such a directory, or its model lacks one of `languages`.
             DataError: If a file in it is damaged.
         """
         compiled = is_compiled() and all((path / name).is_file() for name in WEIGHT_FILES)
         if verify:
             check_directory(path)
         description = read_description(path)
-        labels = read_fasttext_file(path / MODEL_FILE).labels
-        classes = [
-            description.answers.get(label, label.removeprefix(LABEL_PREFIX)) for label in labels
-        ]
+        head = read_fasttext_file(path / MODEL_FILE)
+        answers = description.answers
+        classes = [answers.get(label, label.removeprefix(LABEL_PREFIX)) for label in head.labels]
+        kept = _kept_classes(path, classes, languages, description.chinese_by_characters)
+        classes = [classes[number] for number in kept]
         has_profiles = (path / FAMILIARITY_FILE).is_file()
         typical = read_typical_lines(path / FAMILIARITY_FILE) if has_profiles else {}
         numbers = typical_rows(classes, typical)
         if compiled:
-            engine = _compiled(path, numbers)
+            engine: Engine = Kernel(read_weights(path, head, kept), numbers)
         else:
-            engine = _plain(path, classes, numbers, description.preparation)
+            engine = _plain(path, len(head.labels), kept, classes, numbers, description.preparation)
         thresholds = read_thresholds(path / THRESHOLDS_FILE)
+        for name in set(CHINESE) - set(languages) if languages else ():
+            thresholds[name] = Threshold(score=math.inf)
         return cls(engine, classes, thresholds, typical, description.chinese_by_characters)
 
     @property
@@ -253,21 +270,47 @@ def _answer_without_letters(state: int) -> Ranked:
     return Ranked(UNKNOWN_LANGUAGE, 0.0, 0.0)
 
 
-def _compiled(path: Path, typical: NDArray[np.float64]) -> Engine:
-    head = read_fasttext_file(path / MODEL_FILE)
-    return Kernel(read_weights(path, head.labels, head.min_ngram, head.max_ngram), typical)
+def _kept_classes(
+    path: Path, classes: Sequence[str], languages: Sequence[str], chinese_by_characters: bool
+) -> list[int]:
+    """Return the numbers of the classes that may be answered: all, or those of `languages`."""
+    if not languages:
+        return list(range(len(classes)))
+    wanted = set(languages)
+    known = {name for name in classes if is_language(name)}
+    if chinese_by_characters:
+        known |= set(CHINESE)
+        if wanted & set(CHINESE):
+            wanted |= set(CHINESE)  # one class has both; what was not asked for becomes `und`
+    if unknown := sorted(set(languages) - known):
+        raise UserError(
+            f"{path} does not know {', '.join(unknown)}. It knows {len(known)} languages:"
+            f" {', '.join(sorted(known)[:_SHOWN_LANGUAGES])}"
+            f"{', …' if len(known) > _SHOWN_LANGUAGES else ''}."
+        )
+    return [n for n, name in enumerate(classes) if name in wanted or not is_language(name)]
 
 
 def _plain(
-    path: Path, classes: Sequence[str], typical: NDArray[np.float64], preparation: str
+    path: Path,
+    model_classes: int,
+    kept: Sequence[int],
+    classes: Sequence[str],
+    typical: NDArray[np.float64],
+    preparation: str,
 ) -> Engine:
     from lid.fasttext_model.bindings import FastTextModel
 
-    profiles = path / PROFILES_FILE
+    file = path / PROFILES_FILE
+    profiles = np.load(file, mmap_mode="r") if file.is_file() else None
+    model: Predictor = FastTextModel(path / MODEL_FILE)
+    if len(kept) < model_classes:
+        model = RestrictedModel(model, model_classes, kept)
+        profiles = profiles[list(kept)] if profiles is not None else None
     return FastTextEngine(
-        FastTextModel(path / MODEL_FILE),
+        model,
         [known_script(name) for name in classes],
-        np.load(profiles, mmap_mode="r") if profiles.is_file() else None,
+        profiles,
         typical,
         _PREPARATIONS[preparation],
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import multiprocessing
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -37,7 +37,9 @@ class Block(NamedTuple):
     invalid_lines: int
 
 
-def identify_blocks(stream: BinaryIO, model: Path, top: int, processes: int) -> Iterator[Block]:
+def identify_blocks(
+    stream: BinaryIO, model: Path, top: int, processes: int, languages: Sequence[str] = ()
+) -> Iterator[Block]:
     """Yield the answers to a byte stream's lines, in order.
 
     Args:
@@ -45,8 +47,9 @@ def identify_blocks(stream: BinaryIO, model: Path, top: int, processes: int) -> 
         model: Model directory.
         top: Classes written per line; see `answer_block`.
         processes: Workers; 1 works in this process.
+        languages: The only languages to be answered; all if empty.
     """
-    identifier = LanguageIdentifier.load(model)
+    identifier = LanguageIdentifier.load(model, languages=languages)
     if processes == 1:
         for block in read_blocks(stream):
             yield answer_block(block, identifier, top)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,6 @@ from lid.engine.characters import script_bits
 from lid.engine.familiarity import count_familiar
 from lid.engine.kernel import CHARACTERS, COUNTS, EMPTY, FOREIGN, NO_LETTERS, SECOND, Answers
 from lid.engine.numpy_preparation import count_in_scripts, scan
-
-if TYPE_CHECKING:
-    from lid.fasttext_model.bindings import FastTextModel
 
 _EXTRA = 1
 """Classes asked of fastText beyond those wanted, since some may be in an absent script."""
@@ -32,12 +29,45 @@ class Engine(Protocol):
         ...
 
 
+class Predictor(Protocol):
+    """Ranks classes by probability, as fastText does."""
+
+    def predict(
+        self, lines: Sequence[str], top: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Return the best `top` class numbers and probabilities, [N, top]; -1 where none is."""
+        ...
+
+
+class RestrictedModel:
+    """A model of which some classes only are answered, as if there were no others."""
+
+    def __init__(self, model: Predictor, classes: int, kept: Sequence[int]) -> None:
+        """Wrap a model with that many classes; `kept` are those answered, numbered from 0."""
+        self._model, self._classes = model, classes
+        self._numbers = np.full(classes + 1, -1, np.int32)  # the last is that of no answer
+        self._numbers[list(kept)] = np.arange(len(kept))
+
+    def predict(
+        self, lines: Sequence[str], top: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Return the best `top` classes kept; their probabilities add up to 1 over all kept."""
+        labels, scores = self._model.predict(lines, self._classes)
+        labels = self._numbers[labels]
+        order = np.argsort(labels < 0, axis=1, kind="stable")
+        labels = np.take_along_axis(labels, order, axis=1)
+        scores = np.take_along_axis(scores, order, axis=1)
+        scores[labels < 0] = 0
+        scores /= np.maximum(scores.sum(axis=1, keepdims=True), np.float32(1e-30))
+        return labels[:, :top], scores[:, :top]
+
+
 class FastTextEngine:
     """fastText's bindings, a script filter and NumPy lookups: where nothing is compiled."""
 
     def __init__(
         self,
-        model: FastTextModel,
+        model: Predictor,
         scripts: Sequence[str | None],
         profiles: NDArray[np.uint8] | None,
         typical: NDArray[np.float64],

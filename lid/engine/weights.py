@@ -59,21 +59,28 @@ def write_weights(model_file: Path, directory: Path) -> None:
     save_array(directory / OUTPUT_FILE, head.output_matrix())
 
 
-def read_weights(directory: Path, labels: Sequence[str], min_ngram: int, max_ngram: int) -> Weights:
-    """Map the int8 form into memory; pages are shared between processes that map it."""
+def read_weights(directory: Path, head: FastTextFile, kept: Sequence[int]) -> Weights:
+    """Map the int8 form into memory; pages are shared between processes that map it.
+
+    Args:
+        directory: Model directory.
+        head: Of its model file.
+        kept: Numbers of the classes that may be answered; if not all, their arrays are copied.
+    """
     profiles = directory / PROFILES_FILE
     scripts = [
         0 if name.find("_") < 0 else script_bits(Language(name, name).script)
-        for name in (label.removeprefix(LABEL_PREFIX) for label in labels)
+        for name in (head.labels[number].removeprefix(LABEL_PREFIX) for number in kept)
     ]
+    rows = slice(None) if len(kept) == len(head.labels) else list(kept)
     return Weights(
         rows=np.load(directory / ROWS_FILE, mmap_mode="r"),
         row_scale=np.load(directory / SCALES_FILE, mmap_mode="r"),
-        output=np.load(directory / OUTPUT_FILE),
+        output=np.load(directory / OUTPUT_FILE)[rows],
         scripts=np.array(scripts, np.uint64),
-        profiles=np.load(profiles, mmap_mode="r") if profiles.is_file() else None,
-        min_ngram=min_ngram,
-        max_ngram=max_ngram,
+        profiles=np.load(profiles, mmap_mode="r")[rows] if profiles.is_file() else None,
+        min_ngram=head.min_ngram,
+        max_ngram=head.max_ngram,
     )
 
 

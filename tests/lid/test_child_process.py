@@ -1,5 +1,6 @@
 """What training runs: this package's trainer, and only where it can finish."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,21 @@ def test_training_runs_no_lid_file_of_the_working_directory(tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "model" / "model.ftz").is_file()
     assert not (tmp_path / "was-run").exists()
+
+
+def test_progress_is_the_share_of_the_passes_that_a_process_has_read(tmp_path: Path) -> None:
+    file = tmp_path / "train.txt"
+    file.write_bytes(bytes(1_000))
+    passes = subprocess_trainer._Passes(file, 4)
+    assert passes.percent(os.getpid()) == 0
+    seen = []
+    with file.open("rb", buffering=0) as stream:
+        for place in (500, 1_000, 100, 1_000, 0, 800, 40, 1_000):
+            stream.seek(place)
+            seen.append(passes.percent(os.getpid()))
+    assert seen == [12, 25, 27, 50, 50, 70, 76, 99]
+    assert passes.percent(os.getpid()) == 99
+    assert subprocess_trainer._Passes(file, 4).percent(2**30) == 0
 
 
 def test_training_without_fasttext_fails_before_it_reads_anything(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from corpus.errors import DataError
+from corpus.errors import DataError, UserError
 from corpus.files import read_json, write_json, write_lines
 from lid.cli import group
 from lid.directory import OPENLID, PLAIN, ModelDescription, read_description
@@ -214,3 +214,45 @@ def test_damaged_model_file_in_a_directory_is_refused_although_its_checksum_fits
     with pytest.raises(DataError, match="buckets"):
         LanguageIdentifier.load(tmp_path / "model")
     assert "model.bin" in read_json(tmp_path / "model" / "checksums.json")
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_answers_can_be_restricted_to_some_languages(
+    model: Path, monkeypatch: pytest.MonkeyPatch, compiled: bool
+) -> None:
+    if not compiled:
+        monkeypatch.setattr("lid.identifier.is_compiled", lambda: False)
+    whole = LanguageIdentifier.load(model)
+    some = LanguageIdentifier.load(model, languages=["fra_Latn", "hin_Deva"])
+    assert some.languages == ["fra_Latn", "hin_Deva"]
+    assert sorted(some.classes) == ["fra_Latn", "hin_Deva", "zxx"]
+    lines = [make_sentences(code, 1, 9_000)[0] for code in ("fra_Latn", "hin_Deva", "eng_Latn")]
+    assert [one.language for one in some.identify(lines)[:2]] == ["fra_Latn", "hin_Deva"]
+    assert {one.language for one in some.rank(lines)} <= {"fra_Latn", "hin_Deva", "zxx"}
+    # The probabilities are those of all classes, divided by what the kept ones have of them.
+    before = whole.probabilities(lines)[:, [whole.classes.index(name) for name in some.classes]]
+    before[:, some.classes.index("hin_Deva")] *= [0, 1, 0]  # absent scripts have none
+    after = some.probabilities(lines)
+    assert after[0] / after[0].max() == pytest.approx(before[0] / before[0].max(), abs=1e-3)
+    every = LanguageIdentifier.load(model, languages=whole.languages)
+    assert every.identify(lines) == whole.identify(lines)
+    with pytest.raises(UserError, match="does not know deu_Latn, xxx"):
+        LanguageIdentifier.load(model, languages=["fra_Latn", "xxx", "deu_Latn"])
+
+
+def test_one_chinese_script_alone_can_be_asked_for(lowercase: Path, tmp_path: Path) -> None:
+    import_model(lowercase, tmp_path / "model")
+    asked = ["zho_Hant", "eng_Latn"]
+    identifier = LanguageIdentifier.load(tmp_path / "model", languages=asked)
+    lines = ["我們的河水很綠夜裡人們走", "我们的河水很绿夜里人们走", "the water of river"]
+    answers = [one.language for one in identifier.identify(lines)]
+    assert answers == ["zho_Hant", "und", "eng_Latn"]
+
+
+def test_command_answers_with_the_languages_asked_for(model: Path) -> None:
+    arguments = ["identify", "--model", str(model), "--languages", "rus_Cyrl, eng_Latn"]
+    lines = [make_sentences(code, 1, 9_000)[0] for code in ("rus_Cyrl", "eng_Latn", "fra_Latn")]
+    result = CliRunner().invoke(group, arguments, input="\n".join(lines))
+    answers = [row.split("\t")[0] for row in result.stdout.splitlines()]
+    assert answers[:2] == ["rus_Cyrl", "eng_Latn"]
+    assert answers[2] != "fra_Latn"

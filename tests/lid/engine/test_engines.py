@@ -317,9 +317,9 @@ def test_import_refuses_another_checksum_a_broken_file_and_a_full_directory(
         import_model(Path(file), tmp_path / "a", "00ff")
     assert not (tmp_path / "a").exists()
     Path(file).write_bytes((model / "model.bin").read_bytes()[:-9])
-    with pytest.raises(DataError, match="cut off or damaged"):
+    with pytest.raises(DataError, match="truncated or damaged"):
         import_model(Path(file), tmp_path / "a")
-    with pytest.raises(UserError, match="holds a model already"):
+    with pytest.raises(UserError, match="already holds a model"):
         import_model(model / "model.bin", model)
     with pytest.raises(UserError, match="not a file"):
         import_model(tmp_path / "nothing.bin", tmp_path / "a")
