@@ -50,6 +50,11 @@ def group() -> None:
     metavar="N",
     help="Score N random cells with sacrebleu too, and fail on any difference.",
 )
+@click.option(
+    "--baseline",
+    metavar="NAME",
+    help="System that the others are tested against.  [default: the first]",
+)
 @config_options(ScoreConfig)
 def score(
     hypotheses: tuple[Path, ...],
@@ -59,17 +64,26 @@ def score(
     output: Path,
     metrics: str,
     check: int,
+    baseline: str | None,
     config: ScoreConfig,
 ) -> None:
     """Score hypotheses against a FLORES split."""
     from eval.metrics.metrics import parse_metrics
+    from eval.pages.system_text import describe_systems
     from eval.score import score_systems
+    from eval.statistics.averages import distinct_buckets
     from eval.statistics.buckets import is_main
+    from eval.statistics.system_table import read_systems
 
     names = parse_metrics(metrics)
-    scores = score_systems(hypotheses, flores, split, output, names, config, manifest, check)
+    scores = score_systems(
+        hypotheses, flores, split, output, names, config, manifest, check, baseline
+    )
+    for line in describe_systems(read_systems(output), scores.averages):
+        click.echo(line)
     header = ["system", "metric", "bucket", "mean", "n", "missing", "low", "high"]
-    main = [entry for entry in scores.averages if is_main(entry.bucket)]
+    shown = set(distinct_buckets(scores.averages))
+    main = [one for one in scores.averages if is_main(one.bucket) and one.bucket in shown]
     rows = [list(entry)[: len(header)] for entry in main]
     if any(entry.tokenizers for entry in main):
         header.append("over different tokenizers")
@@ -113,7 +127,15 @@ def compare(
     tested = [c for c in found.comparisons if c.system is not None]
     if tested:
         rows = [
-            [c.system, str(c.direction), c.first, c.second, c.difference, c.p_value, _verdict(c)]
+            [
+                c.system,
+                str(c.direction),
+                c.first,
+                c.second,
+                c.difference,
+                _small(c.p_value),
+                _verdict(c),
+            ]
             for c in tested
         ]
         header = ["system", "direction", "first", "second", "difference", "p", "verdict"]
@@ -136,10 +158,16 @@ def compare(
         click.echo(f"not compared, because not all systems have them: {names}", err=True)
 
 
+def _small(p_value: float | None) -> str | None:
+    if p_value is None:
+        return None
+    return "<0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
 def _verdict(comparison: Comparison) -> str:
     if comparison.p_value is None:
         return "not tested: one line only"
-    words = {1: "second is better", 0: "no difference found", -1: "second is worse"}
+    words = {1: "second is better", 0: "not significant", -1: "second is worse"}
     return words[comparison.outcome]
 
 

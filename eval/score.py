@@ -9,6 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from corpus.config import dump_config
 from corpus.errors import UserError
 from corpus.files import make_directory, write_text
@@ -43,6 +45,9 @@ from eval.statistics.cells import (
 from eval.statistics.readme_tables import latex_tables, markdown_tables
 from eval.statistics.results import Row, Scores, read_result, write_result
 from eval.statistics.sacrebleu_check import check_with_sacrebleu
+from eval.statistics.significance import centered_p_value
+from eval.statistics.system_table import FILE as SYSTEMS_FILE
+from eval.statistics.system_table import SystemScore, compare_in_table, write_systems
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +67,7 @@ def score_systems(
     config: ScoreConfig,
     manifest: Path | None = None,
     check: int = 0,
+    baseline: str | None = None,
 ) -> Scores:
     """Score every direction of every system; write tables and report.html.
 
@@ -77,14 +83,22 @@ def score_systems(
         config: How to score.
         manifest: Table of further systems.
         check: How many random cells to score with sacrebleu as well.
+        baseline: System that the others are tested against; by default the first.
 
     Raises:
-        UserError: If a directory, a language or the SentencePiece model is missing.
+        UserError: If the baseline is none of the systems, or a directory, a language or the
+            SentencePiece model is missing.
         DataError: If hypotheses and references differ in length.
         TonguesError: If sacrebleu scores a cell otherwise.
     """
     systems = find_systems(hypotheses, manifest)
     every = sorted({direction for files in systems.values() for direction in files})
+    if baseline is not None and baseline not in systems:
+        raise UserError(
+            f"--baseline {baseline} is none of the systems: {', '.join(systems)}. They are named"
+            " after their directories, or in the manifest."
+        )
+    first = baseline or next(iter(systems))
     grid = make_grid(flores, split, output, metrics, config)
     if COPY in config.baselines:
         systems[COPY] = {direction: grid.text(direction.source) for direction in every}
@@ -100,7 +114,7 @@ def score_systems(
         output=output,
         workers=config.workers,
     )
-    scores = _write_tables(tasks, systems, grid, config)
+    scores = _write_tables(tasks, systems, grid, config, first)
     # Which cells there are may change from run to run; the config beside them is the last one.
     write_text(output / "config.yaml", dump_config(config))
     for warning in scores.warnings[:_LOGGED_WARNINGS]:
@@ -117,7 +131,7 @@ def score_systems(
 
 
 def _write_tables(
-    tasks: Sequence[Task], systems: Systems, grid: Grid, config: ScoreConfig
+    tasks: Sequence[Task], systems: Systems, grid: Grid, config: ScoreConfig, baseline: str
 ) -> Scores:
     """Make the tables anew if anything they come from changed; return what they hold."""
     files = [file for file in (config.languages, config.supervised) if file is not None]
@@ -136,15 +150,21 @@ def _write_tables(
             "page": [config.page_directions, config.page_lines],
             "counts": config.counts,
             "pivot": config.pivot,
+            "systems": list(systems),
+            "baseline": baseline,
         },
     )
-    work = functools.partial(make_tables, systems=systems, grid=grid, config=config)
+    work = functools.partial(
+        make_tables, systems=systems, grid=grid, config=config, baseline=baseline
+    )
     redo_changed("tables", [task], grid.output)
     run_job(name="tables", tasks=[task], work=work, output=grid.output)
     return read_result(grid.output)
 
 
-def make_tables(task: Task, *, systems: Systems, grid: Grid, config: ScoreConfig) -> Outcome:
+def make_tables(
+    task: Task, *, systems: Systems, grid: Grid, config: ScoreConfig, baseline: str
+) -> Outcome:
     """Write the tables and the page from the cells of all targets."""
     targets: list[str] = task.arguments["targets"]
     cells = [
@@ -180,10 +200,19 @@ def make_tables(task: Task, *, systems: Systems, grid: Grid, config: ScoreConfig
         ],
     )
     files = write_result(grid.output, scores)
+    table: list[SystemScore] = []
+    if len(systems.keys() - {COPY}) > 1:
+        p_values = _test_systems(targets, grid, baseline)
+        table = compare_in_table(
+            scores.rows, grid.metrics, list(systems), baseline, p_values, 1 - grid.confidence
+        )
+        files.append(write_systems(grid.output, table))
+    else:  # that of an earlier run may be of more systems
+        (grid.output / SYSTEMS_FILE).unlink(missing_ok=True)
     pages = {
         "averages.md": markdown_tables(scores.averages),
         "averages.tex": latex_tables(scores.averages),
-        "report.html": _render(scores, targets, systems, grid, config),
+        "report.html": _render(scores, table, targets, systems, grid, config),
     }
     for name, text in pages.items():
         write_text(grid.output / name, text)
@@ -192,7 +221,12 @@ def make_tables(task: Task, *, systems: Systems, grid: Grid, config: ScoreConfig
 
 
 def _render(
-    scores: Scores, targets: Sequence[str], systems: Systems, grid: Grid, config: ScoreConfig
+    scores: Scores,
+    table: Sequence[SystemScore],
+    targets: Sequence[str],
+    systems: Systems,
+    grid: Grid,
+    config: ScoreConfig,
 ) -> str:
     """Return the page."""
     directions = {row.direction for row in scores.rows}
@@ -203,7 +237,7 @@ def _render(
         language_intervals(targets, grid),
         example_segments(scores.rows, systems, grid, config.page_directions, config.page_lines),
     )
-    return render_scores(scores, data, read_checks(check_files(grid.output)))
+    return render_scores(scores, data, read_checks(check_files(grid.output)), table)
 
 
 def make_row(direction: Direction, cell: Mapping[str, Any]) -> Row:
@@ -219,6 +253,28 @@ def make_row(direction: Direction, cell: Mapping[str, Any]) -> Row:
         high=cell["high"],
         sentence_mean=cell["sentence_mean"],
     )
+
+
+def _test_systems(
+    targets: Sequence[str], grid: Grid, baseline: str
+) -> dict[tuple[str, str, Direction], float]:
+    """Return the p-value of each system against the baseline, by metric and direction."""
+    p_values = {}
+    for target in targets:
+        rows = read_cells(grid.cells(target))
+        resamples = read_resamples(grid.cells(target))
+        if not resamples.size:
+            continue
+        places = {(row["system"], row["source"], row["metric"]): i for i, row in enumerate(rows)}
+        for place, row in enumerate(rows):
+            first = places.get((baseline, row["source"], row["metric"]))
+            if first is None or row["system"] in (baseline, COPY):
+                continue
+            differences = resamples[place].astype(np.float64) - resamples[first]
+            observed = row["value"] - rows[first]["value"]
+            key = (row["system"], row["metric"], Direction(row["source"], target))
+            p_values[key] = centered_p_value(differences, observed)
+    return p_values
 
 
 def _gather(

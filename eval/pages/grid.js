@@ -90,6 +90,7 @@ function rangeOf(values, isDifference) {
 
 let shown = null;
 function drawMap() {
+  if (!$("map")) return;
   const values = current(), isDifference = state.against >= 0;
   const order = ordered(meansOf(values)), color = palette(isDifference);
   const [low, high] = rangeOf(values, isDifference);
@@ -410,9 +411,12 @@ for (const id of ["system", "against", "metric"])
   });
 for (const id of ["order", "side"])
   $(id).addEventListener("change", event => { state[id] = event.target.value; redraw(); });
-$("map").addEventListener("mousemove", event => tip(event, describe(cellAt(event))));
-$("map").addEventListener("mouseleave", event => tip(event, []));
-$("map").addEventListener("click", event => { const at = cellAt(event); if (at >= 0) choose(at); });
+if ($("map")) {
+  const map = $("map");
+  map.addEventListener("mousemove", event => tip(event, describe(cellAt(event))));
+  map.addEventListener("mouseleave", event => tip(event, []));
+  map.addEventListener("click", event => { const at = cellAt(event); if (at >= 0) choose(at); });
+}
 for (const id of ["versus", "sizes"])
   if ($(id)) {
     $(id).addEventListener("mousemove", event => tip(event, nearest(event)?.lines ?? []));

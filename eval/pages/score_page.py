@@ -6,7 +6,7 @@ It is one file that needs no network: the script `grid.js` draws it from packed 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -24,16 +24,25 @@ from corpus.report.html import (
     table,
 )
 from eval.hypotheses import COPY
+from eval.pages.system_text import systems_section
+from eval.statistics.averages import distinct_buckets
 from eval.statistics.buckets import ALL
 
 if TYPE_CHECKING:
+    from corpus.languages import Direction
     from eval.statistics.results import Scores
+    from eval.statistics.system_table import SystemScore
 
 _STYLE = """
 #bars, #segments { max-height: 560px; overflow: auto; }
 svg .loss { fill: var(--warn); } svg .whisker { stroke: var(--ink); stroke-width: 2; }
 summary { cursor: pointer; font-size: 19px; font-weight: 700; }
 #worst tbody tr { cursor: pointer; } #worst tbody tr:hover td { color: var(--accent); }
+table.systems { width: auto; min-width: 50%; } table.systems th[scope] { color: var(--ink); }
+table.systems tr.mean > * { border-bottom: 0; font-weight: 600; } td.soft b { color: inherit; }
+.better { color: var(--good); } .worse { color: var(--warn); } td.soft { color: var(--soft); }
+@media (max-width: 600px) { section { padding: 16px 14px; }
+  table.systems th, table.systems td { padding-right: 10px; font-size: 13px; } }
 """
 _CHECKED_LANGUAGES = 15
 _CHECKS = {
@@ -65,7 +74,10 @@ _MAX_ROWS = 1_000
 
 
 def render_scores(
-    scores: Scores, data: Mapping[str, Any], checks: Mapping[str, Mapping[str, Any]]
+    scores: Scores,
+    data: Mapping[str, Any],
+    checks: Mapping[str, Mapping[str, Any]],
+    systems: Sequence[SystemScore] = (),
 ) -> str:
     """Return the page of a scoring run.
 
@@ -73,14 +85,15 @@ def render_scores(
         scores: All scores.
         data: What `eval.pages.grid_data` packs of them.
         checks: Summaries of `tongues eval check` by system, by name of the check.
+        systems: Scores of several systems beside each other.
     """
     directions = {row.direction for row in scores.rows}
     has_sizes = any(language["lines"] for language in data["languages"])
     body = [
-        _figures(scores, len(directions)),
+        systems_section(systems, scores.averages) or _figures(scores, len(directions)),
         _warnings(scores),
         _controls(),
-        _map(),
+        _map() if _is_grid(directions) else "",
         _bars(),
         '<div class="columns">',
         _canvas("versus", "System against system", "Each point is a direction."),
@@ -103,6 +116,12 @@ def render_scores(
         "\n".join([SORT_SCRIPT, interactive_script(), script]),
         INTERACTIVE_CSS + _STYLE,
     )
+
+
+def _is_grid(directions: Collection[Direction]) -> bool:
+    """Whether a map says more than a list: at least two sources and two targets."""
+    sources, targets = {one.source for one in directions}, {one.target for one in directions}
+    return len(sources) > 1 and len(targets) > 1
 
 
 def _controls() -> str:
@@ -200,9 +219,11 @@ def _warnings(scores: Scores) -> str:
 
 
 def _averages(scores: Scores) -> str:
+    shown = set(distinct_buckets(scores.averages))
     rows = [
         [one.system, one.metric, one.bucket, one.mean, one.low, one.high, one.n, one.n_missing]
         for one in scores.averages
+        if one.bucket in shown
     ]
     header = ["system", "metric", "bucket", "mean", "low", "high", "n", "missing"]
     return section(

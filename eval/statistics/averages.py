@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -111,6 +111,20 @@ def average(
                 Average(system, metric, bucket, mean, len(there), lacking, low, high, mixed)
             )
     return averages
+
+
+def distinct_buckets(averages: Sequence[Average]) -> list[str]:
+    """Return the buckets in order, less those whose figures are all those of one before."""
+    figures: dict[str, list[Average]] = {}
+    for one in averages:
+        figures.setdefault(one.bucket, []).append(one._replace(bucket=""))
+    seen: list[list[Average]] = []
+    kept = []
+    for bucket, own in figures.items():
+        if own not in seen:
+            seen.append(own)
+            kept.append(bucket)
+    return kept
 
 
 def write_averages(path: Path, averages: Iterable[Average]) -> None:

@@ -135,8 +135,14 @@ def bootstrap_p_value(
         ValueError: If the shapes differ.
     """
     differences, observed = _resample_differences(first, second, score, resamples, seed)
+    return centered_p_value(differences, observed)
+
+
+def centered_p_value(differences: NDArray[Any], observed: float) -> float:
+    """Return the p-value of `bootstrap_p_value` from resampled differences, [resamples]."""
+    differences = differences.astype(np.float64)
     centered = np.abs(differences - differences.mean())
-    return float((1 + (centered >= abs(observed) - TIE).sum()) / (1 + resamples))
+    return float((1 + (centered >= abs(observed) - TIE).sum()) / (1 + len(differences)))
 
 
 def sacrebleu_bootstrap_p_value(

@@ -1,0 +1,135 @@
+"""The table of systems and directions, as text for a terminal and as HTML for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from corpus.console import format_table
+from corpus.report.html import escape, section
+from eval.hypotheses import COPY
+from eval.statistics.averages import Average
+from eval.statistics.buckets import ALL
+from eval.statistics.readme_tables import MIXED
+from eval.statistics.system_table import SystemScore
+
+MARKS = {"better": "▲", "worse": "▼"}
+MAX_DIRECTIONS = 40
+"""On a terminal; the page holds more, and systems.tsv all."""
+
+_MAX_ROWS = 500
+_BEST = "*"
+_TEST = (
+    "paired bootstrap over the same lines, false discovery rate controlled over all directions and"
+    " systems"
+)
+
+
+def describe_systems(table: Sequence[SystemScore], averages: Sequence[Average]) -> list[str]:
+    """Return a table per metric as lines for a terminal, the legend last; nothing for no table."""
+    directions = {one.direction for one in table}
+    if not table:
+        return []
+    if len(directions) > MAX_DIRECTIONS:
+        return [f"{len(directions):,} directions by system are in systems.tsv", ""]
+    lines = []
+    systems = list(dict.fromkeys(one.system for one in table))
+    for metric, rows in _by_metric(table).items():
+        cells = [
+            [str(direction), *(_plain(own.get(system)) for system in systems)]
+            for direction, own in rows.items()
+        ]
+        means = _means(averages, metric)
+        cells.append(["mean", *(_plain_mean(means.get(system)) for system in systems)])
+        lines += [format_table([metric, *systems], cells), ""]
+    return [*lines, f"{_BEST} best of its row; {_legend(table)}", ""]
+
+
+def systems_section(table: Sequence[SystemScore], averages: Sequence[Average]) -> str:
+    """Return the page's section with a table per metric; empty for no table."""
+    if not table:
+        return ""
+    systems = list(dict.fromkeys(one.system for one in table))
+    parts = []
+    for metric, rows in _by_metric(table).items():
+        head = "".join(f'<th class="number">{escape(system)}</th>' for system in systems)
+        lines = [
+            f'<tr><th scope="row">{escape(direction)}</th>'
+            + "".join(_cell(own.get(system)) for system in systems)
+            + "</tr>"
+            for direction, own in list(rows.items())[:_MAX_ROWS]
+        ]
+        more = len(rows) - len(lines)
+        means = _means(averages, metric)
+        cells = "".join(_mean_cell(means.get(system)) for system in systems)
+        lines.append(f'<tr class="mean"><th scope="row">mean</th>{cells}</tr>')
+        note = f"<p>and {more:,} directions more, in systems.tsv</p>" if more > 0 else ""
+        parts.append(
+            f'<h3>{escape(metric)}</h3><div class="scroll"><table class="systems"><thead><tr>'
+            f"<th>direction</th>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+            + note
+        )
+    legend = f"The best of each row is bold. {_legend(table).capitalize()}."
+    return section("Systems", legend, "".join(parts))
+
+
+def _by_metric(table: Sequence[SystemScore]) -> dict[str, dict[str, dict[str, SystemScore]]]:
+    metrics: dict[str, dict[str, dict[str, SystemScore]]] = {}
+    for one in table:
+        rows = metrics.setdefault(one.metric, {})
+        rows.setdefault(str(one.direction), {})[one.system] = one
+    return metrics
+
+
+def _legend(table: Sequence[SystemScore]) -> str:
+    baselines = [one.baseline for one in table if one.baseline]
+    if not baselines:
+        return "nothing was tested, as there are no resamples"
+    better, worse = MARKS["better"], MARKS["worse"]
+    name = baselines[0]
+    return f"{better} better and {worse} worse than {name}, unmarked: not significant ({_TEST})"
+
+
+def _plain(one: SystemScore | None) -> str:
+    if one is None:
+        return "–"
+    best = _BEST if one.is_best else " "
+    ends = "" if one.low is None else f" [{one.low:.1f}, {one.high:.1f}]"
+    return f"{one.value:.1f}{best}{ends} {MARKS.get(one.outcome, '')}".rstrip()
+
+
+def _means(averages: Sequence[Average], metric: str) -> dict[str, Average]:
+    return {one.system: one for one in averages if (one.metric, one.bucket) == (metric, ALL)}
+
+
+def _plain_mean(one: Average | None) -> str:
+    if one is None or one.mean is None:
+        return "–"
+    ends = "" if one.low is None else f"  [{one.low:.1f}, {one.high:.1f}]"
+    return f"{one.mean:.1f}{ends}{_of_how_many(one)}"
+
+
+def _mean_cell(one: Average | None) -> str:
+    if one is None or one.mean is None:
+        return '<td class="number">–</td>'
+    ends = "" if one.low is None else f"<br><small>{one.low:.1f}–{one.high:.1f}</small>"
+    return f'<td class="number">{one.mean:.1f}{_of_how_many(one)}{ends}</td>'
+
+
+def _of_how_many(one: Average) -> str:
+    """Return what makes a mean not compare with its neighbors: directions missing, tokenizers."""
+    mixed = MIXED if one.tokenizers else ""
+    return mixed + (f" (n = {one.n:,})" if one.n_missing else "")
+
+
+def _cell(one: SystemScore | None) -> str:
+    if one is None:
+        return '<td class="number">–</td>'
+    value = f"{one.value:.1f}"
+    value = f"<b>{value}</b>" if one.is_best else value
+    mark = ""
+    if one.outcome in MARKS:
+        words = f"{one.outcome} than {one.baseline}, p = {one.p_value:.3f}"
+        mark = f' <span class="{one.outcome}" title="{escape(words)}">{MARKS[one.outcome]}</span>'
+    ends = "" if one.low is None else f"<br><small>{one.low:.1f}–{one.high:.1f}</small>"
+    kind = "number soft" if one.system == COPY else "number"
+    return f'<td class="{kind}">{value}{mark}{ends}</td>'

@@ -1,0 +1,144 @@
+"""Systems beside each other, direction by direction: the best, and who differs from a baseline.
+
+The test is the centered paired bootstrap. It costs nothing more than the intervals: every system is
+resampled with the same lines (`eval.statistics.significance.bootstrap_draws`). The false discovery
+rate of each metric is controlled over all directions and systems.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from corpus.languages import Direction, parse_direction
+from eval.hypotheses import COPY
+from eval.metrics.metrics import find_metric
+from eval.statistics.results import Row
+from eval.statistics.significance import TIE, discoveries
+from eval.tables import read_rows, write_table
+
+FILE = "systems.tsv"
+Key = tuple[str, str, Direction]
+"""System, metric, direction."""
+
+
+class SystemScore(NamedTuple):
+    """A system's score in a direction, beside those of the others."""
+
+    metric: str
+    direction: Direction
+    system: str
+    value: float
+    low: float | None
+    high: float | None
+    is_best: bool
+    """Of the systems, the copy baseline aside; several where they are equal."""
+    baseline: str
+    """The system that this one was tested against; empty where it is that system itself."""
+    p_value: float | None
+    """None where nothing was tested: the baseline, `copy`, or no resamples."""
+    outcome: str
+    """`better` or `worse` than the baseline beyond chance, `not significant`, or empty."""
+
+
+def compare_in_table(
+    rows: Sequence[Row],
+    metrics: Sequence[str],
+    systems: Sequence[str],
+    baseline: str,
+    p_values: Mapping[Key, float],
+    alpha: float,
+) -> list[SystemScore]:
+    """Return the scores by metric, direction and system, with the best and the test's outcome.
+
+    Args:
+        rows: Scores of all systems.
+        metrics: In the order of the table.
+        systems: Their names in the order of the table.
+        baseline: The system that the others were tested against.
+        p_values: Of the differences from the baseline.
+        alpha: False discovery rate.
+    """
+    groups: dict[tuple[str, Direction], dict[str, Row]] = defaultdict(dict)
+    for row in rows:
+        groups[row.metric, row.direction][row.system] = row
+    significant = _discover(p_values, alpha)
+    table = []
+    for (metric, direction), own in sorted(groups.items(), key=_place(metrics)):
+        sign = 1 if find_metric(metric).higher_is_better else -1
+        values = [sign * row.value for name, row in own.items() if name != COPY]
+        best = max(values, default=0.0)
+        for system in systems:
+            if system not in own:
+                continue
+            row, key = own[system], (system, metric, direction)
+            is_tested = key in p_values
+            outcome = ""
+            if is_tested:
+                gain = sign * (row.value - own[baseline].value)
+                outcome = "not significant"
+                if significant[key] and abs(gain) > TIE:
+                    outcome = "better" if gain > 0 else "worse"
+            table.append(
+                SystemScore(
+                    metric=metric,
+                    direction=direction,
+                    system=system,
+                    value=row.value,
+                    low=row.low,
+                    high=row.high,
+                    is_best=system != COPY and len(values) > 1 and sign * row.value >= best - TIE,
+                    baseline=baseline if is_tested else "",
+                    p_value=p_values.get(key),
+                    outcome=outcome,
+                )
+            )
+    return table
+
+
+def _place(
+    metrics: Sequence[str],
+) -> Callable[[tuple[tuple[str, Direction], Any]], tuple[int, Direction]]:
+    return lambda group: (metrics.index(group[0][0]), group[0][1])
+
+
+def _discover(p_values: Mapping[Key, float], alpha: float) -> dict[Key, bool]:
+    found: dict[Key, bool] = {}
+    for metric in sorted({metric for _, metric, _ in p_values}):
+        keys = [key for key in p_values if key[1] == metric]
+        judged = discoveries([p_values[key] for key in keys], alpha)
+        found.update(zip(keys, judged, strict=True))
+    return found
+
+
+def write_systems(output: Path, table: Sequence[SystemScore]) -> Path:
+    """Write systems.tsv; return its path."""
+    write_table(output / FILE, SystemScore._fields, table)
+    return output / FILE
+
+
+def read_systems(output: Path) -> list[SystemScore]:
+    """Read what `write_systems` wrote; nothing where fewer than two systems were scored."""
+    if not (output / FILE).is_file():
+        return []
+    return [
+        SystemScore(
+            metric=cells["metric"],
+            direction=parse_direction(cells["direction"]),
+            system=cells["system"],
+            value=float(cells["value"]),
+            low=_number(cells["low"]),
+            high=_number(cells["high"]),
+            is_best=cells["is_best"] == "yes",
+            baseline=cells["baseline"],
+            p_value=_number(cells["p_value"]),
+            outcome=cells["outcome"],
+        )
+        for _, cells in read_rows(output / FILE, SystemScore._fields)
+    ]
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None
