@@ -39,7 +39,7 @@ from lid.engine.familiarity import TypicalLine, familiarity, read_typical_lines,
 from lid.engine.kernel import CHARACTERS, EMPTY, NO_LETTERS, Kernel, is_compiled
 from lid.engine.numpy_preparation import prepare_many
 from lid.engine.preparation import prepare_openlid, prepare_plain
-from lid.engine.weights import read_weights
+from lid.engine.weights import read_array, read_weights
 from lid.fasttext_model.model_file import LABEL_PREFIX, read_fasttext_file
 
 _SHOWN_LANGUAGES = 10
@@ -302,7 +302,7 @@ def _plain(
     from lid.fasttext_model.bindings import FastTextModel
 
     file = path / PROFILES_FILE
-    profiles = np.load(file, mmap_mode="r") if file.is_file() else None
+    profiles = read_array(file) if file.is_file() else None
     model: Predictor = FastTextModel(path / MODEL_FILE)
     if len(kept) < model_classes:
         model = RestrictedModel(model, model_classes, kept)

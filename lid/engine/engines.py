@@ -104,9 +104,12 @@ class FastTextEngine:
         return answers
 
     def _count(
-        self, texts: Sequence[str], scripts: NDArray[np.uint64], labels: NDArray[np.int32],
+        self,
+        texts: Sequence[str],
+        scripts: NDArray[np.uint64],
+        labels: NDArray[np.int32],
         scores: NDArray[np.float32],
-    ) -> NDArray[np.int32]:  # fmt: skip
+    ) -> NDArray[np.int32]:
         """Return the counts of lines: of their scripts, [N], two best classes and best score."""
         best = labels[:, 0]
         if self._profiles is None:

@@ -134,9 +134,11 @@ def hash_lines(lines: Sequence[str], bits: int) -> tuple[Bits, Bits, Bits, Bits]
         running = np.cumsum(points * powers[: len(points)], dtype=np.uint64)
         words = (running[lasts] - running[starts - 1]) * inverses[starts] + _WORD_SEED
     return (
-        _bit(grams[inside], bits), line[: len(grams)][inside],
-        _bit(words, bits), line[starts],
-    )  # fmt: skip
+        _bit(grams[inside], bits),
+        line[: len(grams)][inside],
+        _bit(words, bits),
+        line[starts],
+    )
 
 
 @functools.lru_cache(maxsize=4)
@@ -181,10 +183,12 @@ def build_profile(lines: Sequence[str], bits: int) -> tuple[NDArray[np.uint8], T
             shares[number].append(known[whole > 0] / whole[whole > 0])
     gram_share, word_share = (np.concatenate(part) if part else np.zeros(1) for part in shares)
     typical = TypicalLine(
-        float(gram_share.mean()), float(gram_share.std()),
-        float(word_share.mean()), float(word_share.std()),
+        float(gram_share.mean()),
+        float(gram_share.std()),
+        float(word_share.mean()),
+        float(word_share.std()),
         sum(map(len, lines)) / max(len(lines), 1),
-    )  # fmt: skip
+    )
     return np.packbits(lines_with > 0, bitorder="little"), typical, len(lines)
 
 
@@ -201,11 +205,14 @@ def smooth_spreads(measured: Mapping[str, tuple[TypicalLine, int]]) -> dict[str,
 
     return {
         name: TypicalLine(
-            typical.grams_mean, drawn(typical.grams_sd, number, gram_variance),
-            typical.words_mean, drawn(typical.words_sd, number, word_variance), typical.characters,
+            typical.grams_mean,
+            drawn(typical.grams_sd, number, gram_variance),
+            typical.words_mean,
+            drawn(typical.words_sd, number, word_variance),
+            typical.characters,
         )
         for name, (typical, number) in measured.items()
-    }  # fmt: skip
+    }
 
 
 def familiarity(

@@ -59,11 +59,16 @@ class _Model(ctypes.Structure):
         *(
             (name, ctypes.c_int64)
             for name in (
-                "buckets", "dim", "classes", "min_ngram", "max_ngram", "profile_bits",
+                "buckets",
+                "dim",
+                "classes",
+                "min_ngram",
+                "max_ngram",
+                "profile_bits",
                 "max_characters",
             )
         ),
-    ]  # fmt: skip
+    ]
 
 
 @dataclass(frozen=True)
@@ -189,7 +194,7 @@ def _check(weights: Weights) -> None:
         ("scripts", weights.scripts, np.uint64, (classes,)),
     ]
     if weights.profiles is not None:
-        size = weights.profiles.shape[1]
+        size = int(np.prod(weights.profiles.shape[1:]))
         wanted.append(("profiles", weights.profiles, np.uint8, (classes, size)))
         if size < 1 or size & (size - 1):
             raise DataError(

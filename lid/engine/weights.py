@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from corpus.errors import DataError
 from corpus.files import atomic_path
 from corpus.languages import Language
 from lid.directory import OUTPUT_FILE, PROFILES_FILE, ROWS_FILE, SCALES_FILE
@@ -59,6 +60,19 @@ def write_weights(model_file: Path, directory: Path) -> None:
     save_array(directory / OUTPUT_FILE, head.output_matrix())
 
 
+def read_array(path: Path, mapped: bool = True) -> NDArray[Any]:
+    """Read an array of a model directory.
+
+    Raises:
+        DataError: If it is not a whole array file.
+    """
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None)
+    except (EOFError, OSError, OverflowError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path} is not a whole array file: {error}") from None
+    return array
+
+
 def read_weights(directory: Path, head: FastTextFile, kept: Sequence[int]) -> Weights:
     """Map the int8 form into memory; pages are shared between processes that map it.
 
@@ -73,12 +87,18 @@ def read_weights(directory: Path, head: FastTextFile, kept: Sequence[int]) -> We
         for name in (head.labels[number].removeprefix(LABEL_PREFIX) for number in kept)
     ]
     rows = slice(None) if len(kept) == len(head.labels) else list(kept)
+    vectors = read_array(directory / ROWS_FILE)
+    if vectors.shape != (head.buckets, head.dim):
+        raise DataError(
+            f"{directory / ROWS_FILE} holds {list(vectors.shape)} values and {head.path.name}"
+            f" {[head.buckets, head.dim]}: they do not belong together. Train the model again."
+        )
     return Weights(
-        rows=np.load(directory / ROWS_FILE, mmap_mode="r"),
-        row_scale=np.load(directory / SCALES_FILE, mmap_mode="r"),
-        output=np.load(directory / OUTPUT_FILE)[rows],
+        rows=vectors,
+        row_scale=read_array(directory / SCALES_FILE),
+        output=read_array(directory / OUTPUT_FILE, mapped=False)[rows],
         scripts=np.array(scripts, np.uint64),
-        profiles=np.load(profiles, mmap_mode="r")[rows] if profiles.is_file() else None,
+        profiles=read_array(profiles)[rows] if profiles.is_file() else None,
         min_ngram=head.min_ngram,
         max_ngram=head.max_ngram,
     )

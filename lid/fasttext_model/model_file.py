@@ -217,11 +217,23 @@ class _Reader:
                 f" {self._file.tell():,}"
             )
         return FastTextFile(
-            self._path, dim, min_count, word_ngrams, loss, buckets, min_ngram, max_ngram, words,
-            labels, is_quantized, input_matrix.rows, input_matrix.values_at,
+            self._path,
+            dim,
+            min_count,
+            word_ngrams,
+            loss,
+            buckets,
+            min_ngram,
+            max_ngram,
+            words,
+            labels,
+            is_quantized,
+            input_matrix.rows,
+            input_matrix.values_at,
             0 if output_quantized else output_matrix.values_at,
-            input_matrix.floats, output_matrix.floats,
-        )  # fmt: skip
+            input_matrix.floats,
+            output_matrix.floats,
+        )
 
     def _error(self, what: str) -> DataError:
         return _damaged(self._path, what)

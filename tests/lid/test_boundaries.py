@@ -59,8 +59,11 @@ def test_line_is_read_to_its_two_thousandth_character() -> None:
 
 def test_run_without_spaces_is_cut_after_four_letters_if_more_follow() -> None:
     assert [prepare("水" * n) for n in (4, 5, 8, 9)] == [
-        "水水水水", "水水水水 水", "水水水水 水水水水", "水水水水 水水水水 水",
-    ]  # fmt: skip
+        "水水水水",
+        "水水水水 水",
+        "水水水水 水水水水",
+        "水水水水 水水水水 水",
+    ]
 
 
 def test_resource_levels_begin_at_their_number_of_lines() -> None:
@@ -79,9 +82,11 @@ def test_precision_at_its_target_is_enough() -> None:
     # Scores .9, .8, .7, .6, right but for the second: precision 1, 1/2, 2/3, 3/4.
     scores = np.array([0.9, 0.8, 0.7, 0.6], np.float32)
     held = HeldOut(
-        np.stack([scores, 1 - scores], axis=1), np.array([0, 1, 0, 0]), np.full(4, 0.25),
+        np.stack([scores, 1 - scores], axis=1),
+        np.array([0, 1, 0, 0]),
+        np.full(4, 0.25),
         ["eng_Latn", "fra_Latn"],
-    )  # fmt: skip
+    )
     for target, expected in ((0.75, 0.0), (0.7500001, 0.9)):
         config = CalibrationConfig(target_precision=target, min_threshold=0.0, max_threshold=1.0)
         assert choose_thresholds(held, config)["eng_Latn"].score == pytest.approx(expected)

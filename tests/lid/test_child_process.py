@@ -21,10 +21,23 @@ def test_training_runs_no_lid_file_of_the_working_directory(tmp_path: Path) -> N
         text = "from pathlib import Path\nPath('was-run').touch()\nraise SystemExit(9)\n"
         (tmp_path / f"{name}.py").write_text(text)
     command = [
-        sys.executable, str(ROOT / "tongues.py"), "lid", "train", "--data", "data",
-        "--output", "model", "--config", "dim=8", "--config", "buckets_per_class=300",
-        "--config", "quantize=true", "--config", "epochs=1",
-    ]  # fmt: skip
+        sys.executable,
+        str(ROOT / "tongues.py"),
+        "lid",
+        "train",
+        "--data",
+        "data",
+        "--output",
+        "model",
+        "--config",
+        "dim=8",
+        "--config",
+        "buckets_per_class=300",
+        "--config",
+        "quantize=true",
+        "--config",
+        "epochs=1",
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "model" / "model.ftz").is_file()

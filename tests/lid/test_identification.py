@@ -42,9 +42,16 @@ def test_capitals_are_the_same_language(identifier: LanguageIdentifier) -> None:
 def test_two_trainings_give_the_same_bytes(model: Path, tmp_path: Path) -> None:
     train(write_data(tmp_path / "data"), tmp_path / "again", QUICK)
     for name in (
-        "model.bin", "model.ftz", "rows.npy", "profiles.npy", "thresholds.tsv", "familiarity.tsv",
-        "languages.tsv", "checksums.json", "report.html",
-    ):  # fmt: skip
+        "model.bin",
+        "model.ftz",
+        "rows.npy",
+        "profiles.npy",
+        "thresholds.tsv",
+        "familiarity.tsv",
+        "languages.tsv",
+        "checksums.json",
+        "report.html",
+    ):
         assert digest_file(tmp_path / "again" / name) == digest_file(model / name)
 
 

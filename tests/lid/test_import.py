@@ -42,10 +42,17 @@ def train_elsewhere(directory: Path, lines: dict[str, list[str]], words: bool = 
         [f"__label__{label} {line}" for label, own in lines.items() for line in own],
     )
     subprocess.run(
-        [sys.executable, "-c", TRAINER, str(directory / "train.txt"), str(directory / "model.bin"),
-         "words" if words else "ngrams"],
-        check=True, env={**os.environ, "MALLOC_PERTURB_": "255"},
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-c",
+            TRAINER,
+            str(directory / "train.txt"),
+            str(directory / "model.bin"),
+            "words" if words else "ngrams",
+        ],
+        check=True,
+        env={**os.environ, "MALLOC_PERTURB_": "255"},
+    )
     return directory / "model.bin"
 
 
@@ -93,8 +100,10 @@ def test_capitals_numbers_and_punctuation_reach_a_lowercase_model_prepared(
     assert identifier.identify([line.upper() for line in lines]) == plain
     assert identifier.identify([f"« {line.title()}, 1 234 ! »" for line in lines]) == plain
     assert identifier.identify(["1234 !!", "", "\x00"]) == [
-        ("zxx", 1.0), ("und", 0.0), ("und", 0.0),
-    ]  # fmt: skip
+        ("zxx", 1.0),
+        ("und", 0.0),
+        ("und", 0.0),
+    ]
 
 
 def test_model_of_raw_text_sees_capitals_as_they_are(tmp_path: Path) -> None:

@@ -124,9 +124,7 @@ def test_measurement_tells_scripts_levels_and_groups_apart(flores: Path) -> None
 
 def test_poor_language_is_explained_by_where_its_lines_go(flores: Path) -> None:
     learned = {"aka_Latn": 120, "twi_Latn": 2_000}
-    measured = measure(
-        Parrot(CODES), flores, "devtest", MeasureConfig(), training_lines=learned
-    )  # fmt: skip
+    measured = measure(Parrot(CODES), flores, "devtest", MeasureConfig(), training_lines=learned)
     assert measured["explanations"] == {
         "aka_Latn": "Akan (aka_Latn): 1 of 10 lines are right; 9 go to Twi (twi_Latn)."
         " Training lines: aka_Latn 120, twi_Latn 2,000."
@@ -302,8 +300,15 @@ def test_page_of_a_perfect_model_has_nothing_to_explain(tmp_path: Path) -> None:
 
 def training_summary() -> dict[str, object]:
     def language(code: str, f1: float, recall: float) -> dict[str, object]:
-        return {"language": code, "lines": 1_000, "drawn": 2_000, "validation": 50,
-                "recall": recall, "f1": f1, "threshold": 0.5}  # fmt: skip
+        return {
+            "language": code,
+            "lines": 1_000,
+            "drawn": 2_000,
+            "validation": 50,
+            "recall": recall,
+            "f1": f1,
+            "threshold": 0.5,
+        }
 
     bins = [
         {"confidence": 0.25, "accuracy": 0.4, "n": 10},

@@ -130,9 +130,13 @@ def test_switch_turns_the_compiled_pass_off(model: Path) -> None:
     )
     environment = {**os.environ, "TONGUES_NATIVE": "0"}
     done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True,
+        [sys.executable, "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
         cwd=Path(__file__).parents[3],
-    )  # fmt: skip
+    )
     assert done.stdout.split() == ["FastTextEngine", "eng_Latn"]
 
 
@@ -290,9 +294,13 @@ def relabel(model: Path, path: Path, labels: dict[str, str]) -> Path:
 
 def test_model_with_wikipedia_labels_answers_with_flores_codes(model: Path, tmp_path: Path) -> None:
     labels = {
-        "eng_Latn": "en", "fra_Latn": "fr", "rus_Cyrl": "ru", "arb_Arab": "ar", "hin_Deva": "hi",
+        "eng_Latn": "en",
+        "fra_Latn": "fr",
+        "rus_Cyrl": "ru",
+        "arb_Arab": "ar",
+        "hin_Deva": "hi",
         "tha_Thai": "vo",
-    }  # fmt: skip
+    }
     file = relabel(model, tmp_path / "lid.bin", labels)
     imported = import_model(file, tmp_path / "imported")
     assert imported.languages == ["arb_Arab", "eng_Latn", "fra_Latn", "hin_Deva", "rus_Cyrl"]
@@ -366,6 +374,18 @@ def test_arrays_of_another_model_are_refused(model: Path, tmp_path: Path) -> Non
         with pytest.raises(DataError, match="do not belong together"):
             LanguageIdentifier.load(copy)
         np.save(copy / name, whole)
+    for name in ("rows.npy", "output.npy", "profiles.npy"):
+        data = (copy / name).read_bytes()
+        for broken in (data[:-1], data[:60], b"", data.replace(b"(", b"(-", 1)):
+            (copy / name).write_bytes(broken)
+            record_checksums(copy)
+            with pytest.raises(DataError, match="not a whole array file"):
+                LanguageIdentifier.load(copy)
+        (copy / name).write_bytes(data)
+    np.save(copy / "rows.npy", np.load(copy / "rows.npy")[:0])
+    record_checksums(copy)
+    with pytest.raises(DataError, match="do not belong together"):
+        LanguageIdentifier.load(copy)
 
 
 def test_model_of_another_command_is_not_written_over(model: Path, tmp_path: Path) -> None:
@@ -379,8 +399,10 @@ def test_model_of_another_command_is_not_written_over(model: Path, tmp_path: Pat
 def test_language_in_a_script_nobody_knows_is_identified(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lines = ["".join(chr(0x13A0 + (i * k) % 80) + " " * (k % 4 == 0) for k in range(1, 30))
-             for i in range(1, 120)]  # fmt: skip
+    lines = [
+        "".join(chr(0x13A0 + (i * k) % 80) + " " * (k % 4 == 0) for k in range(1, 30))
+        for i in range(1, 120)
+    ]
     write_lines(tmp_path / "data" / "qaa_Cher.txt", lines)
     write_lines(tmp_path / "data" / "qab_Abcd.txt", make_sentences("eng_Latn", 120))
     train(tmp_path / "data", tmp_path / "model", QUICK)

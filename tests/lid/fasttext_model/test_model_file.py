@@ -25,8 +25,11 @@ def run_module(name: str, *arguments: object) -> subprocess.CompletedProcess[str
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "MALLOC_PERTURB_": "255"}
     return subprocess.run(
         [sys.executable, "-m", f"tests.lid.fasttext_model.{name}", *map(str, arguments)],
-        env=environment, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -134,8 +137,10 @@ def test_weight_that_makes_scores_no_numbers_is_refused(
 
 def test_labels_that_python_cannot_read_are_refused(kinds: Path, tmp_path: Path) -> None:
     data = (kinds / "ngrams.bin").read_bytes()
-    for old, new in ((b"__label__eng_Latn", b"__label__eng_\xff\xfe\xfd\xfc"),
-                     (b"__label__eng_Latn", b"__label__fra_Latn")):  # fmt: skip
+    for old, new in (
+        (b"__label__eng_Latn", b"__label__eng_\xff\xfe\xfd\xfc"),
+        (b"__label__eng_Latn", b"__label__fra_Latn"),
+    ):
         broken = tmp_path / "x.bin"
         broken.write_bytes(data.replace(old, new))
         with pytest.raises(DataError, match="label"):

@@ -138,8 +138,15 @@ def test_calibration_into_the_model_itself_or_without_its_languages_is_refused(
         calibrate(model, tmp_path / "data", model, CalibrationConfig())
     result = CliRunner().invoke(
         group,
-        ["calibrate", "--model", str(model), "--data", str(tmp_path / "data"),
-         "--output", str(tmp_path / "copy")],
-    )  # fmt: skip
+        [
+            "calibrate",
+            "--model",
+            str(model),
+            "--data",
+            str(tmp_path / "data"),
+            "--output",
+            str(tmp_path / "copy"),
+        ],
+    )
     assert result.exit_code != 0
     assert not (tmp_path / "copy" / "checksums.json").exists()
