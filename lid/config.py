@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
+from corpus.config import (
+    Bounds,
+    Config,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Share,
+)
 from corpus.errors import UserError
 from corpus.languages import check_language
 
@@ -28,10 +38,10 @@ CONFUSABLE_GROUPS: tuple[str, ...] = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class CalibrationConfig:
+class CalibrationConfig(Config):
     """How temperature and thresholds are chosen; an answer below its thresholds is `und`."""
 
-    target_precision: float = 0.9
+    target_precision: Share = 0.9
     """Each class's threshold is the lowest from which this share of its answers is right, every
     true class counting the same."""
 
@@ -39,10 +49,10 @@ class CalibrationConfig:
     """Languages hard to tell apart: an answer from the line's own group counts as right here, since
     no threshold tells sisters apart. Their confusions are shown in the training report."""
 
-    min_threshold: float = 0.3
+    min_threshold: Share = 0.3
     """Lowest score a threshold may be; below it the answer is `und`."""
 
-    max_threshold: float = 0.7
+    max_threshold: Share = 0.7
     """Highest score a threshold may be; confusable languages seldom get beyond."""
 
     min_familiarity: float = -0.7
@@ -52,97 +62,94 @@ class CalibrationConfig:
     -1.5 accepts 25 % and keeps 94 % (docs/experiments.md)."""
 
     def __post_init__(self) -> None:
-        """Refuse thresholds and targets that are not probabilities."""
-        if not 0 <= self.min_threshold <= self.max_threshold <= 1:
+        """Refuse thresholds in the wrong order and groups that overlap."""
+        super().__post_init__()
+        if self.min_threshold > self.max_threshold:
             raise UserError(
-                f"min_threshold ({self.min_threshold}) and max_threshold"
-                f" ({self.max_threshold}) must be in order and between 0 and 1."
+                f"`min_threshold` is {self.min_threshold}, above `max_threshold`"
+                f" ({self.max_threshold})."
             )
         check_groups(self.groups)
-        if not 0 <= self.target_precision <= 1:
-            raise UserError(
-                f"target_precision is {self.target_precision}; it is a share, between 0 and 1."
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(Config):
     """How `tongues lid train` turns labeled text into a model directory."""
 
     seed: int = 1
     """Seed of the sampling, the crops and the generated noise."""
 
-    sampled_lines: int = 1_700_000
+    sampled_lines: PositiveInt = 1_700_000
     """Lines drawn for one epoch, all languages together."""
 
-    sampling_temperature: float = 3.0
+    sampling_temperature: PositiveFloat = 3.0
     """A language with n lines gets a share of n^(1/temperature); 1 keeps the natural shares.
     Sampling without temperature lost .11 of macro-F1 on 200 languages."""
 
-    max_repeats: int = 6
+    max_repeats: PositiveInt = 6
     """A language's lines are drawn at most this many times an epoch."""
 
-    length_exponent: float = 1.0
+    length_exponent: NonNegativeFloat = 1.0
     """A line is drawn in proportion to its length to this power; 0 draws all lines alike. Labeled
     collections hold many short sentences, and documents are written in long ones: macro-F1 on
     FLORES rose from .951 to .954."""
 
-    counted_characters: int = 150
+    counted_characters: PositiveInt = 150
     """Length beyond which a line weighs no more."""
 
-    strip_share: float = 0.15
+    strip_share: Share = 0.15
     """Share of the drawn lines whose diacritics are removed where people leave them out (Latin,
     Cyrillic, Greek, Arabic, Hebrew); without it such text lost .02 of macro-F1."""
 
-    crop_share: float = 0.4
+    crop_share: Share = 0.4
     """Share of the drawn lines cut to a few words, so that short inputs work."""
 
-    max_crop_words: int = 8
+    max_crop_words: PositiveInt = 8
     """Longest crop, in words (or four-character pieces where text has no spaces)."""
 
     noise: bool = True
     """Add the class `zxx`: generated mojibake, code, digits and markup."""
 
-    validation_share: float = 0.03
+    validation_share: Share = 0.03
     """Share of each language's lines held out for thresholds and the list of confusions."""
 
-    max_validation_lines: int = 300
+    max_validation_lines: NonNegativeInt = 300
     """Most lines a language holds out."""
 
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
     """How thresholds are chosen from the held-out lines."""
 
-    profile_bits: int = 20
+    profile_bits: Annotated[int, Bounds(at_least=8, at_most=26)] = 20
     """A class's familiar n-grams and words are kept in a bitmap of 2^profile_bits bits."""
 
-    profile_lines: int = 20_000
+    profile_lines: PositiveInt = 20_000
     """Most lines of a class that enter its bitmap; more would fill it."""
 
     quantize: bool = True
     """Write `model.ftz` as well, for machines with little memory, and measure what it loses."""
 
-    word_min_count: int = 0
+    word_min_count: NonNegativeInt = 0
     """Words seen this often get a vector (NLLB: 1,000); 0 for none, as the compiled pass wants."""
 
-    dim: int = 64
+    dim: PositiveInt = 64
     """Width of the n-gram vectors; 64 loses nothing to NLLB's 256 and predicts faster."""
 
-    min_ngram: int = 2
+    min_ngram: PositiveInt = 2
     """Shortest character n-gram."""
 
-    max_ngram: int = 4
+    max_ngram: Annotated[int, Bounds(at_least=1, at_most=32)] = 4
     """Longest character n-gram."""
 
-    buckets_per_class: int = 20_000
+    buckets_per_class: PositiveInt = 20_000
     """Hash buckets for n-grams, for each class."""
 
-    max_buckets: int = 1_000_000
+    max_buckets: PositiveInt = 1_000_000
     """Most hash buckets in all (NLLB's number)."""
 
-    learning_rate: float = 0.8
+    learning_rate: PositiveFloat = 0.8
     """Initial learning rate, falling linearly to zero (NLLB)."""
 
-    epochs: int = 4
+    epochs: PositiveInt = 4
     """Passes over the drawn lines (NLLB: 2)."""
 
     reproducible: bool = True
@@ -153,64 +160,39 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Refuse values that fastText accepts but trains a useless model with."""
+        super().__post_init__()
         if self.threads < SAFE_THREADS:
             raise UserError(
-                f"threads is {self.threads}, but fastText 0.9.3 leaves part of its matrix"
+                f"`threads` is {self.threads}, but fastText 0.9.3 leaves part of its matrix"
                 f" uninitialized below {SAFE_THREADS}. Use {SAFE_THREADS} or more (also on a"
                 " machine with fewer cores), or reproducible=true for one thread."
             )
-        for name in ("crop_share", "validation_share", "strip_share"):
-            value = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise UserError(f"{name} is {value}; it is a share, between 0 and 1.")
-        for name in (
-            "sampled_lines", "max_repeats", "dim", "min_ngram", "epochs", "profile_lines",
-            "max_crop_words", "counted_characters", "buckets_per_class", "max_buckets",
-        ):  # fmt: skip
-            value = getattr(self, name)
-            if value < 1:
-                raise UserError(f"{name} is {value}; it must be at least 1.")
-        if self.learning_rate <= 0:
-            raise UserError(f"learning_rate is {self.learning_rate}; it must be above 0.")
-        for name in ("length_exponent", "word_min_count", "max_validation_lines"):
-            value = getattr(self, name)
-            if value < 0:
-                raise UserError(f"{name} is {value}; it must be 0 or more.")
-        if not 8 <= self.profile_bits <= 26:
-            raise UserError(f"profile_bits is {self.profile_bits}; it must be from 8 to 26.")
-        if self.sampling_temperature <= 0:
-            raise UserError(
-                f"sampling_temperature is {self.sampling_temperature}; it must be above 0."
-            )
         if self.max_ngram < self.min_ngram:
             raise UserError(
-                f"max_ngram ({self.max_ngram}) is smaller than min_ngram ({self.min_ngram})."
+                f"`max_ngram` is {self.max_ngram}, below `min_ngram` ({self.min_ngram})."
             )
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasureConfig:
+class MeasureConfig(Config):
     """What `tongues lid measure` reports."""
 
-    confusions: int = 20
+    confusions: NonNegativeInt = 20
     """How many of the most frequent confusions are listed."""
 
     groups: tuple[str, ...] = CONFUSABLE_GROUPS
     """Languages that are hard to tell apart, each group as codes with commas between; the merged
     scores count an answer from the line's own group as right."""
 
-    trials: int = 1_000
+    trials: PositiveInt = 1_000
     """Trials of the randomization test that compares two models."""
 
     seed: int = 1
     """Seed of those trials."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers out of range and groups that are too small or overlap."""
-        if self.confusions < 0:
-            raise UserError(f"confusions is {self.confusions}; it must be 0 or more.")
-        if self.trials < 1:
-            raise UserError(f"trials is {self.trials}; it must be at least 1.")
+        """Refuse groups that are too small or overlap."""
+        super().__post_init__()
         check_groups(self.groups)
 
 
