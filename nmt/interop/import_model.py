@@ -8,10 +8,12 @@ from pathlib import Path
 from corpus.files import atomic_path, write_json
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import Direction
+from nmt.interop.added_tokens import PIECES_FILE
 from nmt.interop.config import ImportConfig
 from nmt.interop.plans import TORCH_NAMES, plan_import
 from nmt.interop.settings import CONFIG_FILE, read_settings
-from nmt.interop.tokens import PIECES_FILE, SYMBOLS_FILE, TOKENIZER_FILE, import_vocabulary
+from nmt.interop.tokens import FILES as TOKENIZER_FILES
+from nmt.interop.tokens import import_vocabulary
 from nmt.interop.weights import count_elements, read_checkpoint, write_tensors
 from nmt.model.directory import VOCABULARY_DIRECTORY, WEIGHTS_FILE, describe_model
 from nmt.vocabulary.vocabulary import LAYOUT_FILE, MODEL_FILE, Vocabulary
@@ -32,7 +34,7 @@ def import_checkpoint(source: Path, output: Path, config: ImportConfig) -> Summa
     """
     stored = read_checkpoint(source)
     shards = sorted({tensor.path for tensor in stored.values()})
-    files = [CONFIG_FILE, PIECES_FILE, TOKENIZER_FILE, SYMBOLS_FILE]
+    files = [CONFIG_FILE, PIECES_FILE, *TOKENIZER_FILES]
     inputs = [source / name for name in files if (source / name).is_file()]
     task = Task(name="model", inputs=(*inputs, *shards))
     work = functools.partial(_import_task, source=source, output=output, config=config)

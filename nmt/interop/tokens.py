@@ -6,6 +6,7 @@ others. A language is `eng_Latn` there and `__eng_Latn__` here.
 """
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,8 +14,17 @@ from typing import Any, NamedTuple
 import sentencepiece
 
 from corpus.errors import DataError, UserError
-from corpus.files import read_json
 from corpus.languages import is_language
+from nmt.interop.added_tokens import (
+    ADDED_FILE,
+    FAST_FILE,
+    PIECES_FILE,
+    SYMBOLS_FILE,
+    TOKENIZER_FILE,
+    AddedTokens,
+    read_added_tokens,
+    read_object,
+)
 from nmt.vocabulary.vocabulary import (
     CONTROL_SYMBOLS,
     MASK_SYMBOL,
@@ -27,9 +37,10 @@ from nmt.vocabulary.vocabulary import (
 
 logger = logging.getLogger(__name__)
 
-PIECES_FILE = "sentencepiece.bpe.model"
-TOKENIZER_FILE = "tokenizer_config.json"
-SYMBOLS_FILE = "special_tokens_map.json"
+FILES = (TOKENIZER_FILE, SYMBOLS_FILE, ADDED_FILE, FAST_FILE)
+
+_CODE = re.compile(r"[a-z]{3}_[A-Z][a-z]{3}(?:_[a-z0-9]+)?")
+"""A language, its script, and in FLORES+ its variety."""
 
 _OTHER_CODES = {"sat_Beng": "sat_Olck"}
 """NLLB-200 names Santali after the wrong script; its text is in Ol Chiki, as in FLORES-200."""
@@ -65,7 +76,8 @@ def import_vocabulary(directory: Path, size: int) -> tuple[bytes, Vocabulary]:
         size: Rows of its embedding.
 
     Raises:
-        UserError: If there is no SentencePiece model, or nothing tells the languages.
+        UserError: If there is no SentencePiece model, nothing tells the languages, or a token is of
+            a kind that ours cannot be.
         DataError: If the files do not fit each other.
     """
     path = directory / PIECES_FILE
@@ -77,22 +89,23 @@ def import_vocabulary(directory: Path, size: int) -> tuple[bytes, Vocabulary]:
         processor.LoadFromSerializedProto(model)
     except RuntimeError as error:
         raise DataError(f"{path} is no SentencePiece model: {error}") from error
-    first = processor.get_piece_size() + PIECE_OFFSET
-    named = _named_tokens(directory, first)
-    outside = [content for index, content in named.items() if index >= size]
+    tokens = read_added_tokens(directory, processor)
+    outside = [content for index, content in tokens.names.items() if index >= size]
     if outside:
         raise DataError(f"{directory}: `{outside[0]}` is beyond the embedding's {size:,} rows")
-    symbols = {symbol: i for i, symbol in enumerate(CONTROL_SYMBOLS)}
-    symbols |= _symbols(named, first, size)
+    first = processor.get_piece_size() + PIECE_OFFSET
+    names = _with_tags(tokens.names, size)
+    words = {names.pop(index): index for index in tokens.words if index in names}
+    symbols = {symbol: i for i, symbol in enumerate(CONTROL_SYMBOLS)} | _symbols(names)
     languages = [_their_name(symbol) for symbol in symbols if _their_name(symbol) != symbol]
     if not languages:
-        raise UserError(
-            f"{directory}: neither {TOKENIZER_FILE} nor {SYMBOLS_FILE} names the languages' tokens"
-        )
+        raise UserError(f"{directory}: none of {', '.join(FILES)} names the languages' tokens")
+    _check_size(directory, tokens, size - first - len(names) - len(words), first)
     try:
         vocabulary = Vocabulary(
-            model, languages, symbols=symbols, piece_offset=PIECE_OFFSET, size=size
-        )
+            model, languages, symbols=symbols, piece_offset=PIECE_OFFSET, size=size, words=words,
+            language_is_last=_is_legacy(directory),
+        )  # fmt: skip
     except ValueError as error:
         raise DataError(
             f"{directory}: the tokenizer's files do not fit each other: {error}"
@@ -100,60 +113,51 @@ def import_vocabulary(directory: Path, size: int) -> tuple[bytes, Vocabulary]:
     return model, vocabulary
 
 
-def _named_tokens(directory: Path, first: int) -> dict[int, str]:
-    """Return the tokens behind the pieces by id, as transformers numbers them."""
-    tokenizer = _read(directory / TOKENIZER_FILE)
-    added = tokenizer.get("added_tokens_decoder")
-    if isinstance(added, dict) and added:
-        try:
-            tokens = {int(index): _content(token) for index, token in added.items()}
-        except ValueError as error:
-            raise DataError(
-                f"{directory / TOKENIZER_FILE}: `added_tokens_decoder` is damaged: {error}"
-            ) from error
-        return {index: content for index, content in sorted(tokens.items()) if index >= first}
-    symbols = _read(directory / SYMBOLS_FILE)
-    languages = symbols.get("additional_special_tokens") or tokenizer.get(
-        "additional_special_tokens"
-    )
-    if not isinstance(languages, list):
-        return {}
-    mask = symbols.get("mask_token") or tokenizer.get("mask_token")
-    try:
-        names = [*map(_content, languages), *([_content(mask)] if mask else [])]
-    except ValueError as error:
-        raise DataError(f"{directory / SYMBOLS_FILE}: {error}") from error
-    return {first + i: content for i, content in enumerate(dict.fromkeys(names))}
+def _is_legacy(directory: Path) -> bool:
+    """Return whether sources end in their language; see `NllbTokenizer`'s `legacy_behaviour`."""
+    value = read_object(directory / TOKENIZER_FILE).get("legacy_behaviour", False)
+    if not isinstance(value, bool):
+        raise DataError(f"{directory / TOKENIZER_FILE}: `legacy_behaviour` is {value!r}")
+    if value:
+        logger.warning(
+            "%s: `legacy_behaviour`: sources are translated as `[text, </s>, language]`; training"
+            " here has `[language, text, </s>]`", directory / TOKENIZER_FILE,
+        )  # fmt: skip
+    return value
 
 
-def _read(path: Path) -> dict[str, Any]:
-    content = read_json(path) if path.is_file() else {}
-    if not isinstance(content, dict):
-        raise DataError(f"{path} holds no object")
-    return content
+def _with_tags(names: Mapping[int, str], size: int) -> dict[int, str]:
+    last = max(names, default=0)
+    if names and names[last] == MASK_SYMBOL and size - last == len(TAG_SYMBOLS):
+        return {**names, **{last + i: symbol for i, symbol in enumerate(TAG_SYMBOLS.values())}}
+    return dict(names)
 
 
-def _content(token: object) -> str:
-    content = token.get("content") if isinstance(token, dict) else token
-    if not isinstance(content, str):
-        raise ValueError(f"{token!r} is no token")
-    return content
+def _check_size(directory: Path, tokens: AddedTokens, unnamed: int, first: int) -> None:
+    """Refuse a SentencePiece model that is not the one which the embedding was trained with."""
+    if unnamed > 0 and not tokens.are_numbered:
+        raise DataError(
+            f"{directory}: the embedding has {unnamed:,} rows more than {PIECES_FILE} and the"
+            f" tokenizer's files have tokens ({first:,} of them pieces), and no file says which"
+            " rows they are. Is this the SentencePiece model that the checkpoint was trained with?"
+            " transformers writes the numbers: NllbTokenizer.from_pretrained(DIR)"
+            ".save_pretrained(DIR)"
+        )
+    if unnamed > 0:
+        logger.info("%d rows of the embedding have no token", unnamed)
 
 
-def _symbols(named: Mapping[int, str], first: int, size: int) -> dict[str, int]:
-    names = dict(named)
-    if names:
-        last = max(names)
-        if names[last] == MASK_SYMBOL and size - last == len(TAG_SYMBOLS):
-            names |= {last + i: symbol for i, symbol in enumerate(TAG_SYMBOLS.values())}
+def _symbols(names: Mapping[int, str]) -> dict[str, int]:
     symbols = {}
     for index, content in sorted(names.items()):
         code = _OTHER_CODES.get(content, content)
-        symbols[language_symbol(code) if is_language(code) else content] = index
-    unnamed = size - first - len(symbols)
-    if unnamed > 0:
-        logger.info("%d rows of the embedding have no token", unnamed)
+        symbols[language_symbol(code) if _names_language(code) else content] = index
     return symbols
+
+
+def _names_language(content: str) -> bool:
+    """Whether a token is a language: one of FLORES-200, or one that somebody added to them."""
+    return is_language(content) or _CODE.fullmatch(content) is not None
 
 
 def export_vocabulary(directory: Path, *, nllb_codes: bool = False) -> TokenizerFiles:
@@ -184,7 +188,9 @@ def export_vocabulary(directory: Path, *, nllb_codes: bool = False) -> Tokenizer
     symbols: dict[str, int] = vocabulary.layout()["symbols"]
     after = [symbol for symbol in symbols if symbol not in CONTROL_SYMBOLS]
     pieces = [piece + offset for piece in range(_TEXT_PIECES, processor.get_piece_size())]
-    rows = [symbols[symbol] for symbol in CONTROL_SYMBOLS] + pieces + [symbols[s] for s in after]
+    words: dict[str, int] = vocabulary.layout().get("words", {})
+    named = [symbols[symbol] for symbol in after] + list(words.values())
+    rows = [symbols[symbol] for symbol in CONTROL_SYMBOLS] + pieces + named
     rows += sorted(set(range(vocabulary.size)) - set(rows))
     names = [_their_name(symbol) for symbol in after]
     contents = [*CONTROL_SYMBOLS, *(_nllb_names(names) if nllb_codes else names)]
@@ -192,7 +198,11 @@ def export_vocabulary(directory: Path, *, nllb_codes: bool = False) -> Tokenizer
         _warn_of_codes(names)
     first = len(CONTROL_SYMBOLS) + len(pieces)
     ids = [*range(len(CONTROL_SYMBOLS)), *range(first, first + len(after))]
-    return TokenizerFiles(model, _tokenizer(contents, ids), _symbol_map(contents), tuple(rows))
+    tokenizer = _tokenizer(contents, ids)
+    for index, word in enumerate(words, first + len(after)):
+        tokenizer["added_tokens_decoder"][str(index)] = {**_added(word), "special": False}
+    tokenizer["legacy_behaviour"] = vocabulary.language_is_last
+    return TokenizerFiles(model, tokenizer, _symbol_map(contents), tuple(rows))
 
 
 def _their_name(symbol: str) -> str:
@@ -228,17 +238,20 @@ def _symbol_map(contents: list[str]) -> dict[str, Any]:
 def _tokenizer(contents: list[str], ids: list[int]) -> dict[str, Any]:
     return {
         "added_tokens_decoder": {
-            str(index): {
-                "content": content, "lstrip": content == MASK_SYMBOL, "normalized": False,
-                "rstrip": False, "single_word": False, "special": True,
-            }
-            for index, content in zip(ids, contents, strict=True)
+            str(index): _added(content) for index, content in zip(ids, contents, strict=True)
         },
         "clean_up_tokenization_spaces": False,
         "legacy_behaviour": False,
         "mask_token": None,
         **_symbol_map(contents),
         "tokenizer_class": "NllbTokenizer",
+    }  # fmt: skip
+
+
+def _added(content: str) -> dict[str, Any]:
+    return {
+        "content": content, "lstrip": content == MASK_SYMBOL, "normalized": False,
+        "rstrip": False, "single_word": False, "special": True,
     }  # fmt: skip
 
 

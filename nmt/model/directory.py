@@ -16,7 +16,7 @@ import torch
 
 from corpus.errors import DataError, UserError
 from corpus.files import atomic_path, digest_file, read_json, write_json
-from corpus.languages import Direction, parse_direction
+from corpus.languages import Direction
 from nmt.interop.weights import read_header, read_into
 from nmt.model.moe.gate import MAX_CHOICES
 from nmt.model.pruned import Kept, LostChoices, read_weights, resize
@@ -113,7 +113,8 @@ def read_description(directory: Path) -> ModelDescription:
     try:
         return ModelDescription(
             MoEConfig(**description["config"]),
-            tuple(parse_direction(text) for text in description["directions"]),
+            # Not checked: an imported model may have languages that FLORES-200 lacks.
+            tuple(Direction(*text.split("-")) for text in description["directions"]),
             description["weights_blake2b"],
         )
     except (KeyError, TypeError) as error:

@@ -118,15 +118,14 @@ class TextTranslator:
     def _translate(
         self, lines: Sequence[str], direction: Direction, first: int, progress: Progress
     ) -> list[Translation]:
-        for language in direction:
-            check_language(language)
         source, target = direction
         vocabulary = self.model.vocabulary
-        prefix, target_index = vocabulary.language_index(source), vocabulary.language_index(target)
+        _check_languages(direction, vocabulary)
+        target_index = vocabulary.language_index(target)
         segments = self._segments(lines, first)
         found: list[dict[int, Hypothesis]] = [{} for _ in lines]
         for batch in self._batches(segments):
-            rows = [[prefix, *segment.pieces, self._symbols.end] for segment in batch]
+            rows = [vocabulary.source_row(source, segment.pieces) for segment in batch]
             keys = [(first + segment.line, segment.number) for segment in batch]
             hypotheses = self._search(rows, target_index, keys)
             for segment, hypothesis in zip(batch, hypotheses, strict=True):
@@ -271,6 +270,14 @@ def open_translator(model: Path, config: TranslateConfig, needed: Needed) -> Tex
     return TextTranslator(loaded, config)
 
 
+def _check_languages(direction: Direction, vocabulary: Vocabulary) -> None:
+    """Refuse languages that a model has no token for, codes that nobody knows with a guess."""
+    for language in direction:
+        if language not in vocabulary.languages:
+            check_language(language)
+        vocabulary.language_index(language)
+
+
 def check_direction(
     direction: Direction, vocabulary: Vocabulary, trained: Sequence[Direction]
 ) -> None:
@@ -279,9 +286,7 @@ def check_direction(
     Raises:
         UserError: If the model has no token for one of the languages.
     """
-    for language in direction:
-        check_language(language)
-        vocabulary.language_index(language)
+    _check_languages(direction, vocabulary)
     if direction.source == direction.target:
         raise UserError(f"source and target are both `{direction.source}`")
     if direction not in trained:

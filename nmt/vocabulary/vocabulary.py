@@ -1,6 +1,7 @@
 """The vocabulary: SentencePiece pieces, languages, data-source tags, `<mask>`, as in NLLB-200."""
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,8 @@ class Vocabulary:
         symbols: Mapping[str, int] | None = None,
         piece_offset: int = PIECE_OFFSET,
         size: int | None = None,
+        words: Mapping[str, int] | None = None,
+        language_is_last: bool = False,
     ) -> None:
         """Join a SentencePiece model and a layout.
 
@@ -75,6 +78,10 @@ class Vocabulary:
             symbols: Index of each symbol; `nllb_symbols` if not given.
             piece_offset: What is added to the number of a piece.
             size: Tokens; as many as there must be if not given.
+            words: Text that is one token wherever it stands, and its index, as transformers' added
+                tokens are; text before and after is cut into pieces by itself.
+            language_is_last: Whether a source is `[text, </s>, language]`, as of checkpoints with
+                transformers' `legacy_behaviour`, and not `[language, text, </s>]`.
 
         Raises:
             RuntimeError: If the model is none.
@@ -99,7 +106,12 @@ class Vocabulary:
         for symbol, piece in self._control_pieces().items():
             self._indices[piece] = self._symbols[symbol]
             is_text[piece] = False
-        taken = np.concatenate([self._indices[is_text], list(self._symbols.values())])
+        self._words = dict(words or {})
+        self._word_pattern = _any_of(self._words)
+        self._words_at = {index: word for word, index in self._words.items()}
+        self.language_is_last = language_is_last
+        others = [*self._symbols.values(), *self._words.values()]
+        taken = np.concatenate([self._indices[is_text], others])
         self.size = int(taken.max()) + 1 if size is None else size
         if taken.min() < 0 or taken.max() >= self.size:
             raise ValueError(f"indices outside 0 to {self.size - 1}, the size less one")
@@ -143,6 +155,8 @@ class Vocabulary:
                 symbols=layout["symbols"],
                 piece_offset=layout["piece_offset"],
                 size=layout["size"],
+                words=layout.get("words"),
+                language_is_last=layout.get("language_is_last", False),
             )
         except (RuntimeError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"{directory} is not a readable vocabulary: {error}") from error
@@ -161,6 +175,8 @@ class Vocabulary:
             "piece_offset": self._piece_offset,
             "languages": list(self.languages),
             "symbols": dict(sorted(self._symbols.items(), key=lambda item: item[1])),
+            **({"words": self._words} if self._words else {}),
+            **({"language_is_last": True} if self.language_is_last else {}),
         }
 
     def language_index(self, language: str) -> int:
@@ -215,16 +231,76 @@ class Vocabulary:
     def encode_flat(self, sentences: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         """Return the tokens of all sentences end to end, and how many each has."""
         normalized = [normalize(sentence) for sentence in sentences]
+        if self._word_pattern is not None:
+            rows = self._encode_around_words(normalized)
+            lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+            return np.fromiter(itertools.chain.from_iterable(rows), np.int32), lengths
         encoded = self._pieces.encode(normalized, num_threads=1)
         lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
         flat = itertools.chain.from_iterable(encoded)
         return self._indices[np.fromiter(flat, np.int32, int(lengths.sum()))], lengths
 
+    def _encode_around_words(self, sentences: Sequence[str]) -> list[list[int]]:
+        """Return the tokens of sentences, cut at the words that are tokens of their own."""
+        assert self._word_pattern is not None
+        parts = [self._word_pattern.split(sentence) for sentence in sentences]
+        between = iter(
+            self._pieces.encode([text for row in parts for text in row[::2]], num_threads=1)
+        )
+        rows = []
+        for row in parts:
+            tokens: list[int] = []
+            for i, text in enumerate(row):
+                tokens += [self._words[text]] if i % 2 else self._indices[next(between)].tolist()
+            rows.append(tokens)
+        return rows
+
+    def source_row(self, language: str, pieces: Sequence[int]) -> list[int]:
+        """Return the tokens of a source sentence with its language and its end.
+
+        Raises:
+            UserError: If the vocabulary has no such language.
+        """
+        index = self.language_index(language)
+        if self.language_is_last:
+            return [*pieces, self.end_index, index]
+        return [index, *pieces, self.end_index]
+
+    def unknown_spans(self, text: str) -> list[tuple[int, int]]:
+        """Return begin and end of the runs of a normalized text that no token stands for."""
+        parts = [text] if self._word_pattern is None else self._word_pattern.split(text)
+        spans, start = [], 0
+        for i, part in enumerate(parts):
+            found = () if i % 2 else self._pieces.encode(part, out_type="immutable_proto").pieces
+            for piece in found:
+                if piece.id == self._pieces.unk_id():
+                    spans.append((start + piece.begin, start + piece.end))
+            start += len(part)
+        return spans
+
     def decode(self, indices: Sequence[int]) -> str:
         """Return the text of token indices; symbols are left out, the unknown one too."""
+        if not self._words_at.keys().isdisjoint(indices):
+            return self._decode_around_words(indices)
         pieces = self._pieces_at[np.asarray(indices, np.int64)]
         text: str = self._pieces.decode(pieces[pieces >= 0].tolist())
         return text
+
+    def _decode_around_words(self, indices: Sequence[int]) -> str:
+        parts = []
+        is_word = self._words_at.__contains__
+        for word, run in itertools.groupby(map(int, indices), is_word):
+            tokens = list(run)
+            parts += [self._words_at[i] for i in tokens] if word else [self.decode(tokens)]
+        return " ".join(filter(None, parts))
+
+
+def _any_of(words: Mapping[str, int]) -> re.Pattern[str] | None:
+    """Return what matches one of some words, the longest that stands at a place, as a group."""
+    if not words:
+        return None
+    ordered = sorted(words, key=lambda word: (-len(word), word))
+    return re.compile(f"({'|'.join(map(re.escape, ordered))})")
 
 
 def _first_layout(num_pieces: int, languages: Sequence[str]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import regex
 
-from corpus.languages import check_language
+from corpus.languages import Language
 from corpus.split import iterate_sentences
 
 Encode = Callable[[str], list[int]]
@@ -93,5 +93,5 @@ def _cut(text: str, start: int, fitting: int) -> int:
 
 def join_translations(parts: list[str], target: str) -> str:
     """Join the translations of a line's parts, as the target's script puts sentences together."""
-    between = "" if check_language(target).script in _CLOSED_UP else " "
+    between = "" if Language(target, "").script in _CLOSED_UP else " "
     return between.join(part for part in parts if part)
