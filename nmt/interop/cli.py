@@ -13,7 +13,7 @@ from nmt.interop.config import ExportConfig, ImportConfig
 @click.command("import")
 @click.option(
     "--from", "source", type=PATH, required=True,
-    help="NLLB-200 checkpoint in transformers' layout, as safetensors.",
+    help="NLLB-200 checkpoint in transformers' layout, safetensors or pytorch_model.bin.",
 )  # fmt: skip
 @click.option("--output", type=PATH, required=True, help="Model directory to write.")
 @config_options(ImportConfig)

@@ -9,12 +9,13 @@ from corpus.files import atomic_path, write_json
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import Direction
 from nmt.interop.added_tokens import PIECES_FILE
+from nmt.interop.checkpoint import read_checkpoint
 from nmt.interop.config import ImportConfig
 from nmt.interop.plans import TORCH_NAMES, plan_import
 from nmt.interop.settings import CONFIG_FILE, read_settings
 from nmt.interop.tokens import FILES as TOKENIZER_FILES
 from nmt.interop.tokens import import_vocabulary
-from nmt.interop.weights import count_elements, read_checkpoint, write_tensors
+from nmt.interop.weights import count_elements, write_tensors
 from nmt.model.directory import VOCABULARY_DIRECTORY, WEIGHTS_FILE, describe_model
 from nmt.vocabulary.vocabulary import LAYOUT_FILE, MODEL_FILE, Vocabulary
 
@@ -29,7 +30,7 @@ def import_checkpoint(source: Path, output: Path, config: ImportConfig) -> Summa
     languages.
 
     Raises:
-            otherwise.
+        UserError: If it is of another family, or asks for what ours do otherwise.
         JobError: If a file is missing, damaged, or does not fit the config.
     """
     stored = read_checkpoint(source)

@@ -6,7 +6,6 @@ files' tensors, as many bytes at a time as `_CHUNK_BYTES`.
 """
 
 import json
-import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,8 +13,8 @@ from typing import IO, Any, NamedTuple
 
 import torch
 
-from corpus.errors import DataError, UserError
-from corpus.files import atomic_path, read_json
+from corpus.errors import DataError
+from corpus.files import atomic_path
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -23,7 +22,6 @@ _LENGTH = struct.Struct("<Q")
 _ALIGNMENT = 8
 _CHUNK_BYTES = 1 << 24
 _METADATA = "__metadata__"
-_PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 """What weights may be, by the format's names, in the order in which `safetensors` writes them."""
@@ -107,49 +105,6 @@ def _stored(path: Path, key: str, entry: Mapping[str, Any], begin: int) -> Store
     if dtype is not None and stored.num_elements * dtype.itemsize != last - first:
         raise ValueError(key)
     return stored
-
-
-def read_checkpoint(directory: Path) -> dict[str, Stored]:
-    """Return the tensors of a directory: of `model.safetensors`, or of all shards of an index.
-
-    Raises:
-        UserError: If there are only pickled weights, which are never read, or none.
-        DataError: If a shard is missing or damaged, or lacks a tensor that the index promises.
-    """
-    index = directory / INDEX_FILE
-    if index.is_file():
-        return _read_shards(directory, index)
-    if (directory / WEIGHTS_FILE).is_file():
-        return read_header(directory / WEIGHTS_FILE)
-    pickled = sorted(path for pattern in _PICKLED for path in directory.glob(pattern))
-    if pickled:
-        raise UserError(
-            f"{pickled[0]} is a pickle, which can run code of whoever made it and is not read."
-            " Convert it with transformers where you trust it:"
-            " AutoModelForSeq2SeqLM.from_pretrained(DIR).save_pretrained(NEW_DIR), which writes"
-            " safetensors; or take the safetensors files of the same model."
-        )
-    raise UserError(f"{directory} has no weights: neither {WEIGHTS_FILE} nor {INDEX_FILE}")
-
-
-def _read_shards(directory: Path, index: Path) -> dict[str, Stored]:
-    content = read_json(index)
-    places = content.get("weight_map") if isinstance(content, dict) else None
-    if not isinstance(places, dict) or not places:
-        raise DataError(f"{index} has no `weight_map`")
-    tensors: dict[str, Stored] = {}
-    for name in sorted(set(places.values())):
-        if not re.fullmatch(r"[\w.-]+\.safetensors", str(name)):
-            raise DataError(f"{index} names the shard `{name}`, which is no safetensors file here")
-        if not (directory / name).is_file():
-            raise DataError(f"{directory / name} is missing; {index.name} lists it")
-        tensors.update(read_header(directory / name))
-    for key, name in places.items():
-        if key not in tensors or tensors[key].path.name != name:
-            raise DataError(
-                f"{directory / name} has no tensor `{key}`, though {index.name} says so"
-            )
-    return tensors
 
 
 def whole(stored: Stored) -> Span:

@@ -100,6 +100,7 @@ def write_theirs(folder: Path, vocabulary_path: Path, *, num_experts: int) -> An
     path = folder / "tokenizer_config.json"
     values = json.loads(path.read_text(encoding="utf-8"))
     del values["added_tokens_decoder"]
+    (folder / "added_tokens.json").unlink()  # nor did they add the languages as tokens
     path.write_text(json.dumps(values), encoding="utf-8")
     shape: dict[str, Any] = {
         "vocab_size": len(tokenizer) + 2, "d_model": 32, "max_position_embeddings": 64,

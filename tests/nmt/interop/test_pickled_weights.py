@@ -1,0 +1,122 @@
+"""Weights as torch pickles them: read as safetensors are, and no code of others runs."""
+
+import contextlib
+import json
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from corpus.errors import DataError, JobError, UserError
+from nmt.interop.checkpoint import read_checkpoint
+from nmt.interop.config import ExportConfig, ImportConfig
+from nmt.interop.export_model import export_to_transformers
+from nmt.interop.import_model import import_checkpoint
+from nmt.interop.pickled_weights import read_pickled
+
+
+@pytest.mark.parametrize("shards", [False, True], ids=["one file", "shards"])
+@pytest.mark.parametrize("num_experts", [0, 4])
+def test_import_of_pickled_weights_is_that_of_safetensors(
+    tmp_path: Path, models: dict[int, Path], num_experts: int, shards: bool
+) -> None:
+    from transformers import AutoModelForSeq2SeqLM
+
+    export_to_transformers(models[num_experts], tmp_path / "theirs", ExportConfig())
+    theirs = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "theirs")
+    (tmp_path / "theirs" / "model.safetensors").unlink()
+    size = "100KB" if shards else "1GB"
+    theirs.save_pretrained(tmp_path / "theirs", safe_serialization=False, max_shard_size=size)
+    assert (tmp_path / "theirs" / "pytorch_model.bin").exists() != shards
+    import_checkpoint(tmp_path / "theirs", tmp_path / "pickled", ImportConfig())
+    export_to_transformers(models[num_experts], tmp_path / "safe", ExportConfig())
+    import_checkpoint(tmp_path / "safe", tmp_path / "ours", ImportConfig())
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("pickled", "ours")]
+    assert weights[0] == weights[1]
+
+
+def read_tensor(path: Path, key: str) -> torch.Tensor:
+    stored = read_pickled(path)[key]
+    dtype = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}[stored.dtype]
+    count = stored.num_elements
+    data = path.read_bytes()[stored.begin : stored.begin + count * dtype.itemsize]
+    return torch.frombuffer(bytearray(data), dtype=dtype).view(stored.shape)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_tensors_are_found_where_they_are(tmp_path: Path, dtype: torch.dtype) -> None:
+    path = tmp_path / "pytorch_model.bin"
+    whole = torch.arange(24, dtype=dtype).view(4, 6)
+    state = {"whole": whole, "tied": whole, "rows": whole[1:3], "p": torch.nn.Parameter(whole)}
+    torch.save(state, path)
+    for key, tensor in state.items():
+        assert torch.equal(read_tensor(path, key), tensor.detach())
+
+
+class Evil:
+    def __reduce__(self) -> Any:
+        return (os.system, ("touch evil",))
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ({"x": Evil()}, "system` has no place among weights"),
+        ({"x": 3}, "`x` is no tensor"),
+        ([torch.zeros(1)], "no dictionary of tensors"),
+        ({"x": torch.zeros(3, 4).T}, "not stored row by row"),
+        ({"x": torch.zeros(2).to_sparse()}, "has no place among weights"),
+    ],
+)
+def test_anything_but_whole_tensors_is_refused(
+    tmp_path: Path, state: Any, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    with pytest.raises(DataError, match=message):
+        read_checkpoint(tmp_path)
+    assert not (tmp_path / "evil").exists()
+
+
+def test_old_and_damaged_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "pytorch_model.bin"
+    torch.save({"x": torch.zeros(1000)}, path, _use_new_zipfile_serialization=False)
+    with pytest.raises(UserError, match=r"torch before 1\.6"):
+        read_pickled(path)
+    torch.save({"x": torch.zeros(1000)}, path)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(UserError, match="damaged"):
+        read_pickled(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/data.pkl", pickle.dumps({"x": 1})[:-3])
+    with pytest.raises(DataError, match="holds no weights"):
+        read_pickled(path)
+
+
+@pytest.mark.parametrize("place", range(0, 1400, 97))
+def test_changed_bytes_end_in_no_traceback(tmp_path: Path, place: int) -> None:
+    path = tmp_path / "pytorch_model.bin"
+    torch.save({"x": torch.zeros(20), "y": torch.ones(2, 3)}, path)
+    data = bytearray(path.read_bytes())
+    data[place % len(data)] ^= 0x55
+    path.write_bytes(data)
+    with contextlib.suppress(DataError, UserError):
+        assert len(read_pickled(path)) == 2
+
+
+def test_shard_that_an_index_lists_must_be_there(tmp_path: Path, exported: Path) -> None:
+    index = {"weight_map": {"x": "pytorch_model-00001-of-00002.bin"}}
+    (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps(index), encoding="utf-8")
+    with pytest.raises(DataError, match="is missing"):
+        read_checkpoint(tmp_path)
+    index["weight_map"]["x"] = "../outside.bin"
+    (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps(index), encoding="utf-8")
+    with pytest.raises(DataError, match="no file of weights here"):
+        read_checkpoint(tmp_path)
+    with pytest.raises((UserError, JobError), match="has no weights"):
+        read_checkpoint(tmp_path / "receipts")
