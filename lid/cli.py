@@ -65,9 +65,6 @@ def identify(model: Path, top: int, processes: int, languages: str) -> None:
     """Write `language<TAB>score` for each line of standard input."""
     from lid.identify import identify_blocks
 
-    for name, stream in (("input", sys.stdin), ("output", sys.stdout)):
-        if stream is None:
-            raise UserError(f"standard {name} is closed; `lid identify` needs it.")
     wanted = [code.strip() for code in languages.split(",") if code.strip()]
     lines = invalid_lines = 0
     output = sys.stdout.buffer

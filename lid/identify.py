@@ -11,10 +11,11 @@ import multiprocessing
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from corpus.errors import UserError
+from corpus.errors import JobError, UserError
 from corpus.files import Lines
 from corpus.protocols import Prediction
 from lid.engine.preparation import MAX_CHARACTERS
@@ -67,6 +68,10 @@ def identify_blocks(
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise JobError(
+                "a worker process was killed. Is there enough memory? Use fewer --processes."
+            ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import NoReturn
 
@@ -9,6 +10,10 @@ from corpus.errors import UserError
 from corpus.languages import check_language, is_language
 from lid.directory import SPECIAL_CLASSES
 from lid.labels import map_label
+
+logger = logging.getLogger(__name__)
+
+_SHOWN = 5
 
 SUFFIXES = (".txt", ".txt.gz", ".txt.zst")
 
@@ -22,9 +27,11 @@ def labeled_files(directory: Path, least: int = 2) -> dict[str, Path]:
     if not directory.is_dir():
         raise UserError(f"{directory} is not a directory of <language>.txt[.gz|.zst] files.")
     files: dict[str, Path] = {}
+    others: list[str] = []
     for path in sorted(directory.iterdir()):
         suffix = next((suffix for suffix in SUFFIXES if path.name.endswith(suffix)), None)
         if suffix is None:
+            others.append(path.name)
             continue
         name = path.name.removesuffix(suffix)
         if name not in SPECIAL_CLASSES and not is_language(name):
@@ -32,6 +39,14 @@ def labeled_files(directory: Path, least: int = 2) -> dict[str, Path]:
         if name in files:
             raise UserError(f"{path} and {files[name].name} are both of `{name}`; keep one.")
         files[name] = path
+    if others:
+        logger.warning(
+            "%s: %d entries are not <language>.txt[.gz|.zst] and are left out: %s%s",
+            directory,
+            len(others),
+            ", ".join(others[:_SHOWN]),
+            ", …" if len(others) > _SHOWN else "",
+        )
     if len(files) < least:
         raise UserError(
             f"{directory} has {len(files)} labeled file(s); at least {least} are needed,"

@@ -42,6 +42,12 @@ _FOLDED_BLOCKS = (range(0xFB00, 0xFB50), range(0x2E80, 0x2FE0))
 
 _END_FOLDED = 0x1F200
 
+MAY_BE_FOLDED = re.compile(
+    "[\u2100-\u214f\u2460-\u24ff\u2e80-\u2fdf\u3130-\u318f\u3200-\u33ff\ufb00-\ufdff\ufe70-\ufefe"
+    "\uff21-\uff3a\uff41-\uff5a\uff66-\uffdc\U0001d400-\U0001f1ff]"
+)
+"""Ranges that hold all folded letters and little else: a cheap look before the dear one."""
+
 _OPENLID_REMOVED = regex.compile(r"[^\p{Word}\p{Zs}]|\d")
 _SPACES = re.compile(r"\s\s+")
 
@@ -88,21 +94,9 @@ def folded_letters() -> Mapping[int, str]:
     return found
 
 
-@functools.cache
-def _may_be_folded() -> re.Pattern[str]:
-    points = sorted(folded_letters())
-    ranges: list[list[int]] = []
-    for point in points:
-        if ranges and ranges[-1][1] == point - 1:
-            ranges[-1][1] = point
-        else:
-            ranges.append([point, point])
-    return re.compile("[" + "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges) + "]")
-
-
 def fold(text: str) -> str:
     """Replace letters of another width or shape by those they stand for; see `folded_letters`."""
-    return text.translate(folded_letters()) if _may_be_folded().search(text) else text
+    return text.translate(folded_letters()) if MAY_BE_FOLDED.search(text) else text
 
 
 def prepare_plain(line: str) -> str:

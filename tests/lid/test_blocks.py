@@ -1,6 +1,7 @@
 """Streams of bytes: blocks, endless lines, several processes, the command."""
 
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corpus.errors import JobError
+from lid import identify
 from lid.cli import group
 from lid.identifier import LanguageIdentifier
 from lid.identify import answer_block, identify_blocks, read_blocks
@@ -65,9 +68,7 @@ def test_line_of_ten_megabytes_gets_its_answer(model: Path) -> None:
 @pytest.mark.parametrize(
     ("redirection", "message"),
     [
-        ("<&-", "standard input is closed"),
         ("0>/dev/null", "standard input cannot be read: Bad file descriptor"),
-        (">&-", "standard output is closed"),
         ("1</dev/null", "standard output cannot be written to"),
     ],
 )
@@ -89,6 +90,12 @@ def test_invalid_bytes_and_zeros_keep_their_lines(model: Path) -> None:
     languages = [row.split("\t")[0] for row in result.stdout.splitlines()]
     assert len(languages) == 4
     assert (languages[0], languages[2]) == ("eng_Latn", "und")
+
+
+def test_killed_worker_is_named(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identify, "answer_block", lambda *_: os.kill(os.getpid(), 9))
+    with pytest.raises(JobError, match=r"a worker process was killed"):
+        list(identify.identify_blocks(io.BytesIO(b"water\n"), model, 1, 2))
 
 
 def test_line_of_a_mebibyte_is_read_whole_and_a_longer_one_from_its_start() -> None:

@@ -14,7 +14,13 @@ from corpus.files import read_json, write_json, write_lines
 from lid.cli import group
 from lid.directory import OPENLID, PLAIN, ModelDescription, read_description
 from lid.engine.chinese import chinese_script
-from lid.engine.preparation import prepare, prepare_openlid, prepare_plain
+from lid.engine.preparation import (
+    MAY_BE_FOLDED,
+    folded_letters,
+    prepare,
+    prepare_openlid,
+    prepare_plain,
+)
 from lid.fasttext_model.model_file import read_fasttext_file
 from lid.identifier import LanguageIdentifier
 from lid.import_fasttext import choose_preparation, import_model
@@ -180,6 +186,11 @@ def test_characters_of_a_line_tell_the_chinese_script() -> None:
 def test_letters_of_other_widths_and_shapes_are_folded(written: str, plain: str) -> None:
     assert prepare_plain(written) == plain
     assert prepare(written) == prepare(plain)
+
+
+def test_every_folded_letter_is_looked_for() -> None:
+    assert len(folded_letters()) > 2_000
+    assert all(MAY_BE_FOLDED.fullmatch(chr(point)) for point in folded_letters())
 
 
 def test_letters_of_other_widths_and_shapes_are_identified(

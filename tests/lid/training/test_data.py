@@ -130,6 +130,16 @@ def test_file_named_by_another_code_is_refused_with_ours(
         labeled_files(tmp_path)
 
 
+def test_entries_that_are_left_out_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("eng_Latn.txt", "fra_Latn.txt", "deu_Latn.tsv", "spa_Latn.jsonl"):
+        write_lines(tmp_path / name, ["water"])
+    assert list(labeled_files(tmp_path)) == ["eng_Latn", "fra_Latn"]
+    assert "2 entries are not" in caplog.text
+    assert "deu_Latn.tsv, spa_Latn.jsonl" in caplog.text
+
+
 def test_one_language_in_two_files_is_refused(tmp_path: Path) -> None:
     for name in ("eng_Latn.txt", "eng_Latn.txt.gz", "fra_Latn.txt"):
         write_lines(tmp_path / name, ["water"])
