@@ -1,8 +1,8 @@
 """Sentence encoders behind one protocol; torch stays in this package.
 
-An encoder is a directory that describes itself: `encoder.json` names the architecture, and one
-module an architecture loads it. A directory that sentence-transformers or transformers saved is an
-encoder as it is.
+An encoder is a directory that describes itself: `encoder.json` names the architecture, and a row of
+`mining.encoders.architectures` says how it is loaded. A directory that sentence-transformers or
+transformers saved is an encoder as it is.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,6 @@ from corpus.files import read_json
 from mining.embeddings import Float32
 
 DESCRIPTION_FILE = "encoder.json"
-ARCHITECTURES = ("bag", "lstm", "transformer")
 DEFAULT_BATCH_TOKENS = 8192
 
 _HUB_FILES = ("modules.json", "config.json")
@@ -94,19 +93,16 @@ def load_encoder(
         from mining.encoders.hub import load_hub_model
 
         return load_hub_model(path, threads=threads, device=device, batch_tokens=batch_tokens)
-    architecture = read_json(path / DESCRIPTION_FILE).get("architecture")
-    if architecture == "bag":
-        from mining.encoders.bag import load_bag
+    from mining.encoders.architectures import ARCHITECTURES
 
-        return load_bag(path, threads=threads)
-    if architecture in ARCHITECTURES:
-        from mining.encoders.sequence import load_sequence
-
-        return load_sequence(path, threads=threads, device=device, batch_tokens=batch_tokens)
-    raise DataError(
-        f"{path / DESCRIPTION_FILE}: architecture `{architecture}` is not one of:"
-        f" {', '.join(ARCHITECTURES)}"
-    )
+    name = read_json(path / DESCRIPTION_FILE).get("architecture")
+    if name not in ARCHITECTURES:
+        raise DataError(
+            f"{path / DESCRIPTION_FILE}: architecture `{name}` is not one of:"
+            f" {', '.join(ARCHITECTURES)}"
+        )
+    load = ARCHITECTURES[name].load
+    return load(path, threads=threads, device=device, batch_tokens=batch_tokens)
 
 
 def encoder_space(path: Path) -> str:

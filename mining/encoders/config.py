@@ -11,9 +11,6 @@ from mining.checks import check_not_negative, check_positive, check_share
 Preprocessing = Literal["normalized", "laser"]
 """How text becomes tokens: as this package normalizes it, or as LASER does."""
 
-LEARNING_RATES = {"bag": 0.03, "lstm": 0.001, "transformer": 0.0005}
-"""Peaks by architecture; `bag` has row-wise Adagrad, the others Adam."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class BagConfig:
@@ -164,11 +161,8 @@ SequenceConfig = LstmConfig | TransformerConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainEncoderConfig:
-    """How an encoder is trained on bitext, contrastively."""
-
-    architecture: Literal["bag", "lstm", "transformer"] = "bag"
-    """Which encoder: `bag` on a CPU, `transformer` or `lstm` on a GPU."""
+class EncoderTrainingConfig:
+    """What training and distilling an encoder share."""
 
     bag: BagConfig = field(default_factory=BagConfig)
 
@@ -176,31 +170,24 @@ class TrainEncoderConfig:
 
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
 
-    start: Literal["random", "spectral"] = "random"
-    """Vectors of `bag`'s features before training. `spectral` puts features of translations near
-    each other: minutes of training on real text go much further, at a learning rate of 0.01."""
-
     epochs: float = 12.0
     """Passes over the bitext, after sampling by temperature."""
 
     batch_size: int = 256
-    """Pairs per update; every other target in the batch is a negative."""
+    """Pairs per update; in a contrast every other target in the batch is a negative."""
 
     learning_rate: float | None = None
     """Peak; linear warm-up over the first twentieth, then linear to zero. Without a value, that of
     the architecture: 0.03 for bag, 0.001 for lstm, 0.0005 for transformer."""
 
     margin: float = 0.4
-    """Subtracted from the cosine of true pairs (additive margin softmax)."""
+    """Subtracted from the cosine of true pairs in a contrast (additive margin softmax)."""
 
     scale: float = 12.0
-    """Cosines are multiplied by this before the softmax."""
+    """Cosines of a contrast are multiplied by this before the softmax."""
 
     feature_dropout: float = 0.4
     """Share of a sentence's features left out in training a bag, drawn anew every time."""
-
-    hard_negatives: int = 256
-    """Sentences a batch has besides: neighbors of its sources, which the targets are told from."""
 
     temperature: float = 5.0
     """A direction with n pairs is drawn in proportion to n^(1/temperature)."""
@@ -209,20 +196,20 @@ class TrainEncoderConfig:
     """Share of each direction's pairs held out for the validation error, at most 200."""
 
     validations: int = 8
-    """How often the held-out pairs are looked at; the weights with fewest errors are
-    kept, the last of equal ones."""
+    """How often the held-out pairs are evaluated; the weights with the fewest errors are kept, of
+    equal ones the last."""
 
     patience: int = 4
-    """Training stops when so many validations in a row had more errors; 0 never stops it."""
+    """Training stops after this many validations in a row with more errors; 0 never stops it."""
 
     seed: int = 1
-    """Of the initial weights, the order of pairs, and the held-out lines."""
+    """Of random weights, the order of pairs, and the held-out lines."""
 
     threads: int = 1
     """CPU threads; the last bits of the weights depend on it. Two are slower on a busy machine."""
 
     checkpoint_updates: int = execution_only(500)
-    """The state goes to disk after so many updates; a run that was killed goes on from there."""
+    """Updates between checkpoints; a killed run resumes from the last one."""
 
     device: Literal["auto", "cpu", "cuda"] = execution_only("auto")
     """Of lstm and transformer; bag trains on the CPU."""
@@ -246,22 +233,35 @@ class TrainEncoderConfig:
             check_positive(learning_rate=self.learning_rate)
         check_share("validation_share", self.validation_share)
         check_share("feature_dropout", self.feature_dropout)
-        check_not_negative(hard_negatives=self.hard_negatives, patience=self.patience)
+        check_not_negative(patience=self.patience)
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistillConfig:
+class TrainEncoderConfig(EncoderTrainingConfig):
+    """How an encoder is trained on bitext, contrastively."""
+
+    architecture: Literal["bag", "lstm", "transformer"] = "bag"
+    """Which encoder: `bag` on a CPU, `transformer` or `lstm` on a GPU."""
+
+    start: Literal["random", "spectral"] = "random"
+    """Vectors of `bag`'s features before training. `spectral` puts features of translations near
+    each other: minutes of training on real text go much further, at a learning rate of 0.01."""
+
+    hard_negatives: int = 256
+    """Further sentences per batch, neighbors of its sources, as negatives."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_not_negative(hard_negatives=self.hard_negatives)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillConfig(EncoderTrainingConfig):
     """How a student learns the space of a frozen teacher (Heffernan et al. 2022)."""
 
     architecture: Literal["teacher", "bag", "lstm", "transformer"] = "teacher"
-    """`teacher`: a copy of the teacher that learns on. The others begin anew, with subwords of
-    their own; their embeddings must be as wide as the teacher's."""
-
-    bag: BagConfig = field(default_factory=BagConfig)
-
-    lstm: LstmConfig = field(default_factory=LstmConfig)
-
-    transformer: TransformerConfig = field(default_factory=TransformerConfig)
+    """`teacher` continues from a copy of the teacher. The others start from random weights and
+    train subwords of their own; their embeddings must be as wide as the teacher's."""
 
     pivot: str = "eng_Latn"
     """The language whose teacher vectors the student learns."""
@@ -275,71 +275,10 @@ class DistillConfig:
     contrast_weight: float = 1.0
     """Of telling the teacher's translation from the others in the batch."""
 
-    margin: float = 0.4
-    """Of the contrast, as in training."""
-
-    scale: float = 12.0
-    """Of the contrast, as in training."""
-
-    epochs: float = 12.0
-    """Passes over the bitext, after sampling by temperature."""
-
-    batch_size: int = 256
-    """Pairs per update."""
-
-    learning_rate: float | None = None
-    """Peak; without a value, that of training the student's architecture."""
-
-    feature_dropout: float = 0.4
-    """Share of a sentence's features that a bag student does not see, drawn anew every time."""
-
-    temperature: float = 5.0
-    """A language with n pairs is drawn in proportion to n^(1/temperature)."""
-
-    validation_share: float = 0.02
-    """Share of each language's pairs held out, at most 200."""
-
-    validations: int = 8
-    """How often the held-out pairs are looked at; the weights with fewest errors are
-    kept, the last of equal ones."""
-
-    patience: int = 4
-    """Training stops when so many validations in a row had more errors; 0 never stops it."""
-
-    seed: int = 1
-    """Of the order of pairs, the held-out lines, and the weights of a student that begins anew."""
-
-    threads: int = 1
-    """CPU threads; the last bits of the weights depend on it."""
-
-    checkpoint_updates: int = execution_only(500)
-    """The state goes to disk after so many updates; a run that was killed goes on from there."""
-
-    device: Literal["auto", "cpu", "cuda"] = execution_only("auto")
-    """Of lstm and transformer; bag trains on the CPU."""
-
-    columns: dict[str, str] = field(default_factory=dict)
-    """Name, or number from 1, of the columns `source`, `target` and `score` of bitext whose header
-    does not say which they are."""
-
     def __post_init__(self) -> None:
-        check_columns(self.columns)
-        check_positive(
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            scale=self.scale,
-            temperature=self.temperature,
-            threads=self.threads,
-            validations=self.validations,
-            checkpoint_updates=self.checkpoint_updates,
-        )
-        if self.learning_rate is not None:
-            check_positive(learning_rate=self.learning_rate)
-        check_share("validation_share", self.validation_share)
-        check_share("feature_dropout", self.feature_dropout)
+        super().__post_init__()
         check_not_negative(
             cosine_weight=self.cosine_weight,
             self_weight=self.self_weight,
             contrast_weight=self.contrast_weight,
-            patience=self.patience,
         )

@@ -18,14 +18,13 @@ from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import Direction, check_language
 from mining.embeddings import Float32
 from mining.encoders import (
-    ARCHITECTURES,
     DESCRIPTION_FILE,
     Encoder,
     encoder_files,
     encoder_space,
     load_encoder,
 )
-from mining.encoders.bag import BagEncoder
+from mining.encoders.architectures import ARCHITECTURES, new_learner
 from mining.encoders.bitext import (
     Int64,
     TrainingPairs,
@@ -34,17 +33,13 @@ from mining.encoders.bitext import (
     split_validation,
     training_files,
 )
-from mining.encoders.config import LEARNING_RATES, BagConfig, DistillConfig
-from mining.encoders.directory import SUBWORDS_FILE, read_description, read_settings
-from mining.encoders.learners import BagLearner, Learner, SequenceLearner
+from mining.encoders.config import DistillConfig
+from mining.encoders.learners import Learner
 from mining.encoders.loop import Loop, LoopSettings, Trained, Validation, learning_rate
 from mining.encoders.losses import distillation_loss
-from mining.encoders.sequence import CONFIGS, SequenceEncoder
-from mining.encoders.tokens import VOCABULARY_FILE, read_vocabulary
 from mining.encoders.train import (
     log_plan,
     loop_settings,
-    new_learner,
     training_texts,
     validation_of,
 )
@@ -136,9 +131,9 @@ def distill(
     architecture = read_architecture(teacher, config)
     frozen = load_encoder(teacher, threads=config.threads, device=config.device)
     if config.architecture == "teacher":
-        learner = copy_teacher(teacher, architecture, config)
+        learner = ARCHITECTURES[architecture].copy_learner(teacher, config)
     else:
-        learner = new_learner(training_texts(pairs, validation), architecture, config)
+        learner = new_learner(architecture, training_texts(pairs, validation), config)
     targets = teacher_vectors(frozen, pairs, config.pivot)
     tokens = learner.extract(pairs.sentences)
     width = learner.encode_tokens(tokens.take(np.zeros(1, np.int64))).shape[1]
@@ -155,7 +150,7 @@ def distill(
         seed=config.seed,
     )
     log_plan(pairs, training, learner, len(plan))
-    peak = config.learning_rate or LEARNING_RATES[architecture]
+    peak = config.learning_rate or ARCHITECTURES[architecture].learning_rate
 
     def step(number: int) -> None:
         _, rows = plan[number]
@@ -238,22 +233,3 @@ def read_architecture(teacher: Path, config: DistillConfig) -> str:
             " `--config architecture=transformer`, lstm or bag"
         )
     return str(architecture)
-
-
-def copy_teacher(teacher: Path, architecture: str, config: DistillConfig) -> Learner:
-    """Return a learner that begins with the teacher's weights and vocabulary."""
-    description = read_description(teacher)
-    subwords = (teacher / SUBWORDS_FILE).read_bytes()
-    encoder = load_encoder(teacher, threads=config.threads, device=config.device)
-    if isinstance(encoder, BagEncoder):
-        bag = read_settings(description, BagConfig)
-        return BagLearner(encoder, subwords, bag, dropout=config.feature_dropout, seed=config.seed)
-    assert isinstance(encoder, SequenceEncoder)
-    return SequenceLearner(
-        encoder,
-        architecture,
-        subwords,
-        read_vocabulary(teacher / VOCABULARY_FILE),
-        read_settings(description, CONFIGS[architecture]),
-        seed=config.seed,
-    )

@@ -21,8 +21,10 @@ from corpus.files import read_lines
 from corpus.jobs import Outcome, Summary, Task, run_job
 from mining.encoders.config import LstmConfig, SequenceConfig, TransformerConfig
 from mining.encoders.embed_config import ImportLaserConfig
-from mining.encoders.sequence import make_model, save_sequence
+from mining.encoders.lstm import LstmModel
+from mining.encoders.sequence import SequenceModel, save_sequence
 from mining.encoders.tokens import FIRST_PIECE
+from mining.encoders.transformer import TransformerModel
 
 _SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 _MASK = "<mask>"
@@ -83,7 +85,11 @@ def _import_task(task: Task, *, output: Path, config: ImportLaserConfig) -> Outc
             f"{checkpoint} has {rows:,} token vectors, and the vocabulary {len(pieces):,} pieces"
             f" besides {FIRST_PIECE} special tokens: it is another checkpoint's"
         )
-    model = make_model(architecture, rows, settings)
+    model: SequenceModel = (
+        LstmModel(rows, settings)
+        if isinstance(settings, LstmConfig)
+        else TransformerModel(rows, settings)
+    )
     try:
         model.load_state_dict({name: one.float() for name, one in weights.items()})
     except RuntimeError as error:

@@ -37,7 +37,6 @@ from mining.encoders.transformer import TransformerModel
 
 Int64 = npt.NDArray[np.int64]
 SequenceModel = LstmModel | TransformerModel
-CONFIGS: dict[str, type[Any]] = {"lstm": LstmConfig, "transformer": TransformerConfig}
 
 
 class SequenceEncoder:
@@ -135,13 +134,6 @@ def token_batches(lengths: Int64, budget: int) -> Iterator[Int64]:
         start = stop
 
 
-def make_model(architecture: str, rows: int, settings: Any) -> SequenceModel:
-    """Return an untrained model of an architecture."""
-    if architecture == "lstm":
-        return LstmModel(rows, settings)
-    return TransformerModel(rows, settings)
-
-
 def save_sequence(
     path: Path,
     architecture: str,
@@ -162,28 +154,36 @@ def save_sequence(
 def load_sequence(
     path: Path,
     *,
+    settings: type[SequenceConfig],
+    model: type[SequenceModel],
     threads: int = 1,
     device: str = "cpu",
     batch_tokens: int = DEFAULT_BATCH_TOKENS,
 ) -> SequenceEncoder:
     """Load an encoder of tokens in order and check that its files belong together.
 
+    Args:
+        path: Its directory.
+        settings: Class of its settings.
+        model: Class of its model.
+        threads: CPU threads of its arithmetic.
+        device: `cpu`, `cuda` or `auto`.
+        batch_tokens: Of a batch, padding included.
+
     Raises:
         DataError: If a file is damaged or of another encoder.
     """
-    description = read_description(path)
-    architecture = description["architecture"]
-    settings = read_settings(description, CONFIGS[architecture])
+    config = read_settings(read_description(path), settings)
     vocabulary = read_vocabulary(path / VOCABULARY_FILE)
-    model = make_model(architecture, len(vocabulary) + FIRST_PIECE, settings)
-    load_weights(path, model)
+    empty = model(len(vocabulary) + FIRST_PIECE, config)  # type: ignore[arg-type]
+    load_weights(path, empty)
     try:
         subwords = sentencepiece.SentencePieceProcessor(model_file=str(path / SUBWORDS_FILE))
     except RuntimeError as error:
         raise DataError(f"{path / SUBWORDS_FILE} is not a SentencePiece model: {error}") from error
     return SequenceEncoder(
-        model,
-        sequence_tokenizer(subwords, vocabulary, settings),
+        empty,
+        sequence_tokenizer(subwords, vocabulary, config),
         threads=threads,
         device=device,
         batch_tokens=batch_tokens,

@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import io
 import json
 import logging
 from collections.abc import Sequence
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import sentencepiece
 import torch
 from torch import Tensor
 
@@ -18,7 +16,7 @@ from corpus.config import plain_config, without_execution
 from corpus.files import digest_file
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import Direction
-from mining.encoders.bag import make_bag
+from mining.encoders.architectures import ARCHITECTURES, new_learner
 from mining.encoders.bitext import (
     Int64,
     TrainingPairs,
@@ -27,15 +25,8 @@ from mining.encoders.bitext import (
     split_validation,
     training_files,
 )
-from mining.encoders.config import (
-    LEARNING_RATES,
-    DistillConfig,
-    LstmConfig,
-    TrainEncoderConfig,
-    TransformerConfig,
-)
-from mining.encoders.features import prepare
-from mining.encoders.learners import BagLearner, Learner, SequenceLearner
+from mining.encoders.config import EncoderTrainingConfig, TrainEncoderConfig
+from mining.encoders.learners import BagLearner, Learner
 from mining.encoders.loop import (
     STATE_FILE,
     Loop,
@@ -46,15 +37,12 @@ from mining.encoders.loop import (
 )
 from mining.encoders.losses import contrastive_loss
 from mining.encoders.negatives import HardNegatives
-from mining.encoders.sequence import SequenceEncoder, make_model, sequence_tokenizer
 from mining.encoders.spectral import spectral_vectors
-from mining.encoders.tokens import FIRST_PIECE, pieces_of
 from mining.encoders.xsim import xsim_error
 
 logger = logging.getLogger(__name__)
 
 TRAIN_JOB, TRAIN_TASK = "train-encoder", "encoder"
-_SUBWORD_SENTENCES = 1_000_000
 _VALIDATION_NEIGHBORS = 4
 _WHITENING_PAIRS = 500
 _WHITENING_STREAM = 5
@@ -94,7 +82,7 @@ def _train_task(
 
 
 def loop_settings(
-    name: str, task: Task, output: Path, config: TrainEncoderConfig | DistillConfig
+    name: str, task: Task, output: Path, config: EncoderTrainingConfig
 ) -> LoopSettings:
     """Return how often the run of a command looks and saves, and where."""
     values = without_execution(config, plain_config(config))
@@ -110,66 +98,12 @@ def loop_settings(
     )
 
 
-def train_subwords(sentences: Sequence[str], vocabulary_size: int, max_characters: int) -> bytes:
-    """Train a SentencePiece model and return it serialized.
-
-    Of more than a million sentences an evenly spaced million is read.
-    """
-    model = io.BytesIO()
-    every = -(-len(sentences) // _SUBWORD_SENTENCES) or 1
-    texts = [prepare(sentence, max_characters) for sentence in sentences[::every]]
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(texts),
-        model_writer=model,
-        vocab_size=vocabulary_size,
-        hard_vocab_limit=False,
-        character_coverage=1.0,
-        model_type="unigram",
-        normalization_rule_name="identity",
-        num_threads=1,
-        bos_id=-1,
-        eos_id=-1,
-        minloglevel=2,
-    )
-    return model.getvalue()
-
-
-def new_learner(
-    sentences: Sequence[str], architecture: str, config: TrainEncoderConfig | DistillConfig
-) -> Learner:
-    """Return a learner with random weights and subwords of its own."""
-    torch.manual_seed(config.seed)
-    torch.set_num_threads(config.threads)
-    if architecture == "bag":
-        bag = config.bag
-        subwords = train_subwords(sentences, bag.vocabulary_size, bag.max_characters)
-        encoder = make_bag(subwords, bag, config.threads)
-        return BagLearner(encoder, subwords, bag, dropout=config.feature_dropout, seed=config.seed)
-    settings: LstmConfig | TransformerConfig = (
-        config.lstm if architecture == "lstm" else config.transformer
-    )
-    subwords = train_subwords(sentences, settings.vocabulary_size, _SUBWORD_CHARACTERS)
-    processor = sentencepiece.SentencePieceProcessor(model_proto=subwords)
-    vocabulary = pieces_of(processor)
-    sequence = SequenceEncoder(
-        make_model(architecture, len(vocabulary) + FIRST_PIECE, settings),
-        sequence_tokenizer(processor, vocabulary, settings),
-        threads=config.threads,
-        device=config.device,
-    )
-    return SequenceLearner(sequence, architecture, subwords, vocabulary, settings, seed=config.seed)
-
-
-_SUBWORD_CHARACTERS = 1000
-"""Of a sentence's beginning, when subwords of lstm and transformer are learned."""
-
-
 def train_encoder(
     pairs: TrainingPairs, config: TrainEncoderConfig, settings: LoopSettings
 ) -> tuple[Learner, Trained]:
     """Train an encoder with InfoNCE and an additive margin, negatives from the batch."""
     training, validation = split_validation(pairs, config.validation_share, config.seed)
-    learner = new_learner(training_texts(pairs, validation), config.architecture, config)
+    learner = new_learner(config.architecture, training_texts(pairs, validation), config)
     tokens = learner.extract(pairs.sentences)
     if isinstance(learner, BagLearner) and config.start == "spectral":
         known = np.concatenate(list(training.values()))
@@ -184,7 +118,7 @@ def train_encoder(
     )
     log_plan(pairs, training, learner, len(plan))
     hard = HardNegatives(training, config.hard_negatives, config.seed)
-    peak = config.learning_rate or LEARNING_RATES[config.architecture]
+    peak = config.learning_rate or ARCHITECTURES[config.architecture].learning_rate
 
     def step(number: int) -> None:
         direction, rows = plan[number]

@@ -1,4 +1,6 @@
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,8 +9,11 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
+from corpus.config import load_config  # noqa: E402
 from mining.encoders import load_encoder  # noqa: E402
+from mining.encoders.architectures import ARCHITECTURES  # noqa: E402
 from mining.encoders.config import (  # noqa: E402
+    DistillConfig,
     LstmConfig,
     TrainEncoderConfig,
     TransformerConfig,
@@ -99,3 +104,11 @@ def test_batches_hold_every_row_once_within_their_budget(lengths: list[int], bud
         assert len(batch) == 1 or len(batch) * array[batch].max() <= budget
     sizes = array[np.array(rows, np.int64)].tolist()
     assert sizes == sorted(sizes, reverse=True)
+
+
+@pytest.mark.parametrize("config", [TrainEncoderConfig, DistillConfig])
+def test_every_architecture_can_be_configured_and_chosen(config: type[Any]) -> None:
+    types = {field.name: field.type for field in dataclasses.fields(config)}
+    for name, architecture in ARCHITECTURES.items():
+        assert types[name] is architecture.settings
+        assert load_config(config, None, [f"architecture={name}"]).architecture == name
