@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 from corpus.bitext_columns import check_columns
-from corpus.config import execution_only
+from corpus.config import Bounds, Config, NonNegativeInt, PositiveInt, Share, execution_only
 from corpus.errors import UserError
 from corpus.languages import check_language, parse_direction
-from mining.checks import check_positive, check_share
 from mining.encoders.embed_config import EmbedConfig, check_encoder_languages
 from mining.search.config import ExactSearchConfig
 
@@ -23,7 +23,7 @@ SISTER_LANGUAGES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilterConfig:
+class FilterConfig(Config):
     """Which mined pairs are kept. What the defaults cost true pairs is in docs/experiments.md."""
 
     direction: str = ""
@@ -41,20 +41,20 @@ class FilterConfig:
     """Margin above which pairs are dropped; copies and outliers of sparse regions lie there. It
     depends on the encoder: stopes has 1.25 for LASER3, where `bag` encoders only begin."""
 
-    evaluation_containment: float = 0.5
+    evaluation_containment: Annotated[float, Bounds(above=0, at_most=1)] = 0.5
     """Share of the shorter sentence that may lie in n-grams shared with an evaluation sentence."""
 
-    max_length_ratio: float = 2.0
+    max_length_ratio: Annotated[float, Bounds(above=1)] = 2.0
     """Length in characters against the median ratio of the file's pairs, either way."""
 
-    max_overlap: float = 0.7
+    max_overlap: Share = 0.7
     """Share of common character trigrams above which a pair is a copy, not a translation. Sister
     languages (Bosnian and Croatian) need more, up to 1."""
 
-    min_script_share: float = 0.5
+    min_script_share: Share = 0.5
     """Letters that belong to the script of their side's language."""
 
-    min_number_agreement: float = 0.5
+    min_number_agreement: Share = 0.5
     """Digits of numbers that both sides have, by the digits of the side that has more."""
 
     numbers_in_words: tuple[str, ...] = (
@@ -63,34 +63,22 @@ class FilterConfig:
     """Languages whose texts often write large numbers as words (measured on FLORES-200 dev). With
     them a number that only one side has is no reason."""
 
-    max_toxicity_difference: int = 2
+    max_toxicity_difference: NonNegativeInt = 2
     """Words of the toxicity lists by which the sides may differ (stopes' value)."""
 
-    min_other_language_score: float = 0.9
+    min_other_language_score: Share = 0.9
     """Probability from which a side that is identified as another language is rejected."""
 
     sister_languages: tuple[str, ...] = SISTER_LANGUAGES
     """Languages, comma-separated, of which one is accepted for another by the identifier."""
 
-    max_pairs_per_sentence: int = 10
+    max_pairs_per_sentence: PositiveInt = 10
     """Pairs that a sentence may be in on its side; the first ones are kept, which in mined bitext
     are the best. Bounds hubs; one-to-one retrieval gives 1."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_columns(self.columns)
-        for name in (
-            "evaluation_containment", "max_overlap", "min_script_share", "min_number_agreement",
-            "min_other_language_score",
-        ):  # fmt: skip
-            check_share(name, getattr(self, name))
-        check_positive(
-            evaluation_containment=self.evaluation_containment,
-            max_pairs_per_sentence=self.max_pairs_per_sentence,
-        )
-        if self.max_length_ratio <= 1:
-            raise UserError(f"`max_length_ratio` must be above 1, not {self.max_length_ratio}")
-        if self.max_toxicity_difference < 0:
-            raise UserError("`max_toxicity_difference` must not be negative")
         if self.min_score > self.max_score:
             raise UserError(f"`min_score` {self.min_score} is above `max_score` {self.max_score}")
         if self.direction:
@@ -112,14 +100,11 @@ class FilterConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RebuildConfig:
+class RebuildConfig(Config):
     """How the text of bitext metadata is found again."""
 
-    workers: int = execution_only(2)
+    workers: PositiveInt = execution_only(2)  # noqa: RUF009
     """Processes, each with a shard; each holds 24 bytes for every line of the metadata."""
-
-    def __post_init__(self) -> None:
-        check_positive(workers=self.workers)
 
 
 @dataclass(frozen=True, kw_only=True)

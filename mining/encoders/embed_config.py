@@ -6,38 +6,30 @@ from pathlib import Path
 from typing import Literal
 
 from corpus.bitext_columns import check_columns
-from corpus.config import execution_only
+from corpus.config import Config, PositiveInt, execution_only
 from corpus.languages import check_language
-from mining.checks import check_positive
 from mining.embeddings import Storage
 from mining.search.config import Margin
 
 
 @dataclass(frozen=True, kw_only=True)
-class EmbedConfig:
+class EmbedConfig(Config):
     """How sentences are embedded."""
 
     storage: Storage = "float16"
     """`int8` takes half the disk: centered, rotated, with a scale for each sentence."""
 
-    batch_tokens: int = 8192
+    batch_tokens: PositiveInt = 8192
     """Tokens of a batch with its padding, for encoders that read tokens; more for a GPU."""
 
-    block_sentences: int = 20_000
+    block_sentences: PositiveInt = 20_000
     """Sentences read, sorted by length and embedded at a time; bounds memory."""
 
-    workers: int = execution_only(2)
+    workers: PositiveInt = execution_only(2)  # noqa: RUF009
     """Processes, each with a shard and an encoder of its own and one thread; one on a GPU."""
 
     device: Literal["auto", "cpu", "cuda"] = execution_only("auto")
     """Where encoders compute that can use a GPU; `bag` stays on the CPU."""
-
-    def __post_init__(self) -> None:
-        check_positive(
-            batch_tokens=self.batch_tokens,
-            block_sentences=self.block_sentences,
-            workers=self.workers,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +56,10 @@ def check_encoder_languages(encoders: Mapping[str, Path]) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class XsimConfig:
+class XsimConfig(Config):
     """How the share of sentences that find another's translation is measured."""
 
-    neighbors: int = 4
+    neighbors: PositiveInt = 4
     """Neighbors of the margin, k."""
 
     margin: Margin = "ratio"
@@ -88,22 +80,16 @@ class XsimConfig:
     hard_negatives: bool = False
     """Measure xsim++ into English too: altered sentences stand among the translations."""
 
-    threads: int = execution_only(1)
+    threads: PositiveInt = execution_only(1)  # noqa: RUF009
     """CPU threads of the encoder."""
 
     device: Literal["auto", "cpu", "cuda"] = execution_only("auto")
     """Where encoders compute that can use a GPU; `bag` stays on the CPU."""
 
-    def __post_init__(self) -> None:
-        check_positive(neighbors=self.neighbors, threads=self.threads)
-
 
 @dataclass(frozen=True, kw_only=True)
-class ImportLaserConfig:
+class ImportLaserConfig(Config):
     """How a LASER checkpoint becomes an encoder directory."""
 
-    max_tokens: int = 1024
+    max_tokens: PositiveInt = 1024
     """Tokens of a sentence that are read; LASER itself reads all of them."""
-
-    def __post_init__(self) -> None:
-        check_positive(max_tokens=self.max_tokens)
