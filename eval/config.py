@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from corpus.config import execution_only
+from corpus.config import Bounds, Config, NonNegativeInt, PositiveInt, execution_only
 from corpus.errors import UserError
+
+Probability = Annotated[float, Bounds(above=0, below=1)]
+"""Of an interval's coverage or of false discoveries: above 0 and below 1."""
 
 LATEST_COUNTS = "nllb-200"
 """Version of the counts of training sentences in eval/languages.tsv."""
@@ -23,7 +26,7 @@ BASELINES = ("copy",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreConfig:
+class ScoreConfig(Config):
     """What is scored, and with which models.
 
     Fields that choose among scores and change none are `execution_only`: finished ones stay valid.
@@ -56,48 +59,42 @@ class ScoreConfig:
     """sacrebleu's tokenizer for `bleu`. By default the target language's: `zh`, `ja-mecab` and
     `ko-mecab` (`char` where MeCab is not installed), and `13a` for all others."""
 
-    resamples: int = 1_000
+    resamples: NonNegativeInt = 1_000
     """Bootstrap resamples for intervals (Koehn 2004); 0 leaves intervals out."""
 
-    seed: int = 12_345
+    seed: NonNegativeInt = 12_345
     """Seed of the resamples (sacrebleu's)."""
 
-    confidence: float = 0.95
+    confidence: Probability = 0.95
     """Share of the resamples inside an interval."""
 
     segments: bool = False
     """Whether to write the score of every sentence."""
 
-    page_directions: int = execution_only(8)
+    page_directions: NonNegativeInt = execution_only(8)  # noqa: RUF009
     """Directions whose lines can be read on the page: those with the lowest scores."""
 
-    page_lines: int = execution_only(30)
+    page_lines: NonNegativeInt = execution_only(30)  # noqa: RUF009
     """Lines of each of them, from the worst to the best; 0 for a page without text."""
 
     store: Path | None = execution_only(None)  # noqa: RUF009
     """Directory of statistics by content; by default `statistics` in the output."""
 
-    workers: int = execution_only(1)
+    workers: PositiveInt = execution_only(1)  # noqa: RUF009
     """Processes that score."""
 
     def __post_init__(self) -> None:
-        """Refuse unknown baselines and values out of range."""
+        """Refuse unknown baselines, and values out of range."""
+        super().__post_init__()
         for baseline in self.baselines:
             if baseline not in BASELINES:
                 raise UserError(
                     f"there is no baseline `{baseline}`. Known: {', '.join(BASELINES)}."
                 )
-        if self.resamples < 0:
-            raise UserError(f"resamples is {self.resamples}; it must not be negative.")
-        for name in ("page_directions", "page_lines"):
-            if getattr(self, name) < 0:
-                raise UserError(f"{name} is {getattr(self, name)}; it must not be negative.")
-        if not 0 < self.confidence < 1:
-            raise UserError(f"confidence is {self.confidence}; it must be between 0 and 1.")
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareConfig:
+class CompareConfig(Config):
     """How systems are tested against the first."""
 
     metric: str = "chrf++"
@@ -115,19 +112,19 @@ class CompareConfig:
     """sacrebleu's tokenizer for `bleu`. By default the target language's: `zh`, `ja-mecab` and
     `ko-mecab` (`char` where MeCab is not installed), and `13a` for all others."""
 
-    trials: int = 10_000
+    trials: PositiveInt = 10_000
     """Random swaps or resamples of the test; the smallest p-value is 1 / (trials + 1)."""
 
-    resamples: int = 1_000
+    resamples: PositiveInt = 1_000
     """Bootstrap resamples for intervals and the minimum detectable difference."""
 
-    seed: int = 12_345
+    seed: NonNegativeInt = 12_345
     """Seed of all draws (sacrebleu's); the same lines are drawn in every direction."""
 
-    alpha: float = 0.05
+    alpha: Probability = 0.05
     """False discovery rate over all directions (Benjamini and Hochberg 1995)."""
 
-    confidence: float = 0.95
+    confidence: Probability = 0.95
     """Share of the resamples inside an interval."""
 
     languages: Path | None = execution_only(None)  # noqa: RUF009
@@ -146,17 +143,12 @@ class CompareConfig:
     """Directory of statistics by content, as `statistics` of a scoring run; what it has is not
     counted again. By default `statistics` in the output."""
 
-    workers: int = execution_only(1)
+    workers: PositiveInt = execution_only(1)  # noqa: RUF009
     """Processes that compare."""
 
     def __post_init__(self) -> None:
-        """Refuse values out of range."""
-        for name in ("trials", "resamples"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1.")
-        for name in ("alpha", "confidence"):
-            if not 0 < getattr(self, name) < 1:
-                raise UserError(f"{name} is {getattr(self, name)}; it must be between 0 and 1.")
+        """Refuse unknown tests, and values out of range."""
+        super().__post_init__()
         if self.test not in TESTS:
             raise UserError(f"there is no test `{self.test}`. Known: {', '.join(TESTS)}.")
 
@@ -180,30 +172,21 @@ Calibration = Literal["none", "shift", "moderated"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class CorrelateConfig:
+class CorrelateConfig(Config):
     """How human scores are calibrated and compared with metrics."""
 
     calibration: Calibration = "moderated"
     """`none`; `shift` by the nominal mean less the group's on the calibration set; `moderated`,
     the same fading out towards both ends of the scale. Both need a calibration set."""
 
-    nominal_mean: float = 3.0
+    nominal_mean: Annotated[float, Bounds(above=1, below=5)] = 3.0
     """Mean of the calibration set on the scale of XSTS (NLLB Team 2022)."""
 
-    trials: int = 2_000
+    trials: PositiveInt = 2_000
     """Bootstrap samples of directions, and of items for the agreement."""
 
-    seed: int = 1
+    seed: NonNegativeInt = 1
     """Seed of the samples."""
 
-    confidence: float = 0.95
+    confidence: Probability = 0.95
     """Coverage of the intervals."""
-
-    def __post_init__(self) -> None:
-        """Refuse values out of range."""
-        if self.trials < 1:
-            raise UserError(f"trials is {self.trials}; it must be at least 1.")
-        if not 0 < self.confidence < 1:
-            raise UserError(f"confidence is {self.confidence}; it must be between 0 and 1.")
-        if not 1 < self.nominal_mean < 5:
-            raise UserError(f"nominal_mean is {self.nominal_mean}; XSTS goes from 1 to 5.")
