@@ -28,9 +28,9 @@ from corpus.bitext_columns import (
 from corpus.errors import DataError, UserError
 from corpus.files import atomic_path, open_binary, open_lines, write_lines
 from corpus.languages import Direction, is_language
+from corpus.parquet import iterate_batches, open_parquet
 
 BITEXT_SUFFIXES = (".parquet", ".tsv", ".tsv.gz", ".tsv.zst")
-_BUFFER_BYTES = 1 << 20
 _ROW_GROUP = 1 << 16
 BATCH_ROWS = 1 << 14
 """Pairs in memory at a time; also the row group of what is written."""
@@ -96,7 +96,7 @@ class BitextReader:
         return self._parquet_tables() if self._is_parquet else self._tsv_tables()
 
     def _parquet_schema(self) -> pa.Schema:
-        with self._opened() as file:
+        with open_parquet(self._path, self._path) as file:
             schema = _flat(file.schema_arrow.remove_metadata().empty_table()).schema
         chosen = named_columns(self._path, schema.names, self._given, self._direction)
         if chosen is None:
@@ -117,25 +117,17 @@ class BitextReader:
             fields.append(pa.field(name, pa.string() if _is_text(kind) else field.type))
         return pa.schema(fields)
 
-    @contextmanager
-    def _opened(self) -> Iterator[pq.ParquetFile]:
-        try:
-            with pq.ParquetFile(self._path, buffer_size=_BUFFER_BYTES) as file:
-                yield file
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-            raise DataError(f"{self._path} is not a readable Parquet file: {error}") from error
-
     def _parquet_tables(self) -> Iterator[pa.Table]:
-        with self._opened() as file:
+        with open_parquet(self._path, self._path) as file:
             start = 0
-            for batch in file.iter_batches(batch_size=self._rows):
-                table = _flat(pa.Table.from_batches([batch]).replace_schema_metadata())
+            for batch in iterate_batches(file, self._path, None, self._rows):
+                table = _flat(batch.replace_schema_metadata())
                 columns = [
                     self._as_column(table.column(place), field, start)
                     for field, place in zip(self.schema, self._places.values(), strict=True)
                 ]
                 yield pa.Table.from_arrays(columns, schema=self.schema)
-                start += len(batch)
+                start += batch.num_rows
 
     def _as_column(self, column: pa.ChunkedArray, field: pa.Field, start: int) -> pa.ChunkedArray:
         """Return a column in the type of a field, its text checked; sides without nulls."""
@@ -264,7 +256,7 @@ class BitextReader:
     def count(self) -> int:
         """Return the number of pairs; a TSV is read once for it."""
         if self._is_parquet:
-            with self._opened() as file:
+            with open_parquet(self._path, self._path) as file:
                 return int(file.metadata.num_rows)
         return sum(1 for _ in self._numbered_rows())
 
@@ -275,12 +267,12 @@ class BitextReader:
             last = numbers[-1] if numbers else int(self._has_header)
             write_lines(copy, itertools.islice(open_lines(self._path), last))
             return len(numbers)
-        with self._opened() as file, atomic_path(copy) as temporary:
+        with open_parquet(self._path, self._path) as file, atomic_path(copy) as temporary:
             left = pairs
             with pq.ParquetWriter(temporary, file.schema_arrow, compression="zstd") as writer:
-                for batch in file.iter_batches(batch_size=self._rows):
-                    writer.write_batch(batch.slice(0, left))
-                    left -= min(left, len(batch))
+                for batch in iterate_batches(file, self._path, None, self._rows):
+                    writer.write_table(batch.slice(0, left))
+                    left -= min(left, batch.num_rows)
                     if not left:
                         break
         return pairs - left

@@ -12,6 +12,7 @@ import platform
 import shutil
 import sys
 import time
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,21 @@ _CHUNK_BYTES = 1 << 20
 _MAX_NAME_BYTES = 255
 """Of a file's name, on the usual file systems."""
 _KEPT_CHARACTERS = 16
+MAX_LINE_BYTES = 64 << 20
+"""A longer line is an error: its reader would have to hold it whole."""
+
+_MAX_WHOLE_BYTES = 1 << 30
+_OBJECT_BYTES = 64
+ZSTANDARD_PIECE_BYTES = 512
+"""Compressed bytes to decompress at a time. A block of 4 bytes can hold 128 KiB, so a piece gives
+at most 16 MiB."""
+
+_OTHER_ENCODINGS = (
+    (codecs.BOM_UTF32_LE, "UTF-32"),
+    (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
+)
 _FORGOTTEN_SECONDS = 3600.0
 _CLOCK_SLACK_SECONDS = 5.0
 
@@ -146,13 +162,15 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; a byte order mark at its start is skipped.
+    """Read a JSON file; a byte order mark is ignored.
 
     Raises:
-        DataError: If the file is missing or not JSON.
+        DataError: If the file is missing, larger than 1 GiB, or not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        data = _read_whole(path)
+        check_encoding(data, path)
+        return json.loads(data.removeprefix(codecs.BOM_UTF8).decode("utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path} does not exist") from None
     except (IsADirectoryError, NotADirectoryError):
@@ -161,6 +179,42 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path} is not valid JSON: {error}") from None
     except RecursionError:
         raise DataError(f"{path} is not read: its JSON is nested too deeply") from None
+
+
+def read_text(path: Path) -> str:
+    """Read a small UTF-8 text file whole; a byte order mark is dropped.
+
+    Raises:
+        DataError: If the file is missing, larger than 1 GiB, or not UTF-8.
+    """
+    try:
+        data = _read_whole(path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    check_encoding(data, path)
+    try:
+        return data.removeprefix(codecs.BOM_UTF8).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8: {error.reason} at byte {error.start:,}") from None
+
+
+def _read_whole(path: Path) -> bytes:
+    with path.open("rb") as file:
+        data = file.read(_MAX_WHOLE_BYTES + 1)
+    if len(data) > _MAX_WHOLE_BYTES:
+        raise DataError(f"{path} is larger than {_MAX_WHOLE_BYTES:,} bytes and is read whole")
+    return data
+
+
+def check_encoding(start: bytes, name: object) -> None:
+    """Refuse text that begins as UTF-16 or UTF-32 does: with its byte order mark, and zero bytes.
+
+    Raises:
+        DataError: Naming the text and its encoding.
+    """
+    for mark, encoding in _OTHER_ENCODINGS:
+        if start.startswith(mark) and 0 in start[:_CHUNK_BYTES]:
+            raise DataError(f"{name} is {encoding}; convert it to UTF-8")
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> int:
@@ -202,15 +256,15 @@ def open_binary(path: Path, mode: str = "rb") -> Iterator[IO[bytes]]:
 class _ZstandardReader(io.RawIOBase):
     """Plain bytes of a Zstandard file; raises EOFError where the file ends inside a frame.
 
-    `zstandard.stream_reader` ends there without a word, so that a truncated file reads as a
-    shorter one.
+    `zstandard.stream_reader` ends there silently, so that a truncated file reads as a shorter one.
+    Frames follow each other, skippable ones included, as pzstd and seekable Zstandard write them.
     """
 
     def __init__(self, raw: IO[bytes]) -> None:
         self._raw = raw
         self._decompressor = zstandard.ZstdDecompressor().decompressobj()
         self._compressed = b""
-        self._plain = b""
+        self._plain = memoryview(b"")
         self._inside_frame = False
 
     def readable(self) -> bool:
@@ -221,12 +275,13 @@ class _ZstandardReader(io.RawIOBase):
             if self._decompressor.eof:
                 self._compressed = self._decompressor.unused_data
                 self._decompressor = zstandard.ZstdDecompressor().decompressobj()
-            self._compressed = self._compressed or self._raw.read(_CHUNK_BYTES)
+            # Little at a time: see `ZSTANDARD_PIECE_BYTES`.
+            self._compressed = self._compressed or self._raw.read(ZSTANDARD_PIECE_BYTES)
             if not self._compressed:
                 if self._inside_frame:
                     raise EOFError("the file ends inside a Zstandard frame; it is truncated")
                 return 0
-            self._plain = self._decompressor.decompress(self._compressed)
+            self._plain = memoryview(self._decompressor.decompress(self._compressed))
             self._compressed = b""
             self._inside_frame = not self._decompressor.eof
         count = min(len(buffer), len(self._plain))
@@ -238,28 +293,66 @@ class _ZstandardReader(io.RawIOBase):
 class Lines:
     r"""The lines of a byte stream as text, ended by `\n` only, read as they come.
 
-    Invalid UTF-8 becomes U+FFFD and is counted, never raised; a `\r` before the end and a byte
-    order mark at the start are dropped.
-    U+2028, U+0085 and form feeds are text, where `str.splitlines` would shift every line after.
+    Invalid UTF-8 becomes U+FFFD and is counted, never raised; a `\r` before the end is dropped, as
+    is a byte order mark at the beginning. U+2028, U+0085 and form feeds are text, where
+    `str.splitlines` would shift every line after. Memory is bounded: a line has at most
+    `MAX_LINE_BYTES`.
 
     Attributes:
         invalid_lines: Lines so far that were not valid UTF-8.
+
+    Raises:
+        DataError: While iterating, if a line is longer, or the text is UTF-16 or UTF-32.
     """
 
-    def __init__(self, stream: BinaryIO | IO[bytes]) -> None:
+    def __init__(
+        self,
+        stream: BinaryIO | IO[bytes],
+        name: str | Path = "standard input",
+        *,
+        is_start: bool = True,
+    ) -> None:
+        """Take a stream, its name for messages, and whether it is at the beginning of its file."""
         self._stream = stream
+        self._name = name
+        self._is_start = is_start
         self.invalid_lines = 0
 
     def __iter__(self) -> Iterator[str]:
-        for number, raw in enumerate(self._stream):
+        number = 0
+        while raw := self._stream.readline(MAX_LINE_BYTES):
+            number += 1
+            if number == 1 and self._is_start:
+                check_encoding(raw, self._name)
+                raw = raw.removeprefix(codecs.BOM_UTF8)
+            if len(raw) == MAX_LINE_BYTES and not raw.endswith(b"\n"):
+                raise DataError(
+                    f"{self._name}:{number}: the line is longer than {MAX_LINE_BYTES:,} bytes"
+                )
             line = raw.removesuffix(b"\n").removesuffix(b"\r")
-            if not number:
-                line = line.removeprefix(codecs.BOM_UTF8)
             try:
                 yield line.decode("utf-8")
             except UnicodeDecodeError:
                 self.invalid_lines += 1
                 yield line.decode("utf-8", "replace")
+
+    def read_all(self) -> list[str]:
+        """Return all lines.
+
+        Raises:
+            DataError: Also if they have more than 1 GiB as Python strings.
+        """
+        lines: list[str] = []
+        room = _MAX_WHOLE_BYTES
+        for line in self:
+            room -= len(line) + _OBJECT_BYTES
+            if room < 0:
+                raise DataError(
+                    f"{self._name} is too large to be read whole: its first {len(lines):,} lines"
+                    f" take {_MAX_WHOLE_BYTES:,} bytes"
+                )
+            lines.append(line)
+        return lines
 
 
 def open_lines(path: Path) -> Iterator[str]:
@@ -267,18 +360,31 @@ def open_lines(path: Path) -> Iterator[str]:
 
     Raises:
         UserError: If the file does not exist.
-        DataError: If it is compressed and damaged.
+        DataError: If it is compressed and damaged, is not UTF-8 by its byte order mark, or holds a
+            line longer than `MAX_LINE_BYTES`.
     """
+    with lines_of_file(path) as lines:
+        yield from lines
+
+
+@contextmanager
+def lines_of_file(path: Path) -> Iterator[Lines]:
+    """Open a text file; see `open_lines`, whose errors it raises within the block as well."""
     try:
         with open_binary(path) as stream:
-            yield from Lines(stream)
-    except (EOFError, gzip.BadGzipFile, zstandard.ZstdError, OSError) as error:
+            yield Lines(stream, path)
+    except (EOFError, zlib.error, zstandard.ZstdError, OSError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
 
 
 def read_lines(path: Path) -> list[str]:
-    """Read all lines of a text file; see `open_lines`."""
-    return list(open_lines(path))
+    """Read all lines of a text file; see `open_lines`.
+
+    Raises:
+        DataError: Also if it holds more than 1 GiB, unpacked and as Python strings.
+    """
+    with lines_of_file(path) as lines:
+        return lines.read_all()
 
 
 def digest_file(path: Path) -> str:

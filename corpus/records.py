@@ -12,6 +12,7 @@ from corpus.bitext import BITEXT_SUFFIXES, BitextReader, bitext_writer, directio
 from corpus.errors import DataError, UserError
 from corpus.files import atomic_path
 from corpus.languages import Direction, is_language, likely_languages
+from corpus.parquet import iterate_batches, open_parquet, read_columns
 
 logger = logging.getLogger(__name__)
 
@@ -58,13 +59,9 @@ def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = No
     """
     if not path.exists():
         raise UserError(f"{path} does not exist")
-    try:
-        with pq.ParquetFile(path) as file:
-            _check_columns(path, file.schema_arrow, schema)
-            table = file.read(columns)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path} is not a readable Parquet file: {error}") from error
-    return table
+    with open_parquet(path, path) as file:
+        _check_columns(path, file.schema_arrow, schema)
+        return read_columns(file, path, columns or file.schema_arrow.names)
 
 
 def _check_columns(path: Path, there: pa.Schema, wanted: pa.Schema) -> None:
@@ -94,13 +91,11 @@ def sentence_batches(
     Raises:
         DataError: If it is not whole, or lacks a column or holds something else in it.
     """
-    try:
-        with pq.ParquetFile(path) as file:
-            wanted = pa.schema([SENTENCES_SCHEMA.field(name) for name in columns])
-            _check_columns(path, file.schema_arrow, wanted)
-            yield from file.iter_batches(rows, columns=list(columns))
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path} is not a readable Parquet file: {error}") from error
+    with open_parquet(path, path) as file:
+        wanted = pa.schema([SENTENCES_SCHEMA.field(name) for name in columns])
+        _check_columns(path, file.schema_arrow, wanted)
+        for table in iterate_batches(file, path, columns, rows):
+            yield from table.to_batches()
 
 
 def count_rows(path: Path) -> int:
@@ -109,10 +104,8 @@ def count_rows(path: Path) -> int:
     Raises:
         DataError: If it is not Parquet.
     """
-    try:
-        return int(pq.read_metadata(path).num_rows)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path} is not a readable Parquet file: {error}") from error
+    with open_parquet(path, path) as file:
+        return int(file.metadata.num_rows)
 
 
 def read_first_rows(path: Path, schema: pa.Schema, rows: int) -> pa.Table:
@@ -121,20 +114,15 @@ def read_first_rows(path: Path, schema: pa.Schema, rows: int) -> pa.Table:
     Raises:
         DataError: If it is not Parquet or lacks a column.
     """
-    try:
-        with pq.ParquetFile(path) as file:
-            batches, left = [], rows
-            for batch in file.iter_batches(min(_BATCH_ROWS, max(1, rows)), columns=schema.names):
-                batches.append(batch.slice(0, left))
-                left -= batches[-1].num_rows
-                if left <= 0:
-                    break
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path} is not a readable Parquet file: {error}") from error
-    try:
-        return pa.Table.from_batches(batches, schema)
-    except (pa.ArrowInvalid, KeyError) as error:
-        raise DataError(f"{path} is no file of sentences: {error}") from error
+    with open_parquet(path, path) as file:
+        _check_columns(path, file.schema_arrow, schema)
+        tables, left = [schema.empty_table()], rows
+        for table in iterate_batches(file, path, schema.names, min(_BATCH_ROWS, max(1, rows))):
+            tables.append(table.slice(0, left).cast(schema))
+            left -= tables[-1].num_rows
+            if left <= 0:
+                break
+    return pa.concat_tables(tables)
 
 
 def read_bitext(path: Path, columns: Mapping[str, str] | None = None) -> pa.Table:

@@ -6,6 +6,7 @@ parallel; the model's arrays are memory pages that they share.
 
 from __future__ import annotations
 
+import codecs
 import io
 import multiprocessing
 from collections import deque
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from corpus.errors import JobError, UserError
-from corpus.files import Lines
+from corpus.files import Lines, check_encoding
 from corpus.protocols import Prediction
 from lid.engine.preparation import MAX_CHARACTERS
 from lid.identifier import LanguageIdentifier
@@ -92,6 +93,7 @@ def read_blocks(stream: BinaryIO) -> Iterator[bytes]:
     """
     pending = b""
     is_skipping = False
+    is_start = True
     while chunk := _read(stream):
         if is_skipping:
             end = chunk.find(b"\n")
@@ -100,6 +102,10 @@ def read_blocks(stream: BinaryIO) -> Iterator[bytes]:
             chunk = chunk[end:]
             is_skipping = False
         pending += chunk
+        if is_start:
+            check_encoding(pending, "standard input")
+            pending = pending.removeprefix(codecs.BOM_UTF8)
+            is_start = False
         cut = pending.rfind(b"\n") + 1
         if cut:
             yield pending[:cut]
@@ -135,7 +141,7 @@ def answer_block(block: bytes, identifier: LanguageIdentifier, top: int) -> Bloc
     With `top` 1 a line is `language\tscore`. With more, the answer is followed by the classes that
     come next, or where the answer is `und`, by the best ones, `top` pairs in all.
     """
-    lines = Lines(io.BytesIO(block))
+    lines = Lines(io.BytesIO(block), is_start=False)
     texts = list(lines)
     rows: list[str] = []
     if top == 1:

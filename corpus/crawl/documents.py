@@ -5,6 +5,7 @@ counted and skipped with their offset; invalid UTF-8 is replaced and counted; of
 everything before the cut is kept, and `Documents.problem` says what is missing.
 """
 
+import codecs
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -14,13 +15,15 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from corpus.crawl.findings import Findings
 from corpus.crawl.html import read_page
+from corpus.crawl.json_items import read_array, read_json_lines
 from corpus.crawl.streams import ByteStream, open_streams
 from corpus.crawl.warc import Record, read_records
 from corpus.errors import DataError, UserError
+from corpus.files import check_encoding
+from corpus.parquet import iterate_batches, open_parquet
 from corpus.remote import RemoteFile
 
 Shard = Path | RemoteFile
@@ -31,8 +34,10 @@ _NAME_COLUMNS = ("url", "id", "document", "warc_record_id")
 MAX_DOCUMENT_BYTES = 64 << 20
 _MAX_NAME_CHARACTERS = 2048
 _BATCH_ROWS = 64
-_PARQUET_BUFFER = 1 << 20
-_PAGE_RECORDS = ("response", "resource")
+_MAX_NAME_BYTES = 4 * _MAX_NAME_CHARACTERS
+_SNIFFED_BYTES = 1024
+_MAX_ZERO_SHARE = 0.2
+_PAGE_RECORDS = ("response", "resource", "conversion")
 SHARD_SUFFIXES = (".wet", ".warc", ".jsonl", ".json", ".parquet", ".txt")
 
 
@@ -65,6 +70,8 @@ class Documents:
         self._shard = shard
         self._max_bytes = max_bytes
         self._findings = Findings(str(shard))
+        self._records = 0
+        self.boilerplate_characters = 0
         self.counts: Counter[str] = self._findings.counts
 
     @property
@@ -79,24 +86,58 @@ class Documents:
             for document in read:
                 self.counts["documents"] += 1
                 yield document
+        self._note_nothing_read(kind)
+
+    def _note_nothing_read(self, kind: str) -> None:
+        """Note a shard that holds records of which none could be used: it is not an empty one.
+
+        Pages of a crawl may all be without text; but then they are records.
+        """
+        if self.counts["documents"] or self._records:
+            return
+        reasons = ("malformed", "without_text", "oversized")
+        met = [f"{self.counts[reason]:,} {reason}" for reason in reasons if self.counts[reason]]
+        if met:
+            self._findings.note(
+                f": no document could be read ({', '.join(met)}). Is its format {kind}, and its"
+                f" text in a column {' or '.join(_TEXT_COLUMNS)}?"
+            )
 
     def _read(self, file: BinaryIO, kind: str) -> Iterator[Document]:
         count = 0
         for stream in open_streams(file, self._shard.suffix):
+            if not count and self._is_other_encoding(stream.peek(_SNIFFED_BYTES)):
+                return
             count += 1
             if kind == ".txt":
                 yield from self._read_blocks(stream)
             elif kind in (".jsonl", ".json"):
-                yield from self._read_json_lines(stream)
+                yield from self._read_json(stream)
             else:
-                for record in read_records(stream, self._findings, self._max_bytes):
-                    document = self._take_record(record)
-                    if document is not None:
-                        yield document
+                yield from self._read_records(stream)
             if stream.damage:
                 self._findings.note(f": {stream.damage}")
         if not count and self._shard.suffix in _COMPRESSIONS:
             self._findings.note(f" is not a {self._shard.suffix} file")
+
+    def _is_other_encoding(self, start: bytes) -> bool:
+        """Note text that is UTF-16 or UTF-32, by its mark or its zeros; it would read as noise."""
+        try:
+            check_encoding(start, self._shard)
+        except DataError as error:
+            self._findings.note_error(error)
+            return True
+        if start.count(0) > _MAX_ZERO_SHARE * len(start):
+            self._findings.note(" is not UTF-8: it holds zero bytes. Is it UTF-16, or compressed?")
+            return True
+        return False
+
+    def _read_records(self, stream: ByteStream) -> Iterator[Document]:
+        for record in read_records(stream, self._findings, self._max_bytes):
+            self._records += 1
+            document = self._take_record(record)
+            if document is not None:
+                yield document
 
     def _name(self, identifier: object, offset: int) -> str:
         name = str(identifier)[:_MAX_NAME_CHARACTERS] if identifier else ""
@@ -127,77 +168,103 @@ class Documents:
                 block.append(line)
                 length += len(line)
 
-    def _read_json_lines(self, stream: ByteStream) -> Iterator[Document]:
-        while True:
-            offset = stream.offset
-            line = stream.read_line(self._max_bytes)
-            if not line:
-                return
-            if not line.strip():
-                continue
-            if len(line) == self._max_bytes and not line.endswith(b"\n"):
-                self._findings.skip("oversized", offset, f"a line above {self._max_bytes:,} bytes")
-                while line and not line.endswith(b"\n"):
-                    line = stream.read_line(self._max_bytes)
+    def _read_json(self, stream: ByteStream) -> Iterator[Document]:
+        """Read JSON lines, or a JSON array of objects, by its first character."""
+        if stream.peek(_SNIFFED_BYTES).removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"["):
+            items = read_array(stream, self._max_bytes)
+        else:
+            items = read_json_lines(stream, self._max_bytes)
+        for item in items:
+            if item.problem:
+                self._findings.skip(item.reason, item.offset, item.problem)
                 continue
             try:
-                record = json.loads(self._findings.decode(line))
+                record = json.loads(self._findings.decode(item.data))
             except (ValueError, RecursionError):
-                self._findings.skip("malformed", offset, "not a JSON object")
+                self._findings.skip("malformed", item.offset, "not a JSON object")
                 continue
             if not isinstance(record, dict):
-                self._findings.skip("malformed", offset, "not a JSON object")
+                self._findings.skip("malformed", item.offset, "not a JSON object")
                 continue
-            text = _first(record, _TEXT_COLUMNS)
-            if not isinstance(text, str):
-                what = f"no column {', '.join(_TEXT_COLUMNS)}"
-                self._findings.skip("without_text", offset, what)
-                continue
-            name = self._name(_first(record, _NAME_COLUMNS), offset)
-            yield Document(name, _without_surrogates(text), offset)
+            document = self._take_object(record, item.offset)
+            if document is not None:
+                yield document
+
+    def _take_object(self, record: dict[str, Any], offset: int) -> Document | None:
+        values = (record.get(name) for name in _TEXT_COLUMNS)
+        texts = [value for value in values if isinstance(value, str)]
+        if not texts:
+            wanted = f"no text in {', '.join(_TEXT_COLUMNS)}"
+            self._findings.skip("without_text", offset, wanted)
+            return None
+        text = next((text for text in texts if text.strip()), texts[0])
+        given = next((record[key] for key in _NAME_COLUMNS if record.get(key)), None)
+        return Document(self._name(given, offset), _without_surrogates(text), offset)
 
     def _read_parquet(self, source: BinaryIO) -> Iterator[Document]:
         try:
-            # Neither mapped nor read ahead: a row group of any size is read in pieces.
-            with pq.ParquetFile(source, buffer_size=_PARQUET_BUFFER, pre_buffer=False) as file:
-                column, name = self._find_columns(file.schema_arrow.names)
-                wanted = [column] if name is None else [column, name]
+            with open_parquet(source, self._shard) as file:
+                texts, names = self._find_columns(file.schema_arrow)
                 row = 0
-                for batch in file.iter_batches(_BATCH_ROWS, columns=wanted):
-                    for record in batch.to_pylist():
-                        document = self._take_row(record, column, name, row)
+                for table in iterate_batches(file, source, [*texts, *names], _BATCH_ROWS):
+                    for number in range(table.num_rows):
+                        values = {name: table.column(name)[number] for name in table.column_names}
+                        document = self._take_row(values, texts, names, row)
                         if document is not None:
                             yield document
                         row += 1
-        except (pa.ArrowException, OSError) as error:
-            self._findings.note(f" is not a whole Parquet file: {error}")
+        except DataError as error:
+            if error.__cause__ is None:
+                raise
+            self._findings.note(f" is not a whole Parquet file: {error.__cause__}")
 
-    def _find_columns(self, names: list[str]) -> tuple[str, str | None]:
-        column = next((name for name in _TEXT_COLUMNS if name in names), None)
-        if column is None:
+    def _find_columns(self, schema: pa.Schema) -> tuple[list[str], list[str]]:
+        """Return the columns of text, of which a row may fill any, and those that name documents.
+
+        Raises:
+            DataError: If there is no column of text.
+        """
+        kinds = {name: schema.field(name).type for name in schema.names}
+        texts = [name for name in _TEXT_COLUMNS if name in kinds and _is_text(kinds[name])]
+        if not texts:
+            found = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
             raise DataError(
-                f"{self._shard} has no text column ({', '.join(_TEXT_COLUMNS)});"
-                f" its columns are {', '.join(names)}"
+                f"{self._shard} has no text column: one of {', '.join(_TEXT_COLUMNS)}, of strings"
+                f" or of UTF-8 bytes; its columns are {found}"
             )
-        return column, next((name for name in _NAME_COLUMNS if name in names), None)
+        names = [
+            name
+            for name in _NAME_COLUMNS
+            if name in kinds and (_is_text(kinds[name]) or pa.types.is_integer(kinds[name]))
+        ]
+        return texts, names
 
     def _take_row(
-        self, record: dict[str, Any], column: str, name: str | None, row: int
+        self, values: dict[str, pa.Scalar], texts: list[str], names: list[str], row: int
     ) -> Document | None:
-        text = record[column]
-        if not isinstance(text, str):
+        cells = [_bytes_of(values[name]) for name in texts]
+        found = [cell for cell in cells if cell is not None]
+        data = next((cell for cell in found if cell.strip()), found[0] if found else None)
+        if data is None:
             self.counts["without_text"] += 1
             return None
-        if len(text) > self._max_bytes:
-            self._findings.skip("oversized", row, f"row {row:,} of {len(text):,} characters")
+        if len(data) > self._max_bytes:
+            self._findings.skip("oversized", row, f"row {row:,} of {len(data):,} bytes")
             return None
-        return Document(self._name(record[name] if name is not None else None, row), text, row)
+        given = next(filter(None, (_bytes_of(values[name]) for name in names)), b"")
+        name = given[:_MAX_NAME_BYTES].decode("utf-8", "replace")
+        return Document(self._name(name, row), self._findings.decode(data), row)
 
     def _take_record(self, record: Record) -> Document | None:
-        if record.kind == "conversion":
+        if record.kind == "conversion" and record.media_type in ("", "text/plain"):
             text = self._findings.decode(record.body).replace("\r\n", "\n")
         elif record.kind in _PAGE_RECORDS:
-            page = read_page(record, self._max_bytes)
+            page = read_page(record, self._max_bytes, self.counts)
+            self.boilerplate_characters += self.counts.pop("boilerplate_characters", 0)
+            if page.reason == "pages_over_limits":
+                where = f"{record.identifier}: a page beyond the limits on size, time and memory"
+                self._findings.skip(page.reason, record.offset, where)
+                return None
             if page.reason:
                 self.counts[page.reason] += 1
                 return None
@@ -274,5 +341,22 @@ def _without_surrogates(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _first(record: dict[str, Any], names: tuple[str, ...]) -> object:
-    return next((record[name] for name in names if record.get(name) is not None), None)
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    tests = (
+        pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view,
+        pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view,
+    )  # fmt: skip
+    return any(test(kind) for test in tests)
+
+
+def _bytes_of(value: pa.Scalar) -> bytes | None:
+    """Return a value of a text column as it is in the file, where strings may not be UTF-8."""
+    if isinstance(value, pa.DictionaryScalar):
+        value = value.value
+    if not value.is_valid:
+        return None
+    if isinstance(value, pa.StringScalar | pa.BinaryScalar):  # the large ones among them
+        return bytes(value.as_buffer())
+    return str(value.as_py()).encode()

@@ -32,6 +32,11 @@ class Findings:
         if not self.problem:
             self.problem = f"{self._name}{problem}"
 
+    def note_error(self, error: Exception) -> None:
+        """Note an error whose message names the shard."""
+        if not self.problem:
+            self.problem = str(error)
+
     def decode(self, data: bytes) -> str:
         """Return UTF-8 as text; what is invalid becomes U+FFFD and is counted."""
         try:

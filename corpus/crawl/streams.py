@@ -1,19 +1,27 @@
 """Byte streams of plain, gzip and Zstandard files that survive damage.
 
 A gzip or Zstandard file is a chain of members. Where a member is damaged, its sound beginning is
-delivered, the damage is noted with its offset, and reading goes on at the next member. The standard
-library's reader raises instead and loses whatever it had buffered.
+delivered, the damage is noted with its offset, and reading resumes at the next member. The standard
+library's reader raises instead and loses whatever it had buffered. Memory is bounded whatever the
+file holds: 16 MiB of decompressed data, and the window of a Zstandard frame, at most 128 MiB.
 """
 
+import itertools
+import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 import zstandard
 
+from corpus.files import ZSTANDARD_PIECE_BYTES
+
 _READ_BYTES = 1 << 16
 _GZIP_WINDOW = 31
-_MAGIC = {".gz": b"\x1f\x8b\x08", ".zst": b"\x28\xb5\x2f\xfd"}
+_HEADER_BYTES = 10
+_KEPT_BYTES = 1 << 18
+"""How far back the next member is searched for after damage."""
 
 
 class _Decompressor(Protocol):
@@ -22,6 +30,49 @@ class _Decompressor(Protocol):
     @property
     def unused_data(self) -> bytes: ...
     def decompress(self, data: bytes, /) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class _Format:
+    """How the members of a compressed file are told and read."""
+
+    starts: tuple[bytes, ...]
+    """The magic numbers that a member begins with."""
+
+    start: re.Pattern[bytes]
+    """What a member looks like where one is searched for after damage."""
+
+    next_start: re.Pattern[bytes]
+    """What a member begins with right after another."""
+
+    piece_bytes: int
+    """Compressed bytes to decompress at a time: they hold at most 16 MiB."""
+
+    new_decompressor: Callable[[], _Decompressor]
+
+
+_GZIP_MAGIC = b"\x1f\x8b\x08"
+_ZSTANDARD_MAGIC = b"\x28\xb5\x2f\xfd"
+_SKIPPABLE_MAGICS = tuple(bytes((first, 0x2A, 0x4D, 0x18)) for first in range(0x50, 0x60))
+"""Frames without data: pzstd writes them before each frame, seekable Zstandard as its table."""
+
+_FORMATS = {
+    ".gz": _Format(
+        starts=(_GZIP_MAGIC,),
+        # Where it is searched for, flags and level must make sense too.
+        start=re.compile(rb"\x1f\x8b\x08[\x00-\x1f].{4}[\x00\x02\x04]", re.DOTALL),
+        next_start=re.compile(rb"\x1f\x8b\x08"),
+        piece_bytes=1 << 14,  # deflate packs at most 1,032 bytes into one
+        new_decompressor=lambda: zlib.decompressobj(_GZIP_WINDOW),
+    ),
+    ".zst": _Format(
+        starts=(_ZSTANDARD_MAGIC, *_SKIPPABLE_MAGICS),
+        start=re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"),
+        next_start=re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"),
+        piece_bytes=ZSTANDARD_PIECE_BYTES,
+        new_decompressor=lambda: zstandard.ZstdDecompressor().decompressobj(),
+    ),
+}
 
 
 class ByteStream:
@@ -49,6 +100,17 @@ class ByteStream:
             self._chunk_offset, self._chunk = following
             self._position = 0
         return True
+
+    def peek(self, count: int) -> bytes:
+        """Return the next bytes without consuming them: up to `count`, fewer only at the end."""
+        self._has_more()
+        found = self._chunk[self._position : self._position + count]
+        ahead = []
+        while len(found) < count and (following := next(self._chunks, None)) is not None:
+            ahead.append(following)
+            found += following[1][: count - len(found)]
+        self._chunks = itertools.chain(ahead, self._chunks)
+        return found
 
     @property
     def offset(self) -> int:
@@ -98,7 +160,7 @@ def open_streams(file: BinaryIO, suffix: str) -> Iterator[ByteStream]:
         file: The raw file, at its beginning.
         suffix: `.gz`, `.zst`, or anything else for plain bytes.
     """
-    if suffix not in _MAGIC:
+    if suffix not in _FORMATS:
         yield ByteStream(_plain_chunks(file), is_compressed=False)
         return
     members = _Members(file, suffix)
@@ -122,71 +184,68 @@ class _Members:
 
     def __init__(self, file: BinaryIO, suffix: str) -> None:
         self._file = file
-        self._magic = _MAGIC[suffix]
-        self._suffix = suffix
+        self._format = _FORMATS[suffix]
         self._buffer = b""
         self._offset = 0  # of the buffer's first byte in the file
+        self._position = 0  # in the buffer, of the next byte
         self.stream: ByteStream | None = None
 
     def _read_more(self) -> bool:
+        """Read on; what lies too far back to hold the next member is let go."""
+        forgotten = max(0, self._position - _KEPT_BYTES)
         chunk = self._file.read(_READ_BYTES)
-        self._buffer += chunk
+        self._buffer = self._buffer[forgotten:] + chunk
+        self._offset += forgotten
+        self._position -= forgotten
         return bool(chunk)
 
-    def _drop(self, count: int) -> None:
-        self._buffer = self._buffer[count:]
-        self._offset += count
-
     def find_next(self) -> bool:
-        """Move to the next member; False if there is none."""
-        while (found := self._buffer.find(self._magic)) < 0:
-            self._drop(max(0, len(self._buffer) - len(self._magic) + 1))
+        """Move to what looks like the next member; False if there is none."""
+        while (found := self._format.start.search(self._buffer, self._position)) is None:
+            self._position = max(self._position, len(self._buffer) - _HEADER_BYTES + 1)
             if not self._read_more():
                 return False
-        self._drop(found)
+        self._position = found.start()
         return True
 
     def chunks(self) -> Iterator[tuple[int, bytes]]:
         """Decompress members until the file ends or one is damaged."""
         while True:
-            start = self._offset
-            decompressor = self._new_decompressor()
+            start = self._offset + self._position
+            decompressor = self._format.new_decompressor()
             while not decompressor.eof:
-                if not self._buffer and not self._read_more():
+                if self._position == len(self._buffer) and not self._read_more():
                     self._note(f"the file ends inside the member that begins at byte {start:,}")
                     return
-                data, length = self._buffer, len(self._buffer)
+                # Little at a time, so that no input can become more than 16 MiB at once.
+                data = self._buffer[self._position : self._position + self._format.piece_bytes]
                 try:
                     plain = decompressor.decompress(data)
                 except (zlib.error, zstandard.ZstdError) as error:
                     self._note(f"damaged data in the member that begins at byte {start:,}: {error}")
-                    # The next member may begin in this very buffer, so step past the magic only.
-                    if self._offset == start:
-                        self._drop(1)
+                    # The next member may have begun already: what was read last was no data then.
+                    self._position = max(0, start + 1 - self._offset)
                     return
-                self._drop(length - len(decompressor.unused_data))
+                self._position += len(data) - len(decompressor.unused_data)
                 yield start, plain
-            while len(self._buffer) < len(self._magic) and self._read_more():
+            while len(self._buffer) - self._position < _HEADER_BYTES and self._read_more():
                 pass
-            if not self._buffer.startswith(self._magic):
+            if not self._format.next_start.match(self._buffer, self._position):
                 self._note_trailing()
                 return
 
-    def _new_decompressor(self) -> _Decompressor:
-        if self._suffix == ".gz":
-            return zlib.decompressobj(_GZIP_WINDOW)
-        return zstandard.ZstdDecompressor().decompressobj()
-
     def _note_trailing(self) -> None:
         """Zero padding after the last member is usual; anything else is damage."""
-        while not self._buffer.strip(b"\0"):
-            self._drop(len(self._buffer))
+        while not (rest := self._buffer[self._position :].strip(b"\0")):
+            self._position = len(self._buffer)
             if not self._read_more():
                 return
-        if self._magic.startswith(self._buffer):
-            self._note(f"the file ends inside the member that begins at byte {self._offset:,}")
-        elif not self._buffer.lstrip(b"\0").startswith(self._magic):
-            self._note(f"bytes that are no compressed data at byte {self._offset:,}")
+        if any(start.startswith(rest) for start in self._format.starts):
+            where = self._offset + self._position
+            self._note(f"the file ends inside the member that begins at byte {where:,}")
+        elif not self._format.next_start.match(rest):
+            where = self._offset + self._position
+            self._note(f"bytes that are no compressed data at byte {where:,}")
 
     def _note(self, damage: str) -> None:
         if self.stream is not None:

@@ -1,5 +1,6 @@
 """Records of WARC files (ISO 28500), WET among them, also of files that are damaged."""
 
+import codecs
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -50,6 +51,7 @@ def read_records(stream: ByteStream, findings: Findings, max_bytes: int) -> Iter
     """
     line = stream.read_line(_MAX_LINE_BYTES)
     while line:
+        line = line.removeprefix(codecs.BOM_UTF8)
         if not line.startswith(b"WARC/"):
             if line.strip():
                 findings.skip("malformed", stream.line_offset, "a WARC record should begin here")

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from corpus.config import plain_config
 from corpus.errors import DataError, UserError
-from corpus.files import Lines, open_binary, read_json, write_json
+from corpus.files import lines_of_file, open_lines, read_json, write_json
 from corpus.jobs import Outcome, Task, run_job
 from corpus.languages import Direction, check_language, parse_direction
 from eval.checks.batches import Batch, mean, read_text
@@ -188,8 +188,7 @@ def _read_comet(file: Path) -> dict[str, list[Any]] | None:
     """Return what `comet-score --to_json` wrote; None where a file is something else."""
     if file.suffix in (".gz", ".zst"):
         return None
-    with file.open("rb") as stream:
-        first = next(iter(Lines(stream)), "").strip()
+    first = next(open_lines(file), "").strip()
     if first not in ("{", "["):  # COMET indents its JSON, and JSONL has an object a line
         return None
     found = read_json(file)
@@ -232,8 +231,8 @@ def _comet_objects(file: Path, found: dict[str, list[Any]]) -> Iterator[tuple[An
 
 
 def _objects(file: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
-    with open_binary(file) as stream:
-        for number, line in enumerate(Lines(stream), 1):
+    with lines_of_file(file) as stream:
+        for number, line in enumerate(stream, 1):
             if not line.strip():
                 continue
             try:

@@ -8,18 +8,15 @@ the references. Rows stay until the file is deleted; nothing else is lost with i
 from __future__ import annotations
 
 import codecs
-import gzip
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import zstandard
 from numpy.typing import NDArray
 
-from corpus.errors import DataError
-from corpus.files import Lines, open_binary
+from corpus.files import check_encoding, lines_of_file
 from corpus.records import read_table, write_table
 from eval.metrics.counts import Counts
 from eval.metrics.measures import Measure, pack_counts, unpack_counts
@@ -57,18 +54,14 @@ def read_text(path: Path) -> Text:
         UserError: If the file does not exist.
         DataError: If it is compressed and damaged.
     """
-    try:
-        with open_binary(path) as stream:
-            if path.suffix not in (".gz", ".zst"):
-                data = stream.read().removeprefix(codecs.BOM_UTF8)
-                # What Lines does, at once: the usual file has no `\r` and is valid.
-                if b"\r" not in data and (lines := _split(data)) is not None:
-                    return Text(lines, digest_lines(lines), 0)
-                stream.seek(0)
-            reader = Lines(stream)
-            lines = list(reader)
-    except (EOFError, gzip.BadGzipFile, zstandard.ZstdError, OSError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
+    with lines_of_file(path) as reader:
+        if path.suffix not in (".gz", ".zst"):
+            data = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+            check_encoding(data, path)
+            # What Lines does, at once: the usual file has no `\r` and is valid.
+            if b"\r" not in data and (lines := _split(data)) is not None:
+                return Text(lines, digest_lines(lines), 0)
+        lines = reader.read_all()
     return Text(lines, digest_lines(lines), reader.invalid_lines)
 
 

@@ -24,11 +24,10 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
-import zstandard
 
 from corpus.bitext import BitextReader, direction_of
 from corpus.errors import DataError, UserError
-from corpus.files import Lines, open_binary, write_lines
+from corpus.files import Lines, open_lines, write_lines
 from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, run_job
 from corpus.languages import Direction, is_language, parse_direction
 from corpus.records import SENTENCES_SCHEMA, sentence_batches, sentence_shards
@@ -120,11 +119,10 @@ def _lines(path: Path) -> Iterator[str]:
     try:
         if path.suffix == ".xz" and path.exists():
             with lzma.open(path) as stream:
-                yield from Lines(stream)
+                yield from Lines(stream, path)
         else:
-            with open_binary(path) as stream:
-                yield from Lines(stream)
-    except (EOFError, lzma.LZMAError, zstandard.ZstdError, OSError) as error:
+            yield from open_lines(path)
+    except (EOFError, lzma.LZMAError, OSError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import sentencepiece
 
+from corpus.files import read_text
 from mining.encoders.features import TokenRows, prepare
 
 BOS, PAD, EOS, UNK = 0, 1, 2, 3
@@ -104,7 +105,7 @@ def laser_clean(text: str) -> str:
 
 def read_vocabulary(path: Path) -> list[str]:
     r"""Read the pieces of a vocabulary, one a line; lines end at `\n` only."""
-    return path.read_text(encoding="utf-8").split("\n")[:-1]
+    return read_text(path).split("\n")[:-1]
 
 
 def vocabulary_bytes(pieces: Sequence[str]) -> bytes:

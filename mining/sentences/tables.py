@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from corpus.errors import DataError
 from corpus.files import atomic_path
+from corpus.parquet import iterate_batches, open_parquet
 
 _ROW_GROUP = 8192
 _ROW_BYTES = 240
@@ -133,13 +134,11 @@ def read_batches(path: Path, schema: pa.Schema, columns: Sequence[str]) -> Itera
         DataError: If it is damaged or lacks a column of `schema`.
     """
     try:
-        # Not mapped and not read ahead: a row group is read in pieces.
-        with pq.ParquetFile(path, memory_map=False, pre_buffer=False) as file:
+        with open_parquet(path, path) as file:
             missing = [name for name in schema.names if name not in file.schema_arrow.names]
             if missing:
                 raise DataError(f"{path} lacks the columns {', '.join(missing)}")
-            yield from file.iter_batches(_ROW_GROUP, columns=list(columns), use_threads=False)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(
-            f"{path} is not a whole Parquet file: {error}. Delete it and run again."
-        ) from error
+            for table in iterate_batches(file, path, columns, _ROW_GROUP):
+                yield from table.to_batches()
+    except DataError as error:
+        raise DataError(f"{error}. Delete it and run again.") from error

@@ -119,7 +119,7 @@ def test_chunks_cut_off_keep_what_came() -> None:
     [
         (response(b"<p>x", "Content-Type: text/html", status="404 Not Found"), "other_status"),
         (response(b"{}", "Content-Type: application/json"), "other_media"),
-        (response(b"<p>x"), "other_media"),
+        (response(b"\x89PNG\r\n\x1a\n\0\0"), "other_media"),
         (response(b"<p> </p>", "Content-Type: text/html"), "without_text"),
         (
             response(b"\x01\x02", "Content-Type: text/html", "Content-Encoding: br"),

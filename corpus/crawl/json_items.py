@@ -1,0 +1,121 @@
+"""The items of JSON lines and of JSON arrays, as bytes, in bounded memory."""
+
+import codecs
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from corpus.crawl.streams import ByteStream
+
+_READ_BYTES = 1 << 16
+_BETWEEN = b" \t\r\n,"
+_STRUCTURE = re.compile(rb'[\[\]{},"]')
+_STRING_END = re.compile(rb'[\\"]')
+
+
+class Item(NamedTuple):
+    """A JSON value as it stands in its file, or why it was skipped."""
+
+    offset: int
+    data: bytes
+    reason: str = ""
+    """The count it goes under, `malformed` or `oversized`, if it was skipped."""
+    problem: str = ""
+
+
+def read_json_lines(stream: ByteStream, max_bytes: int) -> Iterator[Item]:
+    """Yield the lines that hold something; longer ones are skipped."""
+    while True:
+        offset = stream.offset
+        line = stream.read_line(max_bytes)
+        if not line:
+            return
+        if len(line) == max_bytes and not line.endswith(b"\n"):
+            yield Item(offset, b"", "oversized", f"a line above {max_bytes:,} bytes")
+            while line and not line.endswith(b"\n"):
+                line = stream.read_line(max_bytes)
+            continue
+        # A mark may stand before any line where files were joined.
+        line = line.removeprefix(codecs.BOM_UTF8)
+        if line.strip():
+            yield Item(offset, line)
+
+
+def read_array(stream: ByteStream, max_bytes: int) -> Iterator[Item]:
+    """Yield the items of an array, one after the other; longer ones are skipped."""
+    buffer = stream.read(_READ_BYTES).removeprefix(codecs.BOM_UTF8).lstrip()[1:]
+    while True:
+        buffer = buffer.lstrip(_BETWEEN)
+        if not buffer:
+            buffer = stream.read(_READ_BYTES)
+            if not buffer:
+                yield Item(stream.offset, b"", "malformed", "the array is not closed")
+                return
+            continue
+        if buffer.startswith(b"]"):
+            rest = buffer[1:].lstrip()
+            while not rest and (rest := stream.read(_READ_BYTES)):
+                rest = rest.lstrip()
+            if rest:
+                yield Item(stream.offset, b"", "malformed", "data after the end of the array")
+            return
+        offset = stream.offset
+        scanner = _Scanner()
+        parts: list[bytes] = []
+        size = 0
+        while (end := scanner.find_end(buffer)) < 0:
+            size += len(buffer)
+            if size <= max_bytes:
+                parts.append(buffer)
+            else:
+                parts.clear()
+            buffer = stream.read(_READ_BYTES)
+            if not buffer:
+                yield Item(offset, b"", "malformed", "the last item of the array is cut off")
+                return
+        if size + end > max_bytes:
+            yield Item(offset, b"", "oversized", f"an item above {max_bytes:,} bytes")
+        else:
+            yield Item(offset, b"".join((*parts, buffer[:end])))
+        buffer = buffer[end:]
+
+
+class _Scanner:
+    """Finds where a JSON value ends, from pieces of it."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._in_string = False
+        self._is_escaped = False
+
+    def find_end(self, data: bytes) -> int:
+        """Return the position after the value's last byte; -1 if it is not in this piece."""
+        position = 0
+        while position < len(data):
+            if self._is_escaped:
+                self._is_escaped = False
+                position += 1
+            elif self._in_string:
+                match = _STRING_END.search(data, position)
+                if match is None:
+                    return -1
+                position = match.end()
+                self._is_escaped = match.group() == b"\\"
+                self._in_string = self._is_escaped
+            else:
+                match = _STRUCTURE.search(data, position)
+                if match is None:
+                    return -1
+                sign = match.group()
+                position = match.end()
+                if sign in b",]}" and self._depth == 0:
+                    return match.start()  # the end of a number, word or string
+                if sign == b'"':
+                    self._in_string = True
+                elif sign in b"[{":
+                    self._depth += 1
+                elif sign in b"]}":
+                    self._depth -= 1
+                    if self._depth == 0:
+                        return position
+        return -1

@@ -1,0 +1,156 @@
+"""Parquet files from elsewhere, read in bounded memory.
+
+A Parquet file can unpack to much more than its size: a dictionary page of one long value stands for
+any number of rows. So few rows are read at a time where the values could be long, and whole batches
+are put together from them.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from corpus.errors import DataError
+
+BATCH_BYTES = 64 << 20
+"""What a column of a batch holds at most, besides the values of one row."""
+
+MAX_TABLE_BYTES = 8 << 30
+"""What a table that is read whole holds at most."""
+
+_MAX_EXPANSION = 500
+"""A column that unpacks to more times its size, and to more than a batch, is refused as a bomb;
+text that repeats itself a lot reaches about 100."""
+
+_CAUTIOUS_ROWS = 256
+_BUFFER_BYTES = 1 << 20
+_HEADER_BYTES = 16
+_INTEGER_FIELD = 0x15
+_DICTIONARY_PAGE = 4
+
+Source = Path | BinaryIO
+
+
+@contextmanager
+def open_parquet(source: Source, name: object) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file; what is wrong with it is an error that names it, in the block too.
+
+    Checksums of pages are verified where the file has them. Nothing is mapped or read ahead.
+
+    Args:
+        source: A path, or an open file.
+        name: What messages call it.
+
+    Raises:
+        DataError: If it is not Parquet, or damaged, or cannot be read.
+    """
+    try:
+        with pq.ParquetFile(
+            source,
+            memory_map=False,
+            buffer_size=_BUFFER_BYTES,
+            pre_buffer=False,
+            page_checksum_verification=True,
+        ) as file:
+            yield file
+    except (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
+        raise DataError(f"{name} is not a readable Parquet file: {error}") from error
+
+
+def iterate_batches(
+    file: pq.ParquetFile, source: Source, columns: Sequence[str] | None, rows: int
+) -> Iterator[pa.Table]:
+    """Yield the rows of some columns or all, `rows` at a time, fewer where they hold many bytes.
+
+    Raises:
+        pa.ArrowInvalid: If a column claims to unpack to more than `_MAX_EXPANSION` times its size.
+    """
+    waiting: list[pa.RecordBatch] = []
+    count = size = 0
+    schema = None
+    for group in range(file.num_row_groups):
+        step = _rows_at_a_time(file, source, columns, group, rows)
+        for batch in file.iter_batches(
+            step, row_groups=[group], columns=columns and list(columns), use_threads=False
+        ):
+            schema = batch.schema
+            waiting.append(batch)
+            count += batch.num_rows
+            size += batch.nbytes
+            while count >= rows or (count and size >= BATCH_BYTES):
+                table = pa.Table.from_batches(waiting, schema)
+                yield table.slice(0, rows).combine_chunks()
+                rest = table.slice(rows)
+                waiting = rest.to_batches()
+                count, size = rest.num_rows, rest.nbytes
+    if count:
+        yield pa.Table.from_batches(waiting, schema).combine_chunks()
+
+
+def read_columns(file: pq.ParquetFile, source: Source, columns: Sequence[str]) -> pa.Table:
+    """Read some columns whole.
+
+    Raises:
+        pa.ArrowInvalid: If they hold more than `MAX_TABLE_BYTES`.
+    """
+    groups = range(file.num_row_groups)
+    rows = [file.metadata.row_group(group).num_rows for group in groups]
+    if all(_rows_at_a_time(file, source, columns, group, rows[group]) >= rows[group]
+           for group in groups):  # fmt: skip
+        return file.read(list(columns), use_threads=False)
+    tables = []
+    size = 0
+    for table in iterate_batches(file, source, columns, max(rows)):
+        size += table.nbytes
+        if size > MAX_TABLE_BYTES:
+            raise pa.ArrowInvalid(f"more than {MAX_TABLE_BYTES:,} bytes to be read whole")
+        tables.append(table)
+    return pa.concat_tables(tables)
+
+
+def _rows_at_a_time(
+    file: pq.ParquetFile, source: Source, columns: Sequence[str] | None, group: int, rows: int
+) -> int:
+    """Return how many rows of a row group hold at most `BATCH_BYTES`, by what its headers say."""
+    metadata = file.metadata.row_group(group)
+    for place in range(metadata.num_columns):
+        column = metadata.column(place)
+        if columns is not None and column.path_in_schema.split(".")[0] not in columns:
+            continue
+        unpacked, packed = column.total_uncompressed_size, column.total_compressed_size
+        if unpacked > BATCH_BYTES:
+            if unpacked > _MAX_EXPANSION * packed:
+                raise pa.ArrowInvalid(
+                    f"column `{column.path_in_schema}` of row group {group} unpacks from"
+                    f" {packed:,} to {unpacked:,} bytes"
+                )
+            rows = min(rows, _CAUTIOUS_ROWS)
+        if column.physical_type == "BYTE_ARRAY" and column.has_dictionary_page:
+            longest = _dictionary_bytes(source, column.dictionary_page_offset, unpacked)
+            rows = min(rows, max(1, BATCH_BYTES // max(1, longest)))
+    return max(1, rows)
+
+
+def _dictionary_bytes(source: Source, offset: int | None, otherwise: int) -> int:
+    """Return the unpacked size of a dictionary page: no value of the column is longer.
+
+    The page's header begins with its kind and this size, in Thrift's compact encoding.
+    """
+    if offset is None:
+        return otherwise
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            return _dictionary_bytes(file, offset, otherwise)
+    source.seek(offset)
+    header = source.read(_HEADER_BYTES)
+    if header[:3] != bytes((_INTEGER_FIELD, _DICTIONARY_PAGE, _INTEGER_FIELD)):
+        return otherwise
+    value = 0
+    for place, byte in enumerate(header[3:8]):
+        value |= (byte & 0x7F) << (7 * place)
+        if byte < 0x80:
+            return value >> 1
+    return otherwise
