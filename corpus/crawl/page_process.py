@@ -15,7 +15,6 @@ import signal
 import struct
 import subprocess
 import sys
-import traceback
 from typing import IO
 
 from corpus.crawl.page_text import PageText, page_text, require_resiliparse
@@ -28,8 +27,8 @@ MAX_PAGE_SECONDS = 10
 
 _MAX_MEMORY_BYTES = 2 << 30
 _PAGE = struct.Struct("<Q")
-_ANSWER = struct.Struct("<cQQ")
-_TEXT, _ERROR = b"t", b"e"
+_ANSWER = struct.Struct("<QQ")
+_OUT_OF_MEMORY = 3
 _PROGRAM = "from corpus.crawl.page_process import serve; serve()"
 
 
@@ -56,14 +55,13 @@ class PageProcess:
         try:
             child.stdin.write(_PAGE.pack(len(data)) + data)
             child.stdin.flush()
-            kind, dropped, size = _ANSWER.unpack(_read(child.stdout, _ANSWER.size))
-            text = _read(child.stdout, size).decode("utf-8")
+            dropped, size = _ANSWER.unpack(_read(child.stdout, _ANSWER.size))
+            return PageText(_read(child.stdout, size).decode("utf-8"), dropped)
         except (BrokenPipeError, EOFError):
+            if child.wait() == 1:  # Python's own, for what it has said on stderr
+                raise RuntimeError(f"a page could not be parsed: {html[:200]!r}") from None
             self.close()
             return None
-        if kind == _ERROR:
-            raise RuntimeError(f"a page could not be parsed:\n{text}")
-        return PageText(text, dropped)
 
     def _running(self) -> subprocess.Popen[bytes]:
         # A forked process must not talk to its parent's child.
@@ -103,12 +101,10 @@ def serve() -> None:
         _lower(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + MAX_PAGE_SECONDS + 1)
         try:
             text, dropped = page_text(data.decode("utf-8"))
-            kind, answer = _TEXT, text.encode("utf-8", "replace")
+            answer = text.encode("utf-8", "replace")
         except MemoryError:
-            return
-        except Exception:
-            kind, dropped, answer = _ERROR, 0, traceback.format_exc().encode()
-        answers.write(_ANSWER.pack(kind, dropped, len(answer)) + answer)
+            sys.exit(_OUT_OF_MEMORY)
+        answers.write(_ANSWER.pack(dropped, len(answer)) + answer)
         answers.flush()
 
 
