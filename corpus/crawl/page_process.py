@@ -22,7 +22,7 @@ from corpus.crawl.page_text import PageText, page_text, require_resiliparse
 MAX_PAGE_CHARACTERS = 8 << 20
 """Longer pages are not parsed. Crawls store at most 1 to 5 MiB of a page."""
 
-MAX_PAGE_SECONDS = 10
+MAX_PAGE_SECONDS = 5
 """CPU seconds for a page; the usual one takes milliseconds."""
 
 _MAX_MEMORY_BYTES = 2 << 30
@@ -94,6 +94,8 @@ def serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to handle; it closes the pipe
     _lower(resource.RLIMIT_CORE, 0)
     _lower(resource.RLIMIT_AS, _MAX_MEMORY_BYTES)
+    from resiliparse.parse.html.exception import HTMLParserException
+
     pages, answers = sys.stdin.buffer, sys.stdout.buffer
     while header := pages.read(_PAGE.size):
         data = _read(pages, _PAGE.unpack(header)[0])
@@ -102,7 +104,7 @@ def serve() -> None:
         try:
             text, dropped = page_text(data.decode("utf-8"))
             answer = text.encode("utf-8", "replace")
-        except MemoryError:
+        except (MemoryError, HTMLParserException):  # which it raises where memory ends
             sys.exit(_OUT_OF_MEMORY)
         answers.write(_ANSWER.pack(dropped, len(answer)) + answer)
         answers.flush()
