@@ -6,33 +6,37 @@ VENV ?= .venv
 DATA ?= ../shared/data
 DEMO ?= demo
 REAL ?= real
+WHEELS ?= dist
 TEST_PROCESSES ?= 2
-PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || \
+  command -v python3.14 || command -v python3)
+# Without a GPU, `TORCH_BACKEND=cpu` downloads a tenth: torch without CUDA, from its own index.
+# Any name that uv's option --torch-backend takes.
+TORCH_BACKEND ?=
 UV_VERSION := 0.13.9
 EXTRAS := lid,mining,nmt,export,eval,ray,dev
 # An absolute path, so that recipes find `tongues` wherever they run.
 BIN := $(abspath $(VENV))/bin
+UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo "$(BIN)/uv")
 
-.PHONY: setup demo real test test-fast check format clean
+.PHONY: setup demo real test test-fast check check-versions format wheel clean
 
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml constraints.txt Makefile lid/engine/kernel.cpp eval/metrics/kernel.cpp mining/search/kernel.cpp
-	@ldconfig -p 2>/dev/null | grep -q 'libsndfile\.so\.1' || { \
-	  echo "The system library libsndfile1 is missing (fairseq2 needs it). Install it with:" >&2; \
-	  echo "  sudo apt-get install -y libsndfile1" >&2; exit 1; }
-	@command -v c++ >/dev/null || { \
-	  echo "A C++ compiler is missing (fastText is built from source). Install it with:" >&2; \
-	  echo "  sudo apt-get install -y g++" >&2; exit 1; }
-	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || { \
-	  echo "Python 3.11 or 3.12 is needed; PYTHON=$(PYTHON) is another. Set PYTHON=..." >&2; exit 1; }
-	@test -x "$(BIN)/python" || "$(PYTHON)" -m venv "$(VENV)"
-	@if ! uv --version >/dev/null 2>&1 && ! test -x "$(BIN)/uv"; then \
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || { \
+	  echo "Python 3.11 to 3.14 is needed; PYTHON=$(PYTHON) is another. Set PYTHON=..." >&2; exit 1; }
+	@test -x "$(BIN)/python" || "$(PYTHON)" -m venv "$(VENV)" || { rm -rf "$(VENV)"; \
+	  echo "$(PYTHON) cannot create environments. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@if ! "$(UV)" --version >/dev/null 2>&1; then \
 	  echo "uv is missing: installing it into $(VENV) with pip"; \
 	  "$(BIN)/python" -m pip install --quiet uv==$(UV_VERSION); fi
-	@uv=uv; uv --version >/dev/null 2>&1 || uv="$(BIN)/uv"; \
-	"$$uv" pip install --quiet --python "$(BIN)/python" \
-	  --constraint constraints.txt --editable ".[$(EXTRAS)]"
+	@"$(UV)" pip install --quiet --python "$(BIN)/python" --constraint constraints.txt \
+	  $(if $(TORCH_BACKEND),--torch-backend "$(TORCH_BACKEND)") --editable ".[$(EXTRAS)]"
+	@test -f "lid/engine/_kernel$$("$(BIN)/python" -c \
+	  'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')" || \
+	  echo "No C++ compiler was found: language identification runs at under a third of its speed," \
+	    "scoring and exact search are slower too; results are the same."
 	@touch $@
 
 demo: setup
@@ -56,9 +60,17 @@ check: setup
 	"$(BIN)/lint-imports"
 	"$(BIN)/python" -m pytest -q tests/test_house.py
 
+# The oldest and newest Python, torch and transformers, each in an environment of its own.
+check-versions: setup
+	UV="$(UV)" tests/check_versions.sh
+
+# A wheel for this machine's Python; it installs without uv and without a compiler.
+wheel: setup
+	"$(UV)" build --quiet --wheel --python "$(BIN)/python" --out-dir "$(WHEELS)" .
+
 format: setup
 	"$(BIN)/ruff" format .
 	"$(BIN)/ruff" check --fix .
 
 clean:
-	rm -rf "$(DEMO)" "$(REAL)" build .mypy_cache .ruff_cache .pytest_cache
+	rm -rf "$(DEMO)" "$(REAL)" "$(WHEELS)" build .mypy_cache .ruff_cache .pytest_cache

@@ -29,7 +29,7 @@ from transformers.utils import logging as transformers_logging
 
 from corpus.config import load_config
 from corpus.console import format_table
-from nmt.fairseq import BatchLayout, BeamSearchSeq2SeqGenerator, VocabularyInfo
+from nmt.fairseq import BatchLayout
 from nmt.interop.config import ExportConfig
 from nmt.interop.export_model import export_to_transformers
 from nmt.model.directory import TrainedModel, load_model
@@ -247,6 +247,9 @@ def search_ours(model: TrainedModel, batch: Batch, target: int) -> list[Found]:
 
 def search_fairseq2(model: TrainedModel, batch: Batch, target: int) -> list[Found]:
     """Search with fairseq2's generator."""
+    from fairseq2.data.tokenizers import VocabularyInfo
+    from fairseq2.generation.beam_search import BeamSearchSeq2SeqGenerator
+
     words = model.vocabulary
     generator = BeamSearchSeq2SeqGenerator(
         model.translator,

@@ -1,57 +1,87 @@
-"""What layers, model and translation need of fairseq2, in one place.
+"""What layers, model and translation need of fairseq2, in one place, without its recipe.
 
-`fairseq2.recipe.base` comes first: importing `fairseq2.trainer` before it is circular in 0.8.1.
+fairseq2 0.8.1 loads torch's compiler at its import and at each `BatchLayout`, for hints to compiled
+code. That is most of the time in which a translation starts, so it is left to who compiles:
+`prepare_compilation` gives the compiler what was held back.
 """
 
-import fairseq2.recipe.base  # noqa: F401
-from fairseq2.composition import register_model_family
-from fairseq2.data.tokenizers import VocabularyInfo
-from fairseq2.gang import Gangs, get_current_gangs
-from fairseq2.generation.beam_search import BeamSearchSeq2SeqGenerator
-from fairseq2.models.family import ModelFactory, ModelFSDPApplier
-from fairseq2.models.nllb import NllbConfig
-from fairseq2.models.nllb.factory import NllbFactory
-from fairseq2.models.transformer import (
-    CausalAttentionBias,
-    FeedForwardNetwork,
-    IdentityBias,
-    MultiheadAttention,
-    StandardMultiheadAttention,
-    StandardTransformerDecoderLayer,
-    StandardTransformerEncoderLayer,
-    TransformerDecoderLayer,
-    TransformerEncoderLayer,
-    TransformerModel,
-    apply_ac_to_transformer,
-    create_default_sdpa,
-)
-from fairseq2.models.transformer.fsdp import apply_fsdp_to_transformer
-from fairseq2.nn import BatchLayout, Embedding, IncrementalStateBag, LayerNorm, Projection
-from fairseq2.nn.data_parallel import (
-    DataParallelFacade,
-    get_data_parallel_facade,
-    set_data_parallel_facade,
-)
-from fairseq2.nn.fsdp import FSDPWrapper
-from fairseq2.runtime.config_registry import ConfigRegistrar
-from fairseq2.runtime.dependency import DependencyContainer
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from nmt.stand_in import unused_packages_replaced
+
+
+class _TorchWithoutCompiler:
+    """torch, with a stand-in for its compiler that drops hints."""
+
+    _dynamo = SimpleNamespace(maybe_mark_dynamic=lambda tensor, dimension: None)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch, name)
+
+
+@contextmanager
+def _compiler_held_back() -> Iterator[None]:
+    """Let functions be marked as not to compile, and not load the compiler for it."""
+    disable = torch.compiler.disable
+    vars(torch.compiler)["disable"] = lambda function: function
+    try:
+        yield
+    finally:
+        vars(torch.compiler)["disable"] = disable
+
+
+with unused_packages_replaced(), _compiler_held_back():
+    from fairseq2.models.nllb import NllbConfig
+    from fairseq2.models.nllb.factory import NllbFactory
+    from fairseq2.models.transformer import (
+        CausalAttentionBias,
+        FeedForwardNetwork,
+        IdentityBias,
+        MultiheadAttention,
+        StandardMultiheadAttention,
+        StandardTransformerDecoderLayer,
+        StandardTransformerEncoderLayer,
+        TransformerDecoderLayer,
+        TransformerEncoderLayer,
+        TransformerModel,
+        attention_bias,
+        create_default_sdpa,
+    )
+    from fairseq2.nn import (
+        BatchLayout,
+        Embedding,
+        IncrementalStateBag,
+        LayerNorm,
+        Projection,
+        batch_layout,
+    )
+
+vars(batch_layout)["torch"] = _TorchWithoutCompiler()
+
+
+@functools.cache
+def prepare_compilation() -> None:
+    """Load torch's compiler, and give it the hints of fairseq2."""
+    vars(batch_layout)["torch"] = torch
+    names = vars(attention_bias)
+    name = "_get_attention_bias_tensor"
+    names[name] = torch.compiler.disable(names[name])  # type: ignore[no-untyped-call]
+
 
 __all__ = [
     "BatchLayout",
-    "BeamSearchSeq2SeqGenerator",
     "CausalAttentionBias",
-    "ConfigRegistrar",
-    "DataParallelFacade",
-    "DependencyContainer",
     "Embedding",
-    "FSDPWrapper",
     "FeedForwardNetwork",
-    "Gangs",
     "IdentityBias",
     "IncrementalStateBag",
     "LayerNorm",
-    "ModelFSDPApplier",
-    "ModelFactory",
     "MultiheadAttention",
     "NllbConfig",
     "NllbFactory",
@@ -62,12 +92,6 @@ __all__ = [
     "TransformerDecoderLayer",
     "TransformerEncoderLayer",
     "TransformerModel",
-    "VocabularyInfo",
-    "apply_ac_to_transformer",
-    "apply_fsdp_to_transformer",
     "create_default_sdpa",
-    "get_current_gangs",
-    "get_data_parallel_facade",
-    "register_model_family",
-    "set_data_parallel_facade",
+    "prepare_compilation",
 ]

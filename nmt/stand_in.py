@@ -1,44 +1,75 @@
-"""A stand-in for `fairseq2n`, the native package of fairseq2, where it is missing or does not fit.
+"""Stand-ins for what fairseq2 imports and nothing here uses; see `nmt.fairseq`.
 
-fairseq2 imports `fairseq2n` for its data pipeline and tokenizers, of which nothing is used here. It
-is built for one version of torch, and refuses others. fairseq2 itself knows how to do without: with
-`fairseq2n.DOC_MODE` true, as when its documentation is built, it takes nothing else from there.
+`fairseq2n`, the native package of fairseq2, has a data pipeline and tokenizers. It is built for one
+version of torch and for Python below 3.13, and needs libsndfile. fairseq2 itself knows how to do
+without: with `fairseq2n.DOC_MODE` true, as when its documentation is built, it takes nothing else
+from there.
+
+The other packages are imported by parts of fairseq2 that read models and tokenizers of others or
+log to services. A recipe refers to them and never calls them; importing them costs seconds. Their
+stand-ins are there only while fairseq2 is imported: a module that imports `transformers` for itself
+gets the real one.
 """
 
-import importlib.metadata
-import logging
-import re
 import sys
 import types
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder
-from pathlib import Path
+from importlib.machinery import ModuleSpec
+from typing import Any
 
-logger = logging.getLogger(__name__)
+NATIVE = "fairseq2n"
+"""Replaced for as long as the process lives: fairseq2 imports it inside functions, too."""
 
-NAME = "fairseq2n"
-_TORCH = re.compile(r"""^_TORCH_VERSION\b[^=]*=\s*["']([^"'+]+)""", re.MULTILINE)
+UNUSED = (
+    "clusterscope",
+    "editdistance",
+    "huggingface_hub",
+    "tiktoken",
+    "transformers",
+    "wandb",
+)
+"""Replaced while fairseq2 is imported."""
 
 
-class _StandIn(Loader):
-    """Fills the module, and says why it is there."""
+class _StandInClass(type):
+    """The type of whatever is taken from a stand-in: classes that hold classes."""
 
-    def __init__(self, reason: str) -> None:
-        self._reason = reason
+    def __getattr__(cls, name: str) -> "_StandInClass":
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _StandInClass(name, (), {})
 
-    def create_module(self, spec: ModuleSpec) -> None:
-        """Take a plain module."""
 
-    def exec_module(self, module: types.ModuleType) -> None:
-        """Fill in all that fairseq2 looks for."""
-        logger.info("%s: a stand-in takes its place, and nothing is lacking for it", self._reason)
+class _StandInModule(types.ModuleType):
+    """A module in which any name is a class without contents."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        made = _StandInClass(name, (), {})
+        setattr(self, name, made)
+        return made
+
+
+class _StandInLoader(Loader):
+    def create_module(self, spec: ModuleSpec) -> types.ModuleType:
+        """Make a stand-in; fairseq2 asks `fairseq2n` for the two that are set."""
+        module = _StandInModule(spec.name)
         module.DOC_MODE = True  # type: ignore[attr-defined]
         module.__version__ = "stand-in"  # type: ignore[attr-defined]
+        return module
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """Leave it empty."""
 
 
 class StandInFinder(MetaPathFinder):
-    """Finds the stand-in when `fairseq2n` is imported and the native one cannot be."""
+    """Finds stand-ins for packages, and for what lies in them, that are not imported yet."""
+
+    def __init__(self, *packages: str) -> None:
+        self._packages = packages
 
     def find_spec(
         self,
@@ -46,28 +77,32 @@ class StandInFinder(MetaPathFinder):
         path: Sequence[str] | None = None,
         target: types.ModuleType | None = None,
     ) -> ModuleSpec | None:
-        """Return the stand-in's spec; None to leave the import to others."""
-        if fullname != NAME:
+        """Return a stand-in's spec; None to leave the import to others."""
+        package = fullname.partition(".")[0]
+        imported = sys.modules.get(package)
+        if package not in self._packages or not isinstance(imported, _StandInModule | None):
             return None
-        reason = _unfitness(PathFinder.find_spec(NAME))
-        return None if reason is None else ModuleSpec(NAME, _StandIn(reason))
-
-
-def _unfitness(native: ModuleSpec | None) -> str | None:
-    """Return why the native package will not do; None if it will."""
-    if native is None or native.origin is None:
-        return f"{NAME}, fairseq2's native package, is not installed"
-    config = Path(native.origin).with_name("config.py")
-    match = _TORCH.search(config.read_text(encoding="utf-8")) if config.is_file() else None
-    if match is None:
-        return None  # of an unknown make; it knows best what fits it
-    installed = importlib.metadata.version("torch").split("+")[0]
-    if match[1] == installed:
-        return None
-    return f"{NAME}, fairseq2's native package, is for torch {match[1]}, here is {installed}"
+        return ModuleSpec(fullname, _StandInLoader(), is_package=True)
 
 
 def install() -> None:
-    """Have the stand-in found from now on, where it is needed."""
+    """Have `fairseq2n`'s stand-in found from now on, whether or not the package is installed."""
     if not any(isinstance(finder, StandInFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, StandInFinder())
+        sys.meta_path.insert(0, StandInFinder(NATIVE))
+
+
+@contextmanager
+def unused_packages_replaced() -> Iterator[None]:
+    """Replace what fairseq2 imports and nothing here uses, while the context lasts.
+
+    A package that is imported already stays as it is.
+    """
+    finder = StandInFinder(*UNUSED)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+        for name, module in list(sys.modules.items()):
+            if isinstance(module, _StandInModule) and name.partition(".")[0] in UNUSED:
+                del sys.modules[name]

@@ -12,11 +12,7 @@ from corpus.errors import UserError
 from nmt.fairseq import (
     BatchLayout,
     CausalAttentionBias,
-    ConfigRegistrar,
-    DependencyContainer,
     IdentityBias,
-    ModelFactory,
-    ModelFSDPApplier,
     MultiheadAttention,
     NllbConfig,
     NllbFactory,
@@ -24,9 +20,8 @@ from nmt.fairseq import (
     StandardTransformerDecoderLayer,
     StandardTransformerEncoderLayer,
     TransformerModel,
-    apply_ac_to_transformer,
     create_default_sdpa,
-    register_model_family,
+    prepare_compilation,
 )
 from nmt.model.distilled_loss import Lesson, distilled_cross_entropy
 from nmt.model.loss import label_smoothed_cross_entropy
@@ -296,40 +291,10 @@ def compile_layers(model: TransformerModel, **options: Any) -> None:
     Mixture-of-Experts feed-forwards are left as they are: how many tokens an expert gets is known
     only as they run, and grouped products are fast by themselves.
     """
+    prepare_compilation()
     for _, moe in moe_layers(model):
         forward = torch.compiler.disable(moe.forward)  # type: ignore[no-untyped-call]
         moe.forward = forward  # type: ignore[method-assign]
     for stack in (model.encoder, model.decoder):
         for layer in stack.layers:
             layer.compile(**options)  # type: ignore[no-untyped-call]
-
-
-def register_family(
-    container: DependencyContainer,
-    *,
-    create: ModelFactory[MoEConfig, TransformerModel] = create_model,
-    apply_fsdp: ModelFSDPApplier[TransformerModel] | None = None,
-    supports_meta: bool = True,
-) -> None:
-    """Make the family and its named sizes known to a fairseq2 recipe.
-
-    Args:
-        container: The recipe's.
-        create: Builds the model.
-        apply_fsdp: Shares out its parameters among processes.
-        supports_meta: Whether processes that are sent their weights may build it without any.
-    """
-    register_model_family(
-        container,
-        FAMILY,
-        TransformerModel,
-        MoEConfig,
-        factory=create,
-        supports_meta=supports_meta,
-        compiler=compile_layers,
-        fsdp_applier=apply_fsdp,
-        layerwise_ac_applier=apply_ac_to_transformer,
-    )
-    register = ConfigRegistrar(container, MoEConfig)
-    for size in SIZES:
-        register(size)(lambda size=size: named_config(size))

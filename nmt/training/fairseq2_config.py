@@ -2,12 +2,11 @@
 
 from dataclasses import asdict, dataclass, field
 
-import fairseq2.recipe.base  # noqa: F401  # first: importing fairseq2.trainer before it is circular
 import torch
-from fairseq2.recipe import config as sections
 
 from nmt.model.translator import FAMILY, MoEConfig
 from nmt.training.config import OptimizerConfig, TrainConfig
+from nmt.training.fairseq import sections
 from nmt.training.sections import ComputeConfig
 from nmt.training.validation_unit import CHRF
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from corpus.errors import UserError
-from nmt.fairseq import DataParallelFacade
+from nmt.training.fairseq import DataParallelFacade
 
 logger = logging.getLogger(__name__)
 

@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 
-import fairseq2.recipe.base  # noqa: F401  # first: importing fairseq2.trainer before it is circular
 import torch
-from fairseq2.datasets import DataReader
-from fairseq2.device import SupportsDeviceTransfer
 from torch import Tensor, nn
 
 from nmt.data.batches import Batch, BatchStream
 from nmt.fairseq import BatchLayout
+from nmt.training.fairseq import DataReader, SupportsDeviceTransfer
 from nmt.training.gradient_guard import SkippedUpdates
 
 

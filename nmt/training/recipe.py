@@ -12,29 +12,47 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import fairseq2.recipe.base as base  # first: importing fairseq2.trainer before it is circular
 import torch
-from fairseq2.checkpoint.manager import CheckpointStateNotValidError
-from fairseq2.early_stopper import EarlyStopper
-from fairseq2.error import OperationalError
-from fairseq2.recipe.error import MinimumLossScaleReachedError
-from fairseq2.recipe.run import run
-from fairseq2.runtime.dependency import DependencyContainer
-from fairseq2.task import Task, TaskStopException
 
 from corpus.errors import UserError
 from corpus.files import write_text
 from corpus.languages import Direction
 from corpus.protocols import TranslationScorer
 from nmt.data.batches import BatchStream
-from nmt.fairseq import get_data_parallel_facade, set_data_parallel_facade
+from nmt.fairseq import TransformerModel
 from nmt.model.directory import TrainedModel
-from nmt.model.translator import MoEConfig, Translator, create_model, register_family
+from nmt.model.translator import (
+    FAMILY,
+    SIZES,
+    MoEConfig,
+    Translator,
+    compile_layers,
+    create_model,
+    named_config,
+)
 from nmt.sizing.flops import measure_peak, token_flops
 from nmt.threads import keep_freed_memory
 from nmt.training.checkpoints import best_update, hold_while_validating, last_update, load_weights
 from nmt.training.config import TrainConfig
 from nmt.training.curves import forget_after, mean_scores, read_curves, stopped_at
+from nmt.training.fairseq import (
+    CheckpointStateNotValidError,
+    ConfigRegistrar,
+    DependencyContainer,
+    EarlyStopper,
+    MinimumLossScaleReachedError,
+    ModelFactory,
+    ModelFSDPApplier,
+    OperationalError,
+    Task,
+    TaskStopException,
+    apply_ac_to_transformer,
+    base,
+    get_data_parallel_facade,
+    register_model_family,
+    run,
+    set_data_parallel_facade,
+)
 from nmt.training.fairseq2_config import RecipeConfig, compute_dtype, recipe_config
 from nmt.training.gradient_guard import GradientGuard, SkippedUpdates
 from nmt.training.parallel.checkpoints import (
@@ -89,6 +107,37 @@ class Trained:
 
     skipped_updates: int
     """Updates without a finite gradient."""
+
+
+def register_family(
+    container: DependencyContainer,
+    *,
+    create: ModelFactory[MoEConfig, TransformerModel] = create_model,
+    apply_fsdp: ModelFSDPApplier[TransformerModel] | None = None,
+    supports_meta: bool = True,
+) -> None:
+    """Make the family and its named sizes known to a fairseq2 recipe.
+
+    Args:
+        container: The recipe's.
+        create: Builds the model.
+        apply_fsdp: Shares out its parameters among processes.
+        supports_meta: Whether processes that are sent their weights may build it without any.
+    """
+    register_model_family(
+        container,
+        FAMILY,
+        TransformerModel,
+        MoEConfig,
+        factory=create,
+        supports_meta=supports_meta,
+        compiler=compile_layers,
+        fsdp_applier=apply_fsdp,
+        layerwise_ac_applier=apply_ac_to_transformer,
+    )
+    register = ConfigRegistrar(container, MoEConfig)
+    for size in SIZES:
+        register(size)(lambda size=size: named_config(size))
 
 
 class TranslationRecipe(base.Recipe):

@@ -6,11 +6,7 @@ import time
 from collections.abc import MutableMapping
 from dataclasses import dataclass
 
-import fairseq2.recipe.base  # noqa: F401  # first: importing fairseq2.trainer before it is circular
 import torch
-from fairseq2.metrics import Mean, MetricBag, Sum
-from fairseq2.optim.lr_schedulers import LRScheduler
-from fairseq2.trainer import TrainUnit
 from torch import Tensor, nn
 
 from corpus.console import format_duration
@@ -18,6 +14,7 @@ from nmt.model.moe.conditional import cmr_loss
 from nmt.model.translator import Translator, moe_layers
 from nmt.sizing.flops import TokenFlops
 from nmt.training.config import TrainConfig
+from nmt.training.fairseq import LRScheduler, Mean, MetricBag, Sum, TrainUnit
 from nmt.training.gate_metrics import LoadSum, describe_gates, load_metric, take_gate_reports
 from nmt.training.gradient_guard import SkippedUpdates
 from nmt.training.readers import TokenBatch

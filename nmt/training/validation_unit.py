@@ -4,18 +4,15 @@ import logging
 from collections.abc import MutableMapping
 from dataclasses import dataclass
 
-import fairseq2.recipe.base  # noqa: F401  # first: importing fairseq2.trainer before it is circular
 import torch
 import torch.distributed as dist
-from fairseq2.evaluator import EvalUnit
-from fairseq2.gang import Gang
-from fairseq2.metrics import Mean, MetricBag
 from torch import nn
 
 from corpus.languages import Direction
 from corpus.protocols import TranslationScorer
 from nmt.model.directory import TrainedModel
 from nmt.model.translator import Translator
+from nmt.training.fairseq import EvalUnit, Gang, Mean, MetricBag
 from nmt.training.readers import TokenBatch
 from nmt.training.train_unit import number
 from nmt.translation.decoding.config import TranslateConfig

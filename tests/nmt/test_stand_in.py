@@ -1,80 +1,78 @@
-import importlib.metadata
+import importlib
 import os
 import subprocess
-from importlib.machinery import ModuleSpec, PathFinder
+import sys
 from pathlib import Path
 
 import pytest
 
-from corpus.config import load_config
-from nmt.stand_in import NAME, StandInFinder
-from nmt.training.config import TrainConfig
-from nmt.training.curves import read_curves
-from tests.nmt.training.test_train import ROOT, command, write_recipe
+from nmt.stand_in import NATIVE, UNUSED, StandInFinder, unused_packages_replaced
+
+ROOT = Path(__file__).parents[2]
 
 
-def write_native(folder: Path, torch_version: str) -> Path:
-    """Write a package that says for which torch it was built, and cannot be imported."""
-    package = folder / NAME
-    package.mkdir()
-    config = f'from typing import Final\n\n_TORCH_VERSION: Final = "{torch_version}"\n'
-    (package / "config.py").write_text(config, encoding="utf-8")
-    (package / "__init__.py").write_text('raise RuntimeError("native")\n', encoding="utf-8")
-    return folder
+def imported_by(code: str) -> set[str]:
+    """Return the modules that are imported after `code` in a new process."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", f"import sys\n{code}\nprint(*sys.modules)"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    return set(done.stdout.split())
 
 
-def found_in(path: list[str], monkeypatch: pytest.MonkeyPatch) -> ModuleSpec | None:
-    find = PathFinder.find_spec
-
-    def find_there(name: str, *rest: object) -> ModuleSpec | None:
-        return find(name, path) if name == NAME else find(name, *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(PathFinder, "find_spec", find_there)
-    return StandInFinder().find_spec(NAME)
+def write_package(folder: Path, name: str, text: str) -> None:
+    (folder / name).mkdir(parents=True)
+    (folder / name / "__init__.py").write_text(text, encoding="utf-8")
 
 
-def test_stand_in_takes_the_place_of_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert found_in([], monkeypatch) is not None
-
-
-def test_package_for_another_torch_is_passed_over(
+def test_native_package_is_replaced_where_it_is_installed_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert found_in([str(write_native(tmp_path, "1.0.0"))], monkeypatch) is not None
+    write_package(tmp_path, NATIVE, "raise RuntimeError('it needs libsndfile')")
+    monkeypatch.syspath_prepend(tmp_path)
+    spec = importlib.util.find_spec(NATIVE)
+    assert spec is not None
+    assert spec.origin is None
+    assert importlib.import_module(NATIVE).DOC_MODE is True
 
 
-def test_package_for_the_installed_torch_is_left_alone(
+def test_unused_package_is_replaced_while_fairseq2_is_imported_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    version = importlib.metadata.version("torch").split("+")[0]
-    assert found_in([str(write_native(tmp_path, version))], monkeypatch) is None
+    name = "wandb"
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    write_package(tmp_path, name, "REAL = True")
+    monkeypatch.syspath_prepend(tmp_path)
+    with unused_packages_replaced():
+        standing_in = importlib.import_module(name)
+        errors = importlib.import_module(f"{name}.errors")
+        # What fairseq2 does with such names when it is imported.
+        assert issubclass(type("Run", (standing_in.Run,), {}), standing_in.Run)
+        assert errors.UsageError | None
+        assert standing_in.util.generate_id is not None
+    assert f"{name}.errors" not in sys.modules
+    assert importlib.import_module(name).REAL
+    monkeypatch.delitem(sys.modules, name)
+
+
+def test_package_that_is_imported_already_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tiktoken", sys)
+    with unused_packages_replaced():
+        assert importlib.import_module("tiktoken") is sys
+        assert StandInFinder("tiktoken").find_spec("tiktoken.load") is None
 
 
 def test_other_packages_are_left_alone() -> None:
-    assert StandInFinder().find_spec("fairseq2") is None
+    assert StandInFinder(NATIVE, *UNUSED).find_spec("fairseq2") is None
 
 
-@pytest.mark.slow
-def test_losses_without_the_native_package_are_the_same(
-    tmp_path: Path, vocabulary_directory: Path, bitext: Path
-) -> None:
-    from nmt.training.train import train
-
-    recipe = write_recipe(
-        tmp_path, vocabulary_directory, bitext,
-        updates=4, checkpoint_every=4, validate_every=4, report_every=1,
-        optimizer={"learning_rate": 0.004, "warmup_updates": 2, "schedule": "linear"},
-    )  # fmt: skip
-    train(load_config(TrainConfig, recipe), tmp_path / "with")
-    path = os.pathsep.join(map(str, (write_native(tmp_path, "1.0.0"), ROOT)))
-    done = subprocess.run(
-        command(recipe, tmp_path / "without"),
-        env={**os.environ, "PYTHONPATH": path}, check=True, capture_output=True, text=True,
-    )  # fmt: skip
-    assert "is for torch 1.0.0" in done.stderr
-    with_native, without = (
-        [report["Loss"] for report in read_curves(tmp_path / name / "training").training]
-        for name in ("with", "without")
+@pytest.mark.slow  # imports torch anew
+def test_translation_loads_neither_recipe_nor_compiler_nor_services() -> None:
+    code = (
+        "import nmt.cli, nmt.translation.translator, nmt.translation.translate_files\n"
+        "import nmt.interop.import_model, nmt.interop.export_model, nmt.sizing.describe"
     )
-    assert len(with_native) == 4
-    assert without == with_native
+    imported = imported_by(code)
+    assert "fairseq2.models.nllb" in imported
+    unwanted = {*UNUSED, "fairseq2.recipe", "fairseq2.composition", "torch._dynamo", "sympy"}
+    assert not unwanted & imported

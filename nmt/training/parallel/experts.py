@@ -18,11 +18,16 @@ from torch.distributed.tensor import DTensor, Replicate, Shard
 from torch.func import functional_call
 from torch.nn.parameter import Parameter
 
-from nmt.fairseq import FSDPWrapper, Gangs, apply_fsdp_to_transformer, get_current_gangs
 from nmt.model.moe.experts import Experts, collect, inverse_permutation
 from nmt.model.moe.gating_dropout import GatingDropout
 from nmt.model.moe.layer import MoEFeedForwardNetwork
 from nmt.model.translator import MoEConfig, MoEFactory, Translator, moe_layers
+from nmt.training.fairseq import (
+    FSDPWrapper,
+    Gangs,
+    apply_fsdp_to_transformer,
+    get_current_gangs,
+)
 from nmt.training.parallel.exchange import exchange, exchange_counts, sum_over_copies
 
 

@@ -11,10 +11,9 @@ from contextlib import suppress
 from typing import Any
 
 import torch
-from fairseq2.datasets import DataReader
-from fairseq2.task import Task
 
 from corpus.errors import Preempted
+from nmt.training.fairseq import DataReader, Task
 from nmt.training.parallel.signals import Preemption
 from nmt.training.readers import TokenBatch
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from corpus.errors import UserError
-from nmt.fairseq import get_data_parallel_facade
+from nmt.training.fairseq import get_data_parallel_facade
 from nmt.training.gradient_guard import GradientGuard, SkippedUpdates
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.errors import DataError
-from nmt.fairseq import BatchLayout, BeamSearchSeq2SeqGenerator, VocabularyInfo
+from nmt.fairseq import BatchLayout
 from nmt.model.translator import Translator, create_model, named_config
 from nmt.translation.decoding import sampling
 from nmt.translation.decoding.beam import BeamSearch
@@ -123,6 +123,9 @@ def test_beam_search_finds_what_a_loop_over_hypotheses_finds(
 
 @pytest.mark.parametrize("seed", range(4))
 def test_beam_search_finds_what_fairseq2_finds(seed: int) -> None:
+    from fairseq2.data.tokenizers import VocabularyInfo
+    from fairseq2.generation.beam_search import BeamSearchSeq2SeqGenerator
+
     model = random_model(seed=seed)
     sources, lengths = batch(SOURCES)
     with torch.inference_mode():
