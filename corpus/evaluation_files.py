@@ -73,7 +73,8 @@ def _files_of(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise UserError(f"{path} is no evaluation set: it does not exist")
-    found, left = [], []
+    found: list[Path] = []
+    left: list[Path] = []
     for file in _walk(path):
         name = file.name.casefold()
         is_left = any(fnmatch.fnmatchcase(name, pattern) for pattern in _NO_SENTENCES)
@@ -207,6 +208,6 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _opened(path: Path) -> Any:
-    openers = {".bz2": bz2.open, ".xz": lzma.open}
+    openers: dict[str, Any] = {".bz2": bz2.open, ".xz": lzma.open}
     opener = openers.get(path.suffix.casefold())
     return opener(path, "rb") if opener else open_binary(path)

@@ -52,7 +52,7 @@ def test_unused_package_is_replaced_while_fairseq2_is_imported_only(
         assert standing_in.util.generate_id is not None
     assert f"{name}.errors" not in sys.modules
     assert importlib.import_module(name).REAL
-    monkeypatch.delitem(sys.modules, name)
+    del sys.modules[name]
 
 
 def test_package_that_is_imported_already_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
