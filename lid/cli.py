@@ -61,14 +61,22 @@ def train(data: Path, output: Path, config: TrainConfig) -> None:
     metavar="A,B,…",
     help="The only languages to answer, beside `und` and `zxx`.  [default: all]",
 )
-def identify(model: Path, top: int, processes: int, languages: str) -> None:
+@click.option(
+    "--and",
+    "second_model",
+    type=PATH,
+    help="Second model directory; where the two answers differ, the answer is `und`.",
+)
+def identify(
+    model: Path, top: int, processes: int, languages: str, second_model: Path | None
+) -> None:
     """Write `language<TAB>score` for each line of standard input."""
     from lid.identify import identify_blocks
 
     wanted = [code.strip() for code in languages.split(",") if code.strip()]
     lines = invalid_lines = 0
     output = sys.stdout.buffer
-    for block in identify_blocks(sys.stdin.buffer, model, top, processes, wanted):
+    for block in identify_blocks(sys.stdin.buffer, model, top, processes, wanted, second_model):
         try:
             output.write(block.text)
             output.flush()

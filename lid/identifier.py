@@ -90,7 +90,7 @@ class LanguageIdentifier:
         self._engine = engine
         self._classes = list(classes)
         self._chinese: dict[str, int] = {}
-        if chinese_by_characters:
+        if chinese_by_characters and set(CHINESE) & set(classes):
             self._classes += [name for name in CHINESE if name not in classes]
             self._chinese = {name: self._classes.index(name) for name in CHINESE}
         self._thresholds = dict(thresholds)
@@ -255,6 +255,39 @@ class LanguageIdentifier:
             & (familiar >= self._least_familiarity[best])
         )
         return np.asarray(accepted)
+
+
+class Agreement:
+    """Two identifiers that must agree: what one of them alone answers is `und`.
+
+    Meant for identifiers trained on different text, whose mistakes differ.
+    """
+
+    def __init__(self, first: LanguageIdentifier, second: LanguageIdentifier) -> None:
+        """Combine two identifiers.
+
+        Raises:
+            UserError: If they share no language.
+        """
+        self._both = first, second
+        if not self.languages:
+            raise UserError("the two models share no language, so they can never agree.")
+
+    @property
+    def languages(self) -> list[str]:
+        """The languages that both know, sorted."""
+        first, second = self._both
+        return sorted(set(first.languages) & set(second.languages))
+
+    def identify(self, lines: Sequence[str]) -> list[Prediction]:
+        """Return one answer per line, with the lower of both scores; `und` where they differ."""
+        first, second = (one.identify(lines) for one in self._both)
+        return [
+            Prediction(
+                a.language if a.language == b.language else UNKNOWN_LANGUAGE, min(a.score, b.score)
+            )
+            for a, b in zip(first, second, strict=True)
+        ]
 
 
 def _answer_scores(batch: _Batch) -> NDArray[np.float32]:

@@ -20,7 +20,7 @@ from corpus.errors import JobError, UserError
 from corpus.files import Lines, check_encoding
 from corpus.protocols import Prediction
 from lid.engine.preparation import MAX_CHARACTERS
-from lid.identifier import LanguageIdentifier
+from lid.identifier import Agreement, LanguageIdentifier
 
 BLOCK_BYTES = 1 << 20
 """Bytes read at a time. One process answers what is there and waits for no full block; with
@@ -40,7 +40,12 @@ class Block(NamedTuple):
 
 
 def identify_blocks(
-    stream: BinaryIO, model: Path, top: int, processes: int, languages: Sequence[str] = ()
+    stream: BinaryIO,
+    model: Path,
+    top: int,
+    processes: int,
+    languages: Sequence[str] = (),
+    second_model: Path | None = None,
 ) -> Iterator[Block]:
     """Yield the answers to a byte stream's lines, in order.
 
@@ -50,8 +55,17 @@ def identify_blocks(
         top: Classes written per line; see `answer_block`.
         processes: Workers; 1 works in this process.
         languages: The only languages to be answered; all if empty.
+        second_model: Model directory that must give the same answer; else the answer is `und`.
+
+    Raises:
+        UserError: If `top` is above 1 with a second model.
     """
-    identifier = LanguageIdentifier.load(model, languages=languages)
+    if second_model is not None and top > 1:
+        raise UserError("--top needs one model; leave out --and, or --top.")
+    first = LanguageIdentifier.load(model, languages=languages)
+    identifier: LanguageIdentifier | Agreement = first
+    if second_model is not None:
+        identifier = Agreement(first, LanguageIdentifier.load(second_model, languages=languages))
     if processes == 1:
         for block in read_blocks(stream):
             yield answer_block(block, identifier, top)
@@ -77,7 +91,7 @@ def identify_blocks(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-_shared: LanguageIdentifier | None = None
+_shared: LanguageIdentifier | Agreement | None = None
 
 
 def _answer_shared(block: bytes, top: int) -> Block:
@@ -135,7 +149,7 @@ def _first_characters(line: bytes) -> bytes:
     return kept[: end - 1] if kept[end - 1] >= 0xC0 else kept
 
 
-def answer_block(block: bytes, identifier: LanguageIdentifier, top: int) -> Block:
+def answer_block(block: bytes, identifier: LanguageIdentifier | Agreement, top: int) -> Block:
     r"""Answer the lines of a block.
 
     With `top` 1 a line is `language\tscore`. With more, the answer is followed by the classes that
@@ -144,7 +158,7 @@ def answer_block(block: bytes, identifier: LanguageIdentifier, top: int) -> Bloc
     lines = Lines(io.BytesIO(block), is_start=False)
     texts = list(lines)
     rows: list[str] = []
-    if top == 1:
+    if top == 1 or isinstance(identifier, Agreement):
         for language, score in identifier.identify(texts):
             rows.append(f"{language}\t{score:.4f}\n")
     else:

@@ -22,7 +22,7 @@ from lid.engine.preparation import (
     prepare_plain,
 )
 from lid.fasttext_model.model_file import read_fasttext_file
-from lid.identifier import LanguageIdentifier
+from lid.identifier import Agreement, LanguageIdentifier
 from lid.import_fasttext import choose_preparation, import_model
 from lid.training.finish_model import record_checksums
 from tests.lid.conftest import make_sentences
@@ -276,3 +276,32 @@ def test_command_answers_with_the_languages_asked_for(model: Path) -> None:
     answers = [row.split("\t")[0] for row in result.stdout.splitlines()]
     assert answers[:2] == ["rus_Cyrl", "eng_Latn"]
     assert answers[2] != "fra_Latn"
+
+
+def test_two_models_answer_where_they_agree(lowercase: Path, model: Path, tmp_path: Path) -> None:
+    import_model(lowercase, tmp_path / "second")
+    first, second = LanguageIdentifier.load(model), LanguageIdentifier.load(tmp_path / "second")
+    both = Agreement(first, second)
+    assert both.languages == ["eng_Latn", "fra_Latn"]
+    lines = [make_sentences(code, 1, 9_000)[0] for code in ("eng_Latn", "fra_Latn", "rus_Cyrl")]
+    lines += ["", "123"]
+    answers = both.identify(lines)
+    assert [one.language for one in answers] == ["eng_Latn", "fra_Latn", "und", "und", "zxx"]
+    alone = zip(first.identify(lines), second.identify(lines), strict=True)
+    assert [one.score for one in answers] == [min(a.score, b.score) for a, b in alone]
+    arguments = ["identify", "--model", str(model), "--and", str(tmp_path / "second")]
+    result = CliRunner().invoke(group, arguments, input="\n".join(lines))
+    rows = [row.split("\t")[0] for row in result.stdout.splitlines()]
+    assert rows == [one.language for one in answers]
+    refused = CliRunner().invoke(group, [*arguments, "--top", "2"], input="x")
+    assert isinstance(refused.exception, UserError)
+
+
+def test_models_that_can_never_agree_are_refused(lowercase: Path, tmp_path: Path) -> None:
+    import_model(lowercase, tmp_path / "model")
+    some, others = (
+        LanguageIdentifier.load(tmp_path / "model", languages=[code])
+        for code in ("eng_Latn", "fra_Latn")
+    )
+    with pytest.raises(UserError, match="share no language"):
+        Agreement(some, others)

@@ -93,7 +93,7 @@ def test_group_of_one_language_or_of_an_unknown_one_is_refused() -> None:
         MeasureConfig(groups=("aka_Latn",))
     with pytest.raises(UserError, match="twi_Latn"):
         MeasureConfig(groups=("aka_Latn,twi_Ltan",))
-    with pytest.raises(UserError, match="stands twice"):
+    with pytest.raises(UserError, match="occurs twice"):
         MeasureConfig(groups=("aka_Latn,twi_Latn", "twi_Latn,eng_Latn"))
 
 
