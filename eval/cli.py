@@ -48,7 +48,7 @@ def group() -> None:
     type=click.IntRange(min=0),
     default=0,
     metavar="N",
-    help="Score N random cells with sacrebleu too, and fail on any difference.",
+    help="Score N random cells with sacrebleu as well; fail on any difference.",
 )
 @click.option(
     "--baseline",
@@ -86,7 +86,7 @@ def score(
     main = [one for one in scores.averages if is_main(one.bucket) and one.bucket in shown]
     rows = [list(entry)[: len(header)] for entry in main]
     if any(entry.tokenizers for entry in main):
-        header.append("over different tokenizers")
+        header.append("tokenizers mixed")
         rows = [[*row, entry.tokenizers or ""] for row, entry in zip(rows, main, strict=True)]
     click.echo(format_table(header, rows))
     click.echo(f"{output / 'scores.tsv'}, {output / 'report.html'}", err=True)

@@ -65,12 +65,12 @@ _PAIRS_SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Compared:
-    """What a comparison found."""
+    """The results of a comparison."""
 
     comparisons: Sequence[Comparison]
     quoted: Sequence[Quoted]
     unshared: Sequence[Direction]
-    """Directions that the first system or another lacks."""
+    """Directions that the first system or another does not have."""
     buckets: Sequence[Mapping[str, Any]]
 
 
@@ -223,7 +223,7 @@ def _rows(files: Iterable[tuple[str, Path]], columns: Sequence[str]) -> Iterable
 
 
 def _judge(files: Sequence[tuple[str, Path]], metric: str, alpha: float) -> list[Comparison]:
-    """Read the pairs; say which differ once the false discovery rate is controlled.
+    """Read the pairs and find which differ once the false discovery rate is controlled.
 
     The rate is controlled over all directions and systems at once.
     """

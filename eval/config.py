@@ -22,7 +22,7 @@ TESTS = (RANDOMIZATION, BOOTSTRAP, SACREBLEU_BOOTSTRAP)
 """Tests of a difference; see eval/statistics/significance.py."""
 
 BASELINES = ("copy",)
-"""Baselines that can be scored beside the systems: `copy` answers with the source itself."""
+"""Baselines that can be scored beside the systems: `copy` returns the source."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class ScoreConfig(Config):
     """Version of the built-in counts of training sentences that resource levels come from."""
 
     pivot: str = execution_only("eng_Latn")
-    """Language whose directions are told from the others in the buckets."""
+    """Language whose directions get buckets of their own."""
 
     supervised: Path | None = execution_only(None)  # noqa: RUF009
     """File with the directions that had training data, one a line; the others are zero-shot."""
@@ -134,13 +134,13 @@ class CompareConfig(Config):
     """Version of the built-in counts of training sentences."""
 
     pivot: str = execution_only("eng_Latn")
-    """Language whose directions are told from the others in the buckets."""
+    """Language whose directions get buckets of their own."""
 
     supervised: Path | None = execution_only(None)  # noqa: RUF009
     """File with the directions that had training data."""
 
     store: Path | None = execution_only(None)  # noqa: RUF009
-    """Directory of statistics by content, as `statistics` of a scoring run; what it has is not
+    """Directory of statistics by content, as `statistics` of a scoring run; texts in it are not
     counted again. By default `statistics` in the output."""
 
     workers: PositiveInt = execution_only(1)  # noqa: RUF009

@@ -113,7 +113,9 @@ def _work(
     write_table(outputs[1], CORRELATION_COLUMNS, rows)
     uncalibrated = [str(one.score.direction) for one in calibrated if one.calibrated is None]
     if uncalibrated:
-        logger.warning("no calibration scores, so left out: %s", ", ".join(uncalibrated))
+        logger.warning(
+            "left out, since they have no calibration scores: %s", ", ".join(uncalibrated)
+        )
     write_json(
         outputs[2],
         {

@@ -1,4 +1,4 @@
-"""Hypotheses on disk: directories or a manifest, and what can be wrong with them."""
+"""Hypotheses on disk: directories or a manifest, and checks of their lines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from corpus.languages import Direction, check_language, parse_direction
 from eval.tables import read_rows
 
 COPY = "copy"
-"""The system that answers with the source."""
+"""The baseline that returns the source."""
 
 MANIFEST_COLUMNS = ("system", "source", "target", "path")
 

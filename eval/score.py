@@ -71,8 +71,8 @@ def score_systems(
 ) -> Scores:
     """Score every direction of every system; write tables and report.html.
 
-    All files are looked at before the first is scored; what did not change since the last run is
-    not scored again.
+    All files are checked before the first is scored; files that did not change since the last run
+    are not scored again.
 
     Args:
         hypotheses: Directories, a system each.
@@ -133,7 +133,7 @@ def score_systems(
 def _write_tables(
     tasks: Sequence[Task], systems: Systems, grid: Grid, config: ScoreConfig, baseline: str
 ) -> Scores:
-    """Make the tables anew if anything they come from changed; return what they hold."""
+    """Write the tables again if any of their inputs changed; return their content."""
     files = [file for file in (config.languages, config.supervised) if file is not None]
     for file in files:
         if not file.is_file():
@@ -334,7 +334,7 @@ def _find_warnings(cells: Cells) -> list[str]:
 
 
 def _warn_of_tokenizers(cells: Cells) -> list[str]:
-    """Say which tokenizers a metric was computed with where they differ, and which do not fit."""
+    """Warn where a metric was computed with several tokenizers, or with one that does not fit."""
     targets: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for direction, row in cells:
         if find_metric(row["metric"]).depends_on_tokenizer:

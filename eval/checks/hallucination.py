@@ -1,4 +1,4 @@
-"""Signs that a translation has come loose from its source, without any model.
+"""Signs that a translation is detached from its source, without any model.
 
 A line repeats where its commonest word 4-gram comes at least twice more often than the commonest
 of its source (TNG: Guerreiro et al. 2023, after Raunak et al. 2021). It is too long or too short by
@@ -61,7 +61,7 @@ class Hallucination(NamedTuple):
 
 
 class Features(NamedTuple):
-    """What is looked at of a text, line by line."""
+    """Features of a text, line by line."""
 
     keys: list[str]
     """`corpus.text.sentence_key`."""
@@ -76,7 +76,7 @@ class Features(NamedTuple):
 def measure_hallucination(
     batches: Sequence[Batch], output: Path, config: HallucinationConfig, workers: int
 ) -> list[Hallucination]:
-    """Look for the signs in all hypotheses; write hallucination*.tsv and hallucination.json.
+    """Find the signs in all hypotheses; write hallucination*.tsv and hallucination.json.
 
     Raises:
         DataError: If hypotheses and references differ in length.
@@ -188,7 +188,7 @@ def _features(path: Path, language: str, config: HallucinationConfig) -> Feature
 
 
 def _look(batch: Batch, *, config: HallucinationConfig) -> dict[str, Any]:
-    """Look at one batch; return counts and suspect lines of each direction."""
+    """Check one batch; return counts and suspect lines of each direction."""
     references = _features(batch.references, batch.target, config)
     directions = []
     for index, source in enumerate(batch.sources):

@@ -1,4 +1,4 @@
-"""Off-target rate: translations that are in another language than was asked for.
+"""Off-target rate: translations in another language than the target.
 
 The rate is the share of non-empty hypotheses whose identified language is not the target; `und`,
 where the identifier is not sure, counts as not the target and is also counted by itself. The same

@@ -1,4 +1,4 @@
-"""What is counted of a segment: one block of integers from which all scores of a kind come.
+"""Counts of a segment: one block of integers from which all scores of a kind are computed.
 
 chrF and chrF++ share a measure, and each tokenization of BLEU has its own. A measure's key names
 all that its integers depend on beside the text.
@@ -40,7 +40,7 @@ class Measure(Protocol):
     """Lengths that it counts of a reference."""
 
     def count(self, references: Sequence[str], hypotheses: Sequence[Sequence[str]]) -> Counts:
-        """Count the segments of several systems; references are looked at once."""
+        """Count the segments of several systems; references are counted once."""
         ...
 
     def expand(self, counts: NDArray[Any], references: NDArray[Any]) -> Statistics:
@@ -146,7 +146,7 @@ def pack_counts(counts: NDArray[np.int32], chains: Sequence[int]) -> bytes:
     """Return the counts of one hypothesis, [N, C], in few bytes: `unpack_counts` is its inverse.
 
     Columns, one after the other: the width in bytes (1, 2 or 4), then N little-endian integers. In
-    a chain each column but the first is written as what it lacks to the one before.
+    a chain each column but the first is written as its difference from the one before.
     """
     parts = []
     column = 0

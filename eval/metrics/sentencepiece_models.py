@@ -1,8 +1,8 @@
 """The SentencePiece models of spBLEU: given by the user, or SPM-200, verified.
 
-sacrebleu downloads its model through a short link, checks nothing, and signs any file at that place
-as `flores200`. Here a model is signed by its content: `flores200` only for the published file,
-`spm-<sha256>` for every other.
+sacrebleu downloads its model through a short link without a checksum, and signs any file in its
+place as `flores200`. Here a model is signed by its content: `flores200` only for the published
+file, `spm-<sha256>` for every other.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class PieceTokenizer:
     def number(self, lines: Sequence[str]) -> TokenIds:
         """Return the tokens of lines as sacrebleu has them, numbered; equal tokens, equal numbers.
 
-        A known piece has its id. Unknown ones are told apart by their text, as sacrebleu does, so
+        A known piece has its id. Unknown ones are distinguished by their text, as in sacrebleu, so
         numbers beyond the vocabulary mean something to this object only.
         """
         texts = [line.rstrip() for line in lines]
@@ -160,6 +160,6 @@ def find_spm(given: Path | None) -> Path:
     if name == "flores200" and digest != SPM200_SHA256:
         raise DataError(
             f"{path} is not SPM-200: its sha256 is {digest}, the published file's is"
-            f" {SPM200_SHA256}. It may be cut off; replace it, or give it with --config spm=FILE."
+            f" {SPM200_SHA256}. It may be truncated; replace it, or give it with --config spm=FILE."
         )
     return path

@@ -1,4 +1,4 @@
-"""What the page of scores holds for its script: the grid of scores, packed, and example lines.
+"""The data of the page of scores for its script: the grid of scores, packed, and example lines.
 
 A score takes two bytes. 41,412 directions in one metric are 83 kB, and 110 kB as base64.
 """
@@ -21,7 +21,7 @@ Values = Mapping[tuple[str, str, Direction], float]
 Interval = tuple[float, float]
 
 MISSING = -32768
-"""Stands in the packed scores for a direction that a system lacks."""
+"""Stands in the packed scores for a missing direction."""
 
 _SCALES = (100, 10, 1)
 """Scores are multiplied by the largest of these under which they fit two bytes."""

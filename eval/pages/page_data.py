@@ -1,4 +1,4 @@
-"""What the page of scores needs beside the scores: languages, intervals, example lines, checks."""
+"""Data of the page of scores beside the scores: languages, intervals, example lines, checks."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def _lines_of(
 
 
 def _clip(text: str) -> str:
-    """Cut what nobody reads on a page: a loop of megabytes would make the page as long."""
+    """Cut long lines: a loop of megabytes would make the page as large."""
     left = len(text) - LONGEST_SHOWN
     return text if left <= 0 else f"{text[:LONGEST_SHOWN]} […and {left:,} characters more]"
 

@@ -36,7 +36,7 @@ class Stage:
     """One job of the run."""
 
     place: str
-    """Directory, seen from the run's."""
+    """Directory, relative to the run's."""
     name: str
     seconds: float
     peak_memory_mb: float

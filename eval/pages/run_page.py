@@ -1,4 +1,4 @@
-"""The page of a whole run: what each stage produced, in figures and pictures."""
+"""The page of a whole run: the results of each stage, in figures and charts."""
 
 from __future__ import annotations
 

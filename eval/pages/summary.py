@@ -12,7 +12,7 @@ from eval.statistics.buckets import direction_level
 from eval.statistics.results import Row
 
 BASELINE_METRIC = "chrf++"
-"""Metric by which a direction is said to be above its baseline."""
+"""Metric that decides whether a direction is above its baseline."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Averages over the directions of a bucket, each with how many it holds and how many it lacks."""
+"""Averages over the directions of a bucket, with how many are scored and how many missing."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def average(
     """Average the values of (system, metric, direction) over each bucket of directions.
 
     Args:
-        values: Scores; what a system lacks is absent.
+        values: Scores; missing directions are absent.
         buckets: The directions that a complete system has in each bucket.
         resampled: The same means in every resample, for intervals.
         confidence: Of the intervals.

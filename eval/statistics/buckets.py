@@ -164,8 +164,8 @@ def make_buckets(
     Args:
         directions: All directions that a complete system has.
         table: What is known of languages.
-        pivot: Language whose directions are told from the others, where it has any.
-        supervised: Directions that had training data; None where nobody said.
+        pivot: Language whose directions get buckets of their own, if it has any.
+        supervised: Directions that had training data; None if this is not known.
     """
     every = sorted(set(directions))
     if not any(pivot in direction for direction in every):

@@ -163,7 +163,7 @@ def target_tasks(systems: Systems, grid: Grid) -> list[Task]:
 
 
 def score_target(task: Task, *, grid: Grid) -> Outcome:
-    """Score all cells of a target language; count only what its statistics file lacks."""
+    """Score all cells of a target language; texts in its statistics file are not counted again."""
     names: list[tuple[str, str]] = [(system, source) for system, source in task.arguments["cells"]]
     references = read_text(grid.text(task.name))
     texts = [read_text(path) for path in task.inputs[: len(names)]]

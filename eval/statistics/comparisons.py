@@ -1,4 +1,4 @@
-"""What a comparison found, and its tables: by direction, by bucket, beside quoted numbers."""
+"""The results of a comparison, and its tables: by direction, by bucket, beside quoted numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers that others published, for tables beside our own: quoted, never measured.
+"""Published scores of others, for tables beside ours: quoted, never measured.
 
 NLLB's per-direction files are CSV rows `eng_Latn-fra_Latn,48.1`. The Helsinki leaderboard
 (github.com/Helsinki-NLP/OPUS-MT-leaderboard) has tab-separated rows `direction, test set, score`,

@@ -1,4 +1,4 @@
-"""What scoring found, in memory and as files: scores.tsv, scores.json, averages.tsv."""
+"""The results of scoring, in memory and as files: scores.tsv, scores.json, averages.tsv."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Scores:
-    """Everything that scoring found."""
+    """All results of scoring."""
 
     rows: Sequence[Row]
     averages: Sequence[Average]
     missing: Mapping[str, Sequence[Direction]]
-    """Directions that each system lacks while another system has them."""
+    """Directions that another system has and this one does not, by system."""
     warnings: Sequence[str]
 
 

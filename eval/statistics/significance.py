@@ -174,7 +174,7 @@ def minimum_detectable(differences: NDArray[Any], alpha: float) -> float:
 
 
 def discoveries(p_values: Sequence[float], alpha: float) -> list[bool]:
-    """Say which p-values are discoveries at false discovery rate `alpha`.
+    """Return which p-values are discoveries at false discovery rate `alpha`.
 
     With the p-values in order, all up to the largest k with p_k ≤ alpha · k / m are.
     """

@@ -94,7 +94,7 @@ class StatisticsFile:
     def count(
         self, measure: Measure, references: Text, hypotheses: Sequence[Text]
     ) -> tuple[Counts, int]:
-        """Return the counts of each file of hypotheses, and how many had to be counted anew."""
+        """Return the counts of each file of hypotheses, and how many had to be counted."""
         wanted = {text.digest: text for text in hypotheses}
         lacking = [
             text
@@ -110,7 +110,7 @@ class StatisticsFile:
         return Counts(stacked, lengths), len(lacking)
 
     def save(self) -> None:
-        """Write the file if it has more than it had; equal content gives equal bytes."""
+        """Write the file if anything was added; equal content gives equal bytes."""
         if not self._is_changed:
             return
         keys = sorted(self._rows)
