@@ -27,10 +27,11 @@ from fairseq2.data.tokenizers.sentencepiece import SentencePieceEncoder, Sentenc
 from corpus.files import write_lines
 from corpus.records import bitext_files, read_bitext
 from nmt.data.batches import Batch, BatchStream
-from nmt.data.config import DataConfig
+from nmt.data.config import BatchConfig, CurriculumConfig, DataConfig
 from nmt.data.phases import Curriculum
 from nmt.data.tokenize import TokenizedBitext, direction_pairs, tokenize
-from nmt.training.config import BatchConfig, CurriculumConfig, TrainConfig, VocabularyConfig
+from nmt.training.config import TrainConfig
+from nmt.vocabulary.config import VocabularyConfig
 from nmt.vocabulary.train import train_vocabulary
 from nmt.vocabulary.vocabulary import MODEL_FILE, Vocabulary
 
@@ -62,7 +63,7 @@ def _run(bitext: list[Path], flores: Path | None, pairs: int, folder: Path) -> N
             vocabulary=folder / "vocabulary", bitext={"mined": tuple(bitext)},
             flores=flores if with_flores else None, data=DataConfig(workers=1),
         )  # fmt: skip
-        return tokenize(config, vocabulary, folder / f"tokens{next(names)}")
+        return tokenize(config.training_data, vocabulary, folder / f"tokens{next(names)}")
 
     tokenized = write(False)
     read = tokenized.counts["pairs"]

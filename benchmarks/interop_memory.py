@@ -31,9 +31,10 @@ def _write_model(work: Path, num_experts: int, model_dim: int) -> None:
     import torch
 
     from corpus.languages import Direction
+    from nmt.model.config import named_config
     from nmt.model.directory import save_model
-    from nmt.model.translator import create_model, named_config
-    from nmt.training.config import VocabularyConfig
+    from nmt.model.translator import create_model
+    from nmt.vocabulary.config import VocabularyConfig
     from nmt.vocabulary.train import train_vocabulary
     from nmt.vocabulary.vocabulary import Vocabulary
 

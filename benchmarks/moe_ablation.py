@@ -32,14 +32,16 @@ from corpus.files import read_json, read_lines, write_json, write_lines
 from corpus.languages import parse_direction
 from eval.metrics.metrics import MetricModels, Scorer, find_metric
 from eval.statistics.significance import interval, resample_scores
+from nmt.model.config import MoEConfig
 from nmt.model.moe.gate import MAX_CHOICES
-from nmt.model.translator import MoEConfig, create_model, moe_layers
-from nmt.training.config import TrainConfig, VocabularyConfig
+from nmt.model.translator import create_model, moe_layers
+from nmt.training.config import TrainConfig
 from nmt.training.curriculum import derive_entries
 from nmt.training.curves import read_curves
 from nmt.training.train import TRAINING_DIRECTORY, train
 from nmt.translation.decoding.config import TranslateConfig
 from nmt.translation.translate_files import translate_flores
+from nmt.vocabulary.config import VocabularyConfig
 from nmt.vocabulary.train import train_vocabulary
 
 PIVOT = "qaa_Latn"

@@ -31,10 +31,11 @@ from corpus.config import load_config
 from corpus.constructed.generate import ConstructedWorld
 from corpus.files import write_lines
 from nmt.data.batches import Batch, BatchStream
-from nmt.model.translator import named_config
+from nmt.model.config import named_config
 from nmt.threads import keep_freed_memory, share_processors
-from nmt.training.config import TrainConfig, VocabularyConfig
+from nmt.training.config import TrainConfig
 from nmt.training.train import train
+from nmt.vocabulary.config import VocabularyConfig
 from nmt.vocabulary.train import train_vocabulary
 from nmt.vocabulary.vocabulary import Vocabulary
 

@@ -32,13 +32,15 @@ from corpus.console import format_table
 from nmt.fairseq import BatchLayout
 from nmt.interop.config import ExportConfig
 from nmt.interop.export_model import export_to_transformers
+from nmt.model.config import MoEConfig
 from nmt.model.directory import TrainedModel, load_model
-from nmt.model.translator import MoEConfig, create_model
-from nmt.training.config import TrainConfig, VocabularyConfig
+from nmt.model.translator import create_model
+from nmt.training.config import TrainConfig
 from nmt.training.train import train
 from nmt.translation.decoding.beam import BeamSearch, Hypothesis
 from nmt.translation.decoding.decoder import DecoderState
 from nmt.translation.decoding.scores import Symbols
+from nmt.vocabulary.config import VocabularyConfig
 from nmt.vocabulary.train import train_vocabulary
 from nmt.vocabulary.vocabulary import Vocabulary
 

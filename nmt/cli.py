@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from corpus.command import PATH, config_options, print_counts, print_json
+from corpus.command import (
+    PATH,
+    JobOptions,
+    config_options,
+    executor_option,
+    priced_job_options,
+    print_counts,
+    print_json,
+)
 from corpus.console import format_table
-from corpus.languages import parse_directions
-from nmt.cli_data import DATA_COMMANDS
-from nmt.cli_distill import distill
-from nmt.cli_translate import COMMANDS
-from nmt.interop.cli import export_command, import_command
+from corpus.files import stdin_lines
+from corpus.jobs import Executor
+from corpus.languages import Direction, parse_directions
+from nmt.interop.config import ExportConfig, ImportConfig
 from nmt.sizing.config import LayoutConfig
 from nmt.threads import share_processors
-from nmt.training.config import TrainConfig, VocabularyConfig
+from nmt.training.config import TrainConfig
 from nmt.training.curriculum import DerivationConfig
 from nmt.training.curves import read_curves
 from nmt.training.summary import summarize
+from nmt.translation.decoding.config import BackTranslateConfig, TranslateConfig
 from nmt.usage.config import UsageConfig
+from nmt.vocabulary.config import VocabularyConfig
 
 if TYPE_CHECKING:
     from typing import Any
+
+logger = logging.getLogger(__name__)
 
 
 @click.group()
 def group() -> None:
     """Translation: vocabulary, training, translation."""
     share_processors()
-
-
-for _command in (*DATA_COMMANDS, *COMMANDS, distill, import_command, export_command):
-    group.add_command(_command)
 
 
 @group.command()
@@ -57,6 +66,21 @@ def vocabulary(
 
 
 @group.command()
+@click.option("--output", type=PATH, required=True, help="Directory of the tokens.")
+@priced_job_options
+@config_options(TrainConfig)
+def tokenize(output: Path, job: JobOptions, config: TrainConfig) -> None:
+    """Tokenize the bitext and text of a training beforehand, for `data.directory`."""
+    from nmt.data.price import price_tokenize
+    from nmt.data.tokenize import run_tokenize
+
+    if job.dry_run:
+        job.print_price(price_tokenize(config.training_data, output))
+        return
+    job.print_counts("tokens", run_tokenize(config.training_data, output, job.executor).counts)
+
+
+@group.command()
 @click.option("--output", type=PATH, required=True, help="Model directory to write.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @config_options(TrainConfig)
@@ -77,6 +101,173 @@ def train(context: click.Context, output: Path, as_json: bool, config: TrainConf
         print_json({"counts": dict(summary.counts), **summarize(curves)})
     else:
         print_counts("model", dict(summary.counts))
+
+
+@group.command()
+@click.option(
+    "--training", type=PATH, required=True,
+    help="Model directory of a run on all directions, or a TSV of direction, update, nll.",
+)  # fmt: skip
+@click.option("--output", type=PATH, required=True, help="YAML file of phases to write.")
+@config_options(DerivationConfig)
+def curriculum(training: Path, output: Path, config: DerivationConfig) -> None:
+    """Derive from validation curves in which phase each direction enters training."""
+    from nmt.training.curriculum import derive_curriculum
+
+    summary = derive_curriculum(training, output, config)
+    print_counts("curriculum", dict(summary.counts))
+
+
+@group.command()
+@click.argument("files", nargs=-1, type=PATH)
+@click.option("--model", type=PATH, required=True, help="Model directory.")
+@click.option("--source", required=True, help="Language of the input, as eng_Latn.")
+@click.option("--target", required=True, help="Language of the output.")
+@click.option("--output", type=PATH, default=None, help="Directory of the translations of FILES.")
+@click.option("--scores", is_flag=True, help="Begin lines with score, tab, log-probability, tab.")
+@executor_option
+@config_options(TranslateConfig)
+def translate(
+    files: tuple[Path, ...],
+    model: Path,
+    source: str,
+    target: str,
+    output: Path | None,
+    scores: bool,
+    executor: Executor,
+    config: TranslateConfig,
+) -> None:
+    """Translate the lines of standard input, one line out for each; or FILES into a directory.
+
+    Files are plain, .gz or .zst, and are written under their own names.
+    """
+    direction = Direction(source, target)
+    if (output is None) != (not files):
+        raise click.UsageError("give FILES and --output together, or neither")
+    if output is None:
+        _translate_input(model, direction, scores, config)
+        return
+    from nmt.translation.translate_files import translate_files
+
+    summary = translate_files(
+        model, files, direction, output, config, scores=scores, executor=executor
+    )
+    print_counts("lines", dict(summary.counts))
+
+
+def _translate_input(
+    model: Path, direction: Direction, scores: bool, config: TranslateConfig
+) -> None:
+    from nmt.translation.translate_files import model_languages
+    from nmt.translation.translator import check_direction, open_translator
+    from nmt.usage.expert_selection import Needed
+
+    check_direction(direction, *model_languages(model))
+    translator = open_translator(model, config, Needed.of([direction]))
+    lines = stdin_lines()
+    output = sys.stdout.buffer
+    for block in translator.stream(lines, *direction):
+        text = "".join(translation.as_line(scores) + "\n" for translation in block)
+        output.write(text.encode("utf-8", "replace"))
+        output.flush()
+    translator.warn()
+    if lines.invalid_lines:
+        logger.warning("%d lines were not valid UTF-8", lines.invalid_lines)
+
+
+@group.command("translate-flores")
+@click.option("--model", type=PATH, required=True, help="Model directory.")
+@click.option("--flores", type=PATH, required=True, help="Directory in FLORES-200's layout.")
+@click.option("--split", default="devtest", show_default=True, help="Split to translate.")
+@click.option("--directions", default="", help="A-B,C-D; all that were trained without it.")
+@click.option("--output", type=PATH, required=True, help="Directory of the hypotheses.")
+@executor_option
+@config_options(TranslateConfig)
+def translate_flores(
+    model: Path,
+    flores: Path,
+    split: str,
+    directions: str,
+    output: Path,
+    executor: Executor,
+    config: TranslateConfig,
+) -> None:
+    """Translate a FLORES split into <source>-<target>.txt for many directions."""
+    from nmt.translation.translate_files import translate_flores as translate_split
+
+    summary = translate_split(
+        model, flores, split, parse_directions(directions), output, config, executor
+    )
+    print_counts("hypotheses", dict(summary.counts))
+
+
+@group.command("back-translate")
+@click.option("--model", type=PATH, required=True, help="Model directory.")
+@click.option("--text", type=PATH, required=True, help="Sentences by language, or <language>.txt.")
+@click.option(
+    "--directions", required=True,
+    help="A-B,C-D that the bitext is for: text of B is there, and the model writes A.",
+)  # fmt: skip
+@click.option("--output", type=PATH, required=True, help="Directory of the bitext.")
+@executor_option
+@config_options(BackTranslateConfig)
+def back_translate(
+    model: Path,
+    text: Path,
+    directions: str,
+    output: Path,
+    executor: Executor,
+    config: BackTranslateConfig,
+) -> None:
+    """Write bitext whose target is text and whose source is its translation."""
+    from nmt.translation.back_translate import back_translate as translate_text
+
+    summary = translate_text(model, text, parse_directions(directions), output, config, executor)
+    print_counts("pairs", dict(summary.counts))
+
+
+@group.command()
+@click.option("--teacher", type=PATH, required=True, help="Model directory of the teacher.")
+@click.option("--bitext", type=PATH, required=True, help="Directory of bitext; sources are taken.")
+@click.option("--directions", default="", help="A-B,C-D; all that the teacher knows without it.")
+@click.option("--output", type=PATH, required=True, help="Directory of the new bitext.")
+@executor_option
+@config_options(TranslateConfig)
+def distill(
+    teacher: Path,
+    bitext: Path,
+    directions: str,
+    output: Path,
+    executor: Executor,
+    config: TranslateConfig,
+) -> None:
+    """Write a teacher's translations of a bitext's sources as bitext for a student."""
+    from nmt.translation.distill import distill_bitext
+
+    summary = distill_bitext(
+        teacher, bitext, parse_directions(directions), output, config, executor
+    )
+    print_counts("bitext", dict(summary.counts))
+
+
+@group.command()
+@click.option("--size", required=True, help="Named size.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--vocabulary-size", type=int, default=None, help="Tokens; NLLB-200's by default.")
+@config_options(LayoutConfig)
+def describe(size: str, as_json: bool, vocabulary_size: int | None, config: LayoutConfig) -> None:
+    """Count a model's parameters, operations and memory before anyone trains it."""
+    from nmt.sizing.describe import describe_size
+
+    description: dict[str, Any] = describe_size(size, vocabulary_size, config)
+    if as_json:
+        print_json(description)
+        return
+    memory = description.pop("memory_per_gpu")
+    rows = [[name, f"{v:,}" if isinstance(v, int) else v] for name, v in description.items()]
+    click.echo(format_table(["figure", "value"], rows))
+    rows = [[name, f"{size / 1e9:,.2f} GB"] for name, size in memory.items()]
+    click.echo("\n" + format_table(["memory per GPU", "estimate"], rows))
 
 
 @group.command()
@@ -110,36 +301,32 @@ def experts(
         click.echo(format_table(["language", *numbers], [*rows, ["all", *layer["load"]]]) + "\n")
 
 
-@group.command()
+@group.command("import")
 @click.option(
-    "--training", type=PATH, required=True,
-    help="Model directory of a run on all directions, or a TSV of direction, update, nll.",
+    "--from", "source", type=PATH, required=True,
+    help="NLLB-200 checkpoint in transformers' layout, safetensors or pytorch_model.bin.",
 )  # fmt: skip
-@click.option("--output", type=PATH, required=True, help="YAML file of phases to write.")
-@config_options(DerivationConfig)
-def curriculum(training: Path, output: Path, config: DerivationConfig) -> None:
-    """Derive from validation curves in which phase each direction enters training."""
-    from nmt.training.curriculum import derive_curriculum
+@click.option("--output", type=PATH, required=True, help="Model directory to write.")
+@config_options(ImportConfig)
+def import_command(source: Path, output: Path, config: ImportConfig) -> None:
+    """Make a model directory of an NLLB-200 checkpoint, dense or with experts."""
+    from nmt.interop.import_model import import_checkpoint
 
-    summary = derive_curriculum(training, output, config)
-    print_counts("curriculum", dict(summary.counts))
+    print_counts("model", dict(import_checkpoint(source, output, config).counts))
 
 
-@group.command()
-@click.option("--size", required=True, help="Named size.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--vocabulary-size", type=int, default=None, help="Tokens; NLLB-200's by default.")
-@config_options(LayoutConfig)
-def describe(size: str, as_json: bool, vocabulary_size: int | None, config: LayoutConfig) -> None:
-    """Count a model's parameters, operations and memory before anyone trains it."""
-    from nmt.sizing.describe import describe_size
-
-    description: dict[str, Any] = describe_size(size, vocabulary_size, config)
-    if as_json:
-        print_json(description)
-        return
-    memory = description.pop("memory_per_gpu")
-    rows = [[name, f"{v:,}" if isinstance(v, int) else v] for name, v in description.items()]
-    click.echo(format_table(["figure", "value"], rows))
-    rows = [[name, f"{size / 1e9:,.2f} GB"] for name, size in memory.items()]
-    click.echo("\n" + format_table(["memory per GPU", "estimate"], rows))
+@group.command("export")
+@click.option("--model", type=PATH, required=True, help="Model directory.")
+@click.option(
+    "--to", "layout", type=click.Choice(["transformers", "ctranslate2"]), required=True,
+    help="Who is to read it; ctranslate2 takes dense models only.",
+)  # fmt: skip
+@click.option("--output", type=PATH, required=True, help="Directory to write.")
+@config_options(ExportConfig)
+def export_command(model: Path, layout: str, output: Path, config: ExportConfig) -> None:
+    """Write a model as transformers or CTranslate2 reads it."""
+    if layout == "transformers":
+        from nmt.interop.export_model import export_to_transformers as export
+    else:
+        from nmt.interop.ctranslate import export_to_ctranslate2 as export
+    print_counts("export", dict(export(model, output, config).counts))

@@ -37,7 +37,6 @@ def _compiler_held_back() -> Iterator[None]:
 
 
 with unused_packages_replaced(), _compiler_held_back():
-    from fairseq2.models.nllb import NllbConfig
     from fairseq2.models.nllb.factory import NllbFactory
     from fairseq2.models.transformer import (
         CausalAttentionBias,
@@ -83,7 +82,6 @@ __all__ = [
     "IncrementalStateBag",
     "LayerNorm",
     "MultiheadAttention",
-    "NllbConfig",
     "NllbFactory",
     "Projection",
     "StandardMultiheadAttention",

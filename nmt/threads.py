@@ -1,7 +1,16 @@
-"""Threads and memory of a process. Imported before torch, which reads the former at its start."""
+"""Threads, memory and device of a process.
+
+Imported before torch, which reads the environment for its threads when it loads.
+"""
 
 import ctypes
 import os
+from typing import TYPE_CHECKING
+
+from corpus.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 SPIN_COUNT = 10_000
 """Rounds a waiting OpenMP thread spins before it sleeps, some tens of microseconds."""
@@ -32,3 +41,19 @@ def keep_freed_memory() -> bool:
     if mallopt is None:
         return False
     return bool(mallopt(_M_MMAP_MAX, 0) and mallopt(_M_TRIM_THRESHOLD, -1))
+
+
+def find_device(name: str) -> "torch.device":
+    """Return the device of a config: `cpu`, `cuda`, or `auto`, a GPU where there is one.
+
+    Raises:
+        UserError: If a GPU is asked for and there is none.
+    """
+    import torch
+
+    is_there = torch.cuda.is_available()
+    if name == "cuda" and not is_there:
+        raise UserError("`device` is cuda, and torch finds no GPU here")
+    if name == "auto":
+        name = "cuda" if is_there else "cpu"
+    return torch.device(name)

@@ -17,13 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corpus.languages import Direction
-from nmt.data.config import MonolingualConfig
+from nmt.data.config import BatchConfig, MonolingualConfig
 from nmt.data.monolingual import Denoising
 from nmt.data.phases import Curriculum
 from nmt.data.sampling import DENOISE, PREDICT, TRANSLATE, Pool, share_round, supplies
 from nmt.data.token_files import pick
 from nmt.data.tokenize import DirectionPairs, TokenizedBitext, language_text
-from nmt.training.config import BatchConfig
 from nmt.vocabulary.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)

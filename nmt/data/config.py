@@ -1,11 +1,13 @@
 """Settings of what a run trains on, and of what is kept out of it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from corpus.bitext_columns import check_columns
 from corpus.config import execution_only
 from corpus.errors import UserError
+from corpus.languages import parse_direction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,38 @@ class DataConfig:
             raise UserError(
                 f"`evaluation_containment` is {self.evaluation_containment}; it is a share above 0"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """What a run trains on, as far as its tokens depend on it; made by a training config."""
+
+    vocabulary: Path
+    """Vocabulary directory."""
+
+    bitext: Mapping[str, tuple[Path, ...]]
+    """Bitext directories by tag."""
+
+    text: tuple[Path, ...] = ()
+    """Directories of text of one language."""
+
+    directions: tuple[str, ...] = ()
+    """Directions whose files are read; empty for all files."""
+
+    evaluation_sets: tuple[Path, ...] = ()
+    """Test sets whose sentences are left out."""
+
+    evaluation_containment: float
+    """As in `DataConfig`."""
+
+    columns: dict[str, str]
+    """As in `DataConfig`."""
+
+    max_length: int
+    """As in `BatchConfig`."""
+
+    workers: int
+    """As in `DataConfig`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,3 +121,90 @@ class MonolingualConfig:
     def is_used(self) -> bool:
         """Whether a run has such an objective."""
         return self.denoising_weight + self.causal_weight > 0
+
+
+PRIMARY = "primary"
+
+
+DISTILLED = "distilled"
+
+
+TAGS = (PRIMARY, "mined", "back_translated", "smt_back_translated", DISTILLED)
+"""Where a pair comes from. Primary and distilled bitext carry no tag in the source; the others one
+each.
+
+Back-translations of a neural model and of a statistical one are told apart, as in NLLB-200."""
+
+
+ONE_WAY_TAGS = ("back_translated", "smt_back_translated", DISTILLED)
+"""Pairs that are trained from source to target only. A model wrote the source of back-translated
+ones, which is nothing to learn to write, and the target of distilled ones."""
+
+
+RESOURCE_LEVELS = ("high", "low", "very_low")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchConfig:
+    """How pairs become batches."""
+
+    max_tokens: int = 8192
+    """Source and target positions of a batch, padding included."""
+
+    temperature: float = 1.0
+    """Directions are sampled with p ∝ n^(1/temperature), n their pairs (NLLB-200: 1)."""
+
+    max_length: int = 256
+    """Pairs with more tokens on a side are left out."""
+
+    round_size: int = 65_536
+    """Pairs that are drawn at once, then sorted by length into batches."""
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 2 * (self.max_length + 3):
+            raise UserError(
+                f"`max_tokens` is {self.max_tokens}, too small for one pair of `max_length`"
+                f" {self.max_length}"
+            )
+        if self.temperature <= 0:
+            raise UserError(f"`temperature` is {self.temperature}; it must be positive")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhaseConfig:
+    """What is trained from an update on, until the next phase."""
+
+    from_update: int = 0
+
+    directions: tuple[str, ...] = ()
+    """Directions of this phase; empty leaves the choice to `resource_levels`."""
+
+    resource_levels: tuple[str, ...] = RESOURCE_LEVELS
+    """Levels of directions in this phase; only where `directions` is empty."""
+
+    def __post_init__(self) -> None:
+        for direction in self.directions:
+            parse_direction(direction)
+        for level in self.resource_levels:
+            if level not in RESOURCE_LEVELS:
+                raise UserError(
+                    f"`{level}` is not a resource level; there are {', '.join(RESOURCE_LEVELS)}"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurriculumConfig:
+    """When directions enter training; the optimizer and its schedule go on across phases."""
+
+    phases: tuple[PhaseConfig, ...] = (PhaseConfig(),)
+
+    high_resource_pairs: int = 1_000_000
+    """A direction with this many pairs is `high`, one with fewer `low` (NLLB-200)."""
+
+    very_low_resource_pairs: int = 100_000
+    """A direction with this many pairs or fewer is `very_low` (NLLB-200)."""
+
+    def __post_init__(self) -> None:
+        starts = [phase.from_update for phase in self.phases]
+        if not starts or starts[0] != 0 or sorted(set(starts)) != starts:
+            raise UserError(f"phases begin at updates {starts}; the first is 0 and they must rise")

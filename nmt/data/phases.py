@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from corpus.errors import UserError
 from corpus.languages import Direction, parse_direction
-from nmt.training.config import CurriculumConfig, PhaseConfig
+from nmt.data.config import CurriculumConfig, PhaseConfig
 
 logger = logging.getLogger(__name__)
 

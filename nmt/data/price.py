@@ -11,24 +11,23 @@ from corpus.bitext import copy_first_pairs, count_pairs
 from corpus.files import write_lines
 from corpus.jobs import Cut, Price, Trial, finished, price_job, spread
 from corpus.records import count_rows, write_table
-from nmt.data.config import MonolingualConfig
-from nmt.data.monolingual import TextFile, read_text
+from nmt.data.config import TrainingData
 from nmt.data.tokenize import TOKENIZE_JOB, run_tokenize, tokenize_inputs, tokenize_workers
-from nmt.training.config import TrainConfig
+from nmt.text_files import TextFile, read_text
 
 _FIRST_LINES = 2000
 _CUT_FILES = 8
 
 
-def price_tokenize(config: TrainConfig, output: Path) -> Price:
+def price_tokenize(data: TrainingData, output: Path) -> Price:
     """Measure what the files that are not tokens yet will cost. Lines of text files are counted.
 
     Raises:
         UserError: If a file is missing.
         DataError: If one cannot be read.
     """
-    files = tokenize_inputs(config)
-    sizes = {name: _count(name, path, config.data.columns) for name, path in files.items()}
+    files = tokenize_inputs(data)
+    sizes = {name: _count(name, path, data.columns) for name, path in files.items()}
     done = finished(output, TOKENIZE_JOB, files)
     to_do = {name: path for name, path in files.items() if name not in done}
     return price_job(
@@ -37,10 +36,10 @@ def price_tokenize(config: TrainConfig, output: Path) -> Price:
             unit="pairs or sentences",
             shards=sizes,
             done=done,
-            cut=functools.partial(_cut, files=to_do, sizes=sizes, columns=config.data.columns),
-            run=functools.partial(_run_part, config=config),
+            cut=functools.partial(_cut, files=to_do, sizes=sizes, columns=data.columns),
+            run=functools.partial(_run_part, data=data),
             first=_FIRST_LINES,
-            workers=tokenize_workers(config, list(files.values())),
+            workers=tokenize_workers(data, list(files.values())),
             counts=("pairs", "pairs.kept", "sentences", "sentences.kept"),
         )
     )
@@ -54,18 +53,17 @@ def _count(name: str, path: Path, columns: Mapping[str, str]) -> int:
     return sum(map(len, read_text(path)))
 
 
-def _run_part(part: Path, output: Path, *, config: TrainConfig) -> None:
+def _run_part(part: Path, output: Path, *, data: TrainingData) -> None:
     """Tokenize the files of a part, which lie under the tags and numbers of their directories."""
     bitext: dict[str, tuple[Path, ...]] = {}
     texts: tuple[Path, ...] = ()
     for tag in sorted(part.iterdir()):
         directories = tuple(sorted(tag.iterdir()))
-        if tag.name in config.bitext:
+        if tag.name in data.bitext:
             bitext[tag.name] = directories
         else:
             texts = directories
-    monolingual = MonolingualConfig(text=texts, denoising_weight=1.0 if texts else 0.0)
-    of_part = dataclasses.replace(config, bitext=bitext, monolingual=monolingual, directions=())
+    of_part = dataclasses.replace(data, bitext=bitext, text=texts, directions=())
     run_tokenize(of_part, output)
 
 

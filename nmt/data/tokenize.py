@@ -25,9 +25,9 @@ from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, run_job
 from corpus.languages import Direction, parse_direction
 from corpus.records import bitext_files
 from corpus.text import REPLACEMENT, sentence_key
-from nmt.data.monolingual import TextFile, read_text, text_files
+from nmt.data.config import ONE_WAY_TAGS, TrainingData
 from nmt.data.token_files import TokenShards, pick, token_dtype, token_paths, token_writer
-from nmt.training.config import ONE_WAY_TAGS, TrainConfig
+from nmt.text_files import TextFile, read_text, text_files
 from nmt.vocabulary import vocabulary as vocabulary_files
 from nmt.vocabulary.vocabulary import Vocabulary
 
@@ -111,16 +111,16 @@ class DirectionPairs:
         return sum(part.size for part in self.parts)
 
 
-def bitext_inputs(config: TrainConfig) -> list[tuple[str, Direction, Path]]:
+def bitext_inputs(data: TrainingData) -> list[tuple[str, Direction, Path]]:
     """Return tag, direction and path of the bitext files that a run trains on."""
-    return [(tag, direction, path) for tag, _, direction, path in _bitext_inputs(config)]
+    return [(tag, direction, path) for tag, _, direction, path in _bitext_inputs(data)]
 
 
-def _bitext_inputs(config: TrainConfig) -> list[tuple[str, int, Direction, Path]]:
-    wanted = {parse_direction(direction) for direction in config.directions}
+def _bitext_inputs(data: TrainingData) -> list[tuple[str, int, Direction, Path]]:
+    wanted = {parse_direction(direction) for direction in data.directions}
     found = [
         (tag, number, direction, path)
-        for tag, directories in config.bitext.items()
+        for tag, directories in data.bitext.items()
         for number, directory in enumerate(directories)
         for direction, path in bitext_files(directory).items()
         if not wanted or direction in wanted or direction.reverse in wanted
@@ -133,7 +133,7 @@ def _bitext_inputs(config: TrainConfig) -> list[tuple[str, int, Direction, Path]
 
 
 def tokenize(
-    config: TrainConfig, vocabulary: Vocabulary, directory: Path, executor: Executor = LOCAL
+    data: TrainingData, vocabulary: Vocabulary, directory: Path, executor: Executor = LOCAL
 ) -> TokenizedBitext:
     """Tokenize the bitext and text of a run into a directory; what is there already is opened.
 
@@ -141,12 +141,12 @@ def tokenize(
         UserError: If the directory holds tokens of other data, if the vocabulary lacks a language,
             or if nothing is left to train on.
     """
-    pairs, texts = _bitext_inputs(config), text_files(config.monolingual.text)
+    pairs, texts = _bitext_inputs(data), text_files(data.text)
     names = [f"{tag}/{number}/{direction}" for tag, number, direction, _ in pairs]
     # Before the work that would be for nothing.
     for language in sorted({language for _, _, direction, _ in pairs for language in direction}):
         vocabulary.language_index(language)
-    summary = run_tokenize(config, directory, executor)
+    summary = run_tokenize(data, directory, executor)
     shards = TokenShards([directory / name for name in (*names, *(text.name for text in texts))])
     blocks = [
         Block(shard, direction, tag, shards.num_sentences(shard) // 2)
@@ -161,53 +161,49 @@ def tokenize(
     return TokenizedBitext(shards, tuple(blocks), tuple(text_blocks), summary.counts)
 
 
-def run_tokenize(config: TrainConfig, directory: Path, executor: Executor = LOCAL) -> Summary:
+def run_tokenize(data: TrainingData, directory: Path, executor: Executor = LOCAL) -> Summary:
     """Run the job that tokenizes, a task per file; its counts say what was left out and why."""
-    evaluation: tuple[Path, ...] = ()
-    if not config.data.keep_evaluation_sentences:
-        sets = (*([config.flores] if config.flores else []), *config.evaluation_sets)
-        evaluation = evaluation_files(sets)
+    evaluation = evaluation_files(data.evaluation_sets)
     vocabulary = [
-        config.vocabulary / name
+        data.vocabulary / name
         for name in (vocabulary_files.MODEL_FILE, vocabulary_files.LAYOUT_FILE)
     ]
     arguments = {"evaluation_sets": fingerprint("", [digest_file(file) for file in evaluation])}
-    inputs = tokenize_inputs(config)
+    inputs = tokenize_inputs(data)
     tasks = [
         Task(name=name, inputs=(path, *vocabulary), arguments=arguments)
         for name, path in inputs.items()
     ]
     settings = TokenizeConfig(
-        max_length=config.batches.max_length,
-        evaluation_containment=config.data.evaluation_containment,
-        columns=config.data.columns,
+        max_length=data.max_length,
+        evaluation_containment=data.evaluation_containment,
+        columns=data.columns,
     )
     summary = run_job(
         name=TOKENIZE_JOB,
         tasks=tasks,
-        work=_Tokenizer(config.vocabulary, evaluation, settings, directory),
+        work=_Tokenizer(data.vocabulary, evaluation, settings, directory),
         output=directory,
         config=settings,
-        workers=tokenize_workers(config, list(inputs.values())),
+        workers=tokenize_workers(data, list(inputs.values())),
         executor=executor,
     )
     logger.info("tokens: %s", ", ".join(f"{n:,} {what}" for what, n in summary.counts.items()))
     return summary
 
 
-def tokenize_inputs(config: TrainConfig) -> dict[str, Path]:
+def tokenize_inputs(data: TrainingData) -> dict[str, Path]:
     """Return the files of bitext and text that a run trains on, by the names of their tasks."""
     inputs = {
-        f"{tag}/{number}/{direction}": path
-        for tag, number, direction, path in _bitext_inputs(config)
+        f"{tag}/{number}/{direction}": path for tag, number, direction, path in _bitext_inputs(data)
     }
-    return inputs | {text.name: text.path for text in text_files(config.monolingual.text)}
+    return inputs | {text.name: text.path for text in text_files(data.text)}
 
 
-def tokenize_workers(config: TrainConfig, files: Sequence[Path]) -> int:
+def tokenize_workers(data: TrainingData, files: Sequence[Path]) -> int:
     """Return how many processes tokenize files; one where there is little to do."""
     is_little = sum(path.stat().st_size for path in files) < _LITTLE
-    return 1 if is_little else config.data.workers
+    return 1 if is_little else data.workers
 
 
 @dataclass(frozen=True)

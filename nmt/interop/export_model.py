@@ -19,21 +19,15 @@ from nmt.interop.tokens import (
     TokenizerFiles,
     export_vocabulary,
 )
-from nmt.interop.weights import (
-    INDEX_FILE,
-    WEIGHTS_FILE,
-    NewTensor,
-    read_header,
-    size_of,
-    write_tensors,
-)
+from nmt.interop.weights import INDEX_FILE, WEIGHTS_FILE, NewTensor, size_of, write_tensors
+from nmt.model.config import MoEConfig
 from nmt.model.directory import (
     DESCRIPTION_FILE,
     VOCABULARY_DIRECTORY,
     read_description,
 )
 from nmt.model.directory import WEIGHTS_FILE as OUR_WEIGHTS
-from nmt.model.translator import MoEConfig
+from nmt.model.tensor_files import read_header
 from nmt.vocabulary.vocabulary import LAYOUT_FILE, MODEL_FILE
 
 logger = logging.getLogger(__name__)

@@ -15,8 +15,9 @@ from nmt.interop.plans import TORCH_NAMES, plan_import
 from nmt.interop.settings import CONFIG_FILE, read_settings
 from nmt.interop.tokens import FILES as TOKENIZER_FILES
 from nmt.interop.tokens import import_vocabulary
-from nmt.interop.weights import count_elements, write_tensors
+from nmt.interop.weights import write_tensors
 from nmt.model.directory import VOCABULARY_DIRECTORY, WEIGHTS_FILE, describe_model
+from nmt.model.tensor_files import count_elements
 from nmt.vocabulary.vocabulary import LAYOUT_FILE, MODEL_FILE, Vocabulary
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import torch
 
 from corpus.errors import UserError
-from nmt.model.translator import MoEConfig, create_model
+from nmt.model.config import MoEConfig
+from nmt.model.translator import create_model
 
 SHARED = "model.shared.weight"
 COPIES = (

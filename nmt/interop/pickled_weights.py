@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from corpus.errors import DataError, UserError
-from nmt.interop.weights import Stored, count_elements
+from nmt.model.tensor_files import Stored, count_elements
 
 _DTYPES = {
     "FloatStorage": ("F32", 4), "HalfStorage": ("F16", 2), "BFloat16Storage": ("BF16", 2),

@@ -13,17 +13,9 @@ from nmt.interop.names import (
     Pair,
     weight_pairs,
 )
-from nmt.interop.weights import (
-    DTYPES,
-    NewTensor,
-    Span,
-    Stored,
-    are_equal,
-    is_zero,
-    rows,
-    whole,
-)
-from nmt.model.translator import MoEConfig
+from nmt.interop.weights import NewTensor, are_equal, is_zero, rows
+from nmt.model.config import MoEConfig
+from nmt.model.tensor_files import DTYPES, Span, Stored, whole
 
 TORCH_NAMES = {str(dtype).removeprefix("torch."): name for name, dtype in DTYPES.items()}
 """The format's name of a type by torch's."""

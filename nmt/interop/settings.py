@@ -11,7 +11,7 @@ from typing import Any
 
 from corpus.errors import DataError, UserError
 from corpus.files import read_json
-from nmt.model.translator import MoEConfig
+from nmt.model.config import MoEConfig
 
 logger = logging.getLogger(__name__)
 

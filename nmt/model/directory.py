@@ -17,10 +17,11 @@ import torch
 from corpus.errors import DataError, UserError
 from corpus.files import atomic_path, digest_file, read_json, write_json
 from corpus.languages import Direction
-from nmt.interop.weights import read_header, read_into
+from nmt.model.config import FAMILY, MoEConfig
 from nmt.model.moe.gate import MAX_CHOICES
 from nmt.model.pruned import Kept, LostChoices, read_weights, resize
-from nmt.model.translator import FAMILY, MoEConfig, Translator, create_model, moe_layers
+from nmt.model.tensor_files import read_header, read_into
+from nmt.model.translator import Translator, create_model, moe_layers
 from nmt.vocabulary import vocabulary as vocabulary_files
 from nmt.vocabulary.vocabulary import Vocabulary
 
@@ -65,7 +66,7 @@ def describe_model(directory: Path, config: MoEConfig, directions: Sequence[Dire
     """Write `model.json` beside weights that are there; return it."""
     description = {
         "family": FAMILY,
-        "config": dataclasses.asdict(config),
+        "config": config.to_json(),
         "directions": [str(direction) for direction in directions],
         "weights_blake2b": digest_file(directory / WEIGHTS_FILE),
     }

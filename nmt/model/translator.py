@@ -1,20 +1,16 @@
 """Encoder-decoders with Mixture-of-Experts layers on fairseq2's NLLB factory."""
 
-import dataclasses
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from corpus.errors import UserError
 from nmt.fairseq import (
     BatchLayout,
     CausalAttentionBias,
     IdentityBias,
     MultiheadAttention,
-    NllbConfig,
     NllbFactory,
     StandardMultiheadAttention,
     StandardTransformerDecoderLayer,
@@ -23,108 +19,12 @@ from nmt.fairseq import (
     create_default_sdpa,
     prepare_compilation,
 )
+from nmt.model.config import MoEConfig
 from nmt.model.distilled_loss import Lesson, distilled_cross_entropy
 from nmt.model.loss import label_smoothed_cross_entropy
 from nmt.model.moe.conditional import ConditionalRouting
 from nmt.model.moe.gating_dropout import GatingDropout
 from nmt.model.moe.layer import MoEFeedForwardNetwork
-from nmt.model.shape_checks import check_shape
-from nmt.training.config import ModelConfig
-
-FAMILY = "tongues_moe"
-
-
-@dataclass(kw_only=True)
-class MoEConfig(NllbConfig):
-    """Shape of a model; what `NllbConfig` has, and experts."""
-
-    attention_dropout_p: float = 0.1
-    """Dropout on attention weights."""
-
-    num_experts: int = 0
-    """Experts of a Mixture-of-Experts layer; 0 makes all layers dense."""
-
-    moe_every_n_layers: int = 4
-    """Layer i, from 0, has experts where (i + 1) % n == 0, in encoder and decoder."""
-
-    capacity_factor: float = 2.0
-    """In training an expert takes capacity_factor · ceil(T/E) assignments; 0 for all."""
-
-    batch_prioritized_routing: bool = False
-    """Capacity is given out by gate probability instead of by the order of the batch."""
-
-    expert_output_masking_p: float = 0.2
-    """Probability that an expert's output for a token is masked in training (EOM)."""
-
-    final_output_masking_p: float = 0.0
-    """Probability that a token's combined output is masked in training (FOM)."""
-
-    gating_dropout_p: float = 0.0
-    """Probability that a layer leaves tokens to the experts of their own rank for a step."""
-
-    gating_dropout_ranks: int = 0
-    """In one process, the ranks that gating dropout imagines; 0 for one per expert, as NLLB had."""
-
-    cmr: bool = False
-    """A dense network beside the experts and a gate between them (conditional routing, CMR)."""
-
-    cmr_gate_dropout_p: float = 0.0
-    """Dropout on that gate."""
-
-
-SIZES: dict[str, dict[str, Any]] = {
-    "tiny": {
-        "model_dim": 64, "ffn_inner_dim": 128, "num_encoder_layers": 2, "num_decoder_layers": 2,
-        "num_encoder_attn_heads": 2, "num_decoder_attn_heads": 2, "num_experts": 4,
-        "moe_every_n_layers": 2, "max_seq_len": 512, "dropout_p": 0.0, "attention_dropout_p": 0.0,
-    },
-    "small": {
-        "model_dim": 128, "ffn_inner_dim": 256, "num_encoder_layers": 3, "num_decoder_layers": 2,
-        "num_encoder_attn_heads": 4, "num_decoder_attn_heads": 4, "num_experts": 4,
-        "moe_every_n_layers": 2, "max_seq_len": 512, "dropout_p": 0.05, "attention_dropout_p": 0.0,
-    },
-    "600m": {
-        "model_dim": 1024, "ffn_inner_dim": 4096, "num_encoder_layers": 12,
-        "num_decoder_layers": 12,
-    },
-    "1b": {"model_dim": 1024, "ffn_inner_dim": 8192},
-    "3b": {"model_dim": 2048, "ffn_inner_dim": 8192},
-    "moe_54b": {
-        "model_dim": 2048, "ffn_inner_dim": 8192, "num_experts": 128, "moe_every_n_layers": 4,
-        "dropout_p": 0.3,
-    },
-}  # fmt: skip
-"""Named sizes: what differs from `MoEConfig`, whose layers, heads and dropout are NLLB-200's.
-
-The last four are NLLB-200's published shapes (NLLB Team 2022, sections 6 and 8): the distilled
-600 M, the dense 1.3 B and 3.3 B, and the Mixture-of-Experts of 54.5 B. Dropout is that of the
-released configurations, 0.1, and 0.3 for the Mixture-of-Experts.
-"""
-
-
-def named_config(size: str) -> MoEConfig:
-    """Return the shape of a named size.
-
-    Raises:
-        UserError: If there is none of that name.
-    """
-    if size not in SIZES:
-        raise UserError(f"there is no model size `{size}`; there are {', '.join(SIZES)}")
-    return MoEConfig(**SIZES[size])
-
-
-def resolve_config(config: ModelConfig, vocabulary_size: int, pad_index: int) -> MoEConfig:
-    """Return the shape of a named size with a recipe's differences, for a vocabulary."""
-    differences = {
-        field.name: getattr(config, field.name)
-        for field in dataclasses.fields(config)
-        if field.name != "size" and getattr(config, field.name) is not None
-    }
-    resolved = dataclasses.replace(
-        named_config(config.size), **differences, vocab_size=vocabulary_size, pad_idx=pad_index
-    )
-    check_shape(resolved)
-    return resolved
 
 
 class Translator(TransformerModel):  # type: ignore[misc]  # final, but nothing else takes the loss
@@ -193,7 +93,10 @@ class Translator(TransformerModel):  # type: ignore[misc]  # final, but nothing 
 class MoEFactory(NllbFactory):
     """fairseq2's NLLB model with experts in every n-th layer, and attention dropout."""
 
-    _config: MoEConfig
+    _config: MoEConfig  # type: ignore[assignment]  # has every field that the base class reads
+
+    def __init__(self, config: MoEConfig) -> None:
+        super().__init__(config)  # type: ignore[arg-type]
 
     def create_model(self) -> Translator:
         """Build encoder, decoder and the embedding they share with the output."""

@@ -1,11 +1,13 @@
 """Parameters, operations and memory of a model, counted on the meta device."""
 
+import dataclasses
 from typing import Any
 
 import torch
 
+from nmt.model.config import named_config
 from nmt.model.moe.gate import MAX_CHOICES
-from nmt.model.translator import create_model, moe_layers, named_config
+from nmt.model.translator import create_model, moe_layers
 from nmt.sizing.config import LayoutConfig
 from nmt.sizing.flops import token_flops
 from nmt.sizing.memory import estimate_memory
@@ -24,7 +26,7 @@ def describe_size(
     """
     config = named_config(size)
     if vocabulary_size is not None:
-        config.vocab_size = vocabulary_size
+        config = dataclasses.replace(config, vocab_size=vocabulary_size)
     with torch.device("meta"):
         model = create_model(config)
     total = sum(parameter.numel() for parameter in model.parameters())

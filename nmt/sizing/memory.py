@@ -34,9 +34,10 @@ from typing import NamedTuple
 from torch import nn
 
 from corpus.errors import UserError
+from nmt.model.config import MoEConfig
 from nmt.model.loss import chunk_size
 from nmt.model.moe.gate import MAX_CHOICES
-from nmt.model.translator import MoEConfig, Translator, moe_layers
+from nmt.model.translator import Translator, moe_layers
 from nmt.sizing.config import LayoutConfig
 
 _FP32 = 4

@@ -5,175 +5,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from corpus.bitext_columns import check_columns
 from corpus.config import execution_only
 from corpus.errors import UserError
 from corpus.languages import parse_direction
-from nmt.data.config import DataConfig, MonolingualConfig
+from nmt.data.config import (
+    TAGS,
+    BatchConfig,
+    CurriculumConfig,
+    DataConfig,
+    MonolingualConfig,
+    TrainingData,
+)
+from nmt.model.config import ModelConfig
 from nmt.training.distillation_config import DistillationConfig
 from nmt.training.parallel.config import ParallelConfig
 from nmt.training.sections import ChrfConfig, ComputeConfig, SelectionConfig
-
-PRIMARY = "primary"
-DISTILLED = "distilled"
-TAGS = (PRIMARY, "mined", "back_translated", "smt_back_translated", DISTILLED)
-"""Where a pair comes from. Primary and distilled bitext carry no tag in the source; the others one
-each.
-
-Back-translations of a neural model and of a statistical one are told apart, as in NLLB-200."""
-
-ONE_WAY_TAGS = ("back_translated", "smt_back_translated", DISTILLED)
-"""Pairs that are trained from source to target only. A model wrote the source of back-translated
-ones, which is nothing to learn to write, and the target of distilled ones."""
-
-RESOURCE_LEVELS = ("high", "low", "very_low")
-
-
-@dataclass(frozen=True, kw_only=True)
-class VocabularyConfig:
-    """How the SentencePiece model is trained."""
-
-    size: int = 256_000
-    """Pieces, control symbols of SentencePiece included (NLLB-200)."""
-
-    kind: Literal["bpe", "unigram"] = "bpe"
-    """SentencePiece's algorithm."""
-
-    temperature: float = 5.0
-    """Languages are sampled with p ∝ n^(1/temperature), n their distinct sentences (NLLB-200)."""
-
-    max_sentences: int = 10_000_000
-    """Sentences that the model is trained on, over all languages. Bounds memory."""
-
-    languages: tuple[str, ...] = ()
-    """Languages that get a token without having text."""
-
-    character_coverage: float = 0.99995
-    """Share of characters that get a piece of their own."""
-
-    seed: int = 1
-    """Chooses the sentences."""
-
-    columns: dict[str, str] = field(default_factory=dict)
-    """Name, or number from 1, of the columns `source` and `target` of bitext whose header does not
-    say which they are."""
-
-    def __post_init__(self) -> None:
-        check_columns(self.columns)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """A named size and what differs from it; fields keep fairseq2's names."""
-
-    size: str = "small"
-    """One of `tongues nmt describe`'s sizes."""
-
-    model_dim: int | None = None
-    num_encoder_layers: int | None = None
-    num_decoder_layers: int | None = None
-    num_encoder_attn_heads: int | None = None
-    num_decoder_attn_heads: int | None = None
-    ffn_inner_dim: int | None = None
-    max_seq_len: int | None = None
-    dropout_p: float | None = None
-    attention_dropout_p: float | None = None
-
-    num_experts: int | None = None
-    """Experts of a Mixture-of-Experts layer; 0 makes all layers dense."""
-
-    moe_every_n_layers: int | None = None
-    """Every n-th encoder and decoder layer has experts."""
-
-    capacity_factor: float | None = None
-    """In training an expert takes capacity_factor · ceil(T/E) assignments; 0 for all."""
-
-    batch_prioritized_routing: bool | None = None
-    """Capacity is given out by gate probability instead of by the order of the batch."""
-
-    expert_output_masking_p: float | None = None
-    """Probability that an expert's output for a token is masked in training (EOM)."""
-
-    final_output_masking_p: float | None = None
-    """Probability that a token's combined output is masked in training (FOM)."""
-
-    gating_dropout_p: float | None = None
-    """Probability that a layer leaves tokens to the experts of their own rank for a step."""
-
-    gating_dropout_ranks: int | None = None
-    """In one process, the ranks that gating dropout imagines; 0 for one per expert."""
-
-    cmr: bool | None = None
-    """A dense network beside the experts and a gate between them (conditional routing)."""
-
-    cmr_gate_dropout_p: float | None = None
-    """Dropout on that gate."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BatchConfig:
-    """How pairs become batches."""
-
-    max_tokens: int = 8192
-    """Source and target positions of a batch, padding included."""
-
-    temperature: float = 1.0
-    """Directions are sampled with p ∝ n^(1/temperature), n their pairs (NLLB-200: 1)."""
-
-    max_length: int = 256
-    """Pairs with more tokens on a side are left out."""
-
-    round_size: int = 65_536
-    """Pairs that are drawn at once, then sorted by length into batches."""
-
-    def __post_init__(self) -> None:
-        if self.max_tokens < 2 * (self.max_length + 3):
-            raise UserError(
-                f"`max_tokens` is {self.max_tokens}, too small for one pair of `max_length`"
-                f" {self.max_length}"
-            )
-        if self.temperature <= 0:
-            raise UserError(f"`temperature` is {self.temperature}; it must be positive")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PhaseConfig:
-    """What is trained from an update on, until the next phase."""
-
-    from_update: int = 0
-
-    directions: tuple[str, ...] = ()
-    """Directions of this phase; empty leaves the choice to `resource_levels`."""
-
-    resource_levels: tuple[str, ...] = RESOURCE_LEVELS
-    """Levels of directions in this phase; only where `directions` is empty."""
-
-    def __post_init__(self) -> None:
-        for direction in self.directions:
-            parse_direction(direction)
-        for level in self.resource_levels:
-            if level not in RESOURCE_LEVELS:
-                raise UserError(
-                    f"`{level}` is not a resource level; there are {', '.join(RESOURCE_LEVELS)}"
-                )
-
-
-@dataclass(frozen=True, kw_only=True)
-class CurriculumConfig:
-    """When directions enter training; the optimizer and its schedule go on across phases."""
-
-    phases: tuple[PhaseConfig, ...] = (PhaseConfig(),)
-
-    high_resource_pairs: int = 1_000_000
-    """A direction with this many pairs is `high`, one with fewer `low` (NLLB-200)."""
-
-    very_low_resource_pairs: int = 100_000
-    """A direction with this many pairs or fewer is `very_low` (NLLB-200)."""
-
-    def __post_init__(self) -> None:
-        starts = [phase.from_update for phase in self.phases]
-        if not starts or starts[0] != 0 or sorted(set(starts)) != starts:
-            raise UserError(f"phases begin at updates {starts}; the first is 0 and they must rise")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,6 +145,22 @@ class TrainConfig:
                     f" {self.report_every}"
                 )
         self._check_selection()
+
+    @property
+    def training_data(self) -> TrainingData:
+        """What tokens are made of."""
+        evaluation_sets = (*([self.flores] if self.flores else []), *self.evaluation_sets)
+        return TrainingData(
+            vocabulary=self.vocabulary,
+            bitext=self.bitext,
+            text=self.monolingual.text,
+            directions=self.directions,
+            evaluation_sets=() if self.data.keep_evaluation_sentences else evaluation_sets,
+            evaluation_containment=self.data.evaluation_containment,
+            columns=self.data.columns,
+            max_length=self.batches.max_length,
+            workers=self.data.workers,
+        )
 
     def _check_selection(self) -> None:
         selection = self.selection

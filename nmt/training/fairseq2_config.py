@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 
 import torch
 
-from nmt.model.translator import FAMILY, MoEConfig
+from nmt.model.config import FAMILY, MoEConfig
 from nmt.training.config import OptimizerConfig, TrainConfig
 from nmt.training.fairseq import sections
 from nmt.training.sections import ComputeConfig

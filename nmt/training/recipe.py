@@ -20,16 +20,9 @@ from corpus.languages import Direction
 from corpus.protocols import TranslationScorer
 from nmt.data.batches import BatchStream
 from nmt.fairseq import TransformerModel
+from nmt.model.config import FAMILY, SIZES, MoEConfig, named_config
 from nmt.model.directory import TrainedModel
-from nmt.model.translator import (
-    FAMILY,
-    SIZES,
-    MoEConfig,
-    Translator,
-    compile_layers,
-    create_model,
-    named_config,
-)
+from nmt.model.translator import Translator, compile_layers, create_model
 from nmt.sizing.flops import measure_peak, token_flops
 from nmt.threads import keep_freed_memory
 from nmt.training.checkpoints import best_update, hold_while_validating, last_update, load_weights

@@ -12,7 +12,6 @@ from corpus.files import read_json, write_json
 from corpus.jobs import RECEIPTS, Outcome, Summary, Task, describe_input, recall_digests, run_job
 from corpus.protocols import ScorerLoader, TranslationScorer
 from nmt.data.batches import BatchStream
-from nmt.data.monolingual import text_files
 from nmt.data.phases import Curriculum
 from nmt.data.tokenize import (
     TOKENIZE_JOB,
@@ -21,8 +20,9 @@ from nmt.data.tokenize import (
     fingerprint,
     tokenize,
 )
+from nmt.model.config import resolve_config
 from nmt.model.directory import save_model
-from nmt.model.translator import resolve_config
+from nmt.text_files import text_files
 from nmt.training.config import TrainConfig
 from nmt.training.parallel.job import run_together
 from nmt.training.parallel.signals import Preemption
@@ -71,7 +71,7 @@ def _train_together(
     preemption: Preemption,
 ) -> Summary | None:
     Vocabulary.load(config.vocabulary)
-    inputs = [path for _, _, path in bitext_inputs(config)]
+    inputs = [path for _, _, path in bitext_inputs(config.training_data)]
     inputs += [text.path for text in text_files(config.monolingual.text)]
     inputs += [
         config.vocabulary / name
@@ -119,7 +119,7 @@ def _train_model(
     with world.first("data"):
         if world.leads:
             _check_fingerprint(directory, config, task.inputs)
-        bitext = tokenize(config, vocabulary, _data_directory(config, output))
+        bitext = tokenize(config.training_data, vocabulary, _data_directory(config, output))
     pairs = direction_pairs(bitext, vocabulary, config.directions)
     if config.distillation is not None:
         warn_of_untaught(config.distillation, list(pairs))

@@ -13,8 +13,8 @@ import torch
 from corpus.console import Progress
 from corpus.errors import UserError
 from corpus.languages import Direction, check_language
-from nmt.devices import find_device
 from nmt.model.directory import TrainedModel, load_model
+from nmt.threads import find_device
 from nmt.translation.decoding.beam import BeamSearch, Hypothesis
 from nmt.translation.decoding.config import TranslateConfig
 from nmt.translation.decoding.decoder import DecoderState

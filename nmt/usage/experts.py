@@ -11,9 +11,9 @@ from corpus.errors import UserError
 from corpus.files import read_json, write_json, write_lines, write_text
 from corpus.jobs import Outcome, Task, run_job
 from corpus.languages import Direction, parse_direction
-from nmt.devices import find_device
 from nmt.model.directory import DESCRIPTION_FILE, WEIGHTS_FILE, TrainedModel, load_model
 from nmt.model.translator import moe_layers
+from nmt.threads import find_device
 from nmt.usage.config import UsageConfig
 from nmt.usage.directions import read_texts
 from nmt.usage.measure import Measured, count_direction, summarize_usage

@@ -27,8 +27,8 @@ from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import check_language
 from corpus.records import bitext_files
 from corpus.text import REPLACEMENT, normalize
-from nmt.data.monolingual import read_text, text_files
-from nmt.training.config import VocabularyConfig
+from nmt.text_files import read_text, text_files
+from nmt.vocabulary.config import VocabularyConfig
 from nmt.vocabulary.vocabulary import LAYOUT_FILE, MODEL_FILE, Vocabulary
 
 logger = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nmt.training.config import VocabularyConfig
+from nmt.vocabulary.config import VocabularyConfig
 from nmt.vocabulary.train import train_vocabulary
 
 WORDS = [a + b for a in ("ba", "ki", "mo", "tu", "še") for b in ("ra", "li", "no", "", "gu", "дом")]

@@ -18,10 +18,11 @@ from torch.distributed.tensor import DTensor, Replicate, Shard
 from torch.func import functional_call
 from torch.nn.parameter import Parameter
 
+from nmt.model.config import MoEConfig
 from nmt.model.moe.experts import Experts, collect, inverse_permutation
 from nmt.model.moe.gating_dropout import GatingDropout
 from nmt.model.moe.layer import MoEFeedForwardNetwork
-from nmt.model.translator import MoEConfig, MoEFactory, Translator, moe_layers
+from nmt.model.translator import MoEFactory, Translator, moe_layers
 from nmt.training.fairseq import (
     FSDPWrapper,
     Gangs,

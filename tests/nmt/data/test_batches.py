@@ -11,10 +11,10 @@ from corpus.config import load_config
 from corpus.errors import UserError
 from corpus.languages import Direction
 from nmt.data.batches import Batch, BatchStream, cut
-from nmt.data.config import MonolingualConfig
+from nmt.data.config import BatchConfig, CurriculumConfig, MonolingualConfig, PhaseConfig
 from nmt.data.phases import Curriculum, resource_level
 from nmt.data.tokenize import direction_pairs, tokenize
-from nmt.training.config import BatchConfig, CurriculumConfig, PhaseConfig, TrainConfig
+from nmt.training.config import TrainConfig
 from nmt.vocabulary.vocabulary import Vocabulary
 from tests.nmt.conftest import WORDS
 
@@ -35,7 +35,7 @@ def make_stream(
         monolingual=monolingual or MonolingualConfig(),
     )  # fmt: skip
     vocabulary = Vocabulary.load(vocabulary_directory)
-    tokenized = tokenize(config, vocabulary, tmp_path / "data")
+    tokenized = tokenize(config.training_data, vocabulary, tmp_path / "data")
     pairs = direction_pairs(tokenized, vocabulary, ())
     phases = CurriculumConfig(**curriculum)  # type: ignore[arg-type]
     counts = {direction: len(there) for direction, there in pairs.items()}
@@ -190,7 +190,7 @@ def test_every_pair_comes_once_an_epoch_over_all_processes(
         bitext={"primary": (directories[0],), "mined": (directories[1],)},
         directions=(str(HIGH),),
     )
-    tokenized = tokenize(config, vocabulary, tmp_path / "data")
+    tokenized = tokenize(config.training_data, vocabulary, tmp_path / "data")
     pairs = direction_pairs(tokenized, vocabulary, config.directions)
     assert {direction: len(own) for direction, own in pairs.items()} == {HIGH: 135}
     curriculum = Curriculum(CurriculumConfig(very_low_resource_pairs=1), {HIGH: 135})

@@ -32,7 +32,7 @@ def write_pairs(path: Path, *pairs: tuple[str, str]) -> Path:
 
 def run(tmp_path: Path, vocabulary: Path, **settings: object) -> TokenizedBitext:
     config = TrainConfig(vocabulary=vocabulary, **settings)  # type: ignore[arg-type]
-    return tokenize(config, Vocabulary.load(vocabulary), tmp_path / "tokens")
+    return tokenize(config.training_data, Vocabulary.load(vocabulary), tmp_path / "tokens")
 
 
 def texts(bitext: TokenizedBitext, vocabulary: Path, block: int) -> list[str]:
@@ -284,7 +284,7 @@ def test_dry_run_tokenizes_parts_of_bitext_and_text_alike(
     )  # fmt: skip
     trials: list[pricing.Trial] = []
     monkeypatch.setattr(price, "price_job", trials.append)
-    price.price_tokenize(config, tmp_path / "tokens")
+    price.price_tokenize(config.training_data, tmp_path / "tokens")
     trial = trials[0]
     pairs = {name: size for name, size in trial.shards.items() if name.startswith("primary")}
     assert sum(pairs.values()) == 340

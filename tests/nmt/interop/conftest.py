@@ -8,9 +8,10 @@ import torch
 from corpus.languages import Direction
 from nmt.interop.config import ExportConfig
 from nmt.interop.export_model import export_to_transformers
+from nmt.model.config import MoEConfig, named_config
 from nmt.model.directory import save_model
-from nmt.model.translator import MoEConfig, Translator, create_model, named_config
-from nmt.training.config import VocabularyConfig
+from nmt.model.translator import Translator, create_model
+from nmt.vocabulary.config import VocabularyConfig
 from nmt.vocabulary.train import train_vocabulary
 from nmt.vocabulary.vocabulary import Vocabulary
 from tests.nmt.conftest import write_bitext

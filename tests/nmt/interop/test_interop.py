@@ -291,7 +291,7 @@ def test_damaged_model_is_not_exported(tmp_path: Path, models: dict[int, Path]) 
 
 def test_model_with_conditional_routing_is_not_exported() -> None:
     from nmt.interop.names import weight_pairs
-    from nmt.model.translator import named_config
+    from nmt.model.config import named_config
 
     with pytest.raises(UserError, match="no place for"):
         weight_pairs(dataclasses.replace(named_config("tiny"), cmr=True))

@@ -7,7 +7,7 @@ import torch
 
 from nmt.interop.names import COPIES, weight_pairs
 from nmt.interop.settings import read_settings, write_settings
-from nmt.model.translator import MoEConfig
+from nmt.model.config import MoEConfig
 
 SHAPE_3B = {
     "model_dim": 2048, "ffn_inner_dim": 8192, "num_encoder_layers": 24, "num_decoder_layers": 24,

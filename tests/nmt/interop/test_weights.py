@@ -8,18 +8,10 @@ import torch
 from hypothesis import given, settings
 
 from corpus.errors import DataError, UserError
-from nmt.interop import weights
 from nmt.interop.checkpoint import read_checkpoint
-from nmt.interop.weights import (
-    DTYPES,
-    NewTensor,
-    are_equal,
-    read_header,
-    read_into,
-    rows,
-    whole,
-    write_tensors,
-)
+from nmt.interop.weights import NewTensor, are_equal, rows, write_tensors
+from nmt.model import tensor_files
+from nmt.model.tensor_files import DTYPES, read_header, read_into, whole
 
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
@@ -54,7 +46,7 @@ def test_file_is_the_one_that_safetensors_would_write(
 def test_spans_are_joined_and_converted_in_small_chunks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(weights, "_CHUNK_BYTES", 12)
+    monkeypatch.setattr(tensor_files, "_CHUNK_BYTES", 12)
     values = torch.randn(7, 5)
     stored = read_header(write(tmp_path / "a.safetensors", a=values))["a"]
     spans = (rows(stored, 6, 7), rows(stored, 0, 2))
@@ -64,7 +56,7 @@ def test_spans_are_joined_and_converted_in_small_chunks(
 
 
 def test_tensor_is_filled_in_its_own_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "_CHUNK_BYTES", 12)
+    monkeypatch.setattr(tensor_files, "_CHUNK_BYTES", 12)
     values = torch.randn(7, 5).bfloat16()
     stored = read_header(write(tmp_path / "a.safetensors", a=values))["a"]
     tensor = torch.zeros(7, 5)
@@ -113,7 +105,7 @@ def test_directory_without_weights_is_refused(tmp_path: Path) -> None:
 
 
 def write_index(folder: Path, places: dict[str, str]) -> None:
-    (folder / weights.INDEX_FILE).write_text(json.dumps({"weight_map": places}), encoding="utf-8")
+    (folder / INDEX_FILE).write_text(json.dumps({"weight_map": places}), encoding="utf-8")
 
 
 def test_missing_shard_is_named(tmp_path: Path) -> None:

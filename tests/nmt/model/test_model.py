@@ -7,10 +7,11 @@ import torch
 
 from corpus.errors import UserError
 from nmt.fairseq import BatchLayout, IncrementalStateBag
+from nmt.model.config import ModelConfig, named_config, resolve_config
 from nmt.model.loss import label_smoothed_cross_entropy
-from nmt.model.translator import create_model, moe_layers, named_config, resolve_config
+from nmt.model.translator import create_model, moe_layers
 from nmt.sizing.describe import describe_size
-from nmt.training.config import ModelConfig, OptimizerConfig
+from nmt.training.config import OptimizerConfig
 
 V = 40
 

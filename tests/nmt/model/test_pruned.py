@@ -9,8 +9,9 @@ from corpus.errors import UserError
 from corpus.languages import Direction
 from corpus.records import read_bitext
 from nmt.fairseq import BatchLayout
+from nmt.model.config import named_config
 from nmt.model.directory import load_model, save_model
-from nmt.model.translator import create_model, moe_layers, named_config
+from nmt.model.translator import create_model, moe_layers
 from nmt.translation.back_translate import back_translate
 from nmt.translation.decoding.config import BackTranslateConfig, ExpertsConfig, TranslateConfig
 from nmt.translation.translator import TextTranslator, open_translator

@@ -11,7 +11,8 @@ import torch
 
 from corpus.errors import UserError
 from nmt.fairseq import BatchLayout
-from nmt.model.translator import MoEConfig, create_model, named_config
+from nmt.model.config import MoEConfig, named_config
+from nmt.model.translator import create_model
 from nmt.sizing.config import LayoutConfig
 from nmt.sizing.describe import describe_size
 from nmt.sizing.memory import estimate_memory
@@ -67,7 +68,8 @@ from pathlib import Path
 from nmt.fairseq import BatchLayout
 from nmt.sizing.config import LayoutConfig
 from nmt.sizing.memory import estimate_memory
-from nmt.model.translator import create_model, named_config
+from nmt.model.translator import create_model
+from nmt.model.config import named_config
 
 def peak():  # not ru_maxrss, which begins with what the process had that started this one
     return 1024 * int(re.search("VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])

@@ -143,7 +143,7 @@ def test_direction_that_no_phase_names_is_said_to_go_untrained(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     from corpus.languages import parse_direction
-    from nmt.training.config import CurriculumConfig, PhaseConfig
+    from nmt.data.config import CurriculumConfig, PhaseConfig
 
     caplog.set_level(logging.WARNING)
     phases = CurriculumConfig(phases=(PhaseConfig(directions=(A,)),))

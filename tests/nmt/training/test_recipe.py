@@ -43,7 +43,7 @@ class Scorer:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from nmt.training.config import VocabularyConfig
+    from nmt.vocabulary.config import VocabularyConfig
     from nmt.vocabulary.train import train_vocabulary
 
     directory = tmp_path_factory.mktemp("recipe")
@@ -213,7 +213,8 @@ def test_config_of_a_begun_training_cannot_be_changed(data: Path, tmp_path: Path
 
 
 def test_damaged_checkpoint_of_the_best_update_is_named(tmp_path: Path) -> None:
-    from nmt.model.translator import create_model, named_config
+    from nmt.model.config import named_config
+    from nmt.model.translator import create_model
     from nmt.training.checkpoints import best_update, load_weights
 
     folder = tmp_path / "checkpoints"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from corpus.config import load_config
-from nmt.model.translator import resolve_config
+from nmt.model.config import resolve_config
 from nmt.training.config import TrainConfig
 
 RECIPES = Path(__file__).parents[3] / "recipes" / "nmt"

@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from nmt.model.translator import create_model, named_config
+from nmt.model.config import named_config
+from nmt.model.translator import create_model
 from nmt.sizing.flops import measure_peak, token_flops
 from nmt.training.gate_metrics import LoadSum, describe_gates, load_metric, take_gate_reports
 

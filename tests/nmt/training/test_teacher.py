@@ -14,10 +14,11 @@ from corpus.languages import parse_direction
 from nmt.model.directory import VOCABULARY_DIRECTORY, WEIGHTS_FILE, load_model
 from nmt.model.distilled_loss import Lesson, distilled_cross_entropy
 from nmt.model.loss import label_smoothed_cross_entropy
-from nmt.training.config import TrainConfig, VocabularyConfig
+from nmt.training.config import TrainConfig
 from nmt.training.distillation_config import DistillationConfig
 from nmt.training.teacher import Teacher, check_teacher, warn_of_untaught
 from nmt.training.train import train
+from nmt.vocabulary.config import VocabularyConfig
 from nmt.vocabulary.train import train_vocabulary
 from tests.nmt.conftest import write_bitext
 from tests.nmt.training.test_train import write_recipe

@@ -124,7 +124,7 @@ def test_environment_does_not_reach_the_logs(
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from nmt.training.config import VocabularyConfig
+    from nmt.vocabulary.config import VocabularyConfig
     from nmt.vocabulary.train import train_vocabulary
 
     directory = tmp_path_factory.mktemp("trained")

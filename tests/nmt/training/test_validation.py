@@ -24,7 +24,7 @@ DIRECTIONS = [A_B, A_D, B_A]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from nmt.training.config import VocabularyConfig
+    from nmt.vocabulary.config import VocabularyConfig
     from nmt.vocabulary.train import train_vocabulary
 
     directory = tmp_path_factory.mktemp("validation")

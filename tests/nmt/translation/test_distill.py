@@ -10,12 +10,13 @@ from corpus.languages import Direction, parse_direction
 from corpus.records import read_bitext
 from nmt.cli import group
 from nmt.data.tokenize import direction_pairs, tokenize
-from nmt.training.config import TrainConfig, VocabularyConfig
+from nmt.training.config import TrainConfig
 from nmt.training.train import train
 from nmt.translation.decoding.config import TranslateConfig
 from nmt.translation.distill import distill_bitext
 from nmt.translation.translator import open_translator
 from nmt.usage.expert_selection import Needed
+from nmt.vocabulary.config import VocabularyConfig
 from nmt.vocabulary.train import train_vocabulary
 from nmt.vocabulary.vocabulary import Vocabulary
 from tests.nmt.conftest import write_bitext
@@ -87,7 +88,7 @@ def test_distilled_bitext_is_trained_from_source_to_target_only(
         recipe = write_recipe(tmp_path, school / "vocabulary", school / "bitext")
         config = load_config(TrainConfig, recipe)
         config = replace(config, bitext={tag: (tmp_path / "distilled",)})
-        tokens = tokenize(config, vocabulary, tmp_path / tag)
+        tokens = tokenize(config.training_data, vocabulary, tmp_path / tag)
         found = direction_pairs(tokens, vocabulary, ())
         assert list(found) == expected
         assert [part.tag_index for part in found[FORWARD].parts] == [-1]

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpus.errors import DataError, UserError
-from nmt.training.config import VocabularyConfig
 from nmt.vocabulary import train
+from nmt.vocabulary.config import VocabularyConfig
 from nmt.vocabulary.train import (
     SmallestHashes,
     Source,

@@ -10,11 +10,11 @@ import torch
 
 from corpus.errors import UserError
 from nmt.fairseq import BatchLayout
+from nmt.model.config import ModelConfig, named_config, resolve_config
 from nmt.model.moe.conditional import ConditionalRouting, cmr_loss
 from nmt.model.moe.gating_dropout import GatingDropout, stay_local
 from nmt.model.moe.layer import MoEFeedForwardNetwork
-from nmt.model.translator import create_model, moe_layers, named_config, resolve_config
-from nmt.training.config import ModelConfig
+from nmt.model.translator import create_model, moe_layers
 from tests.nmt.model.moe import literal_moe as literal
 
 D, F, E = 6, 8, 4

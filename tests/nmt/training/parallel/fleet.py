@@ -19,7 +19,7 @@ from typing import Any
 ROOT = Path(__file__).parents[4]
 
 _IMPORTED_LATE = (
-    "nmt.training.train", "nmt.training.recipe", "nmt.interop.cli",
+    "nmt.training.train", "nmt.training.recipe", "nmt.cli",
     "fairseq2.recipe.composition", "s3fs", "torch.utils.tensorboard", "torch.distributed.fsdp",
 )  # fmt: skip
 """What trainings import as they go."""

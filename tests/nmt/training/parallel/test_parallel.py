@@ -15,10 +15,11 @@ from torch.distributed import HashStore
 
 from corpus.config import load_config
 from corpus.errors import DataError, OtherProcessError, Preempted, UserError
+from nmt.model.config import resolve_config
 from nmt.model.directory import WEIGHTS_FILE
-from nmt.model.translator import create_model, resolve_config
+from nmt.model.translator import create_model
 from nmt.training.checkpoints import last_update, step_directory
-from nmt.training.config import TrainConfig, VocabularyConfig
+from nmt.training.config import TrainConfig
 from nmt.training.curves import read_curves
 from nmt.training.parallel import signals
 from nmt.training.parallel.checkpoints import (
@@ -34,6 +35,7 @@ from nmt.training.parallel.config import ParallelConfig
 from nmt.training.parallel.launch import Place, find_place, first_host
 from nmt.training.parallel.signals import Preemption
 from nmt.training.parallel.world import World
+from nmt.vocabulary.config import VocabularyConfig
 from nmt.vocabulary.train import train_vocabulary
 from nmt.vocabulary.vocabulary import Vocabulary
 from tests.nmt.conftest import write_bitext, write_flores

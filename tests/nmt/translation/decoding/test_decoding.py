@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from corpus.errors import DataError
 from nmt.fairseq import BatchLayout
-from nmt.model.translator import Translator, create_model, named_config
+from nmt.model.config import named_config
+from nmt.model.translator import Translator, create_model
 from nmt.translation.decoding import sampling
 from nmt.translation.decoding.beam import BeamSearch
 from nmt.translation.decoding.config import SamplingConfig

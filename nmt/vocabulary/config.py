@@ -1,0 +1,39 @@
+"""Settings of a vocabulary."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from corpus.bitext_columns import check_columns
+
+
+@dataclass(frozen=True, kw_only=True)
+class VocabularyConfig:
+    """How the SentencePiece model is trained."""
+
+    size: int = 256_000
+    """Pieces, control symbols of SentencePiece included (NLLB-200)."""
+
+    kind: Literal["bpe", "unigram"] = "bpe"
+    """SentencePiece's algorithm."""
+
+    temperature: float = 5.0
+    """Languages are sampled with p ∝ n^(1/temperature), n their distinct sentences (NLLB-200)."""
+
+    max_sentences: int = 10_000_000
+    """Sentences that the model is trained on, over all languages. Bounds memory."""
+
+    languages: tuple[str, ...] = ()
+    """Languages that get a token without having text."""
+
+    character_coverage: float = 0.99995
+    """Share of characters that get a piece of their own."""
+
+    seed: int = 1
+    """Chooses the sentences."""
+
+    columns: dict[str, str] = field(default_factory=dict)
+    """Name, or number from 1, of the columns `source` and `target` of bitext whose header does not
+    say which they are."""
+
+    def __post_init__(self) -> None:
+        check_columns(self.columns)
