@@ -20,7 +20,7 @@ from corpus.languages import Direction
 from nmt.data.config import BatchConfig, MonolingualConfig
 from nmt.data.monolingual import Denoising
 from nmt.data.phases import Curriculum
-from nmt.data.sampling import DENOISE, PREDICT, TRANSLATE, Pool, share_round, supplies
+from nmt.data.sampling import DENOISE, PREDICT, TRANSLATE, Pool, datasets, share_round
 from nmt.data.token_files import pick
 from nmt.data.tokenize import DirectionPairs, TokenizedBitext, language_text
 from nmt.vocabulary.vocabulary import Vocabulary
@@ -183,12 +183,12 @@ class BatchStream:
         self._curriculum = curriculum
         self._config = config
         self._seed = seed
-        self._supplies = supplies(pairs, language_text(bitext), vocabulary, monolingual, seed)
+        self._datasets = datasets(pairs, language_text(bitext), vocabulary, monolingual, seed)
         self._denoising = None
-        if any(supply.objective == DENOISE for supply in self._supplies):
+        if any(dataset.objective == DENOISE for dataset in self._datasets):
             assert monolingual is not None
             self._denoising = Denoising(monolingual, vocabulary.mask_index, vocabulary.text_indices)
-        self._pool = Pool(bitext.shards, self._supplies)
+        self._pool = Pool(bitext.shards, self._datasets)
         self.num_batches = 0
         self._steps = 0
         self._round = -1
@@ -261,12 +261,12 @@ class BatchStream:
         directions = set(self._curriculum.directions(phase))
         languages = {language for direction in directions for language in direction}
         there = [
-            supply
-            for supply in self._supplies
+            dataset
+            for dataset in self._datasets
             if (
-                supply.pairs.direction in directions
-                if supply.objective == TRANSLATE
-                else supply.pairs.direction.source in languages
+                dataset.pairs.direction in directions
+                if dataset.objective == TRANSLATE
+                else dataset.pairs.direction.source in languages
             )
         ]
         config = self._config

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from corpus.languages import Direction
 from nmt.data.config import MonolingualConfig
-from nmt.data.shuffling import Epochs
+from nmt.data.shuffling import ShuffledEpochs
 from nmt.data.token_files import TokenShards
 from nmt.data.tokenize import DirectionPairs, Part
 from nmt.vocabulary.vocabulary import Vocabulary
@@ -21,7 +21,7 @@ Int64 = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Supply:
+class Dataset:
     """Pairs or sentences that are drawn for one objective, in shuffled epochs."""
 
     name: str
@@ -34,19 +34,19 @@ class Supply:
 
     target_index: int
     weight: float
-    """What is drawn for all supplies of this objective, against translation."""
+    """What is drawn for all datasets of this objective, against translation."""
 
     seed: tuple[int, ...]
     """Decides the epochs."""
 
 
-def supplies(
+def datasets(
     pairs: Mapping[Direction, DirectionPairs],
     text: Mapping[str, DirectionPairs],
     vocabulary: Vocabulary,
     monolingual: MonolingualConfig | None,
     seed: int,
-) -> list[Supply]:
+) -> list[Dataset]:
     """Return all that a run draws from.
 
     Args:
@@ -64,7 +64,7 @@ def supplies(
             (PREDICT, monolingual.causal_weight, ":causal", sentences),
         ]
     return [
-        Supply(
+        Dataset(
             name=f"{own.direction}{suffix}",
             pairs=own,
             objective=objective,
@@ -115,28 +115,30 @@ class Drawn(NamedTuple):
 
 
 class Pool:
-    """Draws from supplies; remembers how far the epochs of each have come.
+    """Draws from datasets; remembers how far the epochs of each have come.
 
     Attributes:
-        cursors: What was drawn of each supply so far, over all epochs.
+        cursors: What was drawn of each dataset so far, over all epochs.
     """
 
-    def __init__(self, shards: TokenShards, supplies: Sequence[Supply]) -> None:
+    def __init__(self, shards: TokenShards, datasets: Sequence[Dataset]) -> None:
         self._shards = shards
-        self._supplies = {supply.name: supply for supply in supplies}
-        self._epochs = {supply.name: Epochs(len(supply.pairs), supply.seed) for supply in supplies}
-        self.cursors = {supply.name: 0 for supply in supplies}
+        self._datasets = {dataset.name: dataset for dataset in datasets}
+        self._epochs = {
+            dataset.name: ShuffledEpochs(len(dataset.pairs), dataset.seed) for dataset in datasets
+        }
+        self.cursors = {dataset.name: 0 for dataset in datasets}
 
     def draw(self, counts: Mapping[str, int], generator: np.random.Generator) -> Drawn:
-        """Draw so many of each supply, the next of its epochs, and shuffle all."""
+        """Draw so many of each dataset, the next of its epochs, and shuffle all."""
         drawn = np.concatenate([self._next(name, count) for name, count in counts.items()], axis=1)
         return Drawn(*drawn[:, generator.permutation(drawn.shape[1])])
 
     def _next(self, name: str, count: int) -> Int64:
-        supply = self._supplies[name]
+        dataset = self._datasets[name]
         chosen = self._epochs[name].items(self.cursors[name], count)
         self.cursors[name] += count
-        parts = supply.pairs.parts
+        parts = dataset.pairs.parts
         firsts = np.cumsum([0, *(part.size for part in parts)])
         owners = np.searchsorted(firsts, chosen, "right") - 1
         drawn = np.empty((len(Drawn._fields), count), np.int64)
@@ -144,15 +146,15 @@ class Pool:
             mine = np.flatnonzero(owners == number)
             if mine.size:
                 items = chosen[mine] - firsts[number]
-                drawn[:6, mine] = self._located(parts[number], items, supply)
-        drawn[6:] = np.array([[supply.source_index], [supply.target_index], [supply.objective]])
+                drawn[:6, mine] = self._located(parts[number], items, dataset)
+        drawn[6:] = np.array([[dataset.source_index], [dataset.target_index], [dataset.objective]])
         return drawn
 
-    def _located(self, part: Part, items: Int64, supply: Supply) -> Int64:
+    def _located(self, part: Part, items: Int64, dataset: Dataset) -> Int64:
         """Return the first six columns of `Drawn` for items of one shard."""
         offsets = self._shards.offsets(part.shard)
         located = np.empty((6, len(items)), np.int64)
-        if supply.objective == TRANSLATE:
+        if dataset.objective == TRANSLATE:
             starts, middles, ends = (offsets[2 * items + i] for i in range(3))
         else:
             starts, middles = offsets[items], offsets[items + 1]
@@ -163,20 +165,20 @@ class Pool:
 
 
 def share_round(
-    supplies: Sequence[Supply], size: int, temperature: float, generator: np.random.Generator
+    datasets: Sequence[Dataset], size: int, temperature: float, generator: np.random.Generator
 ) -> dict[str, int]:
-    """Return how many of each supply a round draws.
+    """Return how many of each dataset a round draws.
 
-    Within an objective p ∝ n^(1/temperature), n the supply's pairs or sentences; the objectives
+    Within an objective p ∝ n^(1/temperature), n the dataset's pairs or sentences; the objectives
     share by their weights. A round is no larger than what there is.
     """
-    sizes = np.array([len(supply.pairs) for supply in supplies], np.float64)
-    objectives = np.array([supply.objective for supply in supplies])
-    shares = np.zeros(len(supplies))
+    sizes = np.array([len(dataset.pairs) for dataset in datasets], np.float64)
+    objectives = np.array([dataset.objective for dataset in datasets])
+    shares = np.zeros(len(datasets))
     for objective in np.unique(objectives):
         own = objectives == objective
         powers = (sizes[own] / sizes[own].sum()) ** (1 / temperature)
-        weight = next(s.weight for s in supplies if s.objective == objective)
+        weight = next(s.weight for s in datasets if s.objective == objective)
         shares[own] = powers / powers.sum() * weight
     counts = generator.multinomial(min(size, int(sizes.sum())), shares / shares.sum())
-    return {s.name: int(n) for s, n in zip(supplies, counts, strict=True) if n}
+    return {s.name: int(n) for s, n in zip(datasets, counts, strict=True) if n}

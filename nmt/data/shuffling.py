@@ -12,7 +12,7 @@ _FEISTEL_ROUNDS = 6
 _MULTIPLIERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 
 
-class Epochs:
+class ShuffledEpochs:
     """The order of a set of items in one epoch after the other, each shuffled by itself.
 
     Small sets are shuffled whole. Of large ones, which would cost seconds and gigabytes, an item's

@@ -14,7 +14,7 @@ from torch import Tensor
 from nmt.model.loss import chunked_loss
 
 
-class Lesson(NamedTuple):
+class TeacherTargets(NamedTuple):
     """What a teacher says of each target position, as far as it has been computed."""
 
     hidden_ND: Tensor
@@ -47,7 +47,7 @@ class Lesson(NamedTuple):
         return tokens_CK, (logits_CK / self.temperature).log_softmax(dim=1)
 
 
-class _Grade:
+class _ChunkLoss:
     """Losses of a chunk and the gradient of its logits, which it overwrites.
 
     dloss/dlogits = (1 - w) · (p - smoothed target) + w · t · (p_soft - q)
@@ -56,21 +56,21 @@ class _Grade:
     def __init__(
         self,
         logits_CV: Tensor,
-        lesson: Lesson,
+        teacher: TeacherTargets,
         chunk: slice,
         targets_C1: Tensor,
         ignored_index: int,
         label_smoothing: float,
     ) -> None:
-        self._logits_CV, self._lesson, self._smoothing = logits_CV, lesson, label_smoothing
-        self._tokens_CK, self._teacher_CK = lesson.distribution(chunk)
+        self._logits_CV, self._teacher, self._smoothing = logits_CV, teacher, label_smoothing
+        self._tokens_CK, self._teacher_CK = teacher.distribution(chunk)
         self._is_target_C1 = targets_C1 != ignored_index
         self._targets_C1 = targets_C1.where(self._is_target_C1, 0)
         self._normalizer_C1 = logits_CV.logsumexp(dim=1, keepdim=True)
         # At temperature 1, the usual one, both distributions of the student are the same.
         self._soft_CV, self._soft_normalizer_C1 = logits_CV, self._normalizer_C1
-        if lesson.temperature != 1:
-            self._soft_CV = logits_CV / lesson.temperature
+        if teacher.temperature != 1:
+            self._soft_CV = logits_CV / teacher.temperature
             self._soft_normalizer_C1 = self._soft_CV.logsumexp(dim=1, keepdim=True)
 
     def losses(self) -> Tensor:
@@ -84,14 +84,14 @@ class _Grade:
             student_CK = student_CK.gather(1, tokens_CK)
         apart_CK = teacher_CK - student_CK + self._soft_normalizer_C1
         divergence = (teacher_CK.exp() * apart_CK * self._is_target_C1).sum()
-        share, scale = 1 - self._lesson.weight, self._lesson.weight * self._lesson.temperature**2
+        share, scale = 1 - self._teacher.weight, self._teacher.weight * self._teacher.temperature**2
         return torch.stack([share * smoothed + scale * divergence, nll_C1.sum(), divergence])
 
     def gradient(self) -> Tensor:
         """Return the gradient of the loss, in the memory of the logits."""
-        share, pull = 1 - self._lesson.weight, self._lesson.weight * self._lesson.temperature
+        share, pull = 1 - self._teacher.weight, self._teacher.weight * self._teacher.temperature
         gradient_CV = self._logits_CV.sub_(self._normalizer_C1).exp_()
-        if self._lesson.temperature != 1:
+        if self._teacher.temperature != 1:
             soft_CV = self._soft_CV.sub_(self._soft_normalizer_C1).exp_()
             gradient_CV.mul_(share).add_(soft_CV, alpha=pull)
         gradient_CV.sub_(share * self._smoothing / gradient_CV.shape[1])
@@ -109,7 +109,7 @@ def distilled_cross_entropy(
     hidden_ND: Tensor,
     weight_VD: Tensor,
     targets_N: Tensor,
-    lesson: Lesson,
+    teacher: TeacherTargets,
     *,
     ignored_index: int,
     label_smoothing: float,
@@ -119,8 +119,8 @@ def distilled_cross_entropy(
     loss = (1 - w) · cross-entropy + w · t² · sum_n KL(q_n || p_n)
 
     with the label-smoothed cross-entropy of `nmt.model.loss`, q the teacher's distribution over the
-    tokens of the lesson, p = softmax(logits / t) over the whole vocabulary, t the temperature and w
-    the weight of the lesson. t² keeps the gradient's size when t changes (Hinton et al. 2015,
+    tokens that it names, p = softmax(logits / t) over the whole vocabulary, t the temperature and w
+    its weight. t² keeps the gradient's size when t changes (Hinton et al. 2015,
     section 2); at t = 1 and all tokens kept this is word-level distillation (Kim and Rush 2016,
     section 3.1) less the teacher's entropy, which has no gradient. At w = 0 it is
     `label_smoothed_cross_entropy` to the last bit.
@@ -129,14 +129,14 @@ def distilled_cross_entropy(
         hidden_ND: Decoder output of the student.
         weight_VD: Output embedding of the student; logits are hidden · weightᵀ.
         targets_N: Token indices; those equal to `ignored_index` count nothing.
-        lesson: Of the same positions.
+        teacher: Its targets for the same positions.
         ignored_index: Padding.
         label_smoothing: eps, in [0, 1].
     """
 
-    def grade_chunk(logits_CV: Tensor, chunk: slice) -> _Grade:
+    def chunk_loss(logits_CV: Tensor, chunk: slice) -> _ChunkLoss:
         targets_C1 = targets_N[chunk].unsqueeze(1)
-        return _Grade(logits_CV, lesson, chunk, targets_C1, ignored_index, label_smoothing)
+        return _ChunkLoss(logits_CV, teacher, chunk, targets_C1, ignored_index, label_smoothing)
 
-    loss, others = chunked_loss(hidden_ND, weight_VD, grade_chunk)
+    loss, others = chunked_loss(hidden_ND, weight_VD, chunk_loss)
     return loss, others[0], others[1]

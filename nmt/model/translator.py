@@ -20,7 +20,7 @@ from nmt.fairseq import (
     prepare_compilation,
 )
 from nmt.model.config import MoEConfig
-from nmt.model.distilled_loss import Lesson, distilled_cross_entropy
+from nmt.model.distilled_loss import TeacherTargets, distilled_cross_entropy
 from nmt.model.loss import label_smoothed_cross_entropy
 from nmt.model.moe.conditional import ConditionalRouting
 from nmt.model.moe.gating_dropout import GatingDropout
@@ -32,15 +32,17 @@ class Translator(TransformerModel):  # type: ignore[misc]  # final, but nothing 
 
     Attributes:
         nll: Summed negative log-likelihood of the last loss, for the log.
-        teach: Gives the lesson on a batch in training, from the model's inputs; None without a
+        teacher_targets: Computes what a teacher says of a batch; None without a
             teacher.
         divergence: Summed divergence from the teacher of the last loss, for the log.
     """
 
     nll: Tensor | None = None
-    teach: Callable[[Tensor, BatchLayout, Tensor, BatchLayout], Lesson] | None = None
+    teacher_targets: Callable[[Tensor, BatchLayout, Tensor, BatchLayout], TeacherTargets] | None = (
+        None
+    )
     divergence: Tensor | None = None
-    _lesson: Lesson | None = None
+    _from_teacher: TeacherTargets | None = None
 
     def forward(  # type: ignore[override]  # fairseq2's overloads leave out targets that are None
         self,
@@ -53,8 +55,8 @@ class Translator(TransformerModel):  # type: ignore[misc]  # final, but nothing 
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Return logits, or the loss where targets are given; in training, the teacher's too."""
         inputs = (source_seqs, source_seqs_layout, target_seqs, target_seqs_layout)
-        if self.teach is not None and self.training and targets is not None:
-            self._lesson = self.teach(*inputs)
+        if self.teacher_targets is not None and self.training and targets is not None:
+            self._from_teacher = self.teacher_targets(*inputs)
         return super().forward(*inputs, targets, **options)  # type: ignore[arg-type]
 
     @property
@@ -78,14 +80,14 @@ class Translator(TransformerModel):  # type: ignore[misc]  # final, but nothing 
             raise NotImplementedError("the chunked loss is a sum over all targets")
         inputs = (decoder_output.flatten(0, -2), self.output_weight, targets.flatten())
         ignored_index = -1 if self.pad_idx is None else self.pad_idx
-        lesson, self._lesson = self._lesson, None
-        if lesson is None:
+        teacher, self._from_teacher = self._from_teacher, None
+        if teacher is None:
             loss, self.nll = label_smoothed_cross_entropy(
                 *inputs, ignored_index=ignored_index, label_smoothing=label_smoothing
             )
         else:
             loss, self.nll, self.divergence = distilled_cross_entropy(
-                *inputs, lesson, ignored_index=ignored_index, label_smoothing=label_smoothing
+                *inputs, teacher, ignored_index=ignored_index, label_smoothing=label_smoothing
             )
         return loss
 

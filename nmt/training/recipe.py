@@ -181,7 +181,7 @@ class TranslationRecipe(base.Recipe):
         module = context.get_model_as(Translator)
         self.module = module
         if config.distillation is not None:
-            module.teach = Teacher(config.distillation, context.device).teach
+            module.teacher_targets = Teacher(config.distillation, context.device).teacher_targets
         model = context.get_data_parallel_model()
         guard = GradientGuard(
             get_data_parallel_facade(model),
@@ -322,7 +322,7 @@ def run_recipe(
     create = functools.partial(create_model, training.model_config)
     shards = config.parallel.shards(world.size, training.model_config.num_experts)
     with world.first("checkpoint"):
-        if world.leads:
+        if world.is_rank_zero:
             fit_checkpoint(directory, Layout(world.size, shards), create)
             forget_after(directory, last_update(directory))
     earlier = mean_scores(read_curves(directory), config.selection.score)
@@ -335,14 +335,14 @@ def run_recipe(
         is_hybrid=1 < shards < world.size,
     )
     recipe = TranslationRecipe(config, training, directory, world, preemption)
-    world.meet("training")
+    world.barrier("training")
     with log_in_file_only(), _errors_of_ours(), as_groups(world.place, shards):
         try:
             run(recipe, sections, directory, no_rich=True, no_progress=True)
         except TaskStopException:
             if not config.selection.patience:
                 raise
-    if not world.leads:
+    if not world.is_rank_zero:
         return None
     model = recipe.module
     assert model is not None

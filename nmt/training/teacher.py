@@ -17,7 +17,7 @@ from nmt.model.directory import (
     WEIGHTS_FILE,
     load_model,
 )
-from nmt.model.distilled_loss import Lesson
+from nmt.model.distilled_loss import TeacherTargets
 from nmt.training.distillation_config import DistillationConfig
 from nmt.vocabulary import vocabulary as vocabulary_files
 
@@ -27,7 +27,7 @@ _VOCABULARY_FILES = (vocabulary_files.MODEL_FILE, vocabulary_files.LAYOUT_FILE)
 
 
 class Teacher:
-    """Says of each target position what it would write there.
+    """Computes the teacher's distribution over the tokens at each target position.
 
     It is no module of the student: no optimizer, checkpoint or data-parallel wrapper sees it. It
     works as at evaluation, without dropout and without capacity of its experts.
@@ -38,20 +38,20 @@ class Teacher:
         self._model = load_model(config.teacher).translator.requires_grad_(False).eval().to(device)
 
     @torch.no_grad()
-    def teach(
+    def teacher_targets(
         self,
         source: Tensor,
         source_layout: BatchLayout,
         inputs: Tensor,
         inputs_layout: BatchLayout,
-    ) -> Lesson:
-        """Return the lesson on a batch, as the student's model takes it."""
+    ) -> TeacherTargets:
+        """Return the soft targets of a batch, in the form that the student's loss takes."""
         model, config = self._model, self._config
         source, source_layout = model.encoder_frontend(source, source_layout)
         encoder_output = model.encoder(source, source_layout)
         inputs, inputs_layout = model.decoder_frontend(inputs, inputs_layout)
         output = model.decoder(inputs, inputs_layout, encoder_output, source_layout)
-        return Lesson(
+        return TeacherTargets(
             output.flatten(0, -2),
             model.output_weight,
             top_k=config.top_k,
@@ -88,13 +88,13 @@ def check_teacher(config: DistillationConfig, vocabulary: Path) -> None:
             )
 
 
-def warn_of_untaught(config: DistillationConfig, directions: Sequence[Direction]) -> None:
-    """Say which directions the student learns that the teacher never saw."""
-    taught = set(read_json(config.teacher / DESCRIPTION_FILE).get("directions", ()))
-    untaught = [str(direction) for direction in directions if str(direction) not in taught]
-    if untaught:
+def warn_of_unknown_directions(config: DistillationConfig, directions: Sequence[Direction]) -> None:
+    """Warn of directions that the student trains on and the teacher was not trained on."""
+    known = set(read_json(config.teacher / DESCRIPTION_FILE).get("directions", ()))
+    unknown = [str(direction) for direction in directions if str(direction) not in known]
+    if unknown:
         logger.warning(
-            "the teacher was not trained on %d of %d directions, %s the first; its lessons on them"
-            " are worth little",
-            len(untaught), len(directions), untaught[0],
+            "the teacher was not trained on %d of %d directions, the first being %s; its"
+            " distributions for them are of little use",
+            len(unknown), len(directions), unknown[0],
         )  # fmt: skip

@@ -27,7 +27,7 @@ from nmt.training.config import TrainConfig
 from nmt.training.parallel.job import run_together
 from nmt.training.parallel.signals import Preemption
 from nmt.training.parallel.world import World, join_world
-from nmt.training.teacher import check_teacher, teacher_files, warn_of_untaught
+from nmt.training.teacher import check_teacher, teacher_files, warn_of_unknown_directions
 from nmt.training.validation_data import ValidationSet, read_validation
 from nmt.vocabulary import vocabulary as vocabulary_files
 from nmt.vocabulary.vocabulary import Vocabulary
@@ -57,9 +57,9 @@ def train(
         Preempted: If a scheduler's signal stopped it.
     """
     preemption = Preemption()
-    with preemption.heeding_signals():
+    with preemption.handling_signals():
         world = join_world()
-        with world.sharing_fate():
+        with world.failure_scope():
             return _train_together(config, output, load_scorer, world, preemption)
 
 
@@ -81,7 +81,7 @@ def _train_together(
         check_teacher(config.distillation, config.vocabulary)
     inputs += teacher_files(config.distillation)
     task = Task(name="model", inputs=tuple(inputs))
-    if world.leads:  # so that going on does not begin with reading all the bitext
+    if world.is_rank_zero:  # so that going on does not begin with reading all the bitext
         recall_digests(_data_directory(config, output) / RECEIPTS / TOKENIZE_JOB)
     summary = run_together(
         world,
@@ -117,12 +117,12 @@ def _train_model(
     vocabulary = Vocabulary.load(config.vocabulary)
     model_config = resolve_config(config.model, vocabulary.size, vocabulary.pad_index)
     with world.first("data"):
-        if world.leads:
+        if world.is_rank_zero:
             _check_fingerprint(directory, config, task.inputs)
         bitext = tokenize(config.training_data, vocabulary, _data_directory(config, output))
     pairs = direction_pairs(bitext, vocabulary, config.directions)
     if config.distillation is not None:
-        warn_of_untaught(config.distillation, list(pairs))
+        warn_of_unknown_directions(config.distillation, list(pairs))
     counts = {direction: len(there) for direction, there in pairs.items()}
     curriculum = Curriculum(config.curriculum, counts)
     logger.info("%s pairs in %d directions", f"{sum(counts.values()):,}", len(counts))

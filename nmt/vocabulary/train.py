@@ -170,15 +170,15 @@ class SmallestHashes:
         self._pending.append((hashes, values))
         self._num_pending += len(hashes)
         if self._num_pending > self._limit:
-            self._settle()
+            self._merge()
 
     def result(self) -> tuple[UInt64, NDArray[Any], bool]:
         """Return the hashes, rising, their values, and whether these are all that were added."""
-        self._settle()
+        self._merge()
         assert self._values is not None
         return self._hashes, self._values, self._bound is None
 
-    def _settle(self) -> None:
+    def _merge(self) -> None:
         parts = [] if self._values is None else [(self._hashes, self._values)]
         parts += self._pending
         hashes = np.concatenate([part[0] for part in parts])

@@ -18,21 +18,21 @@ def run_together(
     Rank 0 alone runs `job`, which checks config and receipt, calls the work if there is any, and
     writes the receipt. The others learn whether there is, do it too, and wait until all is written.
     """
-    if not world.leads:
-        if world.ask(_BEGUN) == "yes":
+    if not world.is_rank_zero:
+        if world.wait_for(_BEGUN) == "yes":
             work(task)
-        world.ask(_ENDED)
+        world.wait_for(_ENDED)
         return None
     has_begun = False
 
     def announce_and_work(task: Task) -> Outcome:
         nonlocal has_begun
         has_begun = True
-        world.tell(_BEGUN, "yes")
+        world.publish(_BEGUN, "yes")
         return work(task)
 
     summary = job(announce_and_work)
     if not has_begun:
-        world.tell(_BEGUN, "no")
-    world.tell(_ENDED, "yes")
+        world.publish(_BEGUN, "no")
+    world.publish(_ENDED, "yes")
     return summary

@@ -118,7 +118,7 @@ class ResumableTask(Task):
         Raises:
             Preempted: If the processes agreed to stop before the last update.
         """
-        with self._preemption.waiting_for_updates(), suppress(_Stop):
+        with self._preemption.deferring_stops(), suppress(_Stop):
             self._trainer.run()
         if self._reader.has_stopped:
             step = self._trainer.step_nr

@@ -56,7 +56,7 @@ class Preemption:
             )
 
     @contextmanager
-    def heeding_signals(self) -> Iterator[None]:
+    def handling_signals(self) -> Iterator[None]:
         """Take the schedulers' signals as requests during the block, in the main thread."""
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -69,7 +69,7 @@ class Preemption:
                 signal.signal(number, handler)
 
     @contextmanager
-    def waiting_for_updates(self) -> Iterator[None]:
+    def deferring_stops(self) -> Iterator[None]:
         """Let requests wait for the end of an update during the block."""
         self._can_wait = True
         try:

@@ -60,16 +60,16 @@ class World:
         return self.place.size
 
     @property
-    def leads(self) -> bool:
+    def is_rank_zero(self) -> bool:
         """Whether this process writes what is written once."""
         return self.place.rank == 0
 
-    def tell(self, key: str, word: str) -> None:
+    def publish(self, key: str, word: str) -> None:
         """Leave a word for the others."""
         if self._store is not None:
             self._store.set(key, word)
 
-    def ask(self, key: str) -> str:
+    def wait_for(self, key: str) -> str:
         """Return the word left under a key; wait for it however long the others work."""
         while not self._store.check([key]):
             self._raise_failure()
@@ -80,13 +80,13 @@ class World:
     @contextmanager
     def first(self, name: str) -> Iterator[None]:
         """Run the block on rank 0, then on the others, who find done what needs doing once."""
-        if not self.leads:
-            self.ask(f"first/{name}")
+        if not self.is_rank_zero:
+            self.wait_for(f"first/{name}")
         yield
-        if self.leads:
-            self.tell(f"first/{name}", "done")
+        if self.is_rank_zero:
+            self.publish(f"first/{name}", "done")
 
-    def meet(self, name: str) -> None:
+    def barrier(self, name: str) -> None:
         """Wait until all are here, before they wait where they could not see a failure."""
         if self._store is None:
             return
@@ -104,19 +104,19 @@ class World:
         self._num_asked += 1
         if self._store is None:
             self._has_agreed = is_wanted
-        elif self.leads:
+        elif self.is_rank_zero:
             self._has_agreed = bool(is_wanted or self._store.check([_WANTED]))
             self._store.set(_HEARD, f"{self._num_asked} {int(self._has_agreed)}")
         else:
             if is_wanted:
                 self._store.set(_WANTED, "yes")
-            self._has_agreed = self._hear_decision()
+            self._has_agreed = self._wait_for_decision()
         return self._has_agreed
 
-    def _hear_decision(self) -> bool:
+    def _wait_for_decision(self) -> bool:
         """Wait until rank 0 has decided for this update; it may be further already."""
         while True:
-            number, stops = (int(part) for part in self.ask(_HEARD).split())
+            number, stops = (int(part) for part in self.wait_for(_HEARD).split())
             if number >= self._num_asked:
                 # Rank 0 goes no further than the update at which it stops.
                 return bool(stops) and number == self._num_asked
@@ -124,7 +124,7 @@ class World:
             time.sleep(_POLL_SECONDS / 10)
 
     @contextmanager
-    def sharing_fate(self) -> Iterator[None]:
+    def failure_scope(self) -> Iterator[None]:
         """Run the block; a failure on one process ends all, and is reported by that one.
 
         Raises:
@@ -153,7 +153,7 @@ class World:
         if isinstance(error, OtherProcessError):
             return error
         if isinstance(error, Preempted) and self._has_agreed:
-            return error if self.leads else OtherProcessError(error.exit_code)
+            return error if self.is_rank_zero else OtherProcessError(error.exit_code)
         code = _exit_code(error)
         try:
             if _is_broken_connection(error):
@@ -186,7 +186,7 @@ class World:
         deadline = time.monotonic() + _LINGER_SECONDS
         try:
             left = self._store.add(_LEFT, 1)
-            while self.leads and left < self.size and time.monotonic() < deadline:
+            while self.is_rank_zero and left < self.size and time.monotonic() < deadline:
                 time.sleep(_POLL_SECONDS)
                 left = self._store.add(_LEFT, 0)
         except RuntimeError:  # the store is gone: all have left, or rank 0 was killed

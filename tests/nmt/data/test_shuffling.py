@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmt.data import shuffling
-from nmt.data.shuffling import Epochs
+from nmt.data.shuffling import ShuffledEpochs
 
 
 @settings(deadline=None, max_examples=30)
@@ -15,10 +15,10 @@ def test_every_item_comes_once_an_epoch_however_it_is_cut(
 ) -> None:
     before, shuffling._SHUFFLED_WHOLE = shuffling._SHUFFLED_WHOLE, shuffled_whole
     try:
-        whole = Epochs(size, (seed,)).items(0, 2 * size)
+        whole = ShuffledEpochs(size, (seed,)).items(0, 2 * size)
         for epoch in (whole[:size], whole[size:]):
             assert np.array_equal(np.sort(epoch), np.arange(size))
-        order, cursor = Epochs(size, (seed,)), 0
+        order, cursor = ShuffledEpochs(size, (seed,)), 0
         for count in stretches:
             count = min(count, 2 * size - cursor)
             assert np.array_equal(order.items(cursor, count), whole[cursor : cursor + count])
@@ -29,7 +29,7 @@ def test_every_item_comes_once_an_epoch_however_it_is_cut(
 
 def test_large_epochs_are_shuffled_anew_and_without_order() -> None:
     size = 100_003
-    order = Epochs(size, (1, 2)).items(0, 2 * size)
+    order = ShuffledEpochs(size, (1, 2)).items(0, 2 * size)
     first, second = order[:size].astype(float), order[size:].astype(float)
     # Of a random order: correlations of about 1/√n, and one fixed point on average.
     for other in (np.arange(size), np.roll(first, 1), np.roll(first, 17), second):
@@ -40,7 +40,7 @@ def test_large_epochs_are_shuffled_anew_and_without_order() -> None:
 
 def test_a_stretch_of_billions_costs_only_itself() -> None:
     size = 20_000_000_000
-    items = Epochs(size, (7,)).items(size - 50, 100)
+    items = ShuffledEpochs(size, (7,)).items(size - 50, 100)
     assert len(set(items[:50])) == len(set(items[50:])) == 50
     assert items.min() >= 0
     assert items.max() < size

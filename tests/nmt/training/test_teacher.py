@@ -12,11 +12,11 @@ from corpus.errors import UserError
 from corpus.files import digest_file
 from corpus.languages import parse_direction
 from nmt.model.directory import VOCABULARY_DIRECTORY, WEIGHTS_FILE, load_model
-from nmt.model.distilled_loss import Lesson, distilled_cross_entropy
+from nmt.model.distilled_loss import TeacherTargets, distilled_cross_entropy
 from nmt.model.loss import label_smoothed_cross_entropy
 from nmt.training.config import TrainConfig
 from nmt.training.distillation_config import DistillationConfig
-from nmt.training.teacher import Teacher, check_teacher, warn_of_untaught
+from nmt.training.teacher import Teacher, check_teacher, warn_of_unknown_directions
 from nmt.training.train import train
 from nmt.vocabulary.config import VocabularyConfig
 from nmt.vocabulary.train import train_vocabulary
@@ -41,9 +41,9 @@ def tensors() -> dict[str, Tensor]:
     }
 
 
-def lesson_of(tensors: dict[str, Tensor], **settings: float) -> Lesson:
+def teacher_targets_of(tensors: dict[str, Tensor], **settings: float) -> TeacherTargets:
     chosen = {"top_k": 3, "temperature": 1.0, "weight": 0.5, **settings}
-    return Lesson(tensors["teacher_hidden"], tensors["teacher_weight"], **chosen)  # type: ignore[arg-type]
+    return TeacherTargets(tensors["teacher_hidden"], tensors["teacher_weight"], **chosen)  # type: ignore[arg-type]
 
 
 class Largest(TorchDispatchMode):
@@ -59,15 +59,15 @@ class Largest(TorchDispatchMode):
         return out
 
 
-def grade(tensors: dict[str, Tensor], lesson: Lesson | None) -> tuple[Tensor, ...]:
+def grade(tensors: dict[str, Tensor], teacher: TeacherTargets | None) -> tuple[Tensor, ...]:
     """Return loss, nll, [divergence], then gradients of hidden and weight, scaled by 3."""
     hidden = tensors["hidden"].clone().requires_grad_()
     weight = tensors["weight"].clone().requires_grad_()
     inputs = (hidden, weight, tensors["targets"])
-    if lesson is None:
+    if teacher is None:
         found = label_smoothed_cross_entropy(*inputs, ignored_index=PAD, label_smoothing=0.1)
     else:
-        found = distilled_cross_entropy(*inputs, lesson, ignored_index=PAD, label_smoothing=0.1)
+        found = distilled_cross_entropy(*inputs, teacher, ignored_index=PAD, label_smoothing=0.1)
     (3 * found[0]).backward()
     assert hidden.grad is not None
     assert weight.grad is not None
@@ -97,8 +97,8 @@ def literal_divergence(
 def test_distilled_loss_and_gradients_are_those_of_the_formula(
     tensors: dict[str, Tensor], temperature: float
 ) -> None:
-    lesson = lesson_of(tensors, temperature=temperature, weight=0.3)
-    loss, nll, divergence, hidden_gradient, weight_gradient = grade(tensors, lesson)
+    teacher = teacher_targets_of(tensors, temperature=temperature, weight=0.3)
+    loss, nll, divergence, hidden_gradient, weight_gradient = grade(tensors, teacher)
     hidden = tensors["hidden"].clone().requires_grad_()
     weight = tensors["weight"].clone().requires_grad_()
     logits = hidden @ weight.T
@@ -119,7 +119,7 @@ def test_distilled_loss_and_gradients_are_those_of_the_formula(
 def test_all_tokens_kept_are_the_divergence_of_the_whole_distributions(
     tensors: dict[str, Tensor], top_k: int
 ) -> None:
-    divergence = grade(tensors, lesson_of(tensors, top_k=top_k))[2]
+    divergence = grade(tensors, teacher_targets_of(tensors, top_k=top_k))[2]
     student = (tensors["hidden"] @ tensors["weight"].T).log_softmax(dim=1)
     teacher = (tensors["teacher_hidden"] @ tensors["teacher_weight"].T).log_softmax(dim=1)
     rows = torch.nn.functional.kl_div(student, teacher, reduction="none", log_target=True).sum(1)
@@ -130,7 +130,9 @@ def test_all_tokens_kept_are_the_divergence_of_the_whole_distributions(
 def test_weight_zero_is_the_plain_loss_to_the_last_bit(
     tensors: dict[str, Tensor], temperature: float
 ) -> None:
-    loss, nll, _, *gradients = grade(tensors, lesson_of(tensors, weight=0, temperature=temperature))
+    loss, nll, _, *gradients = grade(
+        tensors, teacher_targets_of(tensors, weight=0, temperature=temperature)
+    )
     plain_loss, plain_nll, *plain_gradients = grade(tensors, None)
     assert (loss, nll) == (plain_loss, plain_nll)
     assert all(map(torch.equal, gradients, plain_gradients))
@@ -138,7 +140,7 @@ def test_weight_zero_is_the_plain_loss_to_the_last_bit(
 
 def test_student_equal_to_its_teacher_has_nothing_to_learn(tensors: dict[str, Tensor]) -> None:
     tensors |= {"teacher_hidden": tensors["hidden"], "teacher_weight": tensors["weight"]}
-    loss, _, divergence, *gradients = grade(tensors, lesson_of(tensors, top_k=0, weight=1))
+    loss, _, divergence, *gradients = grade(tensors, teacher_targets_of(tensors, top_k=0, weight=1))
     assert abs(loss) < 1e-5
     assert abs(divergence) < 1e-5
     assert all(gradient.abs().max() < 1e-5 for gradient in gradients)
@@ -149,11 +151,11 @@ def test_student_equal_to_its_teacher_has_nothing_to_learn(tensors: dict[str, Te
 def test_chunks_change_nothing_and_are_all_that_is_held(
     tensors: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch, positions: int, top_k: int
 ) -> None:
-    lesson = lesson_of(tensors, temperature=2, top_k=top_k)
-    whole = grade(tensors, lesson)
+    teacher = teacher_targets_of(tensors, temperature=2, top_k=top_k)
+    whole = grade(tensors, teacher)
     monkeypatch.setattr("nmt.model.loss.MAX_LOGITS_PER_CHUNK", positions * TOKENS)
     with Largest() as largest:
-        chunked = grade(tensors, lesson)
+        chunked = grade(tensors, teacher)
     for ours, theirs in zip(chunked, whole, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
     inputs = max(tensor.numel() for tensor in tensors.values())
@@ -232,20 +234,20 @@ def test_interrupted_distillation_goes_on_to_the_same_bytes(
 ) -> None:
     config = taught_config(school, tmp_path)
     train(config, tmp_path / "whole")
-    taught, lessons = Teacher.teach, []
+    original, calls = Teacher.teacher_targets, []
 
-    def teach_until_interrupted(self: Teacher, *inputs: object) -> Lesson:
-        lessons.append(len(lessons))
-        if len(lessons) == 4:
+    def fail_on_the_fourth_call(self: Teacher, *inputs: object) -> TeacherTargets:
+        calls.append(len(calls))
+        if len(calls) == 4:
             raise KeyboardInterrupt
-        return taught(self, *inputs)  # type: ignore[arg-type]
+        return original(self, *inputs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Teacher, "teach", teach_until_interrupted)
+    monkeypatch.setattr(Teacher, "teacher_targets", fail_on_the_fourth_call)
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path / "interrupted")
     train(config, tmp_path / "interrupted")
     # Interrupted in update 4 of 6, it goes on from the checkpoint after update 2.
-    assert len(lessons) == 4 + 4
+    assert len(calls) == 4 + 4
     weights = [(tmp_path / name / WEIGHTS_FILE).read_bytes() for name in ("whole", "interrupted")]
     assert weights[0] == weights[1]
 
@@ -271,15 +273,15 @@ def test_directions_that_the_teacher_never_saw_are_named(
 ) -> None:
     config = DistillationConfig(teacher=school / "teacher")
     directions = [parse_direction(d) for d in ("qaa_Latn-qab_Latn", "qaa_Latn-qac_Cyrl")]
-    warn_of_untaught(config, directions[:1])
+    warn_of_unknown_directions(config, directions[:1])
     assert not caplog.records
-    warn_of_untaught(config, directions)
+    warn_of_unknown_directions(config, directions)
     assert "1 of 2 directions, qaa_Latn-qac_Cyrl the first" in caplog.text
 
 
 def test_batch_without_positions_has_no_loss(tensors: dict[str, Tensor]) -> None:
     none = {name: tensors[name][:0] for name in ("hidden", "teacher_hidden", "targets")}
-    for lesson in (None, lesson_of({**tensors, **none})):
-        loss, nll, *_, hidden_gradient, weight_gradient = grade({**tensors, **none}, lesson)
+    for teacher in (None, teacher_targets_of({**tensors, **none})):
+        loss, nll, *_, hidden_gradient, weight_gradient = grade({**tensors, **none}, teacher)
         assert (loss, nll, hidden_gradient.numel()) == (0, 0, 0)
         assert not weight_gradient.any()

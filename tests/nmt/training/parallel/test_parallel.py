@@ -353,8 +353,8 @@ def test_signal_outside_of_updates_stops_at_once_and_within_them_waits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     preemption = Preemption()
-    with preemption.heeding_signals():
-        with preemption.waiting_for_updates():
+    with preemption.handling_signals():
+        with preemption.deferring_stops():
             signal.raise_signal(signal.SIGUSR1)
         assert preemption.is_requested
         with pytest.raises(Preempted, match="stopped by SIGTERM before or after training"):
