@@ -276,7 +276,7 @@ def test_directions_that_the_teacher_never_saw_are_named(
     warn_of_unknown_directions(config, directions[:1])
     assert not caplog.records
     warn_of_unknown_directions(config, directions)
-    assert "1 of 2 directions, qaa_Latn-qac_Cyrl the first" in caplog.text
+    assert "1 of 2 directions, the first being qaa_Latn-qac_Cyrl" in caplog.text
 
 
 def test_batch_without_positions_has_no_loss(tensors: dict[str, Tensor]) -> None:
