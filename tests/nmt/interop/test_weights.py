@@ -9,7 +9,7 @@ from hypothesis import given, settings
 
 from corpus.errors import DataError, UserError
 from nmt.interop.checkpoint import read_checkpoint
-from nmt.interop.weights import NewTensor, are_equal, rows, write_tensors
+from nmt.interop.weights import INDEX_FILE, NewTensor, are_equal, rows, write_tensors
 from nmt.model import tensor_files
 from nmt.model.tensor_files import DTYPES, read_header, read_into, whole
 
