@@ -69,8 +69,8 @@ def load_scorer() -> "TranslationScorer":
         if (error.name or "").split(".")[0] != "sacrebleu":
             raise
         raise UserError(
-            "chrF++ of validation translations needs the package `sacrebleu`: pip install"
-            " 'tongues[eval]', or set `chrf.sentences` to 0"
+            "chrF++ of validation translations needs the package `sacrebleu`: run"
+            " `pip install '.[eval]'` in a clone of the project, or set `chrf.sentences` to 0"
         ) from error
     return score_chrf
 
@@ -94,7 +94,7 @@ class _StageGroups(click.Group):
 
 
 @click.group(cls=_StageGroups, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--verbose", is_flag=True, help="Say more on standard error.")
+@click.option("--verbose", is_flag=True, help="Log more on standard error.")
 @click.version_option(package_name="tongues")
 @click.pass_context
 def cli(context: click.Context, verbose: bool) -> None:
@@ -164,7 +164,7 @@ def _run(arguments: list[str] | None) -> int:
         error.show()
         return EXIT_USER_MISTAKE
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; run the same command again to go on", err=True)
+        click.echo("interrupted; run the same command again to resume", err=True)
         return EXIT_INTERRUPTED
     except TonguesError as error:
         is_mistake = error.exit_code and not isinstance(error, Preempted)
@@ -174,13 +174,12 @@ def _run(arguments: list[str] | None) -> int:
     except ModuleNotFoundError as error:
         return _report_missing_package(error, sys.argv[1:] if arguments is None else arguments)
     except (BrokenPipeError, SystemExit):
-        # The reader of our output left, as `head` does (click exits for it); say nothing more to
-        # it.
+        # The reader of our output has closed it, as `head` does (click exits for it): write no more.
         sys.stdout = Path("/dev/null").open("w")  # noqa: SIM115
         return 0
     except OSError as error:
         if error.errno in NOT_ALLOWED:
-            click.echo(f"error: {error}. Mend its permissions, or choose another.", err=True)
+            click.echo(f"error: {error}. Check its permissions, or choose another path.", err=True)
             return EXIT_USER_MISTAKE
         if error.errno in UNUSABLE_PATHS:
             click.echo(f"error: {error}. Choose another path.", err=True)
@@ -205,8 +204,8 @@ def _report_missing_package(error: ModuleNotFoundError, arguments: list[str]) ->
         raise error
     extra = package if package == "ray" else stage
     click.echo(
-        f"error: the package `{package}` is not installed; this stage needs"
-        f" `pip install 'tongues[{extra}]'`",
+        f"error: the package `{package}` is not installed; run `pip install '.[{extra}]'`"
+        " in a clone of the project",
         err=True,
     )
     return EXIT_BUG

@@ -39,7 +39,7 @@ class Progress:
         self._logger = logging.getLogger("tongues")
 
     def update(self, count: int = 1) -> None:
-        """Say that `count` more units are done."""
+        """Count `count` more units as done."""
         self._done += count
         if self._bar is not None:
             self._bar.update(count)

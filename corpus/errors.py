@@ -23,7 +23,7 @@ class DataError(TonguesError):
 
 
 class JobError(TonguesError):
-    """Some shards failed; the others are done and stay done."""
+    """Some shards failed; the others are finished and are kept."""
 
     exit_code = 3
 

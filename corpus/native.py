@@ -55,7 +55,7 @@ def _open(path: Path, interface: int) -> ctypes.CDLL | None:
     if there != interface:
         logger.warning(
             "%s was built from other sources than these; the slower Python path is used. `make"
-            " setup`, or installing the package again, builds it anew", path,
+            " setup`, or installing the package again, rebuilds it", path,
         )  # fmt: skip
         return None
     return library

@@ -1,8 +1,15 @@
-"""What one stage needs of another while it runs: shapes only, handed in by the front door."""
+"""What one stage needs of another while it runs; `tongues.py` hands in the objects."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
+
+from corpus.errors import UserError
+
+CHECKSUMS_FILE = "checksums.json"
+"""In the directory of a language identifier: digests of the files that decide its answers."""
+
+_MODEL_FILE = "model.bin"
 
 
 class Prediction(NamedTuple):
@@ -31,6 +38,26 @@ class IdentifierLoader(Protocol):
     def __call__(self, path: Path) -> LanguageIdentifier:
         """Return the identifier stored at `path`."""
         ...
+
+
+def identifier_inputs(directory: Path) -> tuple[Path, ...]:
+    """Return the files that stand for a language identifier as input of a job.
+
+    That is its checksums: they change when the model does, and not with a report or a comment in
+    its `config.yaml`, and loading checks the rest against them. A model without any, which another
+    program wrote, is represented by its weights.
+
+    Raises:
+        UserError: If the directory holds no identifier.
+    """
+    for name in (CHECKSUMS_FILE, _MODEL_FILE):
+        if (directory / name).is_file():
+            return (directory / name,)
+    raise UserError(
+        f"{directory} is not a language identifier: it has neither {CHECKSUMS_FILE} nor"
+        f" {_MODEL_FILE}. Give the directory that `tongues lid train` or `tongues lid import`"
+        " wrote."
+    )
 
 
 class TranslationScorer(Protocol):

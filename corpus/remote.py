@@ -123,7 +123,8 @@ def _connect(url: str) -> tuple[Any, str]:
         fsspec = importlib.import_module("fsspec")
     except ImportError:
         raise UserError(
-            f"{RemoteFile(url)} needs the package `fsspec`: pip install 'tongues[mining]'"
+            f"{RemoteFile(url)} needs the package `fsspec`; run"
+            " `pip install '.[mining]'` in a clone of the project"
         ) from None
     try:
         system, path = fsspec.core.url_to_fs(url)

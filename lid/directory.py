@@ -9,6 +9,7 @@ from pathlib import Path
 from corpus.errors import DataError, UserError
 from corpus.files import digest_file, read_json, read_lines, write_json, write_lines
 from corpus.languages import NO_LANGUAGE, UNKNOWN_LANGUAGE, is_language
+from corpus.protocols import CHECKSUMS_FILE as CHECKSUMS_FILE
 
 MODEL_FILE = "model.bin"
 QUANTIZED_FILE = "model.ftz"
@@ -16,7 +17,6 @@ THRESHOLDS_FILE = "thresholds.tsv"
 LANGUAGES_FILE = "languages.tsv"
 FAMILIARITY_FILE = "familiarity.tsv"
 DESCRIPTION_FILE = "model.json"
-CHECKSUMS_FILE = "checksums.json"
 ROWS_FILE, SCALES_FILE, OUTPUT_FILE = "rows.npy", "row_scales.npy", "output.npy"
 WEIGHT_FILES = (ROWS_FILE, SCALES_FILE, OUTPUT_FILE)
 PROFILES_FILE = "profiles.npy"

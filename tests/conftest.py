@@ -1,8 +1,15 @@
-"""What tests of one run share: which stay together when several processes do them."""
+"""What all tests share: hypothesis' profile, and which tests stay in one process."""
 
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Machines are busy: how long an example takes says nothing.
+settings.register_profile(
+    "tongues", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("tongues")
 
 ROOT = Path(__file__).parent
 

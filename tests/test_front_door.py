@@ -53,7 +53,7 @@ def test_missing_package_names_the_extra(tmp_path: Path) -> None:
         cwd=tmp_path, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert result.returncode == 1
-    assert "this stage needs `pip install 'tongues[eval]'`" in result.stderr
+    assert "run `pip install '.[eval]'` in a clone of the project" in result.stderr
 
 
 def test_interrupt_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """Downloads that survive cuts: into `NAME.part`, resumed by HTTP Range, renamed when whole.
 
-A resumed download goes on only from the same version of the file: `NAME.part.json` keeps the ETag
-or date the server gave, and `If-Range` has it send the whole file anew if that has changed
+A download is resumed only from the same version of the file: `NAME.part.json` keeps the ETag
+or date the server gave, and `If-Range` has it send the whole file again if that has changed
 (RFC 9110, sections 13.1.5 and 14.2). Proxies are the environment's (`https_proxy`, `no_proxy`).
 """
 
@@ -84,7 +84,7 @@ def download(
 
     Args:
         url: An http(s) or file URL.
-        path: Where it goes; `path.part` is kept when a download breaks off, and gone on with.
+        path: Where it goes; `path.part` is kept when a download breaks off, and resumed.
         size: Bytes it must have; None for any up to `largest`.
         sha256: Checksum it must have; None for any.
         largest: Bytes at which a file of unknown size is given up.
@@ -100,7 +100,7 @@ def download(
     _fill(url, part, size, sha256, largest, config)
     found = digest_of(part)
     if went_on and sha256 not in (None, found.sha256):
-        logger.warning("%s: what was resumed does not fit together; starting anew", path.name)
+        logger.warning("%s: the resumed parts do not match; starting over", path.name)
         _discard(part)
         _fill(url, part, size, sha256, largest, config)
         found = digest_of(part)
@@ -140,7 +140,7 @@ def _fill(
         except _Cut as cut:
             have = part.stat().st_size if part.exists() else 0
             if attempt == config.attempts:
-                kept = f" {have:,} bytes are kept in {part}; the same command goes on from there."
+                kept = f" {have:,} bytes are kept in {part}; run the same command again to resume."
                 raise FetchError(
                     f"{url} could not be fetched in {attempt} attempts; the last: {cut}."
                     f"{kept if have else ''}"
@@ -234,7 +234,7 @@ def _span(headers: Mapping[str, str], status: int, have: int) -> tuple[int, int 
         if match is None or match[1] != str(have):
             raise FetchError(
                 f"the server was asked for bytes from {have:,} and answered"
-                f" `{headers.get('Content-Range', '')}`; delete the .part file to start anew"
+                f" `{headers.get('Content-Range', '')}`; delete the .part file to start over"
             )
         return have, int(match[2]) if match[2] != "*" else None
     length = headers.get("Content-Length")
@@ -294,7 +294,7 @@ def _write(file: io.RawIOBase, chunk: bytes, part: Path) -> None:
             raise
         raise FetchError(
             f"the disk is full; what fitted is kept in {part}. Make room, then run the same"
-            " command again, which goes on from there."
+            " command again, which resumes the download."
         ) from None
 
 
@@ -311,9 +311,9 @@ def _version_file(part: Path) -> Path:
 
 
 def _state(part: Path, size: int | None, *, is_pinned: bool) -> tuple[int, str]:
-    """Return how many bytes are there to go on from, and their version; (0, "") to start.
+    """Return how many bytes can be resumed from, and their version; (0, "") to start.
 
-    Bytes of no known version are gone on from only where a checksum will tell if they fit.
+    Bytes of unknown version are resumed only where a checksum will show whether they match.
     """
     version_file = _version_file(part)
     version = str(read_json(version_file)["version"]) if version_file.exists() else ""
@@ -325,7 +325,7 @@ def _state(part: Path, size: int | None, *, is_pinned: bool) -> tuple[int, str]:
 
 
 def _keep_version(part: Path, headers: Mapping[str, str]) -> None:
-    # A weak ETag does not promise equal bytes, so it cannot be gone on from.
+    # A weak ETag does not promise equal bytes, so the download cannot be resumed.
     etag = headers.get("ETag", "")
     version = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified", "")
     if version:

@@ -32,8 +32,8 @@ def hold_config(
 ) -> Iterator[None]:  # fmt: skip
     """Write the config, or check that the one already there is the same; keep it during the block.
 
-    One that nothing was made with, because the job failed at once, gives way, unless another
-    process is about to make something.
+    A config that no result was made with, because the job failed at once, is replaced, unless another
+    process is running with it.
 
     Args:
         output: Directory of the outputs.
@@ -80,7 +80,7 @@ def _give_way(path: Path, config: Any, values: Any, has_begun: Callable[[], bool
     with hold_lock(path.parent / RECEIPTS / RUNNING, path.name) as is_alone:
         if is_alone:
             write_text(path, dump_config(config))
-            logger.info("%s: nothing was made with the config before; it is replaced", path)
+            logger.info("%s: no result was made with the previous config; it is replaced", path)
         return is_alone
 
 
@@ -92,8 +92,8 @@ def _check_config(path: Path, name: str, config: Any, values: Any) -> None:
     if path.name != CONFIG_FILE:  # what others made lies in the directory too
         made = f"{path} and its receipts in {path.parent / RECEIPTS / name}"
     raise UserError(
-        f"{path} is of another config: {difference}. Choose another"
-        f" output, or delete {made} to make it anew."
+        f"{path} was written with another config: {difference}. Choose another"
+        f" output, or delete {made} to start over."
     )
 
 

@@ -1,4 +1,4 @@
-"""What a job will cost, from running it on small parts of its input.
+"""Estimates what a job will cost by running it on small parts of its input.
 
 The real command runs on parts of its input that grow, each in a new process and a temporary folder.
 The difference between first and last in CPU time, by the difference of their sizes, is the price of
@@ -116,7 +116,7 @@ class Trial:
     """Processes of the real run."""
 
     counts: tuple[str, ...]
-    """What is told of the counts of its receipts."""
+    """Which counts of its receipts are shown."""
 
     row_exponent: float = 1.0
     """Memory and counts grow with the units to this power; 0.5 where these are products."""
@@ -128,7 +128,7 @@ class Trial:
     """Stages whose wall time is a GPU's."""
 
     assumptions: tuple[str, ...] = ()
-    """What the price takes for granted, besides what holds for all."""
+    """What the estimate assumes, besides the usual assumptions."""
 
 
 @dataclasses.dataclass(frozen=True)

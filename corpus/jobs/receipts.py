@@ -110,7 +110,7 @@ def is_done(
     if not path.exists():
         return False
     receipt = read_json(path)
-    if receipt["problem"]:  # the shard is redone whatever its input is now: it may be mended
+    if receipt["problem"]:  # the shard is redone whatever its input is now: it may have been fixed
         return False
     for key, value in {"config": config, "argument": dict(arguments)}.items():
         recorded = receipt["config" if key == "config" else "arguments"]

@@ -2,8 +2,8 @@
 
 Kill a job anywhere and run the same command again: finished shards are skipped, the others are
 done, and the outputs are the same bytes as those of an undisturbed run. A receipt that does not
-match the inputs or the config is an error naming both values, never a silent skip. Whoever does a
-shard holds its lock, so that several runs may work on one output and share its shards.
+match the inputs or the config is an error naming both values, never a silent skip. A process locks
+the shard it works on, so that several runs may share the shards of one output.
 """
 
 import dataclasses
@@ -91,7 +91,7 @@ def run_job(
     Raises:
         UserError: If the directory holds results of another config or of other inputs.
         JobError: If shards failed; it lists them with the command to run again.
-        ShareDone: If this process did all it is to do, and others have theirs to do yet.
+        ShareDone: If this process finished its share and other shares are not finished.
     """
     _check_names(tasks)
     config_values = without_execution(config, plain_config(config))
@@ -108,7 +108,7 @@ def _run_share(
     name: str, tasks: Sequence[Task], attempt: "Attempt", output: Path, executor: Executor,
     results: Callable[[Sequence[Task]], Iterator[tuple[Task, Result]]],
 ) -> Summary:  # fmt: skip
-    """Run what of this process's share is not done; say and return what became of the job."""
+    """Run what of this process's share is not done; log and return the result."""
     share = executor.share(tasks)
     todo = [task for task in share if not attempt.is_done(task)]
     skipped = len(share) - len(todo)
@@ -131,14 +131,14 @@ def _run_share(
         listed = "\n".join(f"  {task}: {reason}" for task, reason in sorted(run.failures.items()))
         raise JobError(
             f"{name}: {len(run.failures)} of {_shards(len(share))} failed:\n{listed}\n"
-            f"The others are done and stay done. When mended, run again: {_command()}"
+            f"The other shards are finished and will be skipped. Fix these, then run again: {_command()}"
         )
     _check_shares(name, attempt, tasks, share)
     return summary
 
 
 def has_receipt(name: str, task: Task, output: Path, config: Any = None) -> bool:
-    """Return whether a job has done a task; for commands whose first job serves only the last.
+    """Return whether a job has done a task; for commands whose first job only prepares the last.
 
     Raises:
         UserError: If it was done with another config or from other inputs.
@@ -189,8 +189,8 @@ def _check_names(tasks: Sequence[Task]) -> None:
     repeated = [name for name, count in Counter(task.name for task in tasks).items() if count > 1]
     if repeated:
         raise UserError(
-            f"two inputs would both be shard `{repeated[0]}`; rename one, since shards are told"
-            " apart by their file names"
+            f"two inputs would both be shard `{repeated[0]}`; rename one, since shards are"
+            " identified by their file names"
         )
 
 
@@ -203,8 +203,8 @@ def _check_shares(
     if left:
         raise ShareDone(
             f"{name}: this share is done, {_shards(len(share))}; {_shards(len(left))} of other"
-            f" shares are not, {left[0].name} among them. When all are, run the command again to"
-            " go on."
+            f" shares are not, {left[0].name} among them. When all are done, run the command again to"
+            " continue."
         )
 
 

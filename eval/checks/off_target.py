@@ -16,10 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from corpus.errors import UserError
 from corpus.files import write_json
 from corpus.languages import NO_LANGUAGE, UNKNOWN_LANGUAGE, Direction
-from corpus.protocols import LanguageIdentifier
+from corpus.protocols import LanguageIdentifier, identifier_inputs
 from eval.checks.batches import Batch, mean, rate, read_text, run_batches
 from eval.checks.config import OffTargetConfig
 from eval.checks.scripts import lines_in_other_script
@@ -28,8 +27,6 @@ from eval.tables import write_table
 logger = logging.getLogger(__name__)
 
 CHECK = "off-target"
-_CHECKSUMS = "checksums.json"
-_MODEL = "model.bin"
 
 
 class OffTarget(NamedTuple):
@@ -77,7 +74,7 @@ def measure_off_target(
         DataError: If hypotheses and references differ in length.
     """
     _identifier.cache_clear()
-    model = _model_file(lid)
+    model = identifier_inputs(lid)
     results = run_batches(
         CHECK,
         batches,
@@ -85,7 +82,7 @@ def measure_off_target(
         output=output,
         config=config,
         workers=workers,
-        more_inputs=lambda batch: [model],
+        more_inputs=lambda batch: model,
     )
     confusions = {
         batch.target: result["reference"]["identified"]
@@ -124,17 +121,6 @@ def confusable_groups(
             for member in merged:
                 groups[member] = merged
     return {language: frozenset(group) for language, group in groups.items()}
-
-
-def _model_file(lid: Path) -> Path:
-    """Return the file that changes when the model does: an input of every shard."""
-    for name in (_CHECKSUMS, _MODEL):
-        if (lid / name).is_file():
-            return lid / name
-    raise UserError(
-        f"{lid} is not a language identifier; give the directory that `tongues lid train` or"
-        " `tongues lid import` wrote"
-    )
 
 
 @functools.lru_cache(maxsize=1)

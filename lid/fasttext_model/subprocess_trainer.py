@@ -32,7 +32,7 @@ def check_installed() -> None:
     if any(importlib.util.find_spec(name) is None for name in ("fasttext", "fasttext_pybind")):
         raise UserError(
             "training needs fastText, which is not installed: run `pip install '.[lid]'` in a"
-            " clone, or install the package `fasttext`."
+            " clone of the project, or install the package `fasttext`."
         )
 
 

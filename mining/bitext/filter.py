@@ -17,7 +17,7 @@ from corpus.evaluation_files import evaluation_files
 from corpus.evaluation_sets import EvaluationSentences
 from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, run_job
 from corpus.languages import Direction, parse_direction
-from corpus.protocols import LanguageIdentifier
+from corpus.protocols import LanguageIdentifier, identifier_inputs
 from corpus.terms import TermMatcher
 from corpus.word_lists import WordList, read_word_lists
 from mining.bitext.config import FilterConfig
@@ -46,13 +46,7 @@ class FilterInputs:
         Raises:
             UserError: If one of the places holds none.
         """
-        models: tuple[Path, ...] = ()
-        if self.lid is not None:
-            models = tuple(sorted(path for path in self.lid.glob("*") if path.is_file()))
-            if not models:
-                raise UserError(
-                    f"language identification model {self.lid} is not a directory with a model"
-                )
+        models = () if self.lid is None else identifier_inputs(self.lid)
         lists = {known.origin for known in self.toxicity_lists(direction).values()}
         return (*evaluation_files(self.evaluation_sets), *models, *sorted(lists))
 

@@ -164,7 +164,7 @@ def load_hub_model(
     except ModuleNotFoundError as error:
         raise UserError(
             f"{path} was saved by {needs.replace('_', '-')}, and the package `{error.name}` is not"
-            " installed; `pip install 'tongues[hub]'` brings it"
+            " installed; run `pip install '.[hub]'` in a clone of the project"
         ) from error
     except (
         OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError,

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from corpus.crawl.documents import Shard, shard_kind, shard_name
-from corpus.errors import JobError, UserError
+from corpus.errors import JobError
 from corpus.jobs import LOCAL, RECEIPTS, Executor, Task, forget_outdated, hold_lock, run_job
 from corpus.languages import check_language
-from corpus.protocols import LanguageIdentifier
+from corpus.protocols import LanguageIdentifier, identifier_inputs
 from corpus.remote import RemoteFile
 from mining.sentences.config import SentencesConfig
 from mining.sentences.extract import EXTRACT_JOB, SENTENCES, WORK, extract_shard
@@ -22,7 +22,6 @@ from mining.sentences.merge import KEPT, MERGE_JOB, merge_language
 
 _SCRATCH = ".sort"
 _LOCK = ".lock"
-_CHECKSUMS = "checksums.json"
 _MEGABYTE = 1 << 20
 
 
@@ -46,7 +45,7 @@ def run_sentences(
     """
     for language in config.languages:
         check_language(language)
-    model_files = _model_files(lid)
+    model_files = identifier_inputs(lid)
     for shard in shards:
         shard_kind(shard)
     tasks = [_task(shard, model_files) for shard in shards]
@@ -73,21 +72,6 @@ def run_sentences(
     if damaged is not None:
         raise damaged
     return _funnel(extracted, merged)
-
-
-def _model_files(lid: Path) -> tuple[Path, ...]:
-    """Return what stands for the model in receipts.
-
-    That is its checksums where there are some: the identifier checks the rest against them, and
-    some hundred megabytes need not be read anew for every shard.
-    """
-    checksums = lid / _CHECKSUMS
-    if checksums.is_file():
-        return (checksums,)
-    files = tuple(sorted(path for path in lid.glob("*") if path.is_file()))
-    if not files:
-        raise UserError(f"language identification model {lid} is not a directory with a model")
-    return files
 
 
 def _task(shard: Shard, model_files: tuple[Path, ...]) -> Task:

@@ -53,8 +53,8 @@ def _converter() -> type:
         from ctranslate2.converters import TransformersConverter
     except ImportError as error:
         raise UserError(
-            "exporting to CTranslate2 needs the package `ctranslate2`:"
-            " pip install 'tongues[export]'"
+            "exporting to CTranslate2 needs the package `ctranslate2`; run"
+            " `pip install '.[export]'` in a clone of the project"
         ) from error
     converter: type = TransformersConverter
     return converter

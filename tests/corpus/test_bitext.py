@@ -51,7 +51,7 @@ def test_equal_pairs_give_equal_bytes(tmp_path: Path, suffix: str) -> None:
 TEXT = st.text(st.characters(exclude_characters="\n\t\r", exclude_categories=["Cs"]), max_size=20)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(TEXT, TEXT, st.floats(width=32, allow_nan=False)), max_size=6))
 def test_any_text_and_score_goes_through_a_tsv(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, float]]

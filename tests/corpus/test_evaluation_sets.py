@@ -67,7 +67,7 @@ def test_phrase_of_very_many_evaluation_sentences_is_counted_within_bounds() -> 
     assert found == CONTAINED
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.integers(0, 0x10FFFF), min_size=24, max_size=60), st.integers(1, 24))
 def test_rolling_hash_of_a_place_depends_on_its_characters_only(codes: list[int], n: int) -> None:
     array = np.array(codes, np.uint32)
@@ -77,7 +77,7 @@ def test_rolling_hash_of_a_place_depends_on_its_characters_only(codes: list[int]
         assert rolled[i] == _rolling_hashes(array[i : i + n], n)[0]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.text(max_size=40), st.lists(st.text(max_size=40), max_size=5))
 def test_any_text_can_be_looked_up(line: str, sentences: list[str]) -> None:
     (found,) = reasons(sentences, line)

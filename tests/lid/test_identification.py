@@ -122,7 +122,7 @@ def test_other_languages_and_own_noise_can_be_classes(tmp_path: Path) -> None:
 
 
 @given(lines=st.lists(st.text(), max_size=20))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_text_gets_an_answer_that_does_not_depend_on_its_neighbors(
     identifier: LanguageIdentifier, lines: list[str]
 ) -> None:

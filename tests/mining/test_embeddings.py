@@ -135,7 +135,7 @@ def test_rotation_is_orthogonal_and_the_same_every_time() -> None:
     assert (rotation(32) == matrix).all()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 1 << 16), st.floats(1e-6, 1e6))
 def test_codes_are_within_half_a_step(seed: int, size: float) -> None:
     vectors = (np.random.default_rng(seed).standard_normal((3, 8)) * size).astype(np.float32)

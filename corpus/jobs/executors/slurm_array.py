@@ -1,7 +1,7 @@
 """One rank of a Slurm job array, or of a parallel step: every n-th task is its share.
 
 Ranks never wait for each other, since those of an array need not run at the same time. A run that
-depends on the array (`sbatch --dependency`) goes on where all have ended.
+depends on the array (`sbatch --dependency`) continues when all have ended.
 """
 
 import os

@@ -203,7 +203,7 @@ def test_config_of_a_run_that_goes_on_does_not_give_way(tmp_path: Path) -> None:
     assert slow.stdout is not None
     assert "begun" in slow.stdout.readline()
     other = start(CONFIG_RUNNER, output, "b")
-    assert "is of another config" in other.communicate()[0]
+    assert "was written with another config" in other.communicate()[0]
     assert other.returncode == 2
     slow.communicate("\n")
     assert slow.returncode in (2, 3)
@@ -222,7 +222,7 @@ def test_config_does_not_give_way_while_another_is_about_to_begin(tmp_path: Path
     assert locker.stdout is not None
     assert locker.stdout.readline() == "True\n"
     other = start(CONFIG_RUNNER, output, "b")
-    assert "is of another config" in other.communicate()[0]
+    assert "was written with another config" in other.communicate()[0]
     locker.kill()
     locker.communicate()
     other = start(CONFIG_RUNNER, output, "b")

@@ -166,7 +166,7 @@ LINES = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(pairs=LINES)
 def test_any_text_has_sacrebleus_integers(
     pairs: list[tuple[str, str]], models: MetricModels
@@ -175,7 +175,7 @@ def test_any_text_has_sacrebleus_integers(
     check_against_sacrebleu(("chrf++", "spbleu", "bleu"), models, references, hypotheses)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(pairs=LINES)
 def test_compiled_and_numpy_counts_are_the_same(pairs: list[tuple[str, str]]) -> None:
     if not is_compiled():
@@ -244,7 +244,7 @@ def signed(metric: Any) -> Any:
     return metric.get_signature()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     rows=st.lists(st.lists(st.integers(0, 70_000), min_size=5, max_size=5), max_size=6),
     chains=st.sampled_from([(5,), (3, 2), (1, 1, 3)]),

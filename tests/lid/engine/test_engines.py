@@ -72,7 +72,7 @@ MANY = [
 
 @pytest.mark.parametrize("prepare_all", MANY)
 @given(lines=st.lists(st.text() | st.text(TURNING, max_size=30), max_size=8))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_preparation_of_many_lines_is_that_of_each(
     prepare_all: Callable[[list[str]], list[str]], lines: list[str]
 ) -> None:
@@ -90,7 +90,7 @@ def test_preparation_of_many_lines_knows_every_character(
 
 
 @given(st.lists(st.text(TURNING, max_size=30), max_size=8))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_scan_of_many_lines_finds_letters_and_scripts_of_each(lines: list[str]) -> None:
     texts = prepare_many(lines)
     found = scan(texts)
@@ -236,7 +236,7 @@ def test_line_largely_in_another_script_is_strange_to_its_class() -> None:
 
 
 @given(lines=st.lists(st.text("aбבक中 1", min_size=1, max_size=9), min_size=1, max_size=8))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_characters_in_scripts_are_counted_for_each_line(lines: list[str]) -> None:
     wanted = np.array(
         [script_bits(("Cyrl", "Deva")[row % 2]) for row in range(len(lines))], np.uint64

@@ -243,7 +243,7 @@ def test_wrong_files_are_the_users_mistake(tmp_path: Path) -> None:
     empty.mkdir()
     with pytest.raises(UserError, match="holds no evaluation set"):
         run_filter(source, tmp_path / "o.parquet", FilterInputs(evaluation_sets=(empty,)), config)
-    with pytest.raises(UserError, match="not a directory with a model"):
+    with pytest.raises(UserError, match="is not a language identifier"):
         run_filter(source, tmp_path / "o.parquet", FilterInputs(lid=empty), config)
     with pytest.raises(UserError, match="holds no word list"):
         run_filter(source, tmp_path / "o.parquet", FilterInputs(toxicity=empty), config)

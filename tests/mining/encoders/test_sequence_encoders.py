@@ -93,7 +93,7 @@ def test_same_seed_trains_the_same_bytes(encoder: Path, bitext: Path, tmp_path: 
             assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(1, 60), max_size=40), st.integers(1, 200))
 def test_batches_hold_every_row_once_within_their_budget(lengths: list[int], budget: int) -> None:
     array = np.array(lengths, np.int64)

@@ -79,7 +79,7 @@ def test_numbers_keep_their_form() -> None:
         assert [len(word) for word in text.split()] == [4, 4, 2, 6, 3, 2, 4]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.text(max_size=60), max_size=6))
 def test_any_text_can_be_altered(texts: list[str]) -> None:
     altered = alter_sentences(texts)

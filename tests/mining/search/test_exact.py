@@ -50,7 +50,7 @@ def check_same(found: Neighbors, expected: Neighbors) -> None:
     assert (found.ids == expected.ids).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 999), sources=st.integers(1, 90), targets=st.integers(1, 90),
     width=st.sampled_from([1, 3, 8, 33, 64]), grain=st.sampled_from([0, 0, 1, 2]),

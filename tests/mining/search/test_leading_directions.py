@@ -49,7 +49,7 @@ def neighbors_in(
         )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     seed=st.integers(0, 999), sources=st.integers(1, 90), targets=st.integers(1, 90),
     power=st.sampled_from([0.0, 0.5, 1.5]), is_drawn=st.booleans(),

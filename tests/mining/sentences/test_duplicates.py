@@ -22,9 +22,7 @@ from mining.sentences.tables import RowGroups, RowsByName, read_batches
 
 PAIR = np.dtype([("a", "<u8"), ("b", "u1")])
 SCHEMA = pa.schema([("text", pa.string()), ("position", pa.int32())])
-HERE = settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40
-)
+HERE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 
 
 def in_blocks(records: np.ndarray, size: int) -> list[np.ndarray]:

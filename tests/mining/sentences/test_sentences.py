@@ -142,7 +142,7 @@ def test_truncated_shard_is_kept_and_reported_and_the_others_are_done(
 
 def test_directory_without_a_model_is_the_users_mistake(tmp_path: Path) -> None:
     shards = write_shards(tmp_path / "in", PAGES, 1)
-    with pytest.raises(UserError, match="not a directory with a model"):
+    with pytest.raises(UserError, match="is not a language identifier"):
         run(shards, tmp_path / "nowhere", tmp_path / "out")
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.config import load_config
@@ -104,7 +104,6 @@ def one_by_one(source: list[int], target: list[int], max_tokens: int) -> list[li
     return batches
 
 
-@settings(deadline=None)
 @given(
     lengths=st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), max_size=60),
     max_tokens=st.integers(1, 400),

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nmt.data.config import MonolingualConfig
@@ -14,7 +14,6 @@ def denoising(**settings: float) -> Denoising:
     return Denoising(config, MASK, np.array([RANDOM], np.int32))
 
 
-@settings(deadline=None)
 @given(size=st.integers(1, 80), seed=st.integers(0, 999))
 def test_masked_copy_is_the_sentence_without_spans_and_never_longer(size: int, seed: int) -> None:
     sentence = np.arange(size)
@@ -43,7 +42,6 @@ def test_masked_share_spans_and_random_tokens_are_as_set() -> None:
     assert masks + random == pytest.approx(0.81 * 120 / 3.5, rel=0.05)
 
 
-@settings(deadline=None)
 @given(budget=st.integers(1, 300), seed=st.integers(0, 999))
 def test_spans_sum_up_to_the_budget(budget: int, seed: int) -> None:
     lengths = _spans(budget, 3.5, np.random.default_rng(seed))

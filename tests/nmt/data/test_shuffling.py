@@ -7,7 +7,7 @@ from nmt.data import shuffling
 from nmt.data.shuffling import ShuffledEpochs
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(size=st.integers(1, 3000), seed=st.integers(0, 99), stretches=st.lists(st.integers(0, 700)))
 @pytest.mark.parametrize("shuffled_whole", [0, 1 << 15])
 def test_every_item_comes_once_an_epoch_however_it_is_cut(

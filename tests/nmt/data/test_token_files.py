@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -80,7 +80,6 @@ def test_files_of_two_shards_do_not_fit_each_other(tmp_path: Path) -> None:
         TokenShards([tmp_path / "a"])
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 15), st.integers(0, 5))))
 def test_stretches_come_end_to_end(stretches: list[tuple[int, int]]) -> None:
     values = np.arange(20) * 3

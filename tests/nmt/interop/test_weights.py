@@ -21,7 +21,7 @@ def write(path: Path, **tensors: torch.Tensor) -> Path:
     return path
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(
     shapes=st.lists(st.lists(st.integers(1, 5), max_size=3), min_size=1, max_size=5),
     dtypes=st.lists(st.sampled_from(list(NAMES)), min_size=5, max_size=5),

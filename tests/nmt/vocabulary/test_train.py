@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus.errors import DataError, UserError
@@ -28,7 +28,6 @@ def write_text(path: Path, lines: list[str]) -> Source:
     return Source(path, (path.name.removesuffix(".txt"),))
 
 
-@settings(deadline=None)
 @given(
     batches=st.lists(st.lists(st.integers(0, 200), max_size=30), min_size=1),
     limit=st.integers(1, 40),

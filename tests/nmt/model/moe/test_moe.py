@@ -50,7 +50,7 @@ def literal_output(
     return torch.tensor(rows)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     num_tokens=st.integers(1, 12), num_experts=st.integers(2, 5), seed=st.integers(0, 1000),
     capacity=st.one_of(st.none(), st.integers(1, 6)), batch_prioritized=st.booleans(),
