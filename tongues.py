@@ -174,7 +174,7 @@ def _run(arguments: list[str] | None) -> int:
     except ModuleNotFoundError as error:
         return _report_missing_package(error, sys.argv[1:] if arguments is None else arguments)
     except (BrokenPipeError, SystemExit):
-        # The reader of our output has closed it, as `head` does (click exits for it): write no more.
+        # The reader closed our output, as `head` does (click exits for it): write no more.
         sys.stdout = Path("/dev/null").open("w")  # noqa: SIM115
         return 0
     except OSError as error:

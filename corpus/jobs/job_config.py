@@ -32,8 +32,8 @@ def hold_config(
 ) -> Iterator[None]:  # fmt: skip
     """Write the config, or check that the one already there is the same; keep it during the block.
 
-    A config that no result was made with, because the job failed at once, is replaced, unless another
-    process is running with it.
+    A config that no result was made with, because the job failed at once, is replaced, unless
+    another process is running with it.
 
     Args:
         output: Directory of the outputs.

@@ -131,7 +131,8 @@ def _run_share(
         listed = "\n".join(f"  {task}: {reason}" for task, reason in sorted(run.failures.items()))
         raise JobError(
             f"{name}: {len(run.failures)} of {_shards(len(share))} failed:\n{listed}\n"
-            f"The other shards are finished and will be skipped. Fix these, then run again: {_command()}"
+            "The other shards are finished and will be skipped. Fix these, then run again:"
+            f" {_command()}"
         )
     _check_shares(name, attempt, tasks, share)
     return summary
@@ -203,8 +204,8 @@ def _check_shares(
     if left:
         raise ShareDone(
             f"{name}: this share is done, {_shards(len(share))}; {_shards(len(left))} of other"
-            f" shares are not, {left[0].name} among them. When all are done, run the command again to"
-            " continue."
+            f" shares are not, {left[0].name} among them. When all are done, run the command again"
+            " to continue."
         )
 
 
