@@ -20,7 +20,11 @@ ROOT = Path(__file__).parent.parent
         (["lid", "train"], 2, "Missing option '--data'"),
         (["lid", "train", "--data", "nowhere", "--output", "x"], 2, "nowhere is not a directory"),
         (["lid", "measure", "--model", "no", "--flores", "x"], 2, "is not a language identif"),
-        (["mining", "sentences", "a.gz", "--lid", "no", "--output", "x"], 2, "no is not a language identifier"),
+        (
+            ["mining", "sentences", "a.gz", "--lid", "no", "--output", "x"],
+            2,
+            "no is not a language iden",
+        ),
         (["nmt", "describe", "--size", "huge"], 2, "no model size `huge`"),
         (["data", "fetch", "flores20"], 2, "Did you mean `flores200`?"),
         (["data", "constructed", "--output", "x", "--config", "scal=1"], 2, "mean `scale`?"),
