@@ -35,9 +35,13 @@ def group() -> None:
 @config_options(SentencesConfig)
 @click.pass_context
 def sentences(
-    context: click.Context, shards: tuple[str, ...], lid: Path, output: Path,
-    config: SentencesConfig, job: JobOptions,
-) -> None:  # fmt: skip
+    context: click.Context,
+    shards: tuple[str, ...],
+    lid: Path,
+    output: Path,
+    config: SentencesConfig,
+    job: JobOptions,
+) -> None:
     """Read crawl SHARDS, files or URLs, and write their sentences by language, each once."""
     from corpus.remote import find_files
     from mining.sentences.price import price_sentences
@@ -77,9 +81,13 @@ def train_encoder(
 @json_option
 @config_options(DistillConfig)
 def distill(
-    teacher: Path, bitext: tuple[Path, ...], languages: tuple[str, ...], output: Path,
-    config: DistillConfig, as_json: bool,
-) -> None:  # fmt: skip
+    teacher: Path,
+    bitext: tuple[Path, ...],
+    languages: tuple[str, ...],
+    output: Path,
+    config: DistillConfig,
+    as_json: bool,
+) -> None:
     """Add languages: a student that puts them where the teacher puts their translations.
 
     One task on this machine; no executor can share it out.
@@ -97,9 +105,12 @@ def distill(
 @click.option("--output", type=PATH, required=True, help="Encoder directory.")
 @config_options(ImportLaserConfig)
 def import_laser(
-    checkpoint: Path, sentencepiece: Path, vocabulary: Path | None, output: Path,
+    checkpoint: Path,
+    sentencepiece: Path,
+    vocabulary: Path | None,
+    output: Path,
     config: ImportLaserConfig,
-) -> None:  # fmt: skip
+) -> None:
     """Make an encoder directory from a LASER2 or LASER3 checkpoint, without fairseq."""
     from mining.encoders.laser import run_import_laser
 
@@ -115,9 +126,13 @@ def import_laser(
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @config_options(XsimConfig)
 def xsim(
-    encoder: Path, flores: Path, split: str, output: Path | None, as_json: bool,
+    encoder: Path,
+    flores: Path,
+    split: str,
+    output: Path | None,
+    as_json: bool,
     config: XsimConfig,
-) -> None:  # fmt: skip
+) -> None:
     """Measure the share of sentences that find another's translation."""
     from mining.encoders.xsim import measure_xsim
     from mining.encoders.xsim_page import write_xsim, xsim_rows
@@ -139,9 +154,13 @@ def xsim(
 @priced_job_options
 @config_options(EmbedConfig)
 def embed(
-    sentences: Path, encoder: Path, output: Path, languages: tuple[str, ...],
-    config: EmbedConfig, job: JobOptions,
-) -> None:  # fmt: skip
+    sentences: Path,
+    encoder: Path,
+    output: Path,
+    languages: tuple[str, ...],
+    config: EmbedConfig,
+    job: JobOptions,
+) -> None:
     """Embed sentences, row by row."""
     from mining.encoders.embed import run_embed
     from mining.encoders.price import price_embed
@@ -179,9 +198,15 @@ def embed_known(
 @priced_job_options
 @config_options(MineConfig)
 def mine(
-    sentences: Path, embeddings: Path, source: str, target: str, output: Path, known: Path | None,
-    config: MineConfig, job: JobOptions,
-) -> None:  # fmt: skip
+    sentences: Path,
+    embeddings: Path,
+    source: str,
+    target: str,
+    output: Path,
+    known: Path | None,
+    config: MineConfig,
+    job: JobOptions,
+) -> None:
     """Find the sentences of two languages that are translations of each other."""
     from mining.search.mine import run_mine
     from mining.search.price import price_mine
@@ -205,9 +230,15 @@ def mine(
 @job_options
 @config_options(LocalConfig)
 def mine_local(
-    sentences: Path, embeddings: Path, source: str, target: str, documents: Path, output: Path,
-    config: LocalConfig, job: JobOptions,
-) -> None:  # fmt: skip
+    sentences: Path,
+    embeddings: Path,
+    source: str,
+    target: str,
+    documents: Path,
+    output: Path,
+    config: LocalConfig,
+    job: JobOptions,
+) -> None:
     """Find translations inside pairs of documents that belong together.
 
     One shard, however many documents: an executor says where it is worked on.
@@ -255,9 +286,11 @@ def score(bitext: Path, encoder: Path, output: Path, config: ScoreConfig, job: J
 @click.option("--bitext", type=PATH, required=True, help="Bitext, named <source>-<target>.")
 @click.option("--output", type=PATH, required=True, help="Bitext that is kept.")
 @click.option(
-    "--evaluation-sets", type=PATH, multiple=True,
+    "--evaluation-sets",
+    type=PATH,
+    multiple=True,
     help="Sets whose sentences must not stay: layout of FLORES-200, or text; may be repeated.",
-)  # fmt: skip
+)
 @click.option("--lid", type=PATH, default=None, help="Language identifier to ask of both sides.")
 @click.option(
     "--toxicity", type=PATH, default=None, help="Word lists: <language>.txt in a directory."
@@ -267,19 +300,30 @@ def score(bitext: Path, encoder: Path, output: Path, config: ScoreConfig, job: J
 @config_options(FilterConfig)
 @click.pass_context
 def filter_bitext(
-    context: click.Context, bitext: Path, output: Path, evaluation_sets: tuple[Path, ...],
-    lid: Path | None, toxicity: Path | None, rejects: Path | None, config: FilterConfig,
+    context: click.Context,
+    bitext: Path,
+    output: Path,
+    evaluation_sets: tuple[Path, ...],
+    lid: Path | None,
+    toxicity: Path | None,
+    rejects: Path | None,
+    config: FilterConfig,
     job: JobOptions,
-) -> None:  # fmt: skip
+) -> None:
     """Keep the pairs that pass all filters; count the others by reason."""
     from mining.bitext.filter import FilterInputs, run_filter
 
     inputs = FilterInputs(evaluation_sets=evaluation_sets, lid=lid, toxicity=toxicity)
     load = context.obj["load_identifier"]
     summary = run_filter(
-        bitext, output, inputs, config,
-        rejects=rejects, load_identifier=load, executor=job.executor,
-    )  # fmt: skip
+        bitext,
+        output,
+        inputs,
+        config,
+        rejects=rejects,
+        load_identifier=load,
+        executor=job.executor,
+    )
     job.print_counts(f"filter {bitext.name}", summary.counts)
 
 
@@ -307,9 +351,13 @@ def metadata(bitext: Path, sentences: Path, output: Path, job: JobOptions) -> No
 @job_options
 @config_options(RebuildConfig)
 def rebuild(
-    shards: tuple[str, ...], metadata: Path, sentences: Path | None, output: Path,
-    config: RebuildConfig, job: JobOptions,
-) -> None:  # fmt: skip
+    shards: tuple[str, ...],
+    metadata: Path,
+    sentences: Path | None,
+    output: Path,
+    config: RebuildConfig,
+    job: JobOptions,
+) -> None:
     """Find the text of bitext metadata again, in crawl SHARDS, files or URLs, or in sentences."""
     from corpus.remote import find_files
     from mining.bitext.rebuild import run_rebuild

@@ -142,8 +142,14 @@ def open_array(path: Path) -> npt.NDArray[Any]:
         array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         offset = array.offset if isinstance(array, np.memmap) else path.stat().st_size
     except (
-        OSError, ValueError, EOFError, OverflowError, TypeError, MemoryError, tokenize.TokenError,
-    ) as error:  # fmt: skip
+        OSError,
+        ValueError,
+        EOFError,
+        OverflowError,
+        TypeError,
+        MemoryError,
+        tokenize.TokenError,
+    ) as error:
         # NumPy reads the header as Python source, and damaged source fails in many ways.
         raise DataError(f"{path} is not a readable .npy file: {error}") from error
     if offset + array.nbytes != path.stat().st_size:

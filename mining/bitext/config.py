@@ -13,12 +13,21 @@ from mining.search.config import ExactSearchConfig
 
 SISTER_LANGUAGES = (
     "arb_Arab,apc_Arab,ajp_Arab,acm_Arab,ary_Arab,arz_Arab,aeb_Arab,acq_Arab,ars_Arab",
-    "ace_Arab,bjn_Arab,min_Arab", "aka_Latn,twi_Latn", "awa_Deva,bho_Deva,hin_Deva,hne_Deva,"
-    "mag_Deva,mai_Deva", "bam_Latn,dyu_Latn", "bos_Latn,hrv_Latn", "dan_Latn,nno_Latn,nob_Latn",
-    "ind_Latn,zsm_Latn", "kab_Latn,taq_Latn", "kam_Latn,kik_Latn", "kmb_Latn,umb_Latn",
-    "nso_Latn,sot_Latn,tsn_Latn", "nya_Latn,tum_Latn", "pes_Arab,prs_Arab",
+    "ace_Arab,bjn_Arab,min_Arab",
+    "aka_Latn,twi_Latn",
+    "awa_Deva,bho_Deva,hin_Deva,hne_Deva,mag_Deva,mai_Deva",
+    "bam_Latn,dyu_Latn",
+    "bos_Latn,hrv_Latn",
+    "dan_Latn,nno_Latn,nob_Latn",
+    "ind_Latn,zsm_Latn",
+    "kab_Latn,taq_Latn",
+    "kam_Latn,kik_Latn",
+    "kmb_Latn,umb_Latn",
+    "nso_Latn,sot_Latn,tsn_Latn",
+    "nya_Latn,tum_Latn",
+    "pes_Arab,prs_Arab",
     "zho_Hans,zho_Hant,yue_Hant",
-)  # fmt: skip
+)
 """What identifiers trained on little text confuse with certainty (measured on FLORES-200 dev)."""
 
 
@@ -58,8 +67,12 @@ class FilterConfig(Config):
     """Digits of numbers that both sides have, by the digits of the side that has more."""
 
     numbers_in_words: tuple[str, ...] = (
-        "dik_Latn", "dyu_Latn", "kik_Latn", "sna_Latn", "yor_Latn",
-    )  # fmt: skip
+        "dik_Latn",
+        "dyu_Latn",
+        "kik_Latn",
+        "sna_Latn",
+        "yor_Latn",
+    )
     """Languages whose texts often write large numbers as words (measured on FLORES-200 dev). With
     them a number that only one side has is no reason."""
 

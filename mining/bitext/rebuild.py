@@ -103,10 +103,12 @@ def run_rebuild(
     if not has_receipt(REBUILD_JOB, task, output.parent):
         damaged = _find(finder, parts, output, config or RebuildConfig(), executor)
     work = functools.partial(
-        _rebuild, direction=found.direction, output=output,
+        _rebuild,
+        direction=found.direction,
+        output=output,
         parts=[parts / f"{one.name}.parquet" for one in finder],
         problem="" if damaged is None else "not all text could be looked through",
-    )  # fmt: skip
+    )
     try:
         summary = run_job(
             name=REBUILD_JOB, tasks=[task], work=work, output=output.parent, executor=executor
@@ -146,9 +148,13 @@ def _find(
     """Look for text in all shards; return what was wrong with some of them."""
     try:
         run_job(
-            name=FIND_JOB, tasks=tasks, work=functools.partial(find_in_shard, parts=parts),
-            output=output.parent, workers=find_workers(tasks, config), executor=executor,
-        )  # fmt: skip
+            name=FIND_JOB,
+            tasks=tasks,
+            work=functools.partial(find_in_shard, parts=parts),
+            output=output.parent,
+            workers=find_workers(tasks, config),
+            executor=executor,
+        )
     except JobError as error:
         if len(executor.share(tasks)) < len(tasks):
             raise  # other processes have shards to do yet

@@ -167,9 +167,7 @@ class PairFilter:
     def _check_repetitions(self, reasons: list[str], keys: Sequence[Sequence[str]]) -> None:
         """Reject pairs that were kept before, and those whose sentence is in too many kept ones."""
         left = [i for i, reason in enumerate(reasons) if not reason]
-        source, target = (
-            np.array([key_hash(side[i]) for i in left], np.uint64) for side in keys
-        )  # fmt: skip
+        source, target = (np.array([key_hash(side[i]) for i in left], np.uint64) for side in keys)
         pair = source * np.uint64(0x9E3779B97F4A7C15) + target
         limit = self._config.max_pairs_per_sentence
         tables = (self._pair_counts, *self._side_counts)

@@ -62,9 +62,14 @@ class Texts(NamedTuple):
 
 
 def run_score(
-    bitext: Path, encoder: Path, output: Path, config: ScoreConfig, executor: Executor = LOCAL,
-    *, keep_parts: bool = False,
-) -> Summary:  # fmt: skip
+    bitext: Path,
+    encoder: Path,
+    output: Path,
+    config: ScoreConfig,
+    executor: Executor = LOCAL,
+    *,
+    keep_parts: bool = False,
+) -> Summary:
     """Write a bitext with the margins of its pairs as scores, all else as it was.
 
     Args:
@@ -85,9 +90,12 @@ def run_score(
     task = Task(name=name, inputs=files, arguments={"output": output.name})
     parts = output.parent / _PARTS
     run = functools.partial(
-        run_job, output=output.parent, config=config, config_name=f"{name}.config.yaml",
+        run_job,
+        output=output.parent,
+        config=config,
+        config_name=f"{name}.config.yaml",
         executor=executor,
-    )  # fmt: skip
+    )
     blocks = range(-(-count_pairs(bitext, config.columns) // BLOCK_PAIRS))
     embedded = [
         Task(name=f"{name}/{block:05}", inputs=files, arguments={"first": block * BLOCK_PAIRS})
@@ -96,10 +104,12 @@ def run_score(
     if not has_receipt(SCORE_JOB, task, output.parent, config):
         on_gpu = runs_on_gpu(config.embed)
         run(
-            name=SCORE_EMBED_JOB, tasks=embedded,
+            name=SCORE_EMBED_JOB,
+            tasks=embedded,
             work=functools.partial(_embed_block, encoder=encoder, parts=parts, config=config),
-            workers=1 if on_gpu else config.embed.workers, gpus=1 if on_gpu else 0,
-        )  # fmt: skip
+            workers=1 if on_gpu else config.embed.workers,
+            gpus=1 if on_gpu else 0,
+        )
     work = functools.partial(
         _score_file, parts=[parts / one.name for one in embedded], output=output, config=config
     )
@@ -246,9 +256,10 @@ def score_pairs(
     for rows in row_blocks(len(scores), _ROWS):
         left, right = source.place[rows], target.place[rows]
         products = np.einsum(
-            "pd,pd->p", source.vectors.matrix[left].astype(np.float64),
+            "pd,pd->p",
+            source.vectors.matrix[left].astype(np.float64),
             target.vectors.matrix[right].astype(np.float64),
-        )  # fmt: skip
+        )
         norms = source.vectors.norms[left] * target.vectors.norms[right]
         cosines = (products / norms).astype(np.float32)
         scores[rows] = margin_scores(cosines, source_mean[left], target_mean[right], config.margin)

@@ -132,9 +132,12 @@ def _copy_bag(path: Path, config: EncoderTrainingConfig) -> Learner:
 
 
 def _new_sequence(
-    sentences: Sequence[str], config: EncoderTrainingConfig, *, name: str,
+    sentences: Sequence[str],
+    config: EncoderTrainingConfig,
+    *,
+    name: str,
     model: type[SequenceModel],
-) -> Learner:  # fmt: skip
+) -> Learner:
     settings: SequenceConfig = getattr(config, name)
     subwords = train_subwords(sentences, settings.vocabulary_size, _SUBWORD_CHARACTERS)
     processor = sentencepiece.SentencePieceProcessor(model_proto=subwords)
@@ -149,9 +152,13 @@ def _new_sequence(
 
 
 def _copy_sequence(
-    path: Path, config: EncoderTrainingConfig, *, name: str, settings: type[SequenceConfig],
+    path: Path,
+    config: EncoderTrainingConfig,
+    *,
+    name: str,
+    settings: type[SequenceConfig],
     model: type[SequenceModel],
-) -> Learner:  # fmt: skip
+) -> Learner:
     return SequenceLearner(
         load_sequence(
             path, settings=settings, model=model, threads=config.threads, device=config.device

@@ -24,9 +24,12 @@ logger = logging.getLogger(__name__)
 
 
 def run_embed_known(
-    bitext: Sequence[Path], encoder: Path, output: Path, config: KnownConfig,
+    bitext: Sequence[Path],
+    encoder: Path,
+    output: Path,
+    config: KnownConfig,
     executor: Executor = LOCAL,
-) -> Summary:  # fmt: skip
+) -> Summary:
     """Embed known pairs to `output/<source>-<target>.parquet` and `.npy`.
 
     Raises:
@@ -44,9 +47,15 @@ def run_embed_known(
     work = functools.partial(_embed_file, encoder=encoder, output=output, config=config)
     on_gpu = runs_on_gpu(config)
     return run_job(
-        name=KNOWN_JOB, tasks=tasks, work=work, output=output, config=config,
-        workers=1 if on_gpu else config.workers, executor=executor, gpus=1 if on_gpu else 0,
-    )  # fmt: skip
+        name=KNOWN_JOB,
+        tasks=tasks,
+        work=work,
+        output=output,
+        config=config,
+        workers=1 if on_gpu else config.workers,
+        executor=executor,
+        gpus=1 if on_gpu else 0,
+    )
 
 
 def known_bitext(directories: Sequence[Path]) -> dict[Direction, list[Path]]:

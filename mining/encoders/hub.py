@@ -167,8 +167,14 @@ def load_hub_model(
             " installed; run `pip install '.[hub]'` in a clone of the project"
         ) from error
     except (
-        OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError,
-    ) as error:  # fmt: skip
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        SafetensorError,
+    ) as error:
         raise DataError(f"{path} cannot be loaded: {error}") from error
 
 

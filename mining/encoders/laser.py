@@ -97,9 +97,14 @@ def _import_task(task: Task, *, output: Path, config: ImportLaserConfig) -> Outc
     serialized = subwords.read_bytes()
     _check_subwords(subwords)
     outputs = save_sequence(
-        output, architecture, settings, model=model, subwords=serialized, vocabulary=pieces,
+        output,
+        architecture,
+        settings,
+        model=model,
+        subwords=serialized,
+        vocabulary=pieces,
         facts={"imported": checkpoint.name},
-    )  # fmt: skip
+    )
     counts = {"parameters": sum(one.numel() for one in model.parameters()), "pieces": len(pieces)}
     return Outcome(counts=counts, outputs=outputs)
 

@@ -107,8 +107,9 @@ class BagLearner:
         if len(rows) <= self._encoder.dimension:
             logger.warning(
                 "vectors are not whitened: %d sentences do not tell the variances of %d dimensions",
-                len(rows), self._encoder.dimension,
-            )  # fmt: skip
+                len(rows),
+                self._encoder.dimension,
+            )
             return
         parts = [
             self.encode_tokens(tokens.take(rows[start : start + _WHITENING_BLOCK]))

@@ -172,16 +172,21 @@ class Loop:
         worst = max(found.errors, key=lambda direction: found.errors[direction])
         logger.info(
             "update %s: validation error %.4f over %d directions, worst %s %.4f",
-            f"{standing.update:,}", error, len(found.errors), worst, found.errors[worst],
-        )  # fmt: skip
+            f"{standing.update:,}",
+            error,
+            len(found.errors),
+            worst,
+            found.errors[worst],
+        )
         # Of equal ones the last is best: the rate falls to zero, and the last updates settle.
         if standing.best is not None and error > standing.best.error:
             standing.misses += 1
             if 0 < self._settings.patience <= standing.misses:
                 logger.info(
                     "stopping: %d validations in a row were worse than that of update %s",
-                    standing.misses, f"{standing.best_update:,}",
-                )  # fmt: skip
+                    standing.misses,
+                    f"{standing.best_update:,}",
+                )
             return
         standing.best, standing.best_update, standing.misses = found, standing.update, 0
         self._best = {

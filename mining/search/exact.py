@@ -140,9 +140,13 @@ class _Search:
         return forward, backward, (_joined(open_rows), _joined(unsure))
 
     def _multiply(
-        self, codes: Codes, row_best: list[Best], first_row: int,
-        stripes: list[tuple[int, Codes]], column_best: list[Best],
-    ) -> None:  # fmt: skip
+        self,
+        codes: Codes,
+        row_best: list[Best],
+        first_row: int,
+        stripes: list[tuple[int, Codes]],
+        column_best: list[Best],
+    ) -> None:
         """Multiply rows with all stripes, each in a thread of its own."""
         jobs = [
             self._pool.submit(
@@ -192,9 +196,11 @@ class _Search:
         ids, cosines = np.empty(0, np.int64), np.empty(0, np.float32)
         for block in row_blocks(len(candidates.matrix), 1 << 16):
             new = self._products.cosines(
-                queries.matrix[row], float(queries.norms[row]), candidates.matrix[block],
+                queries.matrix[row],
+                float(queries.norms[row]),
+                candidates.matrix[block],
                 candidates.norms[block],
-            )  # fmt: skip
+            )
             # Sorting all of them would take longer than to compare them.
             least = np.partition(new, -count)[-count] if len(new) > count else -np.inf
             near = np.flatnonzero(new >= least)
@@ -205,14 +211,23 @@ class _Search:
         found.ids[row], found.cosines[row] = ids, cosines
 
     def _settle(
-        self, found: Neighbors, own: slice, queries: Vectors, candidates: Vectors,
-        heaps: list[Best], slack: Float32,
-    ) -> Int64:  # fmt: skip
+        self,
+        found: Neighbors,
+        own: slice,
+        queries: Vectors,
+        candidates: Vectors,
+        heaps: list[Best],
+        slack: Float32,
+    ) -> Int64:
         """Score what was kept of some rows in full; return the rows that are not sure."""
         result, is_exact = self._products.rescore(
-            queries.matrix[own], queries.norms[own], *candidates, _joined_heaps(heaps), slack,
+            queries.matrix[own],
+            queries.norms[own],
+            *candidates,
+            _joined_heaps(heaps),
+            slack,
             found.ids.shape[1],
-        )  # fmt: skip
+        )
         found.ids[own], found.cosines[own] = result
         unsure: Int64 = own.start + np.flatnonzero(~is_exact)
         return unsure

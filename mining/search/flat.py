@@ -96,18 +96,29 @@ class FlatProducts:
         return Codes(codes, one, nothing, nothing, np.sqrt(squares), count)
 
     def multiply(
-        self, rows: Codes, row_best: Best, first_row: int, columns: Codes,
-        column_best: Best | None, first_column: int,
-    ) -> None:  # fmt: skip
+        self,
+        rows: Codes,
+        row_best: Best,
+        first_row: int,
+        columns: Codes,
+        column_best: Best | None,
+        first_column: int,
+    ) -> None:
         """Offer every column to every row, and every row to every column if those have heaps."""
         _offer(rows, row_best, columns, first_column)
         if column_best is not None:
             _offer(columns, column_best, rows, first_row)
 
     def rescore(
-        self, rows: Float16, row_norms: Float64, candidates: Float16, norms: Float64, best: Best,
-        slack: Float32, neighbors: int,
-    ) -> tuple[Neighbors, npt.NDArray[np.bool_]]:  # fmt: skip
+        self,
+        rows: Float16,
+        row_norms: Float64,
+        candidates: Float16,
+        norms: Float64,
+        best: Best,
+        slack: Float32,
+        neighbors: int,
+    ) -> tuple[Neighbors, npt.NDArray[np.bool_]]:
         """Return the neighbors among what was kept, and for which rows they are surely right."""
         ids, cosines = best.ids.astype(np.int64), np.empty(best.ids.shape, np.float32)
         step = max(1, _GATHERED // (ids.shape[1] * rows.shape[1]))

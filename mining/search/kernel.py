@@ -102,9 +102,16 @@ def _library() -> ctypes.CDLL | None:
     if library is not None:
         library.tongues_search_level.restype = ctypes.c_int64
         for name in (
-            "squares", "units", "project", "orthonormalize", "quantize", "pack", "multiply",
-            "rescore", "cosines",
-        ):  # fmt: skip
+            "squares",
+            "units",
+            "project",
+            "orthonormalize",
+            "quantize",
+            "pack",
+            "multiply",
+            "rescore",
+            "cosines",
+        ):
             getattr(library, f"tongues_search_{name}").restype = None
     return library
 
@@ -191,9 +198,25 @@ class Kernel:
         error, length = np.empty(count, np.float32), np.empty(count, np.float32)
         basis = np.empty(0, np.float32) if frame.basis is None else _panels(frame.basis)
         self._call(
-            "quantize", self.level, vectors, count, width, depth, limit, norms, frame.mean,
-            frame.other_mean, lead, basis, frame.rounding, codes, scale, offset, error, length,
-        )  # fmt: skip
+            "quantize",
+            self.level,
+            vectors,
+            count,
+            width,
+            depth,
+            limit,
+            norms,
+            frame.mean,
+            frame.other_mean,
+            lead,
+            basis,
+            frame.rounding,
+            codes,
+            scale,
+            offset,
+            error,
+            length,
+        )
         if as_columns:
             # Both sides' offsets hold the product of the means; it must count once.
             offset -= np.float32(frame.mean @ frame.other_mean)
@@ -203,23 +226,39 @@ class Kernel:
         return Codes(codes, scale, offset, error, length, count)
 
     def multiply(
-        self, rows: Codes, row_best: Best, first_row: int, columns: Codes,
-        column_best: Best | None, first_column: int,
-    ) -> None:  # fmt: skip
+        self,
+        rows: Codes,
+        row_best: Best,
+        first_row: int,
+        columns: Codes,
+        column_best: Best | None,
+        first_column: int,
+    ) -> None:
         """Offer every column to every row, and every row to every column if those have heaps."""
         depth = rows.codes.shape[1]
         kept = row_best.scores.shape[1]
         heaps = column_best or Best(row_best.scores[:0], row_best.ids[:0])
         self._call(
-            "multiply", self.level, _side(rows, row_best, first_row),
-            _side(columns, heaps, first_column), depth, self._column_limit, kept,
+            "multiply",
+            self.level,
+            _side(rows, row_best, first_row),
+            _side(columns, heaps, first_column),
+            depth,
+            self._column_limit,
+            kept,
             int(column_best is not None),
-        )  # fmt: skip
+        )
 
     def rescore(
-        self, rows: Float16, row_norms: Float64, candidates: Float16, norms: Float64, best: Best,
-        slack: Float32, neighbors: int,
-    ) -> tuple[Neighbors, npt.NDArray[np.bool_]]:  # fmt: skip
+        self,
+        rows: Float16,
+        row_norms: Float64,
+        candidates: Float16,
+        norms: Float64,
+        best: Best,
+        slack: Float32,
+        neighbors: int,
+    ) -> tuple[Neighbors, npt.NDArray[np.bool_]]:
         """Score what was kept in full precision; say whose neighbors are surely the nearest.
 
         Args:
@@ -236,9 +275,23 @@ class Kernel:
         cosines: Float32 = np.full((count, neighbors), -np.inf, np.float32)
         is_exact = np.empty(count, np.uint8)
         self._call(
-            "rescore", self.level, rows, row_norms, count, width, candidates, norms, best.scores,
-            best.ids, best.ids.shape[1], slack, neighbors, ids, cosines, is_exact,
-        )  # fmt: skip
+            "rescore",
+            self.level,
+            rows,
+            row_norms,
+            count,
+            width,
+            candidates,
+            norms,
+            best.scores,
+            best.ids,
+            best.ids.shape[1],
+            slack,
+            neighbors,
+            ids,
+            cosines,
+            is_exact,
+        )
         return Neighbors(ids, cosines), is_exact.astype(np.bool_)
 
     def cosines(
@@ -247,9 +300,16 @@ class Kernel:
         """Return the cosines of one vector and all candidates, [M]."""
         out = np.empty(len(candidates), np.float32)
         self._call(
-            "cosines", self.level, row, float(row_norm), candidates.shape[1], candidates, norms,
-            len(candidates), out,
-        )  # fmt: skip
+            "cosines",
+            self.level,
+            row,
+            float(row_norm),
+            candidates.shape[1],
+            candidates,
+            norms,
+            len(candidates),
+            out,
+        )
         return out
 
 

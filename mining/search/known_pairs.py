@@ -50,8 +50,10 @@ class Known(NamedTuple):
             rows = [np.concatenate([partners, side]) for side in alone]
             yield Known(
                 Planted(len(partners), len(rows[0]), len(rows[1])),
-                self.source[rows[0]], self.target[rows[1]], {},
-            )  # fmt: skip
+                self.source[rows[0]],
+                self.target[rows[1]],
+                {},
+            )
 
 
 def known_files(directory: Path, source: str, target: str) -> KnownFiles:

@@ -114,8 +114,11 @@ def plan_search(source: Vectors, target: Vectors, products: Products, neighbors:
         frames = leading_frames(means, directions[:, : widths[best_width]], products)
     logger.info(
         "%d of %d dimensions and %d candidates should take %.0f %% of the time",
-        (*widths, width)[best_width], width, kept[best_kept], 100 * share,
-    )  # fmt: skip
+        (*widths, width)[best_width],
+        width,
+        kept[best_kept],
+        100 * share,
+    )
     return Plan(frames, int(kept[best_kept]))
 
 

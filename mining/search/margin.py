@@ -78,9 +78,12 @@ def neighborhood_means(neighbors: Neighbors) -> Float32:
 
 
 def best_candidates(
-    neighbors: Neighbors, own_mean: Float32, other_mean: Float32, margin: Margin,
+    neighbors: Neighbors,
+    own_mean: Float32,
+    other_mean: Float32,
+    margin: Margin,
     without: Int64 | None = None,
-) -> tuple[Int64, Float32]:  # fmt: skip
+) -> tuple[Int64, Float32]:
     """Return each sentence's neighbor of highest margin, and that margin; the lower id if equal.
 
     Args:
@@ -106,9 +109,12 @@ def best_candidates(
 
 
 def select_pairs(
-    forward: Neighbors, backward: Neighbors, margin: Margin, retrieval: Retrieval,
+    forward: Neighbors,
+    backward: Neighbors,
+    margin: Margin,
+    retrieval: Retrieval,
     without: Pairs | None = None,
-) -> Pairs:  # fmt: skip
+) -> Pairs:
     """Score the neighbors of both directions and select pairs, best first, ties by id.
 
     Args:

@@ -81,9 +81,14 @@ def run_mine(
     }  # fmt: skip
     task = Task(name=name, inputs=tuple(inputs), arguments=arguments)
     work = functools.partial(
-        _mine_pair, shards=shards, vectors=vectors, known=planted, output=output, config=config,
+        _mine_pair,
+        shards=shards,
+        vectors=vectors,
+        known=planted,
+        output=output,
+        config=config,
         index=index[0] if index else None,
-    )  # fmt: skip
+    )
     return run_job(
         name=MINE_JOB,
         tasks=[task],

@@ -49,9 +49,13 @@ def calibration_file(bitext: Path) -> Path:
 
 
 def mine_calibrated(
-    source: Vectors, target: Vectors, known: Known | None, config: MineConfig,
-    scratch: Path | None = None, index: Path | None = None,
-) -> Mined:  # fmt: skip
+    source: Vectors,
+    target: Vectors,
+    known: Known | None,
+    config: MineConfig,
+    scratch: Path | None = None,
+    index: Path | None = None,
+) -> Mined:
     """Mine two languages; with known pairs, measure what thresholds are worth.
 
     Plants change nothing in the pairs: neighbors among the corpus and among the plants are found
@@ -91,9 +95,14 @@ def mine_calibrated(
 
 
 def _plant(
-    source: Vectors, target: Vectors, known: Known, corpus: Found, config: MineConfig,
-    scratch: Path | None, index: Path | None,
-) -> PlantedScores:  # fmt: skip
+    source: Vectors,
+    target: Vectors,
+    known: Known,
+    corpus: Found,
+    config: MineConfig,
+    scratch: Path | None,
+    index: Path | None,
+) -> PlantedScores:
     """Plant the known pairs, few at a time, and collect the margins they get."""
     sizes = len(source.matrix), len(target.matrix)
     parts = []
@@ -106,9 +115,14 @@ def _plant(
 
 
 def _search_planted(
-    source: Vectors, target: Vectors, known: Known, corpus: Found, config: MineConfig,
-    scratch: Path | None, index: Path | None,
-) -> Found:  # fmt: skip
+    source: Vectors,
+    target: Vectors,
+    known: Known,
+    corpus: Found,
+    config: MineConfig,
+    scratch: Path | None,
+    index: Path | None,
+) -> Found:
     """Return the neighbors in the corpus with the plants behind it."""
     plants = [as_vectors(side, config, "known pairs") for side in (known.source, known.target)]
     find = functools.partial(find_neighbors, config=config, scratch=scratch)
@@ -121,19 +135,28 @@ def _search_planted(
     return Found(
         _stack(
             (corpus.forward, upper_right.forward),
-            (lower_left.forward, corner.forward), targets, config.neighbors, scratch,
+            (lower_left.forward, corner.forward),
+            targets,
+            config.neighbors,
+            scratch,
         ),
         _stack(
             (corpus.backward, lower_left.backward),
-            (upper_right.backward, corner.backward), sources, config.neighbors, scratch,
+            (upper_right.backward, corner.backward),
+            sources,
+            config.neighbors,
+            scratch,
         ),
-    )  # fmt: skip
+    )
 
 
 def _stack(
-    corpus: tuple[Neighbors, Neighbors], plants: tuple[Neighbors, Neighbors], offset: int,
-    most: int, scratch: Path | None,
-) -> Neighbors:  # fmt: skip
+    corpus: tuple[Neighbors, Neighbors],
+    plants: tuple[Neighbors, Neighbors],
+    offset: int,
+    most: int,
+    scratch: Path | None,
+) -> Neighbors:
     """Merge each pair of neighbor sets, the second of ids from `offset` on; one below the other."""
     count = min(most, sum(part.ids.shape[1] for part in corpus))
     sizes = [len(upper.ids) for upper, _ in (corpus, plants)]
@@ -146,8 +169,10 @@ def _stack(
             own = slice(row, row + _ROWS)
             merged = merge_neighbors(
                 Neighbors(first.ids[own], first.cosines[own]),
-                Neighbors(second.ids[own], second.cosines[own]), offset, count,
-            )  # fmt: skip
+                Neighbors(second.ids[own], second.cosines[own]),
+                offset,
+                count,
+            )
             into = slice(start + row, start + row + len(merged.ids))
             stacked.ids[into], stacked.cosines[into] = merged
     return stacked

@@ -85,9 +85,14 @@ def run_mine_local(
         _mine_documents, shards=shards, vectors=vectors, output=output, config=config
     )
     return run_job(
-        name=LOCAL_JOB, tasks=[task], work=work, output=output.parent, config=config,
-        config_name=f"{name}.config.yaml", executor=executor,
-    )  # fmt: skip
+        name=LOCAL_JOB,
+        tasks=[task],
+        work=work,
+        output=output.parent,
+        config=config,
+        config_name=f"{name}.config.yaml",
+        executor=executor,
+    )
 
 
 def local_inputs(
@@ -134,9 +139,10 @@ def _mine_documents(
     pairs = one_to_one(sort_pairs(_join(parts)))
     is_kept = pairs.score >= config.margin_threshold
     kept = Pairs(
-        sides[0].ids[pairs.source[is_kept]], sides[1].ids[pairs.target[is_kept]],
+        sides[0].ids[pairs.source[is_kept]],
+        sides[1].ids[pairs.target[is_kept]],
         pairs.score[is_kept],
-    )  # fmt: skip
+    )
     write_bitext(output, as_bitext(loaded[0], loaded[1], kept))
     counts["candidate_pairs"] = len(pairs.score)
     counts["rejected.below_threshold"] = int((~is_kept).sum())
@@ -211,13 +217,16 @@ def score_documents(
         target.background[columns], cosines.T, source.is_background[rows], k
     )
     scores = margin_scores(
-        cosines, np.broadcast_to(own_mean[:, None], cosines.shape),
-        np.broadcast_to(other_mean[None, :], cosines.shape), config.margin,
-    )  # fmt: skip
+        cosines,
+        np.broadcast_to(own_mean[:, None], cosines.shape),
+        np.broadcast_to(other_mean[None, :], cosines.shape),
+        config.margin,
+    )
     return Pairs(
-        np.repeat(rows, len(columns)), np.tile(columns, len(rows)),
+        np.repeat(rows, len(columns)),
+        np.tile(columns, len(rows)),
         np.ascontiguousarray(scores).reshape(-1),
-    )  # fmt: skip
+    )
 
 
 def _mean_of_nearest(

@@ -59,9 +59,12 @@ def as_vectors(
 
 
 def find_neighbors(
-    source: Vectors, target: Vectors, config: SearchConfig, scratch: Path | None = None,
+    source: Vectors,
+    target: Vectors,
+    config: SearchConfig,
+    scratch: Path | None = None,
     index: Path | None = None,
-) -> Found:  # fmt: skip
+) -> Found:
     """Return the nearest targets of all sources and the nearest sources of all targets.
 
     Args:
@@ -85,7 +88,12 @@ def find_neighbors(
         return Found(*indexed_neighbors(source, target, index, products, config, scratch))
     return Found(
         *exact_neighbors(
-            source, target, products, neighbors=config.neighbors,
-            memory_mb=config.memory_mb, threads=config.threads, scratch=scratch,
+            source,
+            target,
+            products,
+            neighbors=config.neighbors,
+            memory_mb=config.memory_mb,
+            threads=config.threads,
+            scratch=scratch,
         )
-    )  # fmt: skip
+    )

@@ -99,9 +99,13 @@ def _run_part(
 
 
 def _cut_pair(
-    size: int, folder: Path, *, shards: Mapping[str, Sequence[Path]], embeddings: Path,
+    size: int,
+    folder: Path,
+    *,
+    shards: Mapping[str, Sequence[Path]],
+    embeddings: Path,
     index: Sequence[Path],
-) -> Cut:  # fmt: skip
+) -> Cut:
     """Write the first sentences of every shard, as large a share of both languages."""
     whole = {language: [count_rows(path) for path in paths] for language, paths in shards.items()}
     share = math.sqrt(size / math.prod(map(sum, whole.values())))
@@ -127,6 +131,9 @@ def _copy_rows(path: Path, copy: Path, rows: int) -> None:
     vectors = open_embeddings(path)
     taken = vectors.take(slice(0, rows))
     write_embeddings(
-        copy, [taken], rows=len(taken), dimension=vectors.dimension,
+        copy,
+        [taken],
+        rows=len(taken),
+        dimension=vectors.dimension,
         storage="float16" if vectors.scales is None else "int8",
-    )  # fmt: skip
+    )

@@ -51,9 +51,13 @@ def run_train_index(
     task = Task(name=_INDEX_TASK, inputs=inputs)
     work = functools.partial(_train, files=files, output=output, config=config)
     return run_job(
-        name=INDEX_JOB, tasks=[task], work=work, output=output, config=config,
+        name=INDEX_JOB,
+        tasks=[task],
+        work=work,
+        output=output,
+        config=config,
         executor=executor,
-    )  # fmt: skip
+    )
 
 
 def index_inputs(embeddings: Path, languages: Sequence[str] = ()) -> list[Path]:
@@ -202,9 +206,13 @@ def indexed_neighbors(
 
 
 def _one_way(
-    queries: Vectors, candidates: Vectors, index: Path, products: Products, config: SearchConfig,
+    queries: Vectors,
+    candidates: Vectors,
+    index: Path,
+    products: Products,
+    config: SearchConfig,
     scratch: Path | None,
-) -> Neighbors:  # fmt: skip
+) -> Neighbors:
     from mining.search.index import FilledIndex, read_index
 
     check_index(index)

@@ -54,16 +54,27 @@ class Products(Protocol):
         ...
 
     def multiply(
-        self, rows: Codes, row_best: Best, first_row: int, columns: Codes,
-        column_best: Best | None, first_column: int,
-    ) -> None:  # fmt: skip
+        self,
+        rows: Codes,
+        row_best: Best,
+        first_row: int,
+        columns: Codes,
+        column_best: Best | None,
+        first_column: int,
+    ) -> None:
         """Offer every column to every row, and every row to every column if those have heaps."""
         ...
 
     def rescore(
-        self, rows: Float16, row_norms: Float64, candidates: Float16, norms: Float64, best: Best,
-        slack: Float32, neighbors: int,
-    ) -> tuple[Neighbors, npt.NDArray[np.bool_]]:  # fmt: skip
+        self,
+        rows: Float16,
+        row_norms: Float64,
+        candidates: Float16,
+        norms: Float64,
+        best: Best,
+        slack: Float32,
+        neighbors: int,
+    ) -> tuple[Neighbors, npt.NDArray[np.bool_]]:
         """Return the neighbors among what was kept, and for which rows they are surely right."""
         ...
 
