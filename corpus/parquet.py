@@ -76,6 +76,7 @@ def iterate_batches(
         for batch in file.iter_batches(
             step, row_groups=[group], columns=columns and list(columns), use_threads=False
         ):
+            batch = _written_out(batch)
             schema = batch.schema
             waiting.append(batch)
             count += batch.num_rows
@@ -88,6 +89,15 @@ def iterate_batches(
                 count, size = rest.num_rows, rest.nbytes
     if count:
         yield pa.Table.from_batches(waiting, schema).combine_chunks()
+
+
+def _written_out(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return a batch whose dictionary columns hold each value, so that its size is what it says."""
+    columns = [
+        column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+        for column in batch.columns
+    ]
+    return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
 def read_columns(file: pq.ParquetFile, source: Source, columns: Sequence[str]) -> pa.Table:

@@ -12,7 +12,7 @@ from corpus.bitext import BITEXT_SUFFIXES, BitextReader, bitext_writer, directio
 from corpus.errors import DataError, UserError
 from corpus.files import atomic_path
 from corpus.languages import Direction, is_language, likely_languages
-from corpus.parquet import iterate_batches, open_parquet, read_columns
+from corpus.parquet import MAX_TABLE_BYTES, iterate_batches, open_parquet, read_columns
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +128,16 @@ def read_first_rows(path: Path, schema: pa.Schema, rows: int) -> pa.Table:
 def read_bitext(path: Path, columns: Mapping[str, str] | None = None) -> pa.Table:
     """Read a whole bitext file; see `BitextReader`, which reads it batch by batch."""
     reader = BitextReader(path, columns=columns)
-    tables = list(reader)
+    tables: list[pa.Table] = []
+    size = 0
+    for table in reader:
+        size += table.nbytes
+        if size > MAX_TABLE_BYTES:
+            raise DataError(
+                f"{path} holds more than {MAX_TABLE_BYTES / 1e9:.1f} GB; split it, or check whether"
+                " it is damaged"
+            )
+        tables.append(table)
     return pa.concat_tables(tables) if tables else reader.schema.empty_table()
 
 
