@@ -41,9 +41,19 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 import yaml
 
 from corpus.errors import UserError
+from corpus.yaml_files import (
+    MAX_DEPTH,
+    Located,
+    Place,
+    is_writable_text,
+    parse_yaml,
+    read_yaml,
+    shown,
+)
 
 T = TypeVar("T")
 
+_INTEGERS = 1 << 63
 _EXECUTION_ONLY = "execution_only"
 
 
@@ -132,25 +142,6 @@ def _check_bounds(hint: Any, value: Any, label: str) -> None:
             _check_bounds(get_args(hint)[1], one, f"`{key}` in {label}")
 
 
-@dataclasses.dataclass(frozen=True)
-class _Place:
-    """Where a value was written, for messages."""
-
-    text: str
-    path: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return self.text
-
-
-class _Located(dict[str, Any]):
-    """A mapping that remembers on which line each of its keys stands."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.places: dict[str, _Place] = {}
-
-
 def load_config(
     config_class: type[T],
     file: Path | Sequence[Path] | None = None,
@@ -168,12 +159,12 @@ def load_config(
             of range; the message names file, line, key and the known keys.
     """
     files = [file] if isinstance(file, Path) else list(file or ())
-    tree = _Located()
+    tree = Located()
     for one in files:
-        _merge(tree, _read_yaml(one))
+        _merge(tree, _read_config(one))
     for override in overrides:
         _apply_override(tree, override)
-    place = _Place(", ".join(map(str, files)) or "--config")
+    place = Place(", ".join(map(str, files)) or "--config")
     built: T = _build(config_class, tree, place, (), is_partial)
     return built
 
@@ -220,92 +211,58 @@ def without_execution(config: Any, values: Any) -> Any:
     return kept
 
 
-def _read_yaml(file: Path) -> _Located:
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"config file {file} does not exist") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"config file {file} cannot be read: {error}") from None
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or error
-        raise UserError(f"{file}{line}: not valid YAML: {problem}") from None
-    if node is None:
-        return _Located()
-    tree = _construct(node, file)
-    if not isinstance(tree, _Located):
+def _read_config(file: Path) -> Located:
+    tree = read_yaml(file)
+    if tree is None:
+        return Located()
+    if not isinstance(tree, Located):
         raise UserError(f"{file}:1: a config is a mapping of keys to values")
     return tree
 
 
-def _construct(node: yaml.Node, file: Path) -> Any:
-    if isinstance(node, yaml.MappingNode):
-        tree = _Located()
-        for key_node, value_node in node.value:
-            key = str(key_node.value)
-            place = _Place(f"{file}:{key_node.start_mark.line + 1}")
-            if key in tree:
-                raise UserError(
-                    f"{place}: `{key}` is given twice; the first is at {tree.places[key]}"
-                )
-            tree[key] = _construct(value_node, file)
-            tree.places[key] = place
-        return tree
-    if isinstance(node, yaml.SequenceNode):
-        return [_construct(item, file) for item in node.value]
-    loader = yaml.SafeLoader("")
-    return loader.construct_object(node)
-
-
-def _merge(tree: _Located, later: _Located) -> None:
+def _merge(tree: Located, later: Located) -> None:
     """Add the keys of a later file; mappings are joined, anything else is replaced."""
     for key, value in later.items():
         there = tree.get(key)
-        if isinstance(there, _Located) and isinstance(value, _Located):
+        if isinstance(there, Located) and isinstance(value, Located):
             _merge(there, value)
         else:
             tree[key] = value
         tree.places[key] = later.places[key]
 
 
-def _apply_override(tree: _Located, override: str) -> None:
+def _apply_override(tree: Located, override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise UserError(f"--config {override}: expected KEY=VALUE, for example a.b=3")
+    if key.count(".") >= MAX_DEPTH:
+        raise UserError(f"--config {shown(override)}: a key has fewer than {MAX_DEPTH} parts")
     try:
-        value = yaml.safe_load(text) if text else ""
+        value = parse_yaml(text, f"--config {shown(override)}") if text else ""
     except yaml.YAMLError:
         value = text
-    if isinstance(value, dict):
-        located = _Located()
-        located.update(value)
-        value = located
     *parents, last = key.split(".")
     for parent in parents:
         child = tree.get(parent)
-        if not isinstance(child, _Located):
-            child = _Located()
+        if not isinstance(child, Located):
+            child = Located()
             tree[parent] = child
-            tree.places.setdefault(parent, _Place(f"--config {override}"))
+            tree.places.setdefault(parent, Place(f"--config {override}"))
         tree = child
     tree[last] = value
-    tree.places[last] = _Place(f"--config {override}")
+    tree.places[last] = Place(f"--config {override}")
 
 
 def _build(
     config_class: type[Any],
     tree: Mapping[str, Any],
-    place: _Place,
+    place: Place,
     path: tuple[str, ...],
     is_partial: bool = False,
 ) -> Any:
     hints = field_types(config_class)
     fields = {field.name: field for field in dataclasses.fields(config_class) if field.init}
-    places = tree.places if isinstance(tree, _Located) else {}
+    places = tree.places if isinstance(tree, Located) else {}
     values = {}
     for key, value in tree.items():
         here = places.get(key, place)
@@ -347,7 +304,7 @@ def _unchecked(config_class: type[Any], values: Mapping[str, Any]) -> Any:
     return config
 
 
-def _place_of(message: str, places: Mapping[str, _Place], place: _Place) -> _Place:
+def _place_of(message: str, places: Mapping[str, Place], place: Place) -> Place:
     """Return where the first key that a message names in backticks stands, else `place`."""
     named = (key for key in re.findall(r"`(\w+)`", message) if key in places)
     return places.get(next(named, ""), place)
@@ -361,7 +318,7 @@ def _unknown_key(key: str, path: tuple[str, ...], known: list[str]) -> str:
 
 
 def _convert(
-    hint: Any, value: Any, place: _Place, path: tuple[str, ...], is_partial: bool = False
+    hint: Any, value: Any, place: Place, path: tuple[str, ...], is_partial: bool = False
 ) -> Any:
     name = ".".join(path)
     origin = get_origin(hint)
@@ -376,7 +333,7 @@ def _convert(
         return _convert(options[0], value, place, path, is_partial)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, Mapping):
-            raise UserError(f"{place}: `{name}` is a group of keys, not {value!r}")
+            raise UserError(f"{place}: `{name}` is a group of keys, not {shown(value)}")
         return _build(hint, value, place, path, is_partial)
     if origin is tuple:
         items = value if isinstance(value, list) else [value]
@@ -387,9 +344,9 @@ def _convert(
         )
     if origin is dict:
         if not isinstance(value, Mapping):
-            raise UserError(f"{place}: `{name}` is a mapping, not {value!r}")
+            raise UserError(f"{place}: `{name}` is a mapping, not {shown(value)}")
         item_hint = get_args(hint)[1]
-        places = value.places if isinstance(value, _Located) else {}
+        places = value.places if isinstance(value, Located) else {}
         return {
             str(key): _convert(
                 item_hint, item, places.get(key, place), (*path, str(key)), is_partial
@@ -399,12 +356,14 @@ def _convert(
     if origin is typing.Literal:
         if value not in get_args(hint):
             known = ", ".join(str(option) for option in get_args(hint))
-            raise UserError(f"{place}: `{name}` is one of {known}; not {value!r}")
+            raise UserError(f"{place}: `{name}` is one of {known}; not {shown(value)}")
         return value
     return _scalar(hint, value, place, name)
 
 
-def _scalar(hint: Any, value: Any, place: _Place, name: str) -> Any:
+def _scalar(hint: Any, value: Any, place: Place, name: str) -> Any:
+    if isinstance(value, str) and not is_writable_text(value):
+        raise UserError(f"{place}: `{name}` holds characters that no file can: {shown(value)}")
     if hint is Path and isinstance(value, str) and value:
         return Path(value)
     if hint is str and isinstance(value, str | int | float) and not isinstance(value, bool):
@@ -412,12 +371,16 @@ def _scalar(hint: Any, value: Any, place: _Place, name: str) -> Any:
     if hint is bool and isinstance(value, bool):
         return value
     if hint is int and isinstance(value, int) and not isinstance(value, bool):
+        if not -_INTEGERS <= value < _INTEGERS:
+            raise UserError(f"{place}: `{name}` is {shown(value)}, beyond integers of 64 bits")
         return value
     if hint is float and not isinstance(value, bool):
         # YAML 1.1 reads `1e-4` as text; a person means the number.
         try:
-            return float(value)
-        except (TypeError, ValueError):
-            pass
+            number = float(value)
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
+        if not math.isnan(number):
+            return number
     wanted = getattr(hint, "__name__", str(hint))
-    raise UserError(f"{place}: `{name}` takes a value of type {wanted}, not {value!r}")
+    raise UserError(f"{place}: `{name}` takes a value of type {wanted}, not {shown(value)}")

@@ -8,13 +8,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from corpus.config import dump_config, without_execution
 from corpus.errors import UserError
 from corpus.files import write_text
 from corpus.jobs.locks import hold_lock
 from corpus.jobs.receipts import first_difference
+from corpus.yaml_files import read_yaml
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +98,7 @@ def _check_config(path: Path, name: str, config: Any, values: Any) -> None:
 
 def _difference(path: Path, config: Any, values: Any) -> str | None:
     """Return how the config that is there differs, or None."""
-    there = without_execution(config, yaml.safe_load(path.read_text(encoding="utf-8")))
+    there = without_execution(config, read_yaml(path))
     here = json.loads(json.dumps(values))
     return None if there == here else first_difference(there, here)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from corpus.errors import UserError
 from corpus.files import atomic_path
 from corpus.jobs import Outcome, Summary, Task, run_job
+from nmt.interop.added_tokens import PIECES_FILE, SYMBOLS_FILE, TOKENIZER_FILE
 from nmt.interop.config import ExportConfig
 from nmt.interop.export_model import export_to_transformers
-from nmt.interop.tokens import PIECES_FILE, SYMBOLS_FILE, TOKENIZER_FILE
 from nmt.model.directory import (
     DESCRIPTION_FILE,
     VOCABULARY_DIRECTORY,

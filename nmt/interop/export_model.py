@@ -9,16 +9,11 @@ from typing import Any, NamedTuple
 from corpus.errors import DataError
 from corpus.files import atomic_path, write_json
 from corpus.jobs import Outcome, Summary, Task, describe_input, run_job
+from nmt.interop.added_tokens import PIECES_FILE, SYMBOLS_FILE, TOKENIZER_FILE
 from nmt.interop.config import ExportConfig
 from nmt.interop.plans import TORCH_NAMES, plan_export
 from nmt.interop.settings import CONFIG_FILE, warn_of_training_settings, write_settings
-from nmt.interop.tokens import (
-    PIECES_FILE,
-    SYMBOLS_FILE,
-    TOKENIZER_FILE,
-    TokenizerFiles,
-    export_vocabulary,
-)
+from nmt.interop.tokens import TokenizerFiles, export_vocabulary
 from nmt.interop.weights import INDEX_FILE, WEIGHTS_FILE, NewTensor, size_of, write_tensors
 from nmt.model.config import MoEConfig
 from nmt.model.directory import (

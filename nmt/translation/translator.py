@@ -26,6 +26,7 @@ from nmt.vocabulary.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
 
+_SHOWN_UNKNOWN = 20
 _SOURCE_EXTRA = 2
 """Language token and end."""
 
@@ -65,8 +66,9 @@ class TextTranslator:
 
     Attributes:
         model: The model.
-        counts: Lines so far, and what a person should know of them: `split` had more tokens than
-            fit and were translated sentence by sentence; `broken` sentences did not fit by
+        counts: Lines so far, and what a person should know of them: `unknown_characters` are those
+            that no token stands for, in `lines_with_unknown_characters`; `split` had more tokens
+            than fit and were translated sentence by sentence; `broken` sentences did not fit by
             themselves and were cut at punctuation or words; `unfinished` translations reached the
             length limit before they ended. Where experts are left out, `routed` tokens, over all
             layers, and `lost_expert`, those that lost one of their two.
@@ -150,6 +152,7 @@ class TextTranslator:
         for name, text in (
             ("split", f"lines had more than {self._limit} tokens; split by sentence and joined"),
             ("broken", "sentences of theirs did not fit either; cut at punctuation or words"),
+            ("unknown_characters", "characters are not in the vocabulary, and lost"),
             ("unfinished", "translations reached the length limit (`max_length_factor`)"),
         ):
             if self.counts[name]:
@@ -159,6 +162,17 @@ class TextTranslator:
                 "%.2f %% of tokens lost one of their experts, over all layers with experts",
                 100 * self.counts["lost_expert"] / self.counts["routed"],
             )
+
+    def _count_unknown(self, line: str) -> None:
+        """Count the characters of a line that the vocabulary lacks; name the first."""
+        runs = self.model.vocabulary.unknown_texts(line)
+        if not self.counts["unknown_characters"]:
+            logger.warning(
+                "the vocabulary has no token for `%s`: such characters are translated as unknown",
+                "".join(runs)[:_SHOWN_UNKNOWN],
+            )
+        self.counts["lines_with_unknown_characters"] += 1
+        self.counts["unknown_characters"] += sum(map(len, runs))
 
     def _count_lost(self) -> None:
         lost = self.model.lost
@@ -175,6 +189,8 @@ class TextTranslator:
         for line, pieces in enumerate(vocabulary.encode(lines)):
             if not pieces:
                 continue
+            if vocabulary.unknown_index in pieces:
+                self._count_unknown(lines[line])
             if len(pieces) <= self._limit:
                 segments.append(_Segment(line, 0, pieces))
                 continue

@@ -29,6 +29,9 @@ TAG_SYMBOLS = {
 }
 """Symbols of NLLB-200's checkpoints, in their order; primary bitext has none."""
 
+_SPACE_PIECE = "\u2581"
+"""What SentencePiece writes for a space."""
+
 PIECE_OFFSET = 1
 """SentencePiece has three control symbols of its own, fairseq four."""
 
@@ -266,17 +269,17 @@ class Vocabulary:
             return [*pieces, self.end_index, index]
         return [index, *pieces, self.end_index]
 
-    def unknown_spans(self, text: str) -> list[tuple[int, int]]:
-        """Return begin and end of the runs of a normalized text that no token stands for."""
-        parts = [text] if self._word_pattern is None else self._word_pattern.split(text)
-        spans, start = [], 0
-        for i, part in enumerate(parts):
-            found = () if i % 2 else self._pieces.encode(part, out_type="immutable_proto").pieces
-            for piece in found:
-                if piece.id == self._pieces.unk_id():
-                    spans.append((start + piece.begin, start + piece.end))
-            start += len(part)
-        return spans
+    def unknown_texts(self, sentence: str) -> list[str]:
+        """Return the runs of a sentence that no token stands for."""
+        text = normalize(sentence)
+        parts = [text] if self._word_pattern is None else self._word_pattern.split(text)[::2]
+        found = []
+        for part in parts:
+            pieces = self._pieces.encode(part, out_type=str)
+            numbers = self._pieces.encode(part, out_type=int)
+            unknown = self._pieces.unk_id()
+            found += [p for p, n in zip(pieces, numbers, strict=True) if n == unknown]
+        return [piece.replace(_SPACE_PIECE, "") for piece in found]
 
     def decode(self, indices: Sequence[int]) -> str:
         """Return the text of token indices; symbols are left out, the unknown one too."""

@@ -83,6 +83,21 @@ def test_translations_stopped_by_the_length_limit_are_counted(model: Path) -> No
     assert 0 < short.counts["unfinished"] <= 20
 
 
+def test_characters_that_the_vocabulary_lacks_are_counted_and_named_once(
+    model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    translating = translator(model)
+    assert translating.model.vocabulary.unknown_texts(" 🙂🙂 “ ") == ["🙂🙂", "“"]
+    translating.translate(["🙂🙂 “", "ܐ"], "qaa_Latn", "qab_Latn")
+    assert translating.counts["unknown_characters"] == 4
+    assert translating.counts["lines_with_unknown_characters"] == 2
+    translating.warn()
+    assert [record.getMessage() for record in caplog.records] == [
+        "the vocabulary has no token for `🙂🙂“`: such characters are translated as unknown",
+        "4 characters are not in the vocabulary, and lost",
+    ]
+
+
 def test_block_is_answered_before_the_next_one_is_read(model: Path) -> None:
     read = []
 
