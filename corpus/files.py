@@ -42,6 +42,8 @@ _OTHER_ENCODINGS = (
     (codecs.BOM_UTF16_BE, "UTF-16"),
 )
 _FORGOTTEN_SECONDS = 3600.0
+_LEFTOVER_PARTS = 4
+"""`.tmp`, machine, process and name."""
 _CLOCK_SLACK_SECONDS = 5.0
 
 
@@ -93,6 +95,30 @@ def remove_leftovers(path: Path) -> None:
             left, node, int(process.split(".")[0])
         ):
             left.unlink(missing_ok=True)
+
+
+def remove_all_leftovers(directory: Path, *, is_deep: bool) -> None:
+    """Remove the temporary files in a directory that killed processes left; see above.
+
+    Args:
+        directory: Where the outputs of a job go.
+        is_deep: Whether its folders are the job's too.
+    """
+    for folder, folders, names in os.walk(directory):
+        if not is_deep:
+            folders.clear()
+        for name in names:
+            parts = name.split("~", 3)
+            process = parts[2].split(".")[0] if len(parts) == _LEFTOVER_PARTS else ""
+            if parts[0] != ".tmp" or not process.isdecimal():
+                continue
+            left = Path(folder, name)
+            # What this process may be writing itself stays as well.
+            is_own = int(process) == os.getpid() and parts[1] == platform.node()
+            with contextlib.suppress(FileNotFoundError):
+                is_live = is_own and _ran_already(os.getpid(), left.stat().st_mtime)
+                if not is_live and not _may_be_written(left, parts[1], int(process)):
+                    left.unlink(missing_ok=True)
 
 
 def _may_be_written(temporary: Path, node: str, process: int) -> bool:

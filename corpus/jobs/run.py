@@ -21,7 +21,7 @@ from typing import Any
 from corpus.config import plain_config, without_execution
 from corpus.console import Progress, format_duration
 from corpus.errors import DataError, JobError, ShareDone, UserError
-from corpus.files import read_json, remove_leftovers
+from corpus.files import read_json, remove_all_leftovers, remove_leftovers
 from corpus.jobs.executors import LOCAL, Executor
 from corpus.jobs.job_config import CONFIG_FILE, LOCK, RECEIPTS, hold_config
 from corpus.jobs.locks import hold_lock
@@ -98,6 +98,8 @@ def run_job(
     attempt = Attempt(work, output / RECEIPTS / name, config_values)
     has_begun = functools.partial(_has_begun, attempt, tasks)
     with hold_config(output, name, config_name, config, config_values, has_begun):
+        # In a directory that several jobs share, others' folders are not looked through.
+        remove_all_leftovers(output, is_deep=config_name == CONFIG_FILE)
         return _run_share(
             name, tasks, attempt, output, executor,
             functools.partial(executor.run, attempt, workers=workers, gpus=gpus),

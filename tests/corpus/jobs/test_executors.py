@@ -331,6 +331,20 @@ def test_leftovers_of_a_killed_task_go_when_it_is_done(tmp_path: Path) -> None:
     assert not left.exists()
 
 
+def test_leftovers_of_others_tasks_go_with_the_next_command_on_the_output(tmp_path: Path) -> None:
+    dead = f".tmp~{platform.node()}~{2**22 + 1}."
+    lost = [tmp_path / f"{dead}~gone.txt", tmp_path / "inner" / f"{dead}part~gone.npy"]
+    kept = [tmp_path / ".tmp~not~ours", tmp_path / f".tmp~{platform.node()}~{os.getppid()}.~x"]
+    (tmp_path / "inner").mkdir()
+    for path in (*lost, *kept):
+        path.write_text("half")
+    run(tmp_path, functools.partial(write_name, output=tmp_path), workers=1)
+    assert [path.exists() for path in (*lost, *kept)] == [False, False, True, True]
+    lost[0].write_text("half")
+    run(tmp_path, functools.partial(write_name, output=tmp_path), workers=1)  # nothing to do
+    assert not lost[0].exists()
+
+
 def test_an_output_that_cannot_be_written_is_the_users_mistake(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be made"):
