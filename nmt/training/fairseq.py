@@ -3,6 +3,8 @@
 `fairseq2.recipe.base` comes first: importing `fairseq2.trainer` before it is circular in 0.8.1.
 """
 
+import torch._functorch.config  # noqa: F401  # fairseq2 sets it, and does not import it
+
 import nmt.fairseq  # noqa: F401  # first, as it holds back torch's compiler
 from nmt.stand_in import unused_packages_replaced
 
