@@ -18,7 +18,8 @@ from urllib.parse import unquote, urlsplit
 
 from corpus.errors import DataError, UserError
 
-_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_URL = re.compile(r"(?:[a-z][a-z0-9+.-]+::)*[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_CHAIN = "::"
 _VERSIONS = (
     "ETag", "etag", "Content-MD5", "md5Hash", "crc32c", "version_id", "generation", "LastModified",
     "Last-Modified", "last_modified", "mtime", "modified", "created",
@@ -34,14 +35,13 @@ class RemoteFile:
 
     def __str__(self) -> str:
         """Return the URL without what gives access: user, password and query."""
-        parts = urlsplit(self.url)
-        place = parts.netloc.rpartition("@")[2]
-        return f"{parts.scheme}://{place}{parts.path}"
+        return _CHAIN.join(map(_without_access, self.url.split(_CHAIN)))
 
     @property
     def name(self) -> str:
-        """The last part of its path."""
-        parts = urlsplit(str(self))
+        """The last part of its path; of a chained URL that of the first link that has one."""
+        links = str(self).split(_CHAIN)
+        parts = urlsplit(next((link for link in links if urlsplit(link).path), links[0]))
         return PurePosixPath(unquote(parts.netloc + parts.path)).name
 
     @property
@@ -99,13 +99,36 @@ def find_files(arguments: Sequence[str]) -> list[Path | RemoteFile]:
     for argument in arguments:
         if not _URL.match(argument):
             found.append(Path(argument))
-        elif argument.lower().startswith("file://"):
-            found.append(Path(unquote(urlsplit(argument).path)))
-        elif glob.has_magic(urlsplit(argument).path):
+        elif _CHAIN not in argument and argument.lower().startswith(("file://", "local://")):
+            found += _local(argument)
+        elif any(glob.has_magic(urlsplit(link).path) for link in argument.split(_CHAIN)):
             found += _matching(RemoteFile(argument))
         else:
             found.append(RemoteFile(argument))
     return found
+
+
+def _without_access(url: str) -> str:
+    """Return a URL without user, password and query."""
+    if "://" not in url:
+        return url  # of a chain, as in `simplecache::s3://…`
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _local(url: str) -> list[Path | RemoteFile]:
+    """Return the file of a `file://` URL, or the files where it has a `*` and no file is so named.
+
+    Raises:
+        UserError: If nothing matches.
+    """
+    path = unquote(url.partition("://")[2].removeprefix("localhost"))
+    if not glob.has_magic(path) or Path(path).exists():
+        return [Path(path)]
+    names = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - the pattern is absolute
+    if not names:
+        raise UserError(f"nothing matches {url}")
+    return [Path(name) for name in names]
 
 
 def _matching(pattern: RemoteFile) -> list[Path | RemoteFile]:
@@ -114,7 +137,17 @@ def _matching(pattern: RemoteFile) -> list[Path | RemoteFile]:
         names = sorted(system.glob(path))
     if not names:
         raise UserError(f"nothing matches {pattern}")
-    return [RemoteFile(str(system.unstrip_protocol(name))) for name in names]
+    links = pattern.url.split(_CHAIN)
+    if len(links) == 1:
+        return [RemoteFile(str(system.unstrip_protocol(name))) for name in names]
+    # The names are those of the first link with a path; what stands around it stays.
+    place = next(number for number, link in enumerate(links) if urlsplit(link).path)
+    scheme = links[place].partition("://")[0]
+    found: list[Path | RemoteFile] = []
+    for name in map(str, names):
+        link = name if "://" in name else f"{scheme}://{name}"
+        found.append(RemoteFile(_CHAIN.join([*links[:place], link, *links[place + 1 :]])))
+    return found
 
 
 def _connect(url: str) -> tuple[Any, str]:
@@ -128,7 +161,7 @@ def _connect(url: str) -> tuple[Any, str]:
         ) from None
     try:
         system, path = fsspec.core.url_to_fs(url)
-    except (ImportError, ValueError) as error:
+    except (ImportError, ValueError, OSError) as error:
         raise UserError(f"{RemoteFile(url)} cannot be opened: {error}") from error
     return system, path
 

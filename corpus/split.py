@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import regex
 
-_STOPS = "。｡！？؟۔।॥။።፧፨։។៕༎꘎꓿᙮᠃᠉᱾᱿꩝꩞꩟꤯‼⁇⁈⁉…"
+_STOPS = "߹。｡！？؟۔।॥။።፧፨։។៕༎꘎꓿᙮᠃᠉᱾᱿꩝꩞꩟꤯‼⁇⁈⁉…"
 _CLOSERS = r"[\p{Pe}\p{Pf}\"'’”»」』）】〉》]*"
 # Tibetan ends a clause with a shad; a run of letters after it begins a new one.
 _SHAD = r"།[\s།༎]+"
@@ -18,16 +18,32 @@ _BOUNDARY = regex.compile(
     rf"(?P<always>[{_STOPS}][{_STOPS}.!?]*{_CLOSERS}\s*)"
     # A run of marks is tried at its first one only: each of a million dots would try all others.
     rf"|(?P<mark>[!?](?<![!?]\.*[!?])[!?.]*+{_CLOSERS}(?:\s+|$))"
+    rf"|(?P<ellipsis>(?<!\.)\.(?:[ \u00a0]\.)+{_CLOSERS}(?:\s+|$))"
     rf"|(?P<dot>(?<!\.)\.++{_CLOSERS}\s+)"
     rf"|(?P<shad>{_SHAD})"
     # Armenian ends sentences with U+0589, and on most keyboards with a colon.
     r"|(?P<colon>(?<=\p{Armenian}):\s+)"
+    # The Greek question mark looks like a semicolon and is typed as one.
+    rf"|(?P<greek>(?<=\p{{Greek}})[;\u037e]{_CLOSERS}\s+)"
 )
 _QUOTE_ENDS = "」』”’"
 # 「…。」と言った goes on after the quotation.
 _QUOTING = regex.compile(r"[とっ、，]")
 _LAST_TOKEN = regex.compile(r"[^\s(\[\"'“«]*$")
-_INITIAL = regex.compile(r"\p{Lu}\p{M}*|(?:\p{L}\p{M}*\.)+\p{L}\p{M}*")
+# Single letters abbreviate: capitals, consonants in lower case (vowels are words), and letters of
+# scripts without case that do not write words of one letter.
+_INITIAL = regex.compile(
+    r"\p{Lu}\p{M}*|(?:\p{L}\p{M}*\.)+\p{L}\p{M}*|[b-df-hj-np-tv-xzбвгджзклмнпрстфхцчшщ]"
+    r"|[\p{Arabic}\p{Hebrew}]"
+)
+# These end a sentence as often as not; a capital after them tells.
+_ENDING = frozenset({"etc", "p.m", "a.m", "usw", "и т.д", "т.д", "т.п"})
+# Words that begin a sentence, and are no names: "vitamin C. It helps".
+_STARTERS = regex.compile(
+    r"(?:it|he|she|we|you|they|i|the|this|that|these|those|there|then|but|and|so|if|when|what|why|how"
+    r"|er|sie|es|wir|das|der|die|il|elle|on|он|она|они|это|мы)\b",
+    regex.IGNORECASE,
+)
 # Georgian letters are lower case by their category, and have no upper case in running text.
 _CLOSING_START = regex.compile(r"(?!\p{Georgian})[\p{Ll}\p{Pe}\p{Pf},;:—–-]")
 _MAX_ORDINAL_DIGITS = 2
@@ -60,7 +76,7 @@ def iterate_sentences(paragraph: str) -> Iterator[str]:
         if match.lastgroup == "dot" and not _dot_ends(paragraph, start, match.start(), match.end()):
             continue
         # `?` and `!` inside a sentence, as in "Yahoo! said" or "“Why?” he asked".
-        if match.lastgroup == "mark" and _CLOSING_START.match(paragraph, match.end()):
+        if match.lastgroup in ("mark", "ellipsis") and _CLOSING_START.match(paragraph, match.end()):
             continue
         if (
             match.lastgroup == "always"
@@ -83,4 +99,9 @@ def _dot_ends(paragraph: str, start: int, dot: int, following: int) -> bool:
     if token.isdigit():
         # "the 3. Division" against "in 1990. Then"
         return len(token) > _MAX_ORDINAL_DIGITS
-    return not (_INITIAL.fullmatch(token) or token.casefold() in _ABBREVIATIONS)
+    if token.casefold() in _ENDING:
+        return True
+    if _INITIAL.fullmatch(token):
+        # "vitamin C. It" against "J. R. Jones": after a name's initial no sentence begins so.
+        return bool(_STARTERS.match(paragraph, following))
+    return token.casefold() not in _ABBREVIATIONS

@@ -7,8 +7,9 @@ everything before the cut is kept, and `Documents.problem` says what is missing.
 
 import codecs
 import json
+import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ from corpus.files import check_encoding
 from corpus.parquet import iterate_batches, open_parquet
 from corpus.remote import RemoteFile
 
+logger = logging.getLogger(__name__)
+
 Shard = Path | RemoteFile
 
 _COMPRESSIONS = (".gz", ".zst")
@@ -37,6 +40,7 @@ _BATCH_ROWS = 64
 _MAX_NAME_BYTES = 4 * _MAX_NAME_CHARACTERS
 _SNIFFED_BYTES = 1024
 _MAX_ZERO_SHARE = 0.2
+_MAX_LEVELS = 64
 _PAGE_RECORDS = ("response", "resource", "conversion")
 SHARD_SUFFIXES = (".wet", ".warc", ".jsonl", ".json", ".parquet", ".txt")
 
@@ -60,8 +64,9 @@ class Documents:
 
     Attributes:
         counts: What was met so far: `documents`, `invalid_utf8`, `malformed`, `oversized`,
-            `without_text`, and of crawled pages `revisits`, `other_status`, `other_media` and
-            `unreadable_pages`.
+            `without_text`, and of crawled pages `revisits`, `other_status`, `other_media`,
+            `unreadable_pages`, `pages_over_limits` and `cut_pages`.
+        boilerplate_characters: Characters of menus and the like that were left out of pages.
     """
 
     def __init__(self, shard: Shard, max_bytes: int) -> None:
@@ -332,6 +337,43 @@ def shard_name(shard: Shard) -> str:
     for suffix in (*_COMPRESSIONS, *SHARD_SUFFIXES, ".warc"):
         name = name.removesuffix(suffix)
     return name
+
+
+def shard_names(shards: Sequence[Shard]) -> dict[str, Shard]:
+    """Return shards by the names of their outputs, each once.
+
+    A name is that of `shard_name`. Where two shards would share one, they keep their suffixes
+    (`a.warc`, `a.warc.wet`), and if that is not enough, the folders above them, joined by `+`.
+    """
+    remaining = list(dict.fromkeys(shards))
+    repeated = len(shards) - len(remaining)
+    if repeated:
+        logger.warning("%d shards are given more than once and read once", repeated)
+    names: dict[Shard, str] = {}
+    for level in range(_MAX_LEVELS):
+        found: dict[str, list[Shard]] = {}
+        for shard in remaining:
+            found.setdefault(_name_of_level(shard, level), []).append(shard)
+        taken = set(names.values())
+        names |= {
+            same[0]: name for name, same in found.items() if len(same) == 1 and name not in taken
+        }
+        remaining = [shard for shard in remaining if shard not in names]
+    if remaining:
+        raise UserError(f"two shards have one name: {remaining[0]}; rename one")
+    return {names[shard]: shard for shard in dict.fromkeys(shards)}
+
+
+def _name_of_level(shard: Shard, level: int) -> str:
+    """Return the name of a shard: bare, with its format, with its compression, with folders."""
+    if level == 0:
+        return shard_name(shard)
+    folders = level - 2
+    if folders < 0:
+        return Path(shard.name).stem if Path(shard.name).suffix in _COMPRESSIONS else shard.name
+    path = shard.absolute() if isinstance(shard, Path) else Path(str(shard).replace("://", "/"))
+    above = path.parts[-1 - folders : -1] if folders else ()
+    return "+".join([part.strip("/") for part in above if part.strip("/")] + [shard.name])
 
 
 def _without_surrogates(text: str) -> str:

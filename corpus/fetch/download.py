@@ -58,6 +58,10 @@ class Digest(NamedTuple):
     sha256: str
 
 
+class _NoConnection(Exception):  # noqa: N818 - caught here, never seen outside
+    """The server was not reached."""
+
+
 class _Cut(Exception):  # noqa: N818 - caught here, never seen outside
     """The connection ended before the file did."""
 
@@ -128,6 +132,7 @@ def _fill(
 ) -> None:
     """Download until `part` is whole, over several connections if need be."""
     wait = config.wait_seconds
+    received = False
     for attempt in range(1, config.attempts + 1):
         try:
             have, version = _state(part, size, is_pinned=sha256 is not None)
@@ -137,7 +142,17 @@ def _fill(
                     is_pinned=sha256 is not None,
                 )  # fmt: skip
             return
+        except _NoConnection as error:
+            # Without a network every attempt fails alike; one that broke off may come back.
+            if attempt == config.attempts or not received:
+                raise FetchError(
+                    f"{url} could not be reached: {error}. Check the network and `https_proxy`."
+                ) from None
+            logger.warning("%s: no connection: %s; trying again", part.stem, error)
+            time.sleep(wait)
+            wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
         except _Cut as cut:
+            received = True
             have = part.stat().st_size if part.exists() else 0
             if attempt == config.attempts:
                 kept = f" {have:,} bytes are kept in {part}; run the same command again to resume."
@@ -208,9 +223,9 @@ def _open(url: str, headers: Mapping[str, str], timeout: float, part: Path) -> _
     except urllib.error.URLError as error:
         if isinstance(error.reason, FileNotFoundError):
             raise FetchError(f"{url}: there is no such file") from None
-        raise _Cut(f"no connection: {error.reason}") from None
+        raise _NoConnection(error.reason) from None
     except (OSError, http.client.HTTPException) as error:
-        raise _Cut(f"no connection: {error}") from None
+        raise _NoConnection(error) from None
     return _Response(getattr(response, "status", None) or 200, response.headers, response)
 
 

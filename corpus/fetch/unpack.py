@@ -20,6 +20,7 @@ from typing import IO, NamedTuple
 from corpus.errors import DataError
 
 MAX_MEMBERS = 100_000
+_MAX_READ_BYTES = 1 << 20
 _MAX_NAME = 1_024
 _MAX_DEPTH = 32
 _CHUNK_BYTES = 1 << 18
@@ -146,7 +147,7 @@ def _tar_members(archive: Path, largest: int) -> Iterator[_Member]:
         stream = (
             _Limited(gzip.GzipFile(fileobj=raw), archive, largest + MAX_MEMBERS * _HEADER_BYTES)
             if is_gzip
-            else raw
+            else _Limited(raw, archive, largest + MAX_MEMBERS * _HEADER_BYTES)
         )
         with tarfile.open(fileobj=stream, mode="r|") as tar:  # type: ignore[call-overload]
             for member in tar:
@@ -181,12 +182,15 @@ def _zip_members(archive: Path) -> Iterator[_Member]:
 class _Limited:
     """A stream that ends in an error after so many bytes: headers alone can be a bomb."""
 
-    def __init__(self, stream: gzip.GzipFile, archive: Path, limit: int) -> None:
+    def __init__(self, stream: IO[bytes] | gzip.GzipFile, archive: Path, limit: int) -> None:
         self._stream = stream
         self._archive = archive
         self._left = limit
 
     def read(self, count: int) -> bytes:
+        # tarfile reads long names and PAX headers at once, whatever size they claim.
+        if count > _MAX_READ_BYTES:
+            raise DataError(f"{self._archive} has a header of {count:,} bytes. It was given up.")
         data = self._stream.read(count)
         self._left -= len(data)
         if self._left < 0:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from corpus.crawl.documents import Document, Shard, read_documents, shard_name
+from corpus.crawl.documents import Document, Shard, read_documents, shard_names
 from corpus.errors import DataError, UserError
 from corpus.jobs import Outcome, Task
 from corpus.records import sentence_batches, write_table
@@ -72,10 +72,10 @@ def find_tasks(
 ) -> list[Task]:
     """Return a task for every crawl shard and every shard of sentences."""
     tasks = [
-        Task(name=f"{name}/{_CRAWL}/{shard_name(shard)}", inputs=(metadata,), remote=(shard,))
+        Task(name=f"{name}/{_CRAWL}/{stem}", inputs=(metadata,), remote=(shard,))
         if isinstance(shard, RemoteFile)
-        else Task(name=f"{name}/{_CRAWL}/{shard_name(shard)}", inputs=(metadata, shard))
-        for shard in shards
+        else Task(name=f"{name}/{_CRAWL}/{stem}", inputs=(metadata, shard))
+        for stem, shard in shard_names(shards).items()
     ]
     return tasks + [
         Task(name=f"{name}/{_SENTENCES}/{language}/{path.stem}", inputs=(metadata, path))

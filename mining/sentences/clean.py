@@ -17,7 +17,9 @@ _LINK_SIGNS = ("://", "www.", "@")
 _LETTER = regex.compile(r"\p{L}")
 _WORD = regex.compile(r"\w")
 _STOPS = frozenset(".!?…。！？।॥؟۔።፧။།་։᱾᱿")
-_NOTICE = re.compile(r"[©®™]|\(c\)\s*\d{4}|&copy;", re.IGNORECASE)
+_SIGN = r"(?:©|&copy;|\(c\)(?=\s*\d{4}))"
+_NOTICE = re.compile(rf"\W*(?:copyright\b\W*)?{_SIGN}|.*{_SIGN}\W*(?:19|20)\d\d", re.IGNORECASE)
+_MAX_NOTICE_CHARACTERS = 200
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z]{2,8});", re.IGNORECASE)
 _MAX_LINE_CHARACTERS = 1 << 20
 _MIN_WORDS = 3
@@ -58,13 +60,18 @@ def boilerplate_reason(line: str) -> str:
     has_stop = _ends_with_stop(line)
     if not has_stop and len(_SEPARATORS.findall(line)) >= _MAX_SEPARATORS:
         return "navigation"
-    if _NOTICE.search(line):
+    if is_notice(line):
         return "notice"
     if any(sign in line for sign in _LINK_SIGNS) and _is_mostly_links(line):
         return "link"
     if not has_stop and _is_fragment(line):
         return "fragment"
     return ""
+
+
+def is_notice(text: str) -> bool:
+    """Say whether a line or sentence is a copyright notice, not prose with such a sign in it."""
+    return len(text) <= _MAX_NOTICE_CHARACTERS and _NOTICE.match(text) is not None
 
 
 def _ends_with_stop(line: str) -> bool:

@@ -8,17 +8,19 @@ import functools
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
 from corpus.crawl.documents import Documents, read_documents
+from corpus.files import make_directory
 from corpus.jobs import Outcome, Task
+from corpus.jobs.locks import hold_lock
 from corpus.protocols import LanguageIdentifier, Prediction
 from corpus.split import iterate_sentences
 from corpus.text import normalize, sentence_hash
-from mining.sentences.clean import boilerplate_reason, lines_of, repair
+from mining.sentences.clean import boilerplate_reason, is_notice, lines_of, repair
 from mining.sentences.config import SentencesConfig
 from mining.sentences.filters import damage_reason, form_reason, language_reason
 from mining.sentences.merge import PART_SCHEMA
@@ -28,6 +30,7 @@ from mining.sentences.tables import RowsByName
 
 EXTRACT_JOB = "extract"
 WORK = ".work"
+PARTS_LOCK = ".parts"
 SENTENCES = "sentences"
 _IDENTIFY_BATCH = 4096
 _MEGABYTE = 1 << 20
@@ -96,9 +99,10 @@ def extract_shard(
     identifier = _identifier(load_identifier, lid)
     shard = task.remote[0] if task.remote else task.inputs[0]
     documents = read_documents(shard, config.max_document_mb * _MEGABYTE)
-    folder = output / WORK / task.name
+    folder = output / WORK / f".{task.name}"
     rejects = output / REJECTS / EXTRACT_JOB
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
+    make_directory(folder)
     share = config.memory_mb * _MEGABYTE // (2 if config.write_rejects else 1)
     with ExitStack() as stack:
         kept = stack.enter_context(RowsByName(folder, PART_SCHEMA, share))
@@ -108,8 +112,19 @@ def extract_shard(
         rows = _Rows(kept, rejected, task.name)
         _extract(documents, identifier, config, rows)
     rows.counts.update(documents.counts)
-    outputs = [*kept.paths(), *(rejected.paths() if rejected is not None else ())]
+    if documents.boilerplate_characters:
+        rows.counts["boilerplate_characters"] = documents.boilerplate_characters
+    parts = _replace(output / WORK, task.name, folder, kept.paths())
+    outputs = [*parts, *(rejected.paths() if rejected is not None else ())]
     return Outcome(counts=rows.counts, outputs=tuple(outputs), problem=documents.problem)
+
+
+def _replace(work: Path, name: str, made: Path, paths: Sequence[Path]) -> list[Path]:
+    """Put the parts of a shard in place of earlier ones, while no other run reads those."""
+    with hold_lock(work / PARTS_LOCK, PARTS_LOCK, wait=True):
+        shutil.rmtree(work / name, ignore_errors=True)
+        made.rename(work / name)
+    return [work / name / path.name for path in paths]
 
 
 def _extract(
@@ -152,7 +167,7 @@ def _candidates(
                 rows.counts[SENTENCES] += 1
                 candidate = _Candidate(text, document.identifier, position)
                 position += 1
-                reason = damage_reason(text, profiles)
+                reason = "notice" if is_notice(text) else damage_reason(text, profiles)
                 if reason:
                     rows.reject(f"rejected.{reason}", candidate)
                 else:

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import pyarrow.parquet as pq
 
-from corpus.crawl.documents import Shard, open_shard, shard_bytes, shard_kind, shard_name
+from corpus.crawl.documents import Shard, open_shard, shard_bytes, shard_kind, shard_names
 from corpus.files import make_directory
 from corpus.jobs import Cut, Price, Trial, finished, price_job, spread
 from corpus.protocols import IdentifierLoader
@@ -36,7 +36,7 @@ def price_sentences(
     """
     for shard in shards:
         shard_kind(shard)
-    named = {shard_name(shard): shard for shard in shards}
+    named = shard_names(shards)
     sizes = {name: shard_bytes(shard) for name, shard in named.items()}
     done = finished(output, EXTRACT_JOB, sizes)
     to_do = [shard for name, shard in named.items() if name not in done]

@@ -10,14 +10,14 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from corpus.crawl.documents import Shard, shard_kind, shard_name
+from corpus.crawl.documents import Shard, shard_kind, shard_names
 from corpus.errors import JobError
 from corpus.jobs import LOCAL, RECEIPTS, Executor, Task, forget_outdated, hold_lock, run_job
 from corpus.languages import check_language
 from corpus.protocols import LanguageIdentifier, identifier_inputs
 from corpus.remote import RemoteFile
 from mining.sentences.config import SentencesConfig
-from mining.sentences.extract import EXTRACT_JOB, SENTENCES, WORK, extract_shard
+from mining.sentences.extract import EXTRACT_JOB, PARTS_LOCK, SENTENCES, WORK, extract_shard
 from mining.sentences.merge import KEPT, MERGE_JOB, merge_language
 
 _SCRATCH = ".sort"
@@ -48,7 +48,7 @@ def run_sentences(
     model_files = identifier_inputs(lid)
     for shard in shards:
         shard_kind(shard)
-    tasks = [_task(shard, model_files) for shard in shards]
+    tasks = [_task(name, shard, model_files) for name, shard in shard_names(shards).items()]
     work = functools.partial(
         extract_shard, lid=lid, output=output, config=config, load_identifier=load_identifier
     )
@@ -68,17 +68,19 @@ def run_sentences(
         if len(executor.share(tasks)) < len(tasks):
             raise  # other processes have shards to do yet; a run that has them all merges
         damaged = error
-    merged = _merge(output, [task.name for task in tasks], config, executor)
+    # Another run must not redo a shard while its parts are being read.
+    with hold_lock(output / WORK / PARTS_LOCK, PARTS_LOCK, wait=True, is_shared=True):
+        merged = _merge(output, [task.name for task in tasks], config, executor)
     if damaged is not None:
         raise damaged
     return _funnel(extracted, merged)
 
 
-def _task(shard: Shard, model_files: tuple[Path, ...]) -> Task:
+def _task(name: str, shard: Shard, model_files: tuple[Path, ...]) -> Task:
     """Return the task of a shard; its own file is the first of its inputs, or the remote one."""
     if isinstance(shard, RemoteFile):
-        return Task(name=shard_name(shard), inputs=model_files, remote=(shard,))
-    return Task(name=shard_name(shard), inputs=(shard, *model_files))
+        return Task(name=name, inputs=model_files, remote=(shard,))
+    return Task(name=name, inputs=(shard, *model_files))
 
 
 def _merge(
