@@ -111,3 +111,21 @@ def test_files_come_over_http_and_a_changed_one_is_noticed(tmp_path: Path) -> No
         with pytest.raises(UserError, match="now has"):
             run(url, tmp_path / "out")
         server.shutdown()
+
+
+def test_file_urls_and_chained_urls_are_expanded(tmp_path: Path) -> None:
+    import zipfile
+
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.txt").write_bytes(b"x\n")
+    assert find_files([f"file://{tmp_path}/*.txt"]) == [tmp_path / "a.txt", tmp_path / "b.txt"]
+    with pytest.raises(UserError, match="nothing matches"):
+        find_files([f"file://{tmp_path}/*.pdf"])
+    with zipfile.ZipFile(tmp_path / "c.zip", "w") as archive:
+        archive.writestr("in/one.txt", "eins\n\nzwei\n")
+    (shard,) = find_files([f"zip://in/*.txt::file://{tmp_path}/c.zip"])
+    assert shard.name == "one.txt"
+    assert [document.text for document in read_documents(shard)] == ["eins\n", "zwei\n"]
+    chained = RemoteFile("simplecache::https://ann:secret@x.example/b.txt?key=hidden")
+    assert str(chained) == "simplecache::https://x.example/b.txt"
+    assert chained.name == "b.txt"

@@ -34,6 +34,15 @@ def test_nothing_is_lost(text: str) -> None:
         ["Սա տուն է: ", "Այն մեծ է։ ", "Լավ է։"],
         ["「行こう。」と彼は言った。", "雨だ。"],
         ["他说：“走吧。”", "下雨了。"],
+        ["Books, pens, etc. ", "I like them."],
+        ["Eat vitamin C. ", "It helps."],
+        ["Be here at 5 p.m. ", "She waits."],
+        ["Siehe s. Abbildung z. B. dort. ", "Gut."],
+        ["Πού είναι; ", "Εκεί είναι."],
+        ["ߊ߬ ߓߘߊ߫ ߣߊ߬߹ ", "ߊ߬ ߦߋ߫ ߦߊ߲߬."],
+        ["He paused . . . ", "Then he left."],
+        ["She said . . . nothing."],
+        ["التقى د. أحمد أمس. ", "ثم ذهب."],
     ],
 )
 def test_paragraph_is_split_where_sentences_end(sentences: list[str]) -> None:

@@ -270,6 +270,25 @@ def test_server_in_trouble_is_asked_again(server: Server, tmp_path: Path) -> Non
     assert get(server, tmp_path / "x.bin") == SHA256
 
 
+def test_without_a_network_a_download_ends_at_once(tmp_path: Path) -> None:
+    config = DownloadConfig(timeout_seconds=5, attempts=5, wait_seconds=60)
+    started = time.monotonic()
+    with pytest.raises(FetchError, match="could not be reached"):
+        download(
+            "http://127.0.0.1:9/x.bin", tmp_path / "x.bin",
+            size=None, sha256=None, largest=100, config=config,
+        )  # fmt: skip
+    assert time.monotonic() - started < 30
+
+
+def test_tar_header_of_a_gigabyte_is_refused(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("x")
+    info.type, info.size = tarfile.XHDTYPE, 1 << 30
+    (tmp_path / "a.tar").write_bytes(info.tobuf() + b"0" * (2 << 20))
+    with pytest.raises(DataError, match="header of"):
+        unpack(tmp_path / "a.tar", tmp_path / "out", largest=1 << 31)
+
+
 def test_full_disk_keeps_what_fitted_and_says_so(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

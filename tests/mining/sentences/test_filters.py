@@ -216,3 +216,17 @@ def test_hostile_line_takes_no_time_above_its_length(line: str) -> None:
     assert repair(line) == line
     assert boilerplate_reason(line) in ("", "no_letters", "navigation")
     assert "".join(iterate_sentences(line)) == line
+
+
+@pytest.mark.parametrize(
+    ("line", "is_notice"),
+    [
+        ("© 2026 Example Ltd", True),
+        ("Copyright (c) 2024 Foo Inc. All rights reserved.", True),
+        ("Windows™ runs on most of the machines in the office.", False),
+        ("The sign © stands for copyright and is old.", False),
+        ("It rained all day long. " * 20 + "© 2024 dpa", False),
+    ],
+)
+def test_a_sign_in_prose_is_no_notice(line: str, is_notice: bool) -> None:
+    assert (boilerplate_reason(line) == "notice") is is_notice
