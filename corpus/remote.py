@@ -41,7 +41,9 @@ class RemoteFile:
     def name(self) -> str:
         """The last part of its path; of a chained URL that of the first link that has one."""
         links = str(self).split(_CHAIN)
-        parts = urlsplit(next((link for link in links if urlsplit(link).path), links[0]))
+        parts = urlsplit(
+            next((link for link in links if "://" in link and urlsplit(link).path), links[0])
+        )
         return PurePosixPath(unquote(parts.netloc + parts.path)).name
 
     @property
@@ -141,7 +143,9 @@ def _matching(pattern: RemoteFile) -> list[Path | RemoteFile]:
     if len(links) == 1:
         return [RemoteFile(str(system.unstrip_protocol(name))) for name in names]
     # The names are those of the first link with a path; what stands around it stays.
-    place = next(number for number, link in enumerate(links) if urlsplit(link).path)
+    place = next(
+        number for number, link in enumerate(links) if "://" in link and urlsplit(link).path
+    )
     scheme = links[place].partition("://")[0]
     found: list[Path | RemoteFile] = []
     for name in map(str, names):

@@ -20,7 +20,7 @@ from typing import IO, NamedTuple
 from corpus.errors import DataError
 
 MAX_MEMBERS = 100_000
-_MAX_READ_BYTES = 1 << 20
+_MAX_EXTENDED_BYTES = 1 << 14
 _MAX_NAME = 1_024
 _MAX_DEPTH = 32
 _CHUNK_BYTES = 1 << 18
@@ -149,7 +149,7 @@ def _tar_members(archive: Path, largest: int) -> Iterator[_Member]:
             if is_gzip
             else _Limited(raw, archive, largest + MAX_MEMBERS * _HEADER_BYTES)
         )
-        with tarfile.open(fileobj=stream, mode="r|") as tar:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=stream, mode="r|", tarinfo=_BoundedHeader) as tar:  # type: ignore[call-overload]
             for member in tar:
                 if member.isdir():
                     yield _Member(member.name, True, None)
@@ -179,6 +179,22 @@ def _zip_members(archive: Path) -> Iterator[_Member]:
                     yield _Member(info.filename, False, content)
 
 
+class _BoundedHeader(tarfile.TarInfo):
+    """A tar header whose extension, PAX or a long GNU name, has a bound.
+
+    `tarfile` reads it whole and takes the square of its length to parse it.
+    """
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        kinds = (
+            tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
+            tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
+        )  # fmt: skip
+        if self.type in kinds and self.size > _MAX_EXTENDED_BYTES:
+            raise DataError(f"{tar.name or 'the archive'} has a header of {self.size:,} bytes")
+        return super()._proc_member(tar)  # type: ignore[misc,no-any-return]
+
+
 class _Limited:
     """A stream that ends in an error after so many bytes: headers alone can be a bomb."""
 
@@ -188,9 +204,6 @@ class _Limited:
         self._left = limit
 
     def read(self, count: int) -> bytes:
-        # tarfile reads long names and PAX headers at once, whatever size they claim.
-        if count > _MAX_READ_BYTES:
-            raise DataError(f"{self._archive} has a header of {count:,} bytes. It was given up.")
         data = self._stream.read(count)
         self._left -= len(data)
         if self._left < 0:
