@@ -191,7 +191,7 @@ class _BoundedHeader(tarfile.TarInfo):
             tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
         )  # fmt: skip
         if self.type in kinds and self.size > _MAX_EXTENDED_BYTES:
-            raise DataError(f"{tar.name or 'the archive'} has a header of {self.size:,} bytes")
+            raise DataError(f"the archive has a header of {self.size:,} bytes; it was not unpacked")
         return super()._proc_member(tar)  # type: ignore[misc,no-any-return]
 
 

@@ -15,8 +15,7 @@ from typing import NamedTuple
 
 from corpus.crawl.documents import Documents, read_documents
 from corpus.files import make_directory
-from corpus.jobs import Outcome, Task
-from corpus.jobs.locks import hold_lock
+from corpus.jobs import Outcome, Task, hold_lock
 from corpus.protocols import LanguageIdentifier, Prediction
 from corpus.split import iterate_sentences
 from corpus.text import normalize, sentence_hash
