@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -11,9 +10,6 @@ from corpus.command import PATH, config_options, print_json
 from corpus.console import format_table
 from eval.checks.config import CheckConfig
 from eval.config import CompareConfig, CorrelateConfig, ScoreConfig
-
-if TYPE_CHECKING:
-    from eval.statistics.comparisons import Comparison
 
 
 @click.group()
@@ -119,11 +115,15 @@ def compare(
     config: CompareConfig,
 ) -> None:
     """Test in each direction whether other systems differ from the first."""
-    from eval.compare import compare_systems
-    from eval.statistics.buckets import is_main
-    from eval.statistics.comparisons import BUCKET_COLUMNS
+    from eval.compare import PAGE, compare_systems
+    from eval.pages.comparison_page import verdict
+    from eval.pages.system_text import describe_systems
+    from eval.statistics.comparisons import BUCKET_COLUMNS, main_buckets
+    from eval.statistics.system_table import show_p_value
 
     found = compare_systems(hypotheses, flores, split, output, config, quoted)
+    for line in describe_systems(found.table, found.means, config.test):
+        click.echo(line)
     tested = [c for c in found.comparisons if c.system is not None]
     if tested:
         rows = [
@@ -133,15 +133,15 @@ def compare(
                 c.first,
                 c.second,
                 c.difference,
-                _small(c.p_value),
-                _verdict(c),
+                None if c.p_value is None else show_p_value(c.p_value),
+                verdict(c),
             ]
             for c in tested
         ]
         header = ["system", "direction", "first", "second", "difference", "p", "verdict"]
         click.echo(format_table(header, rows))
         click.echo()
-        main = [row for row in found.buckets if is_main(row["bucket"])]
+        main = main_buckets(found.buckets)
         header = list(BUCKET_COLUMNS)
         if any(row["tokenizers"] for row in main):
             header.append("tokenizers")
@@ -156,19 +156,7 @@ def compare(
     if found.unshared:
         names = " ".join(map(str, found.unshared))
         click.echo(f"not compared, because not all systems have them: {names}", err=True)
-
-
-def _small(p_value: float | None) -> str | None:
-    if p_value is None:
-        return None
-    return "<0.001" if p_value < 0.001 else f"{p_value:.3f}"
-
-
-def _verdict(comparison: Comparison) -> str:
-    if comparison.p_value is None:
-        return "not tested: one line only"
-    words = {1: "second is better", 0: "not significant", -1: "second is worse"}
-    return words[comparison.outcome]
+    click.echo(f"{output / 'comparison.tsv'}, {output / PAGE}", err=True)
 
 
 @group.command()

@@ -22,7 +22,9 @@ from corpus.records import write_table
 from eval.config import CompareConfig
 from eval.hypotheses import Systems, find_systems
 from eval.metrics.metrics import find_metric, parse_metrics, sign
-from eval.statistics.buckets import find_buckets
+from eval.pages.comparison_page import render_comparison
+from eval.statistics.averages import Average, average
+from eval.statistics.buckets import ALL, find_buckets
 from eval.statistics.cells import (
     Grid,
     check_hypotheses,
@@ -33,6 +35,7 @@ from eval.statistics.cells import (
 )
 from eval.statistics.comparisons import Comparison, Quoted, summarize_buckets, write_comparison
 from eval.statistics.published_scores import read_quoted
+from eval.statistics.results import Row
 from eval.statistics.significance import (
     can_resample,
     discoveries,
@@ -42,7 +45,9 @@ from eval.statistics.significance import (
     resample_scores,
 )
 from eval.statistics.store import read_text
+from eval.statistics.system_table import SystemScore, compare_in_table
 
+PAGE = "comparison.html"
 PAIRS = "pairs"
 _PAIRS_SCHEMA = pa.schema(
     [
@@ -50,7 +55,11 @@ _PAIRS_SCHEMA = pa.schema(
         ("baseline", pa.string()),
         ("system", pa.string()),
         ("first", pa.float64()),
+        ("first_low", pa.float64()),
+        ("first_high", pa.float64()),
         ("second", pa.float64()),
+        ("second_low", pa.float64()),
+        ("second_high", pa.float64()),
         ("p_value", pa.float64()),
         ("low", pa.float64()),
         ("high", pa.float64()),
@@ -72,6 +81,10 @@ class Compared:
     unshared: Sequence[Direction]
     """Directions that the first system or another does not have."""
     buckets: Sequence[Mapping[str, Any]]
+    table: Sequence[SystemScore] = ()
+    """The scores beside each other; none where there are only published scores to compare with."""
+    means: Sequence[Average] = ()
+    """Of each system over all directions that it was compared in."""
 
 
 def compare_systems(
@@ -82,7 +95,7 @@ def compare_systems(
     config: CompareConfig,
     quoted: Sequence[Path] = (),
 ) -> Compared:
-    """Compare systems with the first in every direction that both have; write tables.
+    """Compare systems with the first in every direction that both have; write tables and a page.
 
     Raises:
         UserError: If there is nothing to compare with the first system, or they share no direction.
@@ -118,8 +131,15 @@ def compare_systems(
         comparisons, _read_differences(found), buckets, config.alpha, config.confidence
     )
     write_comparison(output, comparisons, beside, summaries)
+    rows = _score_rows(found, metric)
+    table = _beside_each_other(comparisons, rows, metric, list(systems), config.alpha)
+    means = _average(rows, directions)
+    write_text(
+        output / PAGE,
+        render_comparison(table, means, comparisons, summaries, beside, unshared, config.test),
+    )
     write_text(output / "config.yaml", dump_config(config))
-    return Compared(comparisons, beside, unshared, summaries)
+    return Compared(comparisons, beside, unshared, summaries, table, means)
 
 
 def _share(systems: Systems, hypotheses: Sequence[Path]) -> tuple[str, Systems, list[Direction]]:
@@ -141,7 +161,58 @@ def _share(systems: Systems, hypotheses: Sequence[Path]) -> tuple[str, Systems, 
 
 def _with_test(task: Task, config: CompareConfig) -> Task:
     test = [config.test, config.trials, config.seed, config.alpha]
-    return Task(name=task.name, inputs=task.inputs, arguments={**task.arguments, "test": test})
+    arguments = {**task.arguments, "test": test, "columns": _PAIRS_SCHEMA.names}
+    return Task(name=task.name, inputs=task.inputs, arguments=arguments)
+
+
+def _score_rows(files: Iterable[tuple[str, Path]], metric: str) -> list[Row]:
+    """Return the score of each system in each direction that it was tested in."""
+    columns = [name for name in _PAIRS_SCHEMA.names if name != "differences"]
+    rows: dict[tuple[str, Direction], Row] = {}
+    for row in _rows(files, columns):
+        for system, side in ((row["baseline"], "first"), (row["system"], "second")):
+            if system is not None:
+                rows[system, row["direction"]] = Row(
+                    system=system,
+                    direction=row["direction"],
+                    metric=metric,
+                    value=row[side],
+                    n=row["n"],
+                    signature=row["signature"],
+                    low=row[f"{side}_low"],
+                    high=row[f"{side}_high"],
+                )
+    return list(rows.values())
+
+
+def _beside_each_other(
+    comparisons: Sequence[Comparison],
+    rows: Sequence[Row],
+    metric: str,
+    systems: Sequence[str],
+    alpha: float,
+) -> list[SystemScore]:
+    """Return the table of systems and directions; nothing where there is one system alone."""
+    p_values = {
+        (one.system, metric, one.direction): one.p_value
+        for one in comparisons
+        if one.system is not None and one.p_value is not None
+    }
+    if len({row.system for row in rows}) < 2:
+        return []
+    return compare_in_table(rows, [metric], systems, systems[0], p_values, alpha)
+
+
+def _average(rows: Sequence[Row], directions: set[Direction]) -> list[Average]:
+    return average(
+        {(row.system, row.metric, row.direction): row.value for row in rows},
+        {ALL: frozenset(directions)},
+        signatures={
+            (row.system, row.metric, row.direction): row.signature
+            for row in rows
+            if find_metric(row.metric).depends_on_tokenizer
+        },
+    )
 
 
 def _pairs_file(grid: Grid, target: str) -> Path:
@@ -203,9 +274,13 @@ def _test(
     }
     if not can_resample(first):
         return values
-    ours = resample_scores(second, score, config.resamples, config.seed)
-    differences = ours - resample_scores(first, score, config.resamples, config.seed)
+    ours, theirs = (
+        resample_scores(one, score, config.resamples, config.seed) for one in (second, first)
+    )
+    differences = ours - theirs
     low, high = interval(differences, config.confidence)
+    for side, resampled in (("first", theirs), ("second", ours)):
+        values[f"{side}_low"], values[f"{side}_high"] = interval(resampled, config.confidence)
     return {
         **values,
         "p_value": p_value(config.test, first, second, score, config.trials, config.seed),

@@ -24,7 +24,7 @@ from corpus.report.html import (
     table,
 )
 from eval.hypotheses import COPY
-from eval.pages.system_text import systems_section
+from eval.pages.system_text import SYSTEMS_CSS, systems_section
 from eval.statistics.averages import distinct_buckets
 from eval.statistics.buckets import ALL
 
@@ -38,11 +38,6 @@ _STYLE = """
 svg .loss { fill: var(--warn); } svg .whisker { stroke: var(--ink); stroke-width: 2; }
 summary { cursor: pointer; font-size: 19px; font-weight: 700; }
 #worst tbody tr { cursor: pointer; } #worst tbody tr:hover td { color: var(--accent); }
-table.systems { width: auto; min-width: 50%; } table.systems th[scope] { color: var(--ink); }
-table.systems tr.mean > * { border-bottom: 0; font-weight: 600; } td.soft b { color: inherit; }
-.better { color: var(--good); } .worse { color: var(--warn); } td.soft { color: var(--soft); }
-@media (max-width: 600px) { section { padding: 16px 14px; }
-  table.systems th, table.systems td { padding-right: 10px; font-size: 13px; } }
 """
 _CHECKED_LANGUAGES = 15
 _CHECKS = {
@@ -114,7 +109,7 @@ def render_scores(
         f"{', '.join(names)}: {len(directions):,} directions",
         body,
         "\n".join([SORT_SCRIPT, interactive_script(), script]),
-        INTERACTIVE_CSS + _STYLE,
+        INTERACTIVE_CSS + SYSTEMS_CSS + _STYLE,
     )
 
 

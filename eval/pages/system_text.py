@@ -6,34 +6,47 @@ from collections.abc import Sequence
 
 from corpus.console import format_table
 from corpus.report.html import escape, section
+from eval.config import BOOTSTRAP
 from eval.hypotheses import COPY
 from eval.statistics.averages import Average
 from eval.statistics.buckets import ALL
 from eval.statistics.readme_tables import MIXED
-from eval.statistics.system_table import SystemScore
+from eval.statistics.system_table import (
+    MARKS,
+    SystemScore,
+    describe_test,
+    group_scores,
+    list_systems,
+    show_p_value,
+)
 
-MARKS = {"better": "▲", "worse": "▼"}
 MAX_DIRECTIONS = 40
 """On a terminal; the page holds more, and systems.tsv all."""
 
+SYSTEMS_CSS = """
+table.systems { width: auto; min-width: 50%; } table.systems th[scope] { color: var(--ink); }
+table.systems tr.mean > * { border-bottom: 0; font-weight: 600; } td.soft b { color: inherit; }
+.better { color: var(--good); } .worse { color: var(--warn); } td.soft { color: var(--soft); }
+@media (max-width: 600px) { section { padding: 16px 14px; }
+  table.systems th, table.systems td { padding-right: 10px; font-size: 13px; } }
+"""
+
 _MAX_ROWS = 500
 _BEST = "*"
-_TEST = (
-    "paired bootstrap over the same lines, false discovery rate controlled over all directions and"
-    " systems"
-)
 
 
-def describe_systems(table: Sequence[SystemScore], averages: Sequence[Average]) -> list[str]:
+def describe_systems(
+    table: Sequence[SystemScore], averages: Sequence[Average], test: str = BOOTSTRAP
+) -> list[str]:
     """Return a table per metric as lines for a terminal, the legend last; nothing for no table."""
     directions = {one.direction for one in table}
     if not table:
         return []
     if len(directions) > MAX_DIRECTIONS:
-        return [f"{len(directions):,} directions by system are in systems.tsv", ""]
+        return [f"{len(directions):,} directions by system are in the tables", ""]
     lines = []
-    systems = list(dict.fromkeys(one.system for one in table))
-    for metric, rows in _by_metric(table).items():
+    systems = list_systems(table)
+    for metric, rows in group_scores(table).items():
         cells = [
             [str(direction), *(_plain(own.get(system)) for system in systems)]
             for direction, own in rows.items()
@@ -41,16 +54,18 @@ def describe_systems(table: Sequence[SystemScore], averages: Sequence[Average]) 
         means = _means(averages, metric)
         cells.append(["mean", *(_plain_mean(means.get(system)) for system in systems)])
         lines += [format_table([metric, *systems], cells), ""]
-    return [*lines, f"{_BEST} best of its row; {_legend(table)}", ""]
+    return [*lines, f"{_BEST} best of its row; {describe_test(table, test)}", ""]
 
 
-def systems_section(table: Sequence[SystemScore], averages: Sequence[Average]) -> str:
+def systems_section(
+    table: Sequence[SystemScore], averages: Sequence[Average], test: str = BOOTSTRAP
+) -> str:
     """Return the page's section with a table per metric; empty for no table."""
     if not table:
         return ""
-    systems = list(dict.fromkeys(one.system for one in table))
+    systems = list_systems(table)
     parts = []
-    for metric, rows in _by_metric(table).items():
+    for metric, rows in group_scores(table).items():
         head = "".join(f'<th class="number">{escape(system)}</th>' for system in systems)
         lines = [
             f'<tr><th scope="row">{escape(direction)}</th>'
@@ -62,31 +77,19 @@ def systems_section(table: Sequence[SystemScore], averages: Sequence[Average]) -
         means = _means(averages, metric)
         cells = "".join(_mean_cell(means.get(system)) for system in systems)
         lines.append(f'<tr class="mean"><th scope="row">mean</th>{cells}</tr>')
-        note = f"<p>and {more:,} directions more, in systems.tsv</p>" if more > 0 else ""
+        note = (
+            f"<p>and {more:,} directions more, in the tables beside this page</p>"
+            if more > 0
+            else ""
+        )
         parts.append(
             f'<h3>{escape(metric)}</h3><div class="scroll"><table class="systems"><thead><tr>'
             f"<th>direction</th>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
             + note
         )
-    legend = f"The best of each row is bold. {_legend(table).capitalize()}."
+    words = describe_test(table, test)
+    legend = f"The best of each row is bold. {words[0].upper()}{words[1:]}."
     return section("Systems", legend, "".join(parts))
-
-
-def _by_metric(table: Sequence[SystemScore]) -> dict[str, dict[str, dict[str, SystemScore]]]:
-    metrics: dict[str, dict[str, dict[str, SystemScore]]] = {}
-    for one in table:
-        rows = metrics.setdefault(one.metric, {})
-        rows.setdefault(str(one.direction), {})[one.system] = one
-    return metrics
-
-
-def _legend(table: Sequence[SystemScore]) -> str:
-    baselines = [one.baseline for one in table if one.baseline]
-    if not baselines:
-        return "nothing was tested, as there are no resamples"
-    better, worse = MARKS["better"], MARKS["worse"]
-    name = baselines[0]
-    return f"{better} better and {worse} worse than {name}, unmarked: not significant ({_TEST})"
 
 
 def _plain(one: SystemScore | None) -> str:
@@ -128,7 +131,8 @@ def _cell(one: SystemScore | None) -> str:
     value = f"<b>{value}</b>" if one.is_best else value
     mark = ""
     if one.outcome in MARKS:
-        words = f"{one.outcome} than {one.baseline}, p = {one.p_value:.3f}"
+        p_value = "" if one.p_value is None else f", p {show_p_value(one.p_value)}"
+        words = f"{one.outcome} than {one.baseline}{p_value}"
         mark = f' <span class="{one.outcome}" title="{escape(words)}">{MARKS[one.outcome]}</span>'
     ends = "" if one.low is None else f"<br><small>{one.low:.1f}–{one.high:.1f}</small>"
     kind = "number soft" if one.system == COPY else "number"

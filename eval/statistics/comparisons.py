@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from corpus.languages import Direction
 from eval.metrics.metrics import find_metric
 from eval.statistics.averages import mixed_tokenizers
+from eval.statistics.buckets import is_main
 from eval.statistics.significance import TIE, interval, minimum_detectable
 from eval.tables import write_table
 
@@ -116,6 +117,18 @@ def summarize_buckets(
                 }
             )
     return summaries
+
+
+def main_buckets(summaries: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the buckets to show: not by script or column, and none with the figures of another."""
+    seen: list[dict[str, Any]] = []
+    kept = []
+    for row in summaries:
+        figures = {name: value for name, value in row.items() if name != "bucket"}
+        if is_main(row["bucket"]) and figures not in seen:
+            seen.append(figures)
+            kept.append(row)
+    return kept
 
 
 def write_comparison(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from corpus.languages import Direction, parse_direction
+from eval.config import BOOTSTRAP, RANDOMIZATION, SACREBLEU_BOOTSTRAP
 from eval.hypotheses import COPY
 from eval.metrics.metrics import find_metric
 from eval.statistics.results import Row
@@ -20,6 +21,17 @@ from eval.statistics.significance import TIE, discoveries
 from eval.tables import read_rows, write_table
 
 FILE = "systems.tsv"
+MARKS = {"better": "▲", "worse": "▼"}
+"""How outcomes are marked; `not significant` is not."""
+
+SMALLEST_SHOWN = 0.001
+"""A p-value below this is shown as being below it."""
+
+_TESTS = {
+    RANDOMIZATION: "approximate randomization over lines",
+    BOOTSTRAP: "paired bootstrap over lines",
+    SACREBLEU_BOOTSTRAP: "sacrebleu's paired bootstrap over lines, whose p-values are too small",
+}
 Key = tuple[str, str, Direction]
 """System, metric, direction."""
 
@@ -138,6 +150,37 @@ def read_systems(output: Path) -> list[SystemScore]:
         )
         for _, cells in read_rows(output / FILE, SystemScore._fields)
     ]
+
+
+def group_scores(table: Sequence[SystemScore]) -> dict[str, dict[str, dict[str, SystemScore]]]:
+    """Return the scores by metric, direction and system, in the order of the table."""
+    metrics: dict[str, dict[str, dict[str, SystemScore]]] = {}
+    for one in table:
+        rows = metrics.setdefault(one.metric, {})
+        rows.setdefault(str(one.direction), {})[one.system] = one
+    return metrics
+
+
+def list_systems(table: Sequence[SystemScore]) -> list[str]:
+    """Return the systems in the order of the table."""
+    return list(dict.fromkeys(one.system for one in table))
+
+
+def describe_test(table: Sequence[SystemScore], test: str = BOOTSTRAP) -> str:
+    """Return what the marks of a table say, and by which test."""
+    baseline = next((one.baseline for one in table if one.baseline), None)
+    if baseline is None:
+        return "nothing was tested, as there are no resamples"
+    return (
+        f"{MARKS['better']} better and {MARKS['worse']} worse than {baseline}, unmarked: not"
+        f" significant ({_TESTS[test]}, false discovery rate controlled over all directions and"
+        " systems)"
+    )
+
+
+def show_p_value(value: float) -> str:
+    """Return a p-value to three decimals, as text."""
+    return f"<{SMALLEST_SHOWN}" if value < SMALLEST_SHOWN else f"{value:.3f}"
 
 
 def _number(text: str) -> float | None:

@@ -1,5 +1,6 @@
 """Significance by approximate randomization, against hand calculations and a true null."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +105,45 @@ def test_worse_system_is_found_and_unshared_directions_are_named(
     assert result.exit_code == 0, result.output
     assert result.stdout.count("second is worse") == 2
     assert "eng_Latn-fra_Latn" in result.stderr
+    lines = result.stdout.split("\n")
+    assert lines[0].split() == ["chrf++", "good", "bad"]  # the table comes first
+    assert lines[2].startswith("fra_Latn-eng_Latn")
+    assert lines[2].endswith("▼")
+    assert "worse than good, unmarked: not significant (approximate randomization" in result.stdout
     table = (output / "comparison.tsv").read_text(encoding="utf-8").split("\n")
     assert table[0].split("\t")[:3] == ["direction", "first", "second"]
     assert len(table) == 4
+
+
+def test_page_of_a_comparison_begins_with_the_systems_beside_each_other(
+    flores: Path, tmp_path: Path
+) -> None:
+    systems = [make_system(tmp_path / "Good", 1), make_system(tmp_path / "bad", 8)]
+    config = CompareConfig(trials=300, test="bootstrap")
+    found = compare_systems(systems, flores, "devtest", tmp_path / "out", config)
+    page = (tmp_path / "out" / "comparison.html").read_text(encoding="utf-8")
+    titles = re.findall("<h2>(.*?)</h2>", page)
+    assert titles == ["Systems", "Wins and losses", "Differences"]
+    assert "worse than Good, unmarked: not significant (paired bootstrap" in page
+    assert "p &lt;0.001" in page or "p 0.0" in page
+    for one in found.table:
+        assert one.low is not None
+        assert one.high is not None
+        assert one.low < one.value < one.high
+    assert [one.n for one in found.means] == [2, 2]
+    # Two sources into English: the bucket into the pivot has the figures of all, and is left out.
+    assert page.count("xx-eng") == 0
+
+
+def test_comparison_of_an_earlier_version_is_tested_again(flores: Path, tmp_path: Path) -> None:
+    systems = [make_system(tmp_path / "good", 1), make_system(tmp_path / "bad", 8)]
+    arguments = (systems, flores, "devtest", tmp_path / "out", CompareConfig(trials=50))
+    compare_systems(*arguments)
+    (receipt,) = (tmp_path / "out" / "receipts" / "compare").glob("*.json")
+    text = receipt.read_text(encoding="utf-8")
+    receipt.write_text(text.replace("second_high", "second_top"), encoding="utf-8")
+    assert "second_high" in text
+    assert compare_systems(*arguments).table
 
 
 def test_systems_without_a_common_direction_are_refused(flores: Path, tmp_path: Path) -> None:

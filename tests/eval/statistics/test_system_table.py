@@ -111,6 +111,15 @@ def test_names_of_systems_are_text_on_the_page() -> None:
     assert describe_systems([], []) == []
 
 
+def test_legend_leaves_the_case_of_a_systems_name_alone() -> None:
+    p_values = {("b", "chrf", PAIR): 0.0004}
+    rows = [row("NLLB", 40.0), row("b", 50.0)]
+    table = compare_in_table(rows, ["chrf"], ["NLLB", "b"], "NLLB", p_values, 0.05)
+    shown = systems_section(table, [])
+    assert "worse than NLLB, unmarked" in shown
+    assert 'title="better than NLLB, p &lt;0.001"' in shown
+
+
 def score(folder: Path, *more: str, targets: tuple[str, ...] = ("fra_Latn", "rus_Cyrl")) -> Result:
     for language in ("eng_Latn", *targets):
         write_lines(folder / "flores" / "devtest" / f"{language}.devtest", LINES)
