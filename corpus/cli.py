@@ -45,9 +45,12 @@ def scatter_command(text: Path, other: Path, output: Path, config: ScatterConfig
 @group.command("fetch")
 @click.argument("names", nargs=-1, required=True)
 @click.option(
-    "--from", "source", default=None, metavar="URL_OR_PATH",
+    "--from",
+    "source",
+    default=None,
+    metavar="URL_OR_PATH",
     help="A copy of the file, or a directory or URL that holds it, instead of the publisher.",
-)  # fmt: skip
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @config_options(DownloadConfig)
 def fetch_command(

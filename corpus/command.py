@@ -38,21 +38,34 @@ def config_options(config_class: type[Any]) -> Callable[[F], F]:
         # Eager options are read before required ones are missed, those that were given first: when
         # the hidden one is reached, all others have their values.
         @click.option(
-            "--config-file", type=PATH, multiple=True, is_eager=True,
+            "--config-file",
+            type=PATH,
+            multiple=True,
+            is_eager=True,
             help="YAML file with the keys that differ; may be repeated, later files win.",
-        )  # fmt: skip
+        )
         @click.option(
-            "--config", "overrides", multiple=True, metavar="KEY=VALUE", is_eager=True,
+            "--config",
+            "overrides",
+            multiple=True,
+            metavar="KEY=VALUE",
+            is_eager=True,
             help="One value, such as a.b=3; may be repeated. Overrides the files.",
-        )  # fmt: skip
+        )
         @click.option(
-            "--dump-config", is_flag=True, is_eager=True,
+            "--dump-config",
+            is_flag=True,
+            is_eager=True,
             help="Print the resolved config with comments, and stop.",
-        )  # fmt: skip
+        )
         @click.option(
-            "--dump-config-now", is_flag=True, is_eager=True, hidden=True, expose_value=False,
+            "--dump-config-now",
+            is_flag=True,
+            is_eager=True,
+            hidden=True,
+            expose_value=False,
             callback=dump,
-        )  # fmt: skip
+        )
         @functools.wraps(function)
         def command(
             *args: Any,
@@ -91,9 +104,12 @@ class JobOptions:
 
 
 _executor = click.option(
-    "--executor", type=click.Choice(EXECUTORS), default="local", show_default=True,
+    "--executor",
+    type=click.Choice(EXECUTORS),
+    default="local",
+    show_default=True,
     help="Where shards are processed: on this machine, a Ray cluster, or a Slurm array.",
-)  # fmt: skip
+)
 _dry_run = click.option(
     "--dry-run", is_flag=True, help="List the shards, estimate their cost from a sample, and stop."
 )

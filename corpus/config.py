@@ -80,9 +80,11 @@ class Bounds:
     def __str__(self) -> str:
         """Say the range: `at least 0 and below 1`."""
         words = {
-            "at least": self.at_least, "above": self.above,
-            "at most": self.at_most, "below": self.below,
-        }  # fmt: skip
+            "at least": self.at_least,
+            "above": self.above,
+            "at most": self.at_most,
+            "below": self.below,
+        }
         said = [f"{word} {limit:g}" for word, limit in words.items() if math.isfinite(limit)]
         return " and ".join(said) or "a finite number"
 

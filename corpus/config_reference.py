@@ -62,9 +62,13 @@ def _lines(config: Any, depth: int) -> Iterator[str]:
         kind = "" if is_group else _kind(hint)
         about = f"{about} [{kind}]" if about and kind else about or kind
         yield from textwrap.wrap(
-            about, _WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ",
-            break_long_words=False, break_on_hyphens=False,
-        )  # fmt: skip
+            about,
+            _WIDTH,
+            initial_indent=f"{indent}# ",
+            subsequent_indent=f"{indent}# ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
         if value is REQUIRED:
             yield f"{indent}# {name}:  (required)"
         elif is_group and dataclasses.fields(value):

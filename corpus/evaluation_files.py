@@ -120,8 +120,16 @@ def evaluation_sentences(path: Path) -> Iterator[str]:
         for sentence in _read(path, suffix):
             empty = empty and not sentence.strip()
             yield sentence
-    except (OSError, EOFError, ValueError, RecursionError, csv.Error, lzma.LZMAError,
-            zstandard.ZstdError, pa.ArrowException) as error:  # fmt: skip
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        RecursionError,
+        csv.Error,
+        lzma.LZMAError,
+        zstandard.ZstdError,
+        pa.ArrowException,
+    ) as error:
         raise DataError(f"{path} of an evaluation set cannot be read: {error}") from error
     if empty:
         logger.warning("%s of an evaluation set holds no sentence", path)

@@ -43,8 +43,10 @@ def _warn_of_unknown(folder: Path, unknown: tuple[str, ...]) -> None:
     more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
     logger.warning(
         "%s: left out, as these are no language codes of FLORES-200: %s%s",
-        folder, ", ".join(unknown[:_SHOWN]), more,
-    )  # fmt: skip
+        folder,
+        ", ".join(unknown[:_SHOWN]),
+        more,
+    )
 
 
 def read_split(

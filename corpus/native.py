@@ -55,7 +55,8 @@ def _open(path: Path, interface: int) -> ctypes.CDLL | None:
     if there != interface:
         logger.warning(
             "%s was built from other sources than these; the slower Python path is used. `make"
-            " setup`, or installing the package again, rebuilds it", path,
-        )  # fmt: skip
+            " setup`, or installing the package again, rebuilds it",
+            path,
+        )
         return None
     return library

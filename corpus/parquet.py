@@ -108,8 +108,10 @@ def read_columns(file: pq.ParquetFile, source: Source, columns: Sequence[str]) -
     """
     groups = range(file.num_row_groups)
     rows = [file.metadata.row_group(group).num_rows for group in groups]
-    if all(_rows_at_a_time(file, source, columns, group, rows[group]) >= rows[group]
-           for group in groups):  # fmt: skip
+    if all(
+        _rows_at_a_time(file, source, columns, group, rows[group]) >= rows[group]
+        for group in groups
+    ):
         return file.read(list(columns), use_threads=False)
     tables = []
     size = 0

@@ -193,8 +193,10 @@ def _warn_of_others(directory: Path, names: tuple[str, ...], expected: str) -> N
     """Name what is left out of a directory of bitext, once a run."""
     logger.warning(
         "%s: not read as bitext, because of the name: %s; %s",
-        directory, _listed(names), expected,
-    )  # fmt: skip
+        directory,
+        _listed(names),
+        expected,
+    )
 
 
 def _listed(names: Sequence[str]) -> str:

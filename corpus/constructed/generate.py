@@ -68,7 +68,13 @@ SCALES = {
             "low": Sizes(seed=125, gold=290, extra=100),
             "very low": Sizes(seed=42, gold=38, extra=33),
         },
-        gold_meanings=900, pivot_extra=250, labelled=150, spare=40, dev=20, devtest=40, shards=2,
+        gold_meanings=900,
+        pivot_extra=250,
+        labelled=150,
+        spare=40,
+        dev=20,
+        devtest=40,
+        shards=2,
         lexicon_share=0.5,
     ),
     "demo": Scale(
@@ -77,10 +83,16 @@ SCALES = {
             "low": Sizes(seed=1500, gold=3500, extra=1200),
             "very low": Sizes(seed=800, gold=200, extra=150),
         },
-        gold_meanings=11_000, pivot_extra=3000, labelled=1500, spare=150, dev=100, devtest=200,
-        shards=8, lexicon_share=1.0,
+        gold_meanings=11_000,
+        pivot_extra=3000,
+        labelled=1500,
+        spare=150,
+        dev=100,
+        devtest=200,
+        shards=8,
+        lexicon_share=1.0,
     ),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,12 +270,20 @@ def _language_table(
     rows = [header]
     for language in LANGUAGES:
         code = language.code
-        rows.append([
-            code, language.name, code[4:], language.family, language.word_order,
-            _adpositions(language), language.resource,
-            str(len(seed.get(code, ()))), str(len(gold.get(code, ()))),
-            str(len(crawled[code].sentences)),
-        ])  # fmt: skip
+        rows.append(
+            [
+                code,
+                language.name,
+                code[4:],
+                language.family,
+                language.word_order,
+                _adpositions(language),
+                language.resource,
+                str(len(seed.get(code, ()))),
+                str(len(gold.get(code, ()))),
+                str(len(crawled[code].sentences)),
+            ]
+        )
     return ["\t".join(row) for row in rows]
 
 

@@ -92,18 +92,27 @@ class ConstructedLanguage:
 _CLUSTERS = ("nt", "nd", "mb", "rk", "lt", "rm", "st", "lk", "rn")
 FAMILIES = {
     "Mirean": Family(
-        name="Mirean", consonants="ptkbdgmnslrwyh", vowels="aeiou", clusters=_CLUSTERS,
+        name="Mirean",
+        consonants="ptkbdgmnslrwyh",
+        vowels="aeiou",
+        clusters=_CLUSTERS,
         shapes=("CVCVC", "CVKVC", "CVCVCV", "CVKV"),
     ),
     "Tovic": Family(
-        name="Tovic", consonants="ptkqbdgmnsšlryz", vowels="aeiou",
-        clusters=("nk", "rt", "ld", "mp"), shapes=("CVCVC", "CVCVCVC", "CVKVC"),
+        name="Tovic",
+        consonants="ptkqbdgmnsšlryz",
+        vowels="aeiou",
+        clusters=("nk", "rt", "ld", "mp"),
+        shapes=("CVCVC", "CVCVCVC", "CVKVC"),
     ),
     "Keshite": Family(
-        name="Keshite", consonants="ptkθφχbdgmnŋshlryv", vowels="aeiou",
-        clusters=("nt", "rk", "lt", "sk", "mp"), shapes=("CVCV", "CVCVC", "CVKV", "VCVC"),
+        name="Keshite",
+        consonants="ptkθφχbdgmnŋshlryv",
+        vowels="aeiou",
+        clusters=("nt", "rk", "lt", "sk", "mp"),
+        shapes=("CVCV", "CVCVC", "CVKV", "VCVC"),
     ),
-}  # fmt: skip
+}
 
 LANGUAGES = (
     ConstructedLanguage(

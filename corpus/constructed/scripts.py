@@ -110,31 +110,45 @@ _LATIN_CLUSTERED = Script(
 _CYRILLIC_SOFT = Script(letters=_CYRILLIC, ligatures=(("йа", "я"), ("йу", "ю")))
 _CYRILLIC_STEPPE = Script(letters=_CYRILLIC | {"e": "ә", "ɨ": "ы", "w": "в", "ǰ": "җ"})
 _ARABIC_PLAIN = Script(
-    letters=_ARABIC, initials={"a": "أ", "e": "إي", "i": "إي", "o": "أو", "u": "أو"},
-    question="؟", comma="،",
-)  # fmt: skip
+    letters=_ARABIC,
+    initials={"a": "أ", "e": "إي", "i": "إي", "o": "أو", "u": "أو"},
+    question="؟",
+    comma="،",
+)
 _ARABIC_FULL = Script(
     letters=_ARABIC
     | _table("p č g ž v y k e o i ǰ w", "پ چ گ ژ ڤ ی ک ە ۆ ی ج و")
     | {"u": "و", "ŋ": "نگ", "ü": "ۈ", "ö": "ۆ", "w": "ۋ"},
     initials={"a": "ئا", "e": "ئە", "i": "ئی", "o": "ئۆ", "u": "ئو"},
-    question="؟", comma="،",
-)  # fmt: skip
+    question="؟",
+    comma="،",
+)
 _DEVANAGARI_KILLED = Script(
-    letters=_DEVANAGARI, signs=_DEVANAGARI_SIGNS, killer="्", stop="।",
-)  # fmt: skip
+    letters=_DEVANAGARI,
+    signs=_DEVANAGARI_SIGNS,
+    killer="्",
+    stop="।",
+)
 _DEVANAGARI_BARE = Script(
-    letters=_DEVANAGARI, signs=_DEVANAGARI_SIGNS, killer="्", bare_final=True, stop="।",
+    letters=_DEVANAGARI,
+    signs=_DEVANAGARI_SIGNS,
+    killer="्",
+    bare_final=True,
+    stop="।",
     ligatures=(("न्", "ं"), ("म्", "ं"), ("ङ्", "ं")),
-)  # fmt: skip
+)
 _MYANMAR = Script(
     letters=_table(
         "a e i o u p b t d k g m n ŋ s z č ǰ h r l y w φ θ χ",
         "အ အေ အိ အော အု ပ ဗ တ ဒ က ဂ မ န င သ ဇ စ ဈ ဟ ရ လ ယ ဝ ဖ ထ ခ",
     ),
     signs={"a": "ာ", "e": "ေ", "i": "ိ", "o": "ော", "u": "ု"},
-    killer="်", stop="။", question="။", comma="၊", spaced=False,
-)  # fmt: skip
+    killer="်",
+    stop="။",
+    question="။",
+    comma="၊",
+    spaced=False,
+)
 
 SCRIPTS = {
     "Latn plain": _LATIN_PLAIN,

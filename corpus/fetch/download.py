@@ -138,9 +138,15 @@ def _fill(
             have, version = _state(part, size, is_pinned=sha256 is not None)
             if have != size:
                 _receive(
-                    url, part, have, version, size, largest, config.timeout_seconds,
+                    url,
+                    part,
+                    have,
+                    version,
+                    size,
+                    largest,
+                    config.timeout_seconds,
                     is_pinned=sha256 is not None,
-                )  # fmt: skip
+                )
             return
         except _NoConnection as error:
             # Without a network every attempt fails alike; one that broke off may come back.

@@ -26,9 +26,13 @@ RUNNING = ".running"
 
 @contextmanager
 def hold_config(
-    output: Path, name: str, config_name: str, config: Any, values: Any,
+    output: Path,
+    name: str,
+    config_name: str,
+    config: Any,
+    values: Any,
     has_begun: Callable[[], bool],
-) -> Iterator[None]:  # fmt: skip
+) -> Iterator[None]:
     """Write the config, or check that the one already there is the same; keep it during the block.
 
     A config that no result was made with, because the job failed at once, is replaced, unless

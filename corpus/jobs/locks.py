@@ -63,6 +63,7 @@ def _lock(descriptor: int, offset: int, wait: bool, is_shared: bool, file: Path)
             raise
         logger.warning(
             "%s: this file system has no locks (%s); do not run two jobs on this output at once",
-            file, error.strerror,
-        )  # fmt: skip
+            file,
+            error.strerror,
+        )
     return True

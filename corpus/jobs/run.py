@@ -101,15 +101,23 @@ def run_job(
         # In a directory that several jobs share, others' folders are not looked through.
         remove_all_leftovers(output, is_deep=config_name == CONFIG_FILE)
         return _run_share(
-            name, tasks, attempt, output, executor,
+            name,
+            tasks,
+            attempt,
+            output,
+            executor,
             functools.partial(executor.run, attempt, workers=workers, gpus=gpus),
-        )  # fmt: skip
+        )
 
 
 def _run_share(
-    name: str, tasks: Sequence[Task], attempt: "Attempt", output: Path, executor: Executor,
+    name: str,
+    tasks: Sequence[Task],
+    attempt: "Attempt",
+    output: Path,
+    executor: Executor,
     results: Callable[[Sequence[Task]], Iterator[tuple[Task, Result]]],
-) -> Summary:  # fmt: skip
+) -> Summary:
     """Run what of this process's share is not done; log and return the result."""
     share = executor.share(tasks)
     todo = [task for task in share if not attempt.is_done(task)]
@@ -314,8 +322,10 @@ def _wait_for_others(name: str, attempt: Attempt, busy: Sequence[Task]) -> None:
         return
     logger.info(
         "%s: another run is doing %s of this output (%s); waiting for it",
-        name, _shards(len(busy)), ", ".join(task.name for task in busy[:3]),
-    )  # fmt: skip
+        name,
+        _shards(len(busy)),
+        ", ".join(task.name for task in busy[:3]),
+    )
     while not any(attempt.is_free(task) for task in busy):
         time.sleep(_POLL_SECONDS)
 

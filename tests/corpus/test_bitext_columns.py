@@ -72,9 +72,12 @@ def test_score_is_found_by_its_usual_names_and_other_columns_are_kept(tmp_path: 
     header = "src_url\ttrg_url\tsrc_text\ttrg_text\tbicleaner_score\tsrc_url"
     path = tsv(tmp_path, f"{header}\nhttp://a\thttp://b\tGood day.\tBonjour.\t0.75\tx\n")
     assert read_bitext(path).to_pydict() == {
-        "src_url": ["http://a"], "trg_url": ["http://b"], **PAIR, "score": [0.75],
+        "src_url": ["http://a"],
+        "trg_url": ["http://b"],
+        **PAIR,
+        "score": [0.75],
         "src_url_2": ["x"],
-    }  # fmt: skip
+    }
     index = tsv(tmp_path, "\tScore\tSource\tTarget\n0\t0.5\tGood day.\tBonjour.\n")
     assert read_bitext(index).to_pydict() == {"column_1": ["0"], "score": [0.5], **PAIR}
 
@@ -152,9 +155,13 @@ def test_columns_are_given_by_number_or_by_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("columns", "message"),
-    [({"source": "1"}, "lacks the key `target`"), ({"src": "1"}, "has no key `src`"),
-     ({"source": "0", "target": "1"}, "number from 1"), ({"source": "1", "target": "1"}, "twice")],
-)  # fmt: skip
+    [
+        ({"source": "1"}, "lacks the key `target`"),
+        ({"src": "1"}, "has no key `src`"),
+        ({"source": "0", "target": "1"}, "number from 1"),
+        ({"source": "1", "target": "1"}, "twice"),
+    ],
+)
 def test_wrong_columns_are_refused(columns: dict[str, str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         check_columns(columns)

@@ -90,9 +90,16 @@ def test_dumping_a_config_needs_no_required_key_and_no_required_option() -> None
 
 def test_page_has_the_keys_of_groups_and_lists() -> None:
     assert [key.name for key in keys_of(Named)] == [
-        "name", "limits", "limits.neighbors", "limits.min_score", "others", "others[].neighbors",
-        "others[].min_score", "mode", "ratio",
-    ]  # fmt: skip
+        "name",
+        "limits",
+        "limits.neighbors",
+        "limits.min_score",
+        "others",
+        "others[].neighbors",
+        "others[].min_score",
+        "mode",
+        "ratio",
+    ]
     page = reference_page({"a b": Named, "a c": Named}, "make page")
     assert "| `name` | required | text | Of whatever it is, on two lines. |" in page
     assert "| `mode` | `max` | one of max, min | Which \\| one. |" in page

@@ -50,14 +50,14 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("inner:\n  share: .nan\n", r":2: `inner\.share` takes"),
         ("inner:\n  share: [" + "1, " * 1000 + "1]\n", r"takes a value of type float, not .*…$"),
         ("? [a, b]\n: c\n", r":1: a key is text"),
-        ("name: \"a\\0b\"\n", r":1: `name` holds characters that no file can"),
-        ("path: \"\\ud800\"\n", r":1: `path` holds characters that no file can"),
+        ('name: "a\\0b"\n', r":1: `name` holds characters that no file can"),
+        ('path: "\\ud800"\n', r":1: `path` holds characters that no file can"),
         ("a: 1\n---\na: 2\n", "not valid YAML"),
         ("name: \x01\n", "not valid YAML"),
         ("x" * (1 << 22) + "x", "more than 4,194,304 bytes"),
     ],
     ids=lambda text: text[:24].encode("ascii", "replace").decode(),
-)  # fmt: skip
+)
 def test_what_is_refused_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "tiny.yaml"
     path.write_text(text, encoding="utf-8")
@@ -106,10 +106,49 @@ def test_places_that_are_no_config_are_named(tmp_path: Path) -> None:
 
 
 ATOMS = st.sampled_from(
-    ["name", "inner", "names", "weights", "share", ":", ": ", "- ", "[", "]", "{", "}", "&a", "*a",
-     "!!int ", "!!x ", "'", '"', "\n", "\n  ", "#", "|", ">", "?", "%", "@", "1", "-.inf", "~",
-     "2021-02-31", "0x1f", "1:30", "\t", "\0", "\u2028", "\ufeff", "---", "...", "<<", ","],
-)  # fmt: skip
+    [
+        "name",
+        "inner",
+        "names",
+        "weights",
+        "share",
+        ":",
+        ": ",
+        "- ",
+        "[",
+        "]",
+        "{",
+        "}",
+        "&a",
+        "*a",
+        "!!int ",
+        "!!x ",
+        "'",
+        '"',
+        "\n",
+        "\n  ",
+        "#",
+        "|",
+        ">",
+        "?",
+        "%",
+        "@",
+        "1",
+        "-.inf",
+        "~",
+        "2021-02-31",
+        "0x1f",
+        "1:30",
+        "\t",
+        "\0",
+        "\u2028",
+        "\ufeff",
+        "---",
+        "...",
+        "<<",
+        ",",
+    ],
+)
 
 
 @settings(max_examples=60, deadline=None)

@@ -351,10 +351,13 @@ def catalog(server: Server, monkeypatch: pytest.MonkeyPatch) -> dict[str, Resour
             name="set", about="", license="", files=(archive,), folder="set", unpacked=1000
         ),
         "pair": Resource(
-            name="pair", about="", license="", folder="pair",
+            name="pair",
+            about="",
+            license="",
+            folder="pair",
             files=(model, CatalogFile(url=f"{server.url}/y.bin")),
         ),
-    }  # fmt: skip
+    }
     monkeypatch.setattr(fetching, "CATALOG", found)
     monkeypatch.setattr(fetching, "find_resource", found.__getitem__)
     return found
@@ -389,8 +392,10 @@ def test_first_download_records_the_checksum_and_later_ones_must_match(
     fetch("model", QUICK, tmp_path)
     record = json.loads((tmp_path / "fetched.json").read_text())
     assert record["files"]["x.bin"] == {
-        "url": f"{server.url}/x.bin", "bytes": len(BODY), "sha256": SHA256,
-    }  # fmt: skip
+        "url": f"{server.url}/x.bin",
+        "bytes": len(BODY),
+        "sha256": SHA256,
+    }
     (tmp_path / "x.bin").unlink()
     server.files["/x.bin"] = BODY[:-1] + b"!"
     with pytest.raises(DataError, match=f"{SHA256} was expected"):
@@ -525,8 +530,10 @@ def test_commands_print_paths_and_what_is_there(
     assert fetched == {"set": str(tmp_path / "set"), "model": str(tmp_path / "x.bin")}
     there = json.loads(run(["list", "--json"]).output)
     assert {name: entry["is_there"] for name, entry in there.items()} == {
-        "set": True, "model": True, "pair": False,
-    }  # fmt: skip
+        "set": True,
+        "model": True,
+        "pair": False,
+    }
 
 
 # What the catalog says.

@@ -81,8 +81,12 @@ def test_bad_data_of_all_shards_fails_them_all(tmp_path: Path) -> None:
 def start(script: str, *arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", script, *map(str, arguments)],
-        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 LOCKER = """
@@ -362,9 +366,12 @@ def slurm(**variables: int) -> ArrayExecutor:
 
 def array(identifier: int, first: int, last: int, count: int, step: int = 1) -> ArrayExecutor:
     return slurm(
-        array_task_id=identifier, array_task_min=first, array_task_max=last,
-        array_task_count=count, array_task_step=step,
-    )  # fmt: skip
+        array_task_id=identifier,
+        array_task_min=first,
+        array_task_max=last,
+        array_task_count=count,
+        array_task_step=step,
+    )
 
 
 def test_ranks_are_those_of_the_array_and_of_the_step_within() -> None:
@@ -373,9 +380,13 @@ def test_ranks_are_those_of_the_array_and_of_the_step_within() -> None:
     assert slurm(procid=2, step_num_tasks=4) == ArrayExecutor(2, 4)
     # A batch script has no step: one process runs, whatever was asked for.
     both = slurm(
-        array_task_id=1, array_task_min=0, array_task_max=2, array_task_count=3,
-        procid=3, step_num_tasks=4,
-    )  # fmt: skip
+        array_task_id=1,
+        array_task_min=0,
+        array_task_max=2,
+        array_task_count=3,
+        procid=3,
+        step_num_tasks=4,
+    )
     assert both == ArrayExecutor(7, 12)
     assert slurm(array_task_id=0, array_task_max=0, procid=0, ntasks=9) == ArrayExecutor(0, 1)
 
@@ -402,9 +413,13 @@ def test_ranks_do_all_tasks_once_and_the_last_goes_on(tmp_path: Path) -> None:
 
     for rank in (2, 0, 1):
         ranked = functools.partial(
-            run_job, name="job", tasks=tasks(7), work=work, output=tmp_path,
+            run_job,
+            name="job",
+            tasks=tasks(7),
+            work=work,
+            output=tmp_path,
             executor=ArrayExecutor(rank, 3),
-        )  # fmt: skip
+        )
         if rank == 1:
             assert ranked().counts == {"lines": 7}
         else:

@@ -32,9 +32,11 @@ def repeat_lines(task: Task, output: Path) -> Outcome:
 def run_part(part: Path, output: Path) -> None:
     tasks = [Task(name=path.stem, inputs=(path,)) for path in sorted(part.iterdir())]
     run_job(
-        name="repeat", tasks=tasks, work=functools.partial(repeat_lines, output=output),
+        name="repeat",
+        tasks=tasks,
+        work=functools.partial(repeat_lines, output=output),
         output=output,
-    )  # fmt: skip
+    )
 
 
 def cut_lines(size: int, folder: Path, line: str) -> Cut:
@@ -44,10 +46,17 @@ def cut_lines(size: int, folder: Path, line: str) -> Cut:
 
 def trial(shards: dict[str, int], done: frozenset[str] = frozenset(), line: str = "x") -> Trial:
     return Trial(
-        command="repeat", unit="lines", shards=shards, done=done,
-        cut=functools.partial(cut_lines, line=line), run=run_part,
-        first=50, workers=2, counts=("lines",), assumptions=("All lines are alike.",),
-    )  # fmt: skip
+        command="repeat",
+        unit="lines",
+        shards=shards,
+        done=done,
+        cut=functools.partial(cut_lines, line=line),
+        run=run_part,
+        first=50,
+        workers=2,
+        counts=("lines",),
+        assumptions=("All lines are alike.",),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +106,11 @@ def test_finished_shards_are_those_with_a_receipt_of_no_damage(tmp_path: Path) -
     tasks = [Task(name=name, inputs=()) for name in "ab"]
     with pytest.raises(JobError, match="torn"):
         run_job(
-            name="job", tasks=tasks, output=tmp_path,
+            name="job",
+            tasks=tasks,
+            output=tmp_path,
             work=lambda task: Outcome(problem="torn" if task.name == "b" else ""),
-        )  # fmt: skip
+        )
     assert finished(tmp_path, "job", "abc") == {"a"}
 
 

@@ -87,10 +87,12 @@ def test_relative_paths_are_those_of_the_caller(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in.txt").write_text("x")
     summary = run_job(
-        name="job", tasks=[Task(name="t", inputs=(Path("in.txt"),))], output=Path("out"),
+        name="job",
+        tasks=[Task(name="t", inputs=(Path("in.txt"),))],
+        output=Path("out"),
         work=functools.partial(slowly, output=Path("out"), seconds=0),
         executor=find_executor("ray"),
-    )  # fmt: skip
+    )
     assert summary.done == 1
     assert results(tmp_path / "out") == {"t.txt": b"t\n"}
 

@@ -20,9 +20,13 @@ def test_peak_of_a_program_does_not_count_what_started_it() -> None:
     code = "from corpus.jobs.usage import peak_memory_mb; print(peak_memory_mb())"
     root = Path(__file__).parents[3]
     told = subprocess.run(
-        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True,
+        [sys.executable, "-c", code],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
         preexec_fn=int,  # forks: without it, `vfork` would count nothing of this process either
-    )  # fmt: skip
+    )
     assert 5 < float(told.stdout) < len(ballast) / MEGABYTE < peak_memory_mb()
 
 
