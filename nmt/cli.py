@@ -46,13 +46,13 @@ def group() -> None:
 
 
 @group.command()
+@click.option("--bitext", type=PATH, multiple=True, help="Directory of bitext; may be repeated.")
 @click.option(
-    "--bitext", type=PATH, multiple=True, help="Directory of bitext; may be repeated."
-)  # fmt: skip
-@click.option(
-    "--text", type=PATH, multiple=True,
+    "--text",
+    type=PATH,
+    multiple=True,
     help="Directory of <language>.txt, or of sentences; may be repeated.",
-)  # fmt: skip
+)
 @click.option("--output", type=PATH, required=True, help="Vocabulary directory to write.")
 @config_options(VocabularyConfig)
 def vocabulary(
@@ -105,9 +105,11 @@ def train(context: click.Context, output: Path, as_json: bool, config: TrainConf
 
 @group.command()
 @click.option(
-    "--training", type=PATH, required=True,
+    "--training",
+    type=PATH,
+    required=True,
     help="Model directory of a run on all directions, or a TSV of direction, update, nll.",
-)  # fmt: skip
+)
 @click.option("--output", type=PATH, required=True, help="YAML file of phases to write.")
 @config_options(DerivationConfig)
 def curriculum(training: Path, output: Path, config: DerivationConfig) -> None:
@@ -205,9 +207,10 @@ def translate_flores(
 @click.option("--model", type=PATH, required=True, help="Model directory.")
 @click.option("--text", type=PATH, required=True, help="Sentences by language, or <language>.txt.")
 @click.option(
-    "--directions", required=True,
+    "--directions",
+    required=True,
     help="A-B,C-D that the bitext is for: text of B is there, and the model writes A.",
-)  # fmt: skip
+)
 @click.option("--output", type=PATH, required=True, help="Directory of the bitext.")
 @executor_option
 @config_options(BackTranslateConfig)
@@ -303,9 +306,12 @@ def experts(
 
 @group.command("import")
 @click.option(
-    "--from", "source", type=PATH, required=True,
+    "--from",
+    "source",
+    type=PATH,
+    required=True,
     help="NLLB-200 checkpoint in transformers' layout, safetensors or pytorch_model.bin.",
-)  # fmt: skip
+)
 @click.option("--output", type=PATH, required=True, help="Model directory to write.")
 @config_options(ImportConfig)
 def import_command(source: Path, output: Path, config: ImportConfig) -> None:
@@ -318,9 +324,12 @@ def import_command(source: Path, output: Path, config: ImportConfig) -> None:
 @group.command("export")
 @click.option("--model", type=PATH, required=True, help="Model directory.")
 @click.option(
-    "--to", "layout", type=click.Choice(["transformers", "ctranslate2"]), required=True,
+    "--to",
+    "layout",
+    type=click.Choice(["transformers", "ctranslate2"]),
+    required=True,
     help="Who is to read it; ctranslate2 takes dense models only.",
-)  # fmt: skip
+)
 @click.option("--output", type=PATH, required=True, help="Directory to write.")
 @config_options(ExportConfig)
 def export_command(model: Path, layout: str, output: Path, config: ExportConfig) -> None:

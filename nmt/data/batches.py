@@ -244,8 +244,11 @@ class BatchStream:
             logger.info(
                 "update %s: %d processes took the batches so far, %d go on from batch %s of the"
                 " same sequence; none is lost or repeated",
-                f"{int(state['updates']):,}", before, self._world_size, f"{self.num_batches:,}",
-            )  # fmt: skip
+                f"{int(state['updates']):,}",
+                before,
+                self._world_size,
+                f"{self.num_batches:,}",
+            )
 
     def _begin_round(self, number: int, phase: int, first: int) -> None:
         """Draw a round, and read what this process has of it, shard by shard.

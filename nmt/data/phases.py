@@ -36,8 +36,9 @@ class Curriculum:
         if never:
             logger.warning(
                 "%d directions with bitext are in no phase, %s among them: they are not trained",
-                len(never), never[0],
-            )  # fmt: skip
+                len(never),
+                never[0],
+            )
 
     def phase(self, update: int) -> int:
         """Return the index of the phase that the update with this number, from 0, belongs to."""

@@ -68,9 +68,13 @@ def _run_part(part: Path, output: Path, *, data: TrainingData) -> None:
 
 
 def _cut(
-    size: int, folder: Path, *, files: Mapping[str, Path], sizes: Mapping[str, int],
+    size: int,
+    folder: Path,
+    *,
+    files: Mapping[str, Path],
+    sizes: Mapping[str, int],
     columns: Mapping[str, str],
-) -> Cut:  # fmt: skip
+) -> Cut:
     """Write the first lines of some files, of bitext and of text as each is of the whole."""
     kinds: tuple[list[str], list[str]] = [], []
     for name, path in files.items():

@@ -69,9 +69,18 @@ def read_pickled(path: Path) -> dict[str, Stored]:
             " and written anew by torch where you trust it: torch.save(torch.load(OLD), NEW)"
         ) from error
     except (
-        pickle.UnpicklingError, ValueError, KeyError, IndexError, TypeError, AttributeError,
-        EOFError, OverflowError, MemoryError, NotImplementedError, struct.error,
-    ) as error:  # fmt: skip
+        pickle.UnpicklingError,
+        ValueError,
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        OverflowError,
+        MemoryError,
+        NotImplementedError,
+        struct.error,
+    ) as error:
         raise DataError(f"{path} holds no weights that can be read: {error}") from error
 
 

@@ -38,19 +38,28 @@ _SAME = {
 _SAME_OF_MIXTURES = {"num_experts": "num_experts", "encoder_sparse_step": "moe_every_n_layers"}
 _PRIORITIZED = "batch_prioritized_routing"
 _NEEDED: Mapping[str, Any] = {
-    "activation_function": "relu", "scale_embedding": True, "pad_token_id": 1, "bos_token_id": 0,
-    "eos_token_id": 2, "decoder_start_token_id": 2, "tie_word_embeddings": True,
-}  # fmt: skip
+    "activation_function": "relu",
+    "scale_embedding": True,
+    "pad_token_id": 1,
+    "bos_token_id": 0,
+    "eos_token_id": 2,
+    "decoder_start_token_id": 2,
+    "tie_word_embeddings": True,
+}
 _NEEDED_OF_MIXTURES: Mapping[str, Any] = {
-    "router_bias": False, "router_dtype": "float32", "second_expert_policy": "all",
+    "router_bias": False,
+    "router_dtype": "float32",
+    "second_expert_policy": "all",
     "moe_eval_capacity_token_fraction": 1.0,
-}  # fmt: skip
+}
 """With a fraction of 1 no token is dropped at evaluation, so that neither the order of normalizing
 and dropping nor the routing of padding shows there; ours never drop at evaluation."""
 _ONLY_IN_TRAINING: Mapping[str, Any] = {
-    "activation_dropout": 0.0, "encoder_layerdrop": 0.0, "decoder_layerdrop": 0.0,
+    "activation_dropout": 0.0,
+    "encoder_layerdrop": 0.0,
+    "decoder_layerdrop": 0.0,
     "normalize_router_prob_before_dropping": False,
-}  # fmt: skip
+}
 _DEFAULT_DROPOUT = 0.1
 _DEFAULT_MASKING = 0.2
 
@@ -166,5 +175,6 @@ def warn_of_training_settings(config: MoEConfig) -> None:
         logger.warning(
             "`final_output_masking_p: %s` becomes part of `moe_token_dropout: %s`, which scales"
             " translations as both do here; training on there masks otherwise",
-            config.final_output_masking_p, _masking(config),
-        )  # fmt: skip
+            config.final_output_masking_p,
+            _masking(config),
+        )

@@ -103,9 +103,14 @@ def import_vocabulary(directory: Path, size: int) -> tuple[bytes, Vocabulary]:
     _check_size(directory, tokens, size - first - len(names) - len(words), first)
     try:
         vocabulary = Vocabulary(
-            model, languages, symbols=symbols, piece_offset=PIECE_OFFSET, size=size, words=words,
+            model,
+            languages,
+            symbols=symbols,
+            piece_offset=PIECE_OFFSET,
+            size=size,
+            words=words,
             language_is_last=_is_legacy(directory),
-        )  # fmt: skip
+        )
     except ValueError as error:
         raise DataError(
             f"{directory}: the tokenizer's files do not fit each other: {error}"
@@ -121,8 +126,9 @@ def _is_legacy(directory: Path) -> bool:
     if value:
         logger.warning(
             "%s: `legacy_behaviour`: sources are translated as `[text, </s>, language]`; training"
-            " here has `[language, text, </s>]`", directory / TOKENIZER_FILE,
-        )  # fmt: skip
+            " here has `[language, text, </s>]`",
+            directory / TOKENIZER_FILE,
+        )
     return value
 
 
@@ -220,8 +226,10 @@ def _warn_of_codes(names: Sequence[str]) -> None:
         if name != theirs:
             logger.warning(
                 "`%s` is `%s` in NLLB-200's own tokenizer, which programs written for it may ask"
-                " for; `--config nllb_codes=true` writes that name", name, theirs,
-            )  # fmt: skip
+                " for; `--config nllb_codes=true` writes that name",
+                name,
+                theirs,
+            )
 
 
 def _symbol_map(contents: list[str]) -> dict[str, Any]:
@@ -229,10 +237,15 @@ def _symbol_map(contents: list[str]) -> dict[str, Any]:
     mask = MASK_SYMBOL if MASK_SYMBOL in contents else None
     others = [name for name in contents[len(CONTROL_SYMBOLS) :] if name != MASK_SYMBOL]
     return {
-        "bos_token": begin, "cls_token": begin, "eos_token": end, "sep_token": end,
-        "unk_token": unknown, "pad_token": pad, **({"mask_token": mask} if mask else {}),
+        "bos_token": begin,
+        "cls_token": begin,
+        "eos_token": end,
+        "sep_token": end,
+        "unk_token": unknown,
+        "pad_token": pad,
+        **({"mask_token": mask} if mask else {}),
         "additional_special_tokens": others,
-    }  # fmt: skip
+    }
 
 
 def _tokenizer(contents: list[str], ids: list[int]) -> dict[str, Any]:
@@ -245,14 +258,18 @@ def _tokenizer(contents: list[str], ids: list[int]) -> dict[str, Any]:
         "mask_token": None,
         **_symbol_map(contents),
         "tokenizer_class": "NllbTokenizer",
-    }  # fmt: skip
+    }
 
 
 def _added(content: str) -> dict[str, Any]:
     return {
-        "content": content, "lstrip": content == MASK_SYMBOL, "normalized": False,
-        "rstrip": False, "single_word": False, "special": True,
-    }  # fmt: skip
+        "content": content,
+        "lstrip": content == MASK_SYMBOL,
+        "normalized": False,
+        "rstrip": False,
+        "single_word": False,
+        "special": True,
+    }
 
 
 def without_first_piece(model: bytes) -> bytes:

@@ -104,9 +104,10 @@ def _copies(model: Translator, layout: LayoutConfig) -> int:
     if layout.shard_size == 1:
         return 0 if layout.precision == "fp32" else size * total
     layer = max(
-        _gathered(layer, layout) for stack in (model.encoder, model.decoder)
+        _gathered(layer, layout)
+        for stack in (model.encoder, model.decoder)
         for layer in stack.layers
-    )  # fmt: skip
+    )
     return size * (model.output_weight.numel() + _LAYERS_GATHERED * layer) + _FP32 * layer
 
 

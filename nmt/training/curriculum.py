@@ -156,9 +156,13 @@ def derive_curriculum(training: Path, output: Path, config: DerivationConfig) ->
     task = Task(name=name, inputs=_curve_files(training))
     work = functools.partial(_write_phases, training=training, output=output, config=config)
     return run_job(
-        name="curriculum", tasks=[task], work=work, output=output.parent, config=config,
+        name="curriculum",
+        tasks=[task],
+        work=work,
+        output=output.parent,
+        config=config,
         config_name=f"{name}.config.yaml",
-    )  # fmt: skip
+    )
 
 
 def _write_phases(task: Task, training: Path, output: Path, config: DerivationConfig) -> Outcome:
@@ -172,8 +176,10 @@ def _write_phases(task: Task, training: Path, output: Path, config: DerivationCo
     if others:
         logger.warning(
             "%d directions were trained and not validated, %s among them; they are in the first"
-            " phase", len(others), others[0],
-        )  # fmt: skip
+            " phase",
+            len(others),
+            others[0],
+        )
     entries |= {direction: Entry(0, None, None) for direction in others}
     write_text(output, format_phases(entries, updates))
     counts = {"directions": len(entries), "not_validated": len(others)}
@@ -214,8 +220,9 @@ def _read(training: Path) -> tuple[Mapping[str, Sequence[Validation]], int, set[
     if not trained:
         logger.warning(
             "%s does not exist, so that directions which were trained and not validated are not"
-            " known; phases hold the validated ones only", model,
-        )  # fmt: skip
+            " known; phases hold the validated ones only",
+            model,
+        )
     return validation, updates, trained
 
 

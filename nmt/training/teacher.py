@@ -96,5 +96,7 @@ def warn_of_unknown_directions(config: DistillationConfig, directions: Sequence[
         logger.warning(
             "the teacher was not trained on %d of %d directions, the first being %s; its"
             " distributions for them are of little use",
-            len(unknown), len(directions), unknown[0],
-        )  # fmt: skip
+            len(unknown),
+            len(directions),
+            unknown[0],
+        )

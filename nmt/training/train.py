@@ -129,10 +129,17 @@ def _train_model(
     for line in curriculum.describe():
         logger.info("%s", line)
     stream = BatchStream(
-        bitext, pairs, vocabulary, curriculum, config.batches, config.seed,
+        bitext,
+        pairs,
+        vocabulary,
+        curriculum,
+        config.batches,
+        config.seed,
         batches_per_update=config.compute.accumulated_batches,
-        monolingual=config.monolingual, rank=world.rank, world_size=world.size,
-    )  # fmt: skip
+        monolingual=config.monolingual,
+        rank=world.rank,
+        world_size=world.size,
+    )
     validation = read_validation(config, vocabulary, list(pairs), model_config.max_seq_len)
     training = Training(
         model_config=model_config,

@@ -90,8 +90,11 @@ def _report_missing(
         )
     logger.warning(
         "%d of %d directions are not validated: %s has no file for %s",
-        len(directions) - len(covered), len(directions), folder, named,
-    )  # fmt: skip
+        len(directions) - len(covered),
+        len(directions),
+        folder,
+        named,
+    )
 
 
 def _translated(config: TrainConfig, covered: Sequence[Direction]) -> list[Direction]:
@@ -146,8 +149,9 @@ def _batches(
     if too_long:
         logger.warning(
             "%d validation pairs are left out: longer than the model's %d positions",
-            too_long, max_positions,
-        )  # fmt: skip
+            too_long,
+            max_positions,
+        )
     return batches
 
 

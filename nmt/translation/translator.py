@@ -198,8 +198,10 @@ class TextTranslator:
             if not self.counts["split"]:
                 logger.warning(
                     "line %s has %s tokens, more than %d: it is split by sentence",
-                    f"{first + line + 1:,}", f"{len(pieces):,}", self._limit,
-                )  # fmt: skip
+                    f"{first + line + 1:,}",
+                    f"{len(pieces):,}",
+                    self._limit,
+                )
             self.counts["split"] += 1
             self.counts["broken"] += parts.num_broken
             segments += [_Segment(line, i, part) for i, part in enumerate(parts.encoded)]

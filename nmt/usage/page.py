@@ -45,8 +45,11 @@ td { white-space: nowrap; } .panel { min-width: 0; } canvas { touch-action: pan-
 #usage-room { margin-top: 10px; max-height: 720px; overflow: auto; }
 """
 _ORDERS = [
-    ("cluster", "similarity"), ("family", "family"), ("script", "script"), ("name", "name"),
-]  # fmt: skip
+    ("cluster", "similarity"),
+    ("family", "family"),
+    ("script", "script"),
+    ("name", "name"),
+]
 _COLORS = [("all", "of all maps"), ("own", "of each map")]
 
 
@@ -142,11 +145,18 @@ def _layer_section(
         family, script = contrast(one, by="family"), contrast(one, by="script")
         load = layer["load"]
         most = int(np.argmax(load))
-        rows.append([
-            one.layer, layer["entropy"] / max(layer["max_entropy"], 1e-9),
-            math.exp(layer["entropy"]), f"{most} ({100 * load[most]:.1f} %)",
-            family.alike, family.other, script.alike, script.other,
-        ])  # fmt: skip
+        rows.append(
+            [
+                one.layer,
+                layer["entropy"] / max(layer["max_entropy"], 1e-9),
+                math.exp(layer["entropy"]),
+                f"{most} ({100 * load[most]:.1f} %)",
+                family.alike,
+                family.other,
+                script.alike,
+                script.other,
+            ]
+        )
     header = [
         "layer", "entropy / greatest", "experts, evenly used", "most used", "same family",
         "other families", "same script", "other scripts",

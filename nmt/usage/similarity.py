@@ -123,9 +123,5 @@ def _mean_similarity(languages: Sequence[str], found: Sequence[LayerSimilarity])
 
 
 def _join(one: list[int], other: list[int], mean: Float64) -> list[int]:
-    ends = [
-        (mean[a[-1], b[0]], a + b)
-        for a in (one, one[::-1])
-        for b in (other, other[::-1])
-    ]  # fmt: skip
+    ends = [(mean[a[-1], b[0]], a + b) for a in (one, one[::-1]) for b in (other, other[::-1])]
     return max(ends, key=lambda end: end[0])[1]

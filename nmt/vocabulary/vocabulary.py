@@ -17,8 +17,11 @@ from corpus.text import normalize
 MODEL_FILE = "sentencepiece.model"
 LAYOUT_FILE = "vocabulary.json"
 BEGIN_SYMBOL, PAD_SYMBOL, END_SYMBOL, UNKNOWN_SYMBOL = CONTROL_SYMBOLS = (
-    "<s>", "<pad>", "</s>", "<unk>",
-)  # fmt: skip
+    "<s>",
+    "<pad>",
+    "</s>",
+    "<unk>",
+)
 """In fairseq's order, which NLLB-200's checkpoints have."""
 
 MASK_SYMBOL = "<mask>"

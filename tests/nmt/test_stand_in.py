@@ -15,8 +15,11 @@ def imported_by(code: str) -> set[str]:
     """Return the modules that are imported after `code` in a new process."""
     done = subprocess.run(
         [sys.executable, "-P", "-c", f"import sys\n{code}\nprint(*sys.modules)"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, capture_output=True, text=True,
-    )  # fmt: skip
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     return set(done.stdout.split())
 
 

@@ -32,9 +32,14 @@ def apply_in_turn(
     Expert e has the next `load_E[e]` rows; rows beyond all loads come out as zeros.
     """
     outputs_AD: Tensor = _InTurn.apply(  # type: ignore[no-untyped-call]
-        tokens_AD, inner_weight_EFD, inner_bias_EF, output_weight_EDF, output_bias_ED,
-        load_E.tolist(), torch.is_grad_enabled(),
-    )  # fmt: skip
+        tokens_AD,
+        inner_weight_EFD,
+        inner_bias_EF,
+        output_weight_EDF,
+        output_bias_ED,
+        load_E.tolist(),
+        torch.is_grad_enabled(),
+    )
     return outputs_AD
 
 

@@ -243,8 +243,9 @@ class _Watch:
                 if not self._stopped.wait(_GRACE_SECONDS):
                     logger.error(
                         "process %d of %d ends: another failed, and it was waiting for that one",
-                        self._place.rank, self._place.size,
-                    )  # fmt: skip
+                        self._place.rank,
+                        self._place.size,
+                    )
                     logging.shutdown()
                     os._exit(code)
                 return

@@ -31,9 +31,10 @@ def make_stream(
     **curriculum: object,
 ) -> BatchStream:
     config = TrainConfig(
-        vocabulary=vocabulary_directory, bitext={"mined": (bitext,)},
+        vocabulary=vocabulary_directory,
+        bitext={"mined": (bitext,)},
         monolingual=monolingual or MonolingualConfig(),
-    )  # fmt: skip
+    )
     vocabulary = Vocabulary.load(vocabulary_directory)
     tokenized = tokenize(config.training_data, vocabulary, tmp_path / "data")
     pairs = direction_pairs(tokenized, vocabulary, ())
@@ -41,9 +42,16 @@ def make_stream(
     counts = {direction: len(there) for direction, there in pairs.items()}
     batches = BatchConfig(max_tokens=300, max_length=60, round_size=200)
     return BatchStream(
-        tokenized, pairs, vocabulary, Curriculum(phases, counts), batches, seed=5,
-        monolingual=monolingual, rank=rank, world_size=world_size,
-    )  # fmt: skip
+        tokenized,
+        pairs,
+        vocabulary,
+        Curriculum(phases, counts),
+        batches,
+        seed=5,
+        monolingual=monolingual,
+        rank=rank,
+        world_size=world_size,
+    )
 
 
 def take(stream: BatchStream, count: int) -> list[Batch]:
@@ -162,9 +170,15 @@ def test_phases_begin_at_updates_however_many_batches_make_one(
     low = Vocabulary.load(vocabulary_directory).language_index("qac_Cyrl")
     for rank in range(2):
         stream = make_stream(
-            tmp_path, bitext, vocabulary_directory, rank, 2,
-            high_resource_pairs=300, very_low_resource_pairs=10, phases=phases,
-        )  # fmt: skip
+            tmp_path,
+            bitext,
+            vocabulary_directory,
+            rank,
+            2,
+            high_resource_pairs=300,
+            very_low_resource_pairs=10,
+            phases=phases,
+        )
         stream._batches_per_update = 3
         are_low = [
             bool(((batch.source[:, 0] == low) | (batch.target[:, 1] == low)).all())
@@ -195,12 +209,17 @@ def test_every_pair_comes_once_an_epoch_over_all_processes(
     curriculum = Curriculum(CurriculumConfig(very_low_resource_pairs=1), {HIGH: 135})
     streams = [
         BatchStream(
-            tokenized, pairs, vocabulary, curriculum,
-            BatchConfig(max_tokens=200, max_length=60, round_size=45), 5,
-            rank=rank, world_size=world_size,
+            tokenized,
+            pairs,
+            vocabulary,
+            curriculum,
+            BatchConfig(max_tokens=200, max_length=60, round_size=45),
+            5,
+            rank=rank,
+            world_size=world_size,
         )
         for rank in range(world_size)
-    ]  # fmt: skip
+    ]
     seen: Counter[tuple[str, str, bool]] = Counter()
     mined = vocabulary.tag_index("mined")
     while seen.total() < 2 * 135:
@@ -269,14 +288,17 @@ def test_text_waits_for_the_phase_of_its_language(
     tmp_path: Path, bitext: Path, vocabulary_directory: Path, text: Path
 ) -> None:
     stream = make_stream(
-        tmp_path, bitext, vocabulary_directory,
+        tmp_path,
+        bitext,
+        vocabulary_directory,
         monolingual=MonolingualConfig(text=(text,), causal_weight=1.0),
-        high_resource_pairs=300, very_low_resource_pairs=10,
+        high_resource_pairs=300,
+        very_low_resource_pairs=10,
         phases=(
             PhaseConfig(from_update=0, resource_levels=("high",)),
             PhaseConfig(from_update=9, resource_levels=("high", "low")),
         ),
-    )  # fmt: skip
+    )
     low = Vocabulary.load(vocabulary_directory).language_index("qac_Cyrl")
     there = [bool((batch.source[:, 0] == low).any()) for batch in take(stream, 30)]
     assert not any(there[:9])
@@ -302,13 +324,16 @@ def test_low_resource_directions_enter_at_the_update_of_their_phase(
 ) -> None:
     vocabulary = Vocabulary.load(vocabulary_directory)
     stream = make_stream(
-        tmp_path, bitext, vocabulary_directory,
-        high_resource_pairs=300, very_low_resource_pairs=10,
+        tmp_path,
+        bitext,
+        vocabulary_directory,
+        high_resource_pairs=300,
+        very_low_resource_pairs=10,
         phases=(
             PhaseConfig(from_update=0, resource_levels=("high",)),
             PhaseConfig(from_update=7, resource_levels=("high", "low")),
         ),
-    )  # fmt: skip
+    )
     low = vocabulary.language_index("qac_Cyrl")
 
     def has_low(batches: list[Batch]) -> bool:

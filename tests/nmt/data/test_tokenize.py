@@ -73,13 +73,18 @@ def test_empty_and_overlong_pairs_are_left_out_and_counted(
     directory = write_pairs(
         tmp_path / "p" / f"{A}.tsv",
         ("bara", "kili"),
-        ("", "kili"), ("bara", " \u200b "), ("", "ba " * 300),
+        ("", "kili"),
+        ("bara", " \u200b "),
+        ("", "ba " * 300),
         ("bara", "ba " * 300),
-    )  # fmt: skip
+    )
     bitext = run(tmp_path, vocabulary_directory, bitext={"primary": (directory,)})
     assert bitext.counts == {
-        "pairs": 5, "pairs.kept": 1, "pairs.rejected.empty": 3, "pairs.rejected.too_long": 1
-    }  # fmt: skip
+        "pairs": 5,
+        "pairs.kept": 1,
+        "pairs.rejected.empty": 3,
+        "pairs.rejected.too_long": 1,
+    }
     assert texts(bitext, vocabulary_directory, 0) == ["bara", "kili"]
 
 
@@ -111,13 +116,17 @@ def test_sentences_of_evaluation_sets_are_removed_on_both_sides_and_counted(
     settings = {"bitext": {"primary": (directory,)}, "flores": flores, "evaluation_sets": (other,)}
     bitext = run(tmp_path, vocabulary_directory, **settings)
     assert bitext.counts == {
-        "pairs": 6, "pairs.kept": 2,
-        "pairs.rejected.evaluation_overlap": 2, "pairs.rejected.evaluation_containment": 2,
-    }  # fmt: skip
+        "pairs": 6,
+        "pairs.kept": 2,
+        "pairs.rejected.evaluation_overlap": 2,
+        "pairs.rejected.evaluation_containment": 2,
+    }
     kept = run(
-        tmp_path / "all", vocabulary_directory, **settings,
+        tmp_path / "all",
+        vocabulary_directory,
+        **settings,
         data=DataConfig(keep_evaluation_sentences=True),
-    )  # fmt: skip
+    )
     assert kept.counts["pairs.kept"] == 6
 
 
@@ -137,9 +146,11 @@ def test_evaluation_set_that_holds_nothing_is_refused(
     (tmp_path / "nothing").mkdir()
     with pytest.raises(UserError, match="holds no evaluation set"):
         run(
-            tmp_path, vocabulary_directory,
-            bitext={"primary": (bitext,)}, evaluation_sets=(tmp_path / "nothing",),
-        )  # fmt: skip
+            tmp_path,
+            vocabulary_directory,
+            bitext={"primary": (bitext,)},
+            evaluation_sets=(tmp_path / "nothing",),
+        )
 
 
 def test_tokenizing_goes_on_where_it_stopped_to_the_same_bytes(
@@ -200,20 +211,26 @@ def test_text_of_one_language_comes_from_files_and_from_sentences(
         table = pa.Table.from_arrays(arrays, schema=SENTENCES_SCHEMA)
         write_table(shards / "qab_Latn" / f"{name}.parquet", table)
     found = run(
-        tmp_path, vocabulary_directory, bitext={"primary": (bitext,)},
+        tmp_path,
+        vocabulary_directory,
+        bitext={"primary": (bitext,)},
         flores=write_flores(tmp_path / "flores", [LONG]),
         monolingual=MonolingualConfig(text=(plain, shards), denoising_weight=1.0),
-    )  # fmt: skip
+    )
     sizes = {language: len(own) for language, own in language_text(found).items()}
     assert sizes == {"qaa_Latn": 2, "qab_Latn": 3}
     assert [texts(found, vocabulary_directory, block.shard) for block in found.text_blocks] == [
-        ["bara kili", "mono"], ["tugu"], ["bali", "kira"]
-    ]  # fmt: skip
+        ["bara kili", "mono"],
+        ["tugu"],
+        ["bali", "kira"],
+    ]
     counts = {key: n for key, n in found.counts.items() if key.startswith("sentences")}
     assert counts == {
-        "sentences": 7, "sentences.kept": 5,
-        "sentences.rejected.empty": 1, "sentences.rejected.evaluation_overlap": 1,
-    }  # fmt: skip
+        "sentences": 7,
+        "sentences.kept": 5,
+        "sentences.rejected.empty": 1,
+        "sentences.rejected.evaluation_overlap": 1,
+    }
 
 
 @pytest.mark.parametrize(
@@ -272,16 +289,23 @@ def test_dry_run_tokenizes_parts_of_bitext_and_text_alike(
 ) -> None:
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "qaa_Latn.txt").write_text("bara kili\n" * 340)
-    rows = {"text": ["mono tugu"] * 170, "lid_score": [1.0] * 170, "document": ["d"] * 170,
-            "position": [0] * 170, "hash": [0] * 170}  # fmt: skip
+    rows = {
+        "text": ["mono tugu"] * 170,
+        "lid_score": [1.0] * 170,
+        "document": ["d"] * 170,
+        "position": [0] * 170,
+        "hash": [0] * 170,
+    }
     shard = tmp_path / "sentences" / "qac_Cyrl" / "a.parquet"
     write_table(shard, pa.table(rows, schema=SENTENCES_SCHEMA))
     config = TrainConfig(
-        vocabulary=vocabulary_directory, bitext={"primary": (bitext,)}, directions=(str(A), str(B)),
+        vocabulary=vocabulary_directory,
+        bitext={"primary": (bitext,)},
+        directions=(str(A), str(B)),
         monolingual=MonolingualConfig(
             text=(tmp_path / "text", tmp_path / "sentences"), causal_weight=1
         ),
-    )  # fmt: skip
+    )
     trials: list[pricing.Trial] = []
     monkeypatch.setattr(price, "price_job", trials.append)
     price.price_tokenize(config.training_data, tmp_path / "tokens")

@@ -54,9 +54,11 @@ def files_of(kind: str, first: int) -> dict[str, Any]:
         decoder = {str(i): added(name, special=name in special) for name, i in ids.items()}
         return {
             "tokenizer_config": {
-                **settings, "added_tokens_decoder": decoder, "additional_special_tokens": listed,
+                **settings,
+                "added_tokens_decoder": decoder,
+                "additional_special_tokens": listed,
             }
-        }  # fmt: skip
+        }
     if kind == "added_tokens.json":
         return {
             "tokenizer_config": settings,
@@ -98,13 +100,16 @@ def test_new_languages_in_added_tokens_follow_the_listed_ones(
 ) -> None:
     # As transformers up to 4.33 wrote an extended NLLB-200: only what is new has a number.
     symbols = {
-        "additional_special_tokens": ["qaa_Latn", "qab_Latn", "tyv_Cyrl"], "mask_token": "<mask>",
-    }  # fmt: skip
+        "additional_special_tokens": ["qaa_Latn", "qab_Latn", "tyv_Cyrl"],
+        "mask_token": "<mask>",
+    }
     first = first_id(vocabulary_path)
     write_tokenizer(
-        tmp_path, vocabulary_path, special_tokens_map=symbols,
+        tmp_path,
+        vocabulary_path,
+        special_tokens_map=symbols,
         added_tokens={"tyv_Cyrl": first + 3},
-    )  # fmt: skip
+    )
     _, vocabulary = import_vocabulary(tmp_path, first + 4)
     assert [vocabulary.language_index(name) - first for name in vocabulary.languages] == [0, 1, 3]
     assert vocabulary.mask_index == first + 2

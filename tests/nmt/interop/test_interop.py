@@ -135,9 +135,13 @@ def test_imported_model_gives_the_logits_of_transformers(
     assert len(model.directions) == 6
     symbols = list(model.vocabulary.layout()["symbols"])
     assert symbols[4:] == [
-        "__fra_Latn__", "__eng_Latn__", "__sat_Olck__",
-        "<MINED_DATA>", "<MMT_BT_DATA>", "<SMT_BT_DATA>",
-    ]  # fmt: skip
+        "__fra_Latn__",
+        "__eng_Latn__",
+        "__sat_Olck__",
+        "<MINED_DATA>",
+        "<MMT_BT_DATA>",
+        "<SMT_BT_DATA>",
+    ]
 
 
 def test_settings_that_transformers_has_no_place_for_are_named_and_translations_are_the_same(
@@ -146,10 +150,16 @@ def test_settings_that_transformers_has_no_place_for_are_named_and_translations_
     from transformers import AutoModelForSeq2SeqLM
 
     model = write_model(
-        tmp_path / "model", vocabulary_path, num_experts=4, capacity_factor=1.25,
-        batch_prioritized_routing=True, expert_output_masking_p=0.2, final_output_masking_p=0.5,
-        gating_dropout_p=0.3, gating_dropout_ranks=2,
-    )  # fmt: skip
+        tmp_path / "model",
+        vocabulary_path,
+        num_experts=4,
+        capacity_factor=1.25,
+        batch_prioritized_routing=True,
+        expert_output_masking_p=0.2,
+        final_output_masking_p=0.5,
+        gating_dropout_p=0.3,
+        gating_dropout_ranks=2,
+    )
     export_to_transformers(model, tmp_path / "theirs", ExportConfig())
     for named in (
         "`capacity_factor: 1.25`, `gating_dropout_p: 0.3`, `gating_dropout_ranks: 2`",
@@ -173,8 +183,9 @@ def test_santali_has_the_name_of_nllbs_tokenizer_again_where_that_is_asked_for(
     import_checkpoint(tmp_path / "theirs", tmp_path / "model", ImportConfig())
     vocabulary = Vocabulary.load(tmp_path / "model" / "vocabulary")
     for nllb_codes, code, other in (
-        (False, "sat_Olck", "sat_Beng"), (True, "sat_Beng", "sat_Olck"),
-    ):  # fmt: skip
+        (False, "sat_Olck", "sat_Beng"),
+        (True, "sat_Beng", "sat_Olck"),
+    ):
         caplog.clear()
         output = tmp_path / code
         export_to_transformers(tmp_path / "model", output, ExportConfig(nllb_codes=nllb_codes))

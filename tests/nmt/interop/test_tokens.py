@@ -46,12 +46,13 @@ def test_languages_of_nllb_200_are_all_known_and_their_tags_named(
 
 def test_mask_stays_a_mask_where_no_rows_follow_it(tmp_path: Path, vocabulary_path: Path) -> None:
     first = write_tokenizer(
-        tmp_path, vocabulary_path,
+        tmp_path,
+        vocabulary_path,
         special_tokens_map={
             "additional_special_tokens": [{"content": "fra_Latn"}, {"content": "eng_Latn"}],
             "mask_token": {"content": "<mask>"},
         },
-    )  # fmt: skip
+    )
     _, vocabulary = import_vocabulary(tmp_path, first + 3)
     assert vocabulary.languages == ("fra_Latn", "eng_Latn")
     assert vocabulary.mask_index == first + 2
@@ -117,8 +118,12 @@ def train_pieces(path: Path, **ids: int) -> bytes:
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(["bara kili mo tu", "ki bara to mi ka lu"] * 20),
-        model_writer=model, vocab_size=30, hard_vocab_limit=False, minloglevel=2, **ids,
-    )  # fmt: skip
+        model_writer=model,
+        vocab_size=30,
+        hard_vocab_limit=False,
+        minloglevel=2,
+        **ids,
+    )
     path.mkdir(exist_ok=True)
     (path / "sentencepiece.model").write_bytes(model.getvalue())
     return model.getvalue()
@@ -148,9 +153,12 @@ def test_pieces_that_have_no_place_in_transformers_are_refused(tmp_path: Path) -
     count = sentencepiece.SentencePieceProcessor(model_proto=pieces).get_piece_size()
     symbols = {symbol: i for i, symbol in enumerate(SPECIAL)} | {"__qaa_Latn__": count + 1}
     layout = {
-        "size": count + 2, "pieces": count, "piece_offset": 1, "languages": ["qaa_Latn"],
+        "size": count + 2,
+        "pieces": count,
+        "piece_offset": 1,
+        "languages": ["qaa_Latn"],
         "symbols": symbols,
-    }  # fmt: skip
+    }
     (tmp_path / "vocabulary.json").write_text(json.dumps(layout), encoding="utf-8")
     with pytest.raises(UserError, match="needs <unk>, <s>, </s> as the pieces 0, 1, 2"):
         export_vocabulary(tmp_path)

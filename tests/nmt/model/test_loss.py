@@ -27,9 +27,9 @@ def test_chunked_loss_and_gradients_are_the_plain_ones_to_a_millionth(smoothing:
         hidden, weight, targets, ignored_index=0, label_smoothing=smoothing
     )
     (3 * loss).backward()
-    exact_hidden, exact_weight = (leaf.detach().double().requires_grad_() for leaf in leaves(
-        torch.float32
-    )[:2])  # fmt: skip
+    exact_hidden, exact_weight = (
+        leaf.detach().double().requires_grad_() for leaf in leaves(torch.float32)[:2]
+    )
     logits = exact_hidden @ exact_weight.T
     exact = functional.cross_entropy(
         logits, targets, ignore_index=0, label_smoothing=smoothing, reduction="sum"

@@ -75,9 +75,11 @@ def test_padding_does_not_change_what_a_sentence_gets() -> None:
     wide_source = torch.cat([torch.nn.functional.pad(source, (0, 4)), tokens(1, 9)])
     wide_target = torch.cat([torch.nn.functional.pad(target, (0, 3)), tokens(1, 7)])
     together = model(
-        wide_source, BatchLayout.of(wide_source, [5, 9]),
-        wide_target, BatchLayout.of(wide_target, [4, 7]),
-    )  # fmt: skip
+        wide_source,
+        BatchLayout.of(wide_source, [5, 9]),
+        wide_target,
+        BatchLayout.of(wide_target, [4, 7]),
+    )
     torch.testing.assert_close(together[:1, :4], alone, atol=1e-5, rtol=1e-4)
 
 

@@ -36,9 +36,12 @@ def model(tmp_path_factory: pytest.TempPathFactory, trained_model: Path) -> Path
     torch.manual_seed(4)
     vocabulary = Vocabulary.load(trained_model / "vocabulary")
     config = dataclasses.replace(
-        named_config("tiny"), vocab_size=vocabulary.size, pad_idx=vocabulary.pad_index,
-        num_experts=NUM_EXPERTS, moe_every_n_layers=2,
-    )  # fmt: skip
+        named_config("tiny"),
+        vocab_size=vocabulary.size,
+        pad_idx=vocabulary.pad_index,
+        num_experts=NUM_EXPERTS,
+        moe_every_n_layers=2,
+    )
     directory = tmp_path_factory.mktemp("pruned") / "model"
     directions = [DIRECTION, DIRECTION.reverse]
     save_model(directory, create_model(config), config, trained_model / "vocabulary", directions)
@@ -61,8 +64,9 @@ def test_encoder_keeps_experts_of_sources_and_decoder_those_of_targets(usage: Pa
     assert kept == {"encoder.layers.1": [0, 1, 2], "decoder.layers.1": [0, 2]}
     both = Needed.of([DIRECTION, DIRECTION.reverse])
     assert needed_experts(usage, both, 0.95) == {
-        "encoder.layers.1": [0, 1, 2, 3, 4], "decoder.layers.1": [0, 2, 4, 5],
-    }  # fmt: skip
+        "encoder.layers.1": [0, 1, 2, 3, 4],
+        "decoder.layers.1": [0, 2, 4, 5],
+    }
 
 
 def test_experts_that_stay_have_the_weights_and_the_gate_rows_they_had(model: Path) -> None:
@@ -139,9 +143,11 @@ def test_back_translation_keeps_the_experts_of_the_way_it_goes(
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "qab_Latn.txt").write_text("bara kino\nkili mo\n")
     translate = TranslateConfig(
-        threads=1, method="sampling", max_length_constant=200,
+        threads=1,
+        method="sampling",
+        max_length_constant=200,
         experts=ExpertsConfig(usage=usage, share=0.9),
-    )  # fmt: skip
+    )
     config = BackTranslateConfig(translate=translate)
     summary = back_translate(model, tmp_path / "text", [DIRECTION], tmp_path / "out", config)
     assert summary.counts["lost_expert"] > 0

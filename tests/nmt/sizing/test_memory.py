@@ -54,9 +54,12 @@ def test_estimated_activations_are_within_a_tenth_of_what_autograd_keeps(
 ) -> None:
     # Without masking and capacity, which leave out rows that the estimate counts.
     config = dataclasses.replace(
-        named_config("tiny"), vocab_size=40, capacity_factor=0, expert_output_masking_p=0.0,
+        named_config("tiny"),
+        vocab_size=40,
+        capacity_factor=0,
+        expert_output_masking_p=0.0,
         **differences,
-    )  # fmt: skip
+    )
     layout = LayoutConfig(precision=precision, max_tokens=2 * SEQUENCES * LENGTH)  # type: ignore[arg-type]
     estimate = estimate_memory(create_model(config), config, layout, device="cpu")
     assert estimate.activations == pytest.approx(measure_kept(config, precision), rel=0.1)
@@ -106,9 +109,12 @@ def test_estimated_peak_is_within_fifteen_percent_of_what_training_takes() -> No
     # tensors are; by default glibc left 40 % more unused here.
     exact = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
     done = subprocess.run(
-        [sys.executable, "-c", MEASURED_STEP], env={**os.environ, **exact},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [sys.executable, "-c", MEASURED_STEP],
+        env={**os.environ, **exact},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     measured, estimated = json.loads(done.stdout)
     assert estimated == pytest.approx(measured, rel=0.15)
 

@@ -55,8 +55,11 @@ def test_direction_enters_so_late_that_it_ends_where_it_was_best() -> None:
     curves = {direction: validations(curve) for direction, curve in CURVES.items()}
     entries = derive_entries(curves, 300, starts)
     assert {direction: entry.start for direction, entry in entries.items()} == {
-        A: 0, B: 170, C: 230, D: 270,
-    }  # fmt: skip
+        A: 0,
+        B: 170,
+        C: 230,
+        D: 270,
+    }
 
 
 def test_run_begins_with_the_directions_that_would_enter_first(
@@ -77,8 +80,11 @@ def test_train_accepts_the_phases_beside_a_recipe(tmp_path: Path) -> None:
     assert [phase.from_update for phase in config.curriculum.phases] == [0, 170, 230, 270]
     # Nested, and the recipe's own keys stay.
     assert [set(phase.directions) for phase in config.curriculum.phases] == [
-        {A}, {A, B}, {A, B, C}, {A, B, C, D},
-    ]  # fmt: skip
+        {A},
+        {A, B},
+        {A, B, C},
+        {A, B, C, D},
+    ]
     assert config.curriculum.high_resource_pairs == 7
     text = output.read_text()
     assert f"- {B}  # best nll 2.000 after update 200, 2.500 after 300\n" in text

@@ -11,9 +11,12 @@ from nmt.training.gradient_guard import GradientGuard, SkippedUpdates
 
 def guarded(model: nn.Module, max_in_a_row: int = 3, scales_loss: bool = False) -> GradientGuard:
     return GradientGuard(
-        get_data_parallel_facade(model), model, SkippedUpdates(),
-        max_in_a_row=max_in_a_row, scales_loss=scales_loss,
-    )  # fmt: skip
+        get_data_parallel_facade(model),
+        model,
+        SkippedUpdates(),
+        max_in_a_row=max_in_a_row,
+        scales_loss=scales_loss,
+    )
 
 
 def train_once(model: nn.Linear, guard: GradientGuard, optimizer: torch.optim.Optimizer, x: float):

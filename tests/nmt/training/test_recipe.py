@@ -58,9 +58,12 @@ def configured(data: Path, **differences: Any) -> TrainConfig:
         "batches": {"max_tokens": 300, "max_length": 60},
         "directions": ["qaa_Latn-qab_Latn"],
         "optimizer": {"learning_rate": 0.004, "warmup_updates": 2},
-        "updates": 4, "checkpoint_every": 2, "validate_every": 2, "report_every": 1,
+        "updates": 4,
+        "checkpoint_every": 2,
+        "validate_every": 2,
+        "report_every": 1,
         "compute": {"peak_teraflops": 1.0, "tensorboard": False},
-    }  # fmt: skip
+    }
     for name, value in differences.items():
         there = settings.get(name)
         settings[name] = {**there, **value} if isinstance(there, dict) else value
@@ -80,9 +83,11 @@ def test_training_killed_in_validations_stops_and_chooses_as_an_undisturbed_one(
     data: Path, tmp_path: Path
 ) -> None:
     config = configured(
-        data, flores=str(data / "flores"), updates=12, selection={"keep": "best", "score": "chrf++",
-        "patience": 3},
-    )  # fmt: skip
+        data,
+        flores=str(data / "flores"),
+        updates=12,
+        selection={"keep": "best", "score": "chrf++", "patience": 3},
+    )
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     train(config, whole, load_scorer=lambda: Scorer())
     assert counts(whole)["updates"] == 10  # 40 at update 4, and no better at 6, 8 and 10
@@ -150,9 +155,13 @@ def test_diverging_training_skips_and_then_stops_with_the_remedy(
     data: Path, tmp_path: Path
 ) -> None:
     config = configured(
-        data, updates=40, optimizer={"learning_rate": 1e6}, compute={"max_skipped_updates": 5},
-        checkpoint_every=1, validate_every=1,
-    )  # fmt: skip
+        data,
+        updates=40,
+        optimizer={"learning_rate": 1e6},
+        compute={"max_skipped_updates": 5},
+        checkpoint_every=1,
+        validate_every=1,
+    )
     with pytest.raises(UserError, match="5 updates in a row had no finite gradient"):
         train(config, tmp_path / "model")
     assert not (tmp_path / "model" / WEIGHTS_FILE).exists()

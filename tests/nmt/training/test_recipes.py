@@ -64,12 +64,16 @@ def test_final_model_has_the_published_settings() -> None:
     assert (optimizer.learning_rate, optimizer.warmup_updates) == (0.002, 8000)
     assert (tuple(optimizer.betas), optimizer.epsilon) == ((0.9, 0.98), 1e-6)
     assert (config.updates, config.label_smoothing, config.balance_loss_weight) == (
-        300_000, 0.1, 0.01,
-    )  # fmt: skip
+        300_000,
+        0.1,
+        0.01,
+    )
     shape = resolve_config(config.model, VOCABULARY, 0)
     assert (shape.expert_output_masking_p, shape.dropout_p, shape.moe_every_n_layers) == (
-        0.2, 0.3, 4,
-    )  # fmt: skip
+        0.2,
+        0.3,
+        4,
+    )
     starts = [phase.from_update for phase in config.curriculum.phases]
     assert starts == [0, 170_000, 230_000, 270_000]
     sets = [set(phase.directions) for phase in config.curriculum.phases]

@@ -39,9 +39,13 @@ def test_summary_names_the_best_validation_of_each_direction() -> None:
         "chrf++": {"update": 10, "mean": 40.0},
     }
     assert summary["validation"][DIRECTION] == {
-        "nll": 3.0, "chrf": 38.0, "best_nll": 2.0, "best_nll_update": 10,
-        "best_chrf": 40.0, "best_chrf_update": 10,
-    }  # fmt: skip
+        "nll": 3.0,
+        "chrf": 38.0,
+        "best_nll": 2.0,
+        "best_nll_update": 10,
+        "best_chrf": 40.0,
+        "best_chrf_update": 10,
+    }
 
 
 def test_summary_is_strict_json_also_where_training_diverged() -> None:
@@ -57,8 +61,10 @@ def test_page_draws_every_direction_and_every_layer_encoder_first() -> None:
     assert "tiny &lt;b&gt;: update 20 of 30" in page
     for direction in example().validation:
         assert f"<b>{direction}</b>" in page
-    places = [page.index(f">{layer}<") for layer in
-              ("encoder.layers.3", "encoder.layers.11", "decoder.layers.1")]  # fmt: skip
+    places = [
+        page.index(f">{layer}<")
+        for layer in ("encoder.layers.3", "encoder.layers.11", "decoder.layers.1")
+    ]
     assert places == sorted(places)
     assert ">88<" in page  # 87.5 % of even
     assert "nan" not in page

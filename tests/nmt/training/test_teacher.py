@@ -192,9 +192,11 @@ def student_config(school: Path, place: Path, **differences: object) -> TrainCon
 
 def taught_config(school: Path, place: Path, **settings: object) -> TrainConfig:
     return student_config(
-        school, place, model={"size": "tiny", "num_experts": 0},
+        school,
+        place,
+        model={"size": "tiny", "num_experts": 0},
         distillation={"teacher": str(school / "teacher"), **settings},
-    )  # fmt: skip
+    )
 
 
 def test_dense_student_learns_from_a_teacher_with_experts_and_keeps_nothing_of_it(

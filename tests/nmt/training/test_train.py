@@ -32,8 +32,12 @@ def write_recipe(tmp_path: Path, vocabulary: Path, bitext: Path, **differences: 
         "model": {"size": "tiny"},
         "batches": {"max_tokens": 2000, "max_length": 60},
         "optimizer": {"learning_rate": 0.004, "warmup_updates": 5, "schedule": "linear"},
-        "updates": 6, "checkpoint_every": 2, "validate_every": 4, "report_every": 2, "threads": 1,
-    }  # fmt: skip
+        "updates": 6,
+        "checkpoint_every": 2,
+        "validate_every": 4,
+        "report_every": 2,
+        "threads": 1,
+    }
     path = tmp_path / "train.yaml"
     path.write_text(yaml.safe_dump({**recipe, **differences}), encoding="utf-8")
     return path
@@ -67,9 +71,15 @@ def test_model_trained_by_the_trainer_copies_unseen_sequences(
     lines = [" ".join(WORDS[(7 * i + 5 * j) % len(WORDS)] for j in range(5)) for i in range(60)]
     flores = write_flores(tmp_path / "flores", lines)
     recipe = write_recipe(
-        tmp_path, vocabulary_directory, bitext, flores=str(flores),
-        updates=300, checkpoint_every=100, validate_every=100, report_every=50,
-    )  # fmt: skip
+        tmp_path,
+        vocabulary_directory,
+        bitext,
+        flores=str(flores),
+        updates=300,
+        checkpoint_every=100,
+        validate_every=100,
+        report_every=50,
+    )
     train(load_config(TrainConfig, recipe), tmp_path / "model")
     config = TranslateConfig(threads=1)
     translate_flores(tmp_path / "model", flores, "devtest", (), tmp_path / "hypotheses", config)
@@ -84,10 +94,17 @@ def test_training_killed_after_a_checkpoint_ends_with_the_same_bytes(
 ) -> None:
     flores = write_flores(tmp_path / "flores", ["bara kili mo", "tuno še", "ki ki bagu"])
     recipe = write_recipe(
-        tmp_path, vocabulary_directory, bitext, flores=str(flores), selection={"keep": "best"},
-        updates=60, checkpoint_every=10, validate_every=10, report_every=10,
+        tmp_path,
+        vocabulary_directory,
+        bitext,
+        flores=str(flores),
+        selection={"keep": "best"},
+        updates=60,
+        checkpoint_every=10,
+        validate_every=10,
+        report_every=10,
         chrf={"sentences": 2, "max_directions": 1},
-    )  # fmt: skip
+    )
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     subprocess.run(command(recipe, whole), check=True, capture_output=True)
     process = subprocess.Popen(command(recipe, killed), stderr=subprocess.DEVNULL)

@@ -106,9 +106,7 @@ def test_sentences_of_mining_keep_their_document_and_more_of_them_may_come(
 
     write("0001", ["bara kino", "kili mo"])
     for expected in ({"0001/0", "0001/1"}, {"0001/0", "0001/1", "0002/0"}):
-        back_translate(
-            trained_model, tmp_path / "text", [DIRECTION], tmp_path / "out", config(1)
-        )  # fmt: skip
+        back_translate(trained_model, tmp_path / "text", [DIRECTION], tmp_path / "out", config(1))
         table = read_bitext(tmp_path / "out" / f"{NAME}.parquet")
         assert set(table.column("target_document").to_pylist()) == expected
         parts = {p.stem for p in (tmp_path / "out" / "parts" / NAME).iterdir()}
@@ -135,9 +133,12 @@ def test_translations_that_are_no_translations_are_counted_by_reason(
         return {reason: n for reason, n in found.items() if n and reason.startswith("rejected")}
 
     short = TranslateConfig(
-        method="sampling", threads=1, max_length_factor=0.0, max_length_constant=2,
+        method="sampling",
+        threads=1,
+        max_length_factor=0.0,
+        max_length_constant=2,
         sampling=SamplingConfig(seed=5),
-    )  # fmt: skip
+    )
     found = counts("short", config(100, short))
     assert found["rejected.unfinished"] > 0
     strict = BackTranslateConfig(translate=DRAWN, min_score=0.0)

@@ -42,9 +42,7 @@ def school(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def distill(school: Path, output: Path, *directions: Direction) -> dict[str, int]:
-    summary = distill_bitext(
-        school / "teacher", school / "sources", directions, output, FAST
-    )  # fmt: skip
+    summary = distill_bitext(school / "teacher", school / "sources", directions, output, FAST)
     return dict(summary.counts)
 
 

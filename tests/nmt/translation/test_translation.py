@@ -32,9 +32,11 @@ def translator(model: Path, **config: object) -> TextTranslator:
 
 
 def run(
-    monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes], text: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsysbinary: pytest.CaptureFixture[bytes],
+    text: str,
     *arguments: str,
-) -> tuple[int, list[str], str]:  # fmt: skip
+) -> tuple[int, list[str], str]:
     stream = io.TextIOWrapper(io.BytesIO(text.encode("utf-8")))
     monkeypatch.setattr(sys, "stdin", stream)
     code = tongues.main(["nmt", "translate", "--config", "threads=1", *arguments])

@@ -129,10 +129,20 @@ def test_page_draws_in_a_browser(tmp_path: Path, codes: list[str]) -> None:
     path.write_text(render_usage(random_usage(codes, 4, [1])), encoding="utf-8")
     assert CHROMIUM is not None
     drawn = subprocess.run(
-        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=4000",
-         "--dump-dom", path.as_uri()],
-        capture_output=True, text=True, check=True, timeout=120,
-    )  # fmt: skip
+        [
+            CHROMIUM,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--virtual-time-budget=4000",
+            "--dump-dom",
+            path.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
     assert 'data-drawn="yes"' in drawn.stdout
 
 

@@ -75,11 +75,13 @@ def test_languages_share_by_temperature() -> None:
     config = VocabularyConfig(temperature=5.0, max_sentences=1000)
     # By hand: (1/100)^(1/5) = 0.398; 0.398 / 1.398 of a thousand.
     assert share({"qaa_Latn": 99_000, "qab_Latn": 990}, config) == {
-        "qaa_Latn": 715, "qab_Latn": 285
-    }  # fmt: skip
+        "qaa_Latn": 715,
+        "qab_Latn": 285,
+    }
     assert share({"qaa_Latn": 30, "qab_Latn": 10}, VocabularyConfig(temperature=1.0)) == {
-        "qaa_Latn": 30, "qab_Latn": 10
-    }  # fmt: skip
+        "qaa_Latn": 30,
+        "qab_Latn": 10,
+    }
 
 
 def test_text_bitext_and_named_languages_make_one_vocabulary(tmp_path: Path, bitext: Path) -> None:

@@ -62,9 +62,12 @@ def test_tokens_of_another_layout_are_the_same_text(
     moved = {symbol: i if i < 4 else i + 13 for symbol, i in symbols.items()}
     del moved[MASK_SYMBOL]
     directory = rewrite_layout(
-        vocabulary_directory, tmp_path / "other",
-        symbols=moved, piece_offset=8, size=vocabulary.size + 20,
-    )  # fmt: skip
+        vocabulary_directory,
+        tmp_path / "other",
+        symbols=moved,
+        piece_offset=8,
+        size=vocabulary.size + 20,
+    )
     other = Vocabulary.load(directory)
     line = "bara kili mono"
     assert [i + 7 for i in vocabulary.encode([line])[0]] == other.encode([line])[0]
@@ -80,10 +83,16 @@ def test_directories_without_a_spelled_out_layout_have_the_first_one(tmp_path: P
     # As `tongues nmt vocabulary` wrote them at first: SentencePiece's own four control symbols.
     (tmp_path / "text").write_text("bara kili mono\n" * 9)
     sentencepiece.SentencePieceTrainer.train(
-        input=str(tmp_path / "text"), model_prefix=str(tmp_path / "sentencepiece"),
-        vocab_size=30, hard_vocab_limit=False, minloglevel=2,
-        pad_id=0, unk_id=1, bos_id=2, eos_id=3,
-    )  # fmt: skip
+        input=str(tmp_path / "text"),
+        model_prefix=str(tmp_path / "sentencepiece"),
+        vocab_size=30,
+        hard_vocab_limit=False,
+        minloglevel=2,
+        pad_id=0,
+        unk_id=1,
+        bos_id=2,
+        eos_id=3,
+    )
     processor = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / MODEL_FILE))
     pieces = processor.get_piece_size()
     (tmp_path / LAYOUT_FILE).write_text(

@@ -109,10 +109,16 @@ def everything() -> MoEFeedForwardNetwork:
     """Return a layer with all that can be on, of widths that a GPU takes in bfloat16."""
     dense = torch.nn.Sequential(torch.nn.Linear(16, 32), torch.nn.ReLU(), torch.nn.Linear(32, 16))
     return MoEFeedForwardNetwork(
-        16, 32, GROUPS, dropout_p=0.1, capacity_factor=1.0, batch_prioritized=True,
-        expert_output_masking_p=0.2, final_output_masking_p=0.1,
+        16,
+        32,
+        GROUPS,
+        dropout_p=0.1,
+        capacity_factor=1.0,
+        batch_prioritized=True,
+        expert_output_masking_p=0.2,
+        final_output_masking_p=0.1,
         conditional=ConditionalRouting(16, dense, dropout_p=0.1, gate_dropout_p=0.1),
-    ).train()  # fmt: skip
+    ).train()
 
 
 def run_padded(layer: MoEFeedForwardNetwork, sequences: torch.Tensor) -> torch.Tensor:
@@ -211,10 +217,12 @@ def test_process_that_keeps_freed_memory_does_not_fault_it_in_again() -> None:
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)\n"
     )
     faults = [
-        int(subprocess.run(
-            [sys.executable, "-c", code, how], capture_output=True, text=True, check=True
-        ).stdout)
+        int(
+            subprocess.run(
+                [sys.executable, "-c", code, how], capture_output=True, text=True, check=True
+            ).stdout
+        )
         for how in ("keep", "give back")
-    ]  # fmt: skip
+    ]
     assert faults[0] < 20
     assert faults[1] > faults[0]

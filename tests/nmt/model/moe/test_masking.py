@@ -140,10 +140,11 @@ def test_processes_that_share_experts_agree_when_to_leave_the_exchange_out(tmp_p
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", DRAWS, str(rank), str(tmp_path / "meeting")],
-            stdout=subprocess.PIPE, text=True,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for rank in range(2)
-    ]  # fmt: skip
+    ]
     first, second = (process.communicate(timeout=120)[0].split()[-1] for process in processes)
     assert first == second
     assert first.count("1") / 500 == pytest.approx(0.3, abs=0.08)
@@ -171,9 +172,12 @@ def test_conditional_routing_is_the_literal_formula_and_its_loss_leaves_padding_
         (weights,) = gate_weights(layer, x.unsqueeze(0))
         moe = summed([[w * v for v in expert_output(layer, e, x)] for e, w in weights.items()])
         plain = literal.expert(
-            x.tolist(), dense[0].weight.tolist(), dense[0].bias.tolist(),  # type: ignore[index]
-            dense[2].weight.tolist(), dense[2].bias.tolist(),  # type: ignore[index]
-        )  # fmt: skip
+            x.tolist(),
+            dense[0].weight.tolist(),
+            dense[0].bias.tolist(),  # type: ignore[index]
+            dense[2].weight.tolist(),
+            dense[2].bias.tolist(),  # type: ignore[index]
+        )
         torch.testing.assert_close(
             outputs[i, t], torch.tensor(literal.mixed(plain, moe, gates[-1]))
         )
@@ -212,17 +216,27 @@ def test_dropout_on_the_conditional_gate_scales_what_is_left_and_only_in_trainin
 def test_model_with_everything_on_trains_all_its_weights() -> None:
     torch.manual_seed(0)
     config = dataclasses.replace(
-        named_config("tiny"), vocab_size=40, batch_prioritized_routing=True,
-        expert_output_masking_p=0.1, final_output_masking_p=0.1, gating_dropout_p=0.5,
-        gating_dropout_ranks=2, cmr=True, cmr_gate_dropout_p=0.1, dropout_p=0.1,
-    )  # fmt: skip
+        named_config("tiny"),
+        vocab_size=40,
+        batch_prioritized_routing=True,
+        expert_output_masking_p=0.1,
+        final_output_masking_p=0.1,
+        gating_dropout_p=0.5,
+        gating_dropout_ranks=2,
+        cmr=True,
+        cmr_gate_dropout_p=0.1,
+        dropout_p=0.1,
+    )
     model = create_model(config).train()
     tokens = torch.randint(4, 40, (8, 9))
     for _ in range(2):
         loss = model(
-            tokens, BatchLayout.of(tokens), tokens, BatchLayout.of(tokens, [9] * 7 + [5]),
+            tokens,
+            BatchLayout.of(tokens),
+            tokens,
+            BatchLayout.of(tokens, [9] * 7 + [5]),
             targets=tokens,
-        )  # fmt: skip
+        )
         layers = [layer for _, layer in moe_layers(model)]
         cmr = cmr_loss(layer.conditional for layer in layers if layer.conditional is not None)
         assert cmr is not None

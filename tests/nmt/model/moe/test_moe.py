@@ -52,9 +52,12 @@ def literal_output(
 
 @settings(max_examples=40)
 @given(
-    num_tokens=st.integers(1, 12), num_experts=st.integers(2, 5), seed=st.integers(0, 1000),
-    capacity=st.one_of(st.none(), st.integers(1, 6)), batch_prioritized=st.booleans(),
-)  # fmt: skip
+    num_tokens=st.integers(1, 12),
+    num_experts=st.integers(2, 5),
+    seed=st.integers(0, 1000),
+    capacity=st.one_of(st.none(), st.integers(1, 6)),
+    batch_prioritized=st.booleans(),
+)
 def test_routing_is_the_literal_algorithm(
     num_tokens: int, num_experts: int, seed: int, capacity: int | None, batch_prioritized: bool
 ) -> None:

@@ -19,9 +19,14 @@ from typing import Any
 ROOT = Path(__file__).parents[4]
 
 _IMPORTED_LATE = (
-    "nmt.training.train", "nmt.training.recipe", "nmt.cli",
-    "fairseq2.recipe.composition", "s3fs", "torch.utils.tensorboard", "torch.distributed.fsdp",
-)  # fmt: skip
+    "nmt.training.train",
+    "nmt.training.recipe",
+    "nmt.cli",
+    "fairseq2.recipe.composition",
+    "s3fs",
+    "torch.utils.tensorboard",
+    "torch.distributed.fsdp",
+)
 """What trainings import as they go."""
 
 
@@ -45,9 +50,13 @@ class Fleet:
             "PYTHONPATH": str(ROOT),
         }
         self._server = subprocess.Popen(
-            [sys.executable, str(Path(__file__))], env=environment, text=True, bufsize=1,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
+            [sys.executable, str(Path(__file__))],
+            env=environment,
+            text=True,
+            bufsize=1,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
         assert self._read() == "ready"
 
     def _read(self) -> Any:
@@ -80,9 +89,12 @@ class Fleet:
         # Held here, as torchrun holds one, on a port that the system gives.
         self._store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
         shared = {
-            "WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(self._store.port), "TORCHELASTIC_USE_AGENT_STORE": "True",
-        }  # fmt: skip
+            "WORLD_SIZE": str(size),
+            "LOCAL_WORLD_SIZE": str(size),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(self._store.port),
+            "TORCHELASTIC_USE_AGENT_STORE": "True",
+        }
         processes = []
         for rank in range(size):
             place = dict.fromkeys(rank_names, str(rank))

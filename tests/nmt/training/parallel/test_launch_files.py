@@ -26,10 +26,11 @@ def test_job_whose_training_stops_with_a_checkpoint_is_queued_again(
 ) -> None:
     here, calls = tmp_path / "started", tmp_path / "calls"
     write_program(
-        tmp_path, "srun",
+        tmp_path,
+        "srun",
         f"trap 'exit 143' USR1; echo \"$@\" > {here}.new; mv {here}.new {here};"
         " while :; do sleep 0.02; done",
-    )  # fmt: skip
+    )
     write_program(tmp_path, "scontrol", f'echo "$@" > {calls}')
     process = subprocess.Popen(
         ["bash", str(RECIPES / "train.sbatch"), "--output", "a b"], env=environment(tmp_path)
@@ -59,11 +60,14 @@ def test_torchrun_starts_the_same_command_on_one_machine_and_on_several(tmp_path
     several = {"NODES": "2", "NODE": "1", "HEAD": "gpu1:29500", "PROCESSES": "4"}
     one, two = (
         subprocess.run(
-            [script, "--output", "out"], env=environment(tmp_path, **variables),
-            check=True, capture_output=True, text=True,
+            [script, "--output", "out"],
+            env=environment(tmp_path, **variables),
+            check=True,
+            capture_output=True,
+            text=True,
         ).stdout.split()
         for variables in ({}, several)
-    )  # fmt: skip
+    )
     command = ["--no-python", "tongues", "nmt", "train", "--output", "out"]
     assert one == ["--standalone", "--nnodes=1", "--nproc-per-node=gpu", *command]
     where = ["--node-rank=1", "--master-addr=gpu1", "--master-port=29500"]

@@ -71,10 +71,14 @@ class Trainings:
             "batches": {"max_tokens": 500, "max_length": 60},
             "optimizer": {"learning_rate": 0.004, "warmup_updates": 2, "schedule": "linear"},
             "flores": str(write_flores(folder / "flores", ["bara kili", "mono tu"])),
-            "chrf": {"sentences": 2}, "validation_sentences": 2,
-            "updates": 4, "checkpoint_every": 2, "validate_every": 4, "report_every": 1,
+            "chrf": {"sentences": 2},
+            "validation_sentences": 2,
+            "updates": 4,
+            "checkpoint_every": 2,
+            "validate_every": 4,
+            "report_every": 1,
             "threads": 1,
-        }  # fmt: skip
+        }
         (folder / "train.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
 
         self.config = load_config(TrainConfig, folder / "train.yaml")
@@ -96,13 +100,17 @@ class Trainings:
     def run_under_srun(self, size: int, name: str) -> None:
         """Run with Slurm's variables, and without a store that torchrun would hold."""
         slurm = {
-            "SLURM_STEP_NUM_TASKS": str(size), "SLURM_JOB_ID": str(free_port() - 20_000),
-            "SLURM_STEP_NODELIST": "localhost", "SLURM_STEP_TASKS_PER_NODE": str(size),
-        }  # fmt: skip
+            "SLURM_STEP_NUM_TASKS": str(size),
+            "SLURM_JOB_ID": str(free_port() - 20_000),
+            "SLURM_STEP_NODELIST": "localhost",
+            "SLURM_STEP_TASKS_PER_NODE": str(size),
+        }
         finished = self.fleet.run(
-            size, self.command(name), environment=slurm,
+            size,
+            self.command(name),
+            environment=slurm,
             rank_names=("SLURM_PROCID", "SLURM_LOCALID"),
-        )  # fmt: skip
+        )
         assert [process.code for process in finished] == [0] * size, finished
 
     def command(self, name: str, *overrides: str) -> list[str]:
@@ -386,10 +394,14 @@ def test_process_that_waits_learns_that_another_failed() -> None:
 
 def test_slurm_variables_give_what_torchrun_would_set() -> None:
     environment = {
-        "SLURM_STEP_NUM_TASKS": "7", "SLURM_PROCID": "6", "SLURM_LOCALID": "0",
-        "SLURM_NODEID": "3", "SLURM_STEP_TASKS_PER_NODE": "2(x3),1", "SLURM_JOB_ID": "123456",
+        "SLURM_STEP_NUM_TASKS": "7",
+        "SLURM_PROCID": "6",
+        "SLURM_LOCALID": "0",
+        "SLURM_NODEID": "3",
+        "SLURM_STEP_TASKS_PER_NODE": "2(x3),1",
+        "SLURM_JOB_ID": "123456",
         "SLURM_STEP_NODELIST": "gpu[03-05,9],big1",
-    }  # fmt: skip
+    }
     assert find_place(environment) == Place(rank=6, size=7, local_rank=0, local_size=1)
     assert environment["MASTER_ADDR"] == "gpu03"
     assert environment["MASTER_PORT"] == "23456"

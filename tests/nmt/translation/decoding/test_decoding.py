@@ -79,9 +79,11 @@ def test_decoding_step_by_step_equals_decoding_at_once_for_reordered_beams(
         output = state.step(torch.tensor([[10, 11], [12, 13]]))
         logits = output @ model.output_weight.T
         for row, source, text in (
-            (0, SOURCES[0], [5, 10]), (1, SOURCES[0], [4, 11]),
-            (2, SOURCES[2], [9, 12]), (3, SOURCES[2], [9, 13]),
-        ):  # fmt: skip
+            (0, SOURCES[0], [5, 10]),
+            (1, SOURCES[0], [4, 11]),
+            (2, SOURCES[2], [9, 12]),
+            (3, SOURCES[2], [9, 13]),
+        ):
             sources, targets = torch.tensor([source]), torch.tensor([[END, TARGET, *text]])
             whole = model(sources, BatchLayout.of(sources), targets, BatchLayout.of(targets))
             torch.testing.assert_close(logits[row], whole[0, -1], atol=1e-3, rtol=1e-5)
@@ -114,9 +116,13 @@ def test_beam_search_finds_what_a_loop_over_hypotheses_finds(
         found = search.run(TARGET, limits)
     for source, limit, hypothesis in zip(SOURCES, limits, found, strict=True):
         tokens, log_probability, is_complete = beam_search(
-            model, source, TARGET,
-            beam_size=beam_size, limit=limit, length_penalty=length_penalty,
-        )  # fmt: skip
+            model,
+            source,
+            TARGET,
+            beam_size=beam_size,
+            limit=limit,
+            length_penalty=length_penalty,
+        )
         assert hypothesis.tokens == tokens
         assert hypothesis.log_probability == pytest.approx(log_probability, abs=1e-4)
         assert hypothesis.is_complete == is_complete
@@ -131,18 +137,25 @@ def test_beam_search_finds_what_fairseq2_finds(seed: int) -> None:
     sources, lengths = batch(SOURCES)
     with torch.inference_mode():
         search = BeamSearch(
-            DecoderState(model, sources, lengths), model.output_weight, SYMBOLS,
-            beam_size=4, length_penalty=0.0,
-        )  # fmt: skip
+            DecoderState(model, sources, lengths),
+            model.output_weight,
+            SYMBOLS,
+            beam_size=4,
+            length_penalty=0.0,
+        )
         found = search.run(TARGET, [20] * 3)
     # Without a length penalty, what fairseq2 adds for the language is the same for all.
     info = VocabularyInfo(
         size=VOCABULARY_SIZE, unk_idx=UNKNOWN, bos_idx=BEGIN, eos_idx=END, pad_idx=PAD
     )
     generator = BeamSearchSeq2SeqGenerator(
-        model, info,
-        beam_size=4, max_gen_len=(0.0, 20), unk_penalty=torch.inf, len_penalty=0.0,
-    )  # fmt: skip
+        model,
+        info,
+        beam_size=4,
+        max_gen_len=(0.0, 20),
+        unk_penalty=torch.inf,
+        len_penalty=0.0,
+    )
     prompts = torch.tensor([[END, TARGET]] * 3)
     output = generator(sources, BatchLayout.of(sources, lengths), prompts, BatchLayout.of(prompts))
     for source, hypothesis, theirs in zip(SOURCES, found, output.hypotheses, strict=True):
@@ -159,9 +172,12 @@ def test_weights_that_are_not_numbers_are_refused() -> None:
         model.output_weight[7] = torch.nan
     with torch.inference_mode():
         search = BeamSearch(
-            DecoderState(model, *batch(SOURCES)), model.output_weight, SYMBOLS,
-            beam_size=2, length_penalty=1.0,
-        )  # fmt: skip
+            DecoderState(model, *batch(SOURCES)),
+            model.output_weight,
+            SYMBOLS,
+            beam_size=2,
+            length_penalty=1.0,
+        )
         with pytest.raises(DataError, match="not numbers"):
             search.run(TARGET, [5] * 3)
 
@@ -195,9 +211,14 @@ def draw(
 ) -> list[tuple[list[int], float]]:
     with torch.inference_mode():
         found = sampling.sample(
-            DecoderState(model, *batch(sources)), model.output_weight, SYMBOLS, TARGET,
-            [12] * len(sources), keys, SamplingConfig(**how),  # type: ignore[arg-type]
-        )  # fmt: skip
+            DecoderState(model, *batch(sources)),
+            model.output_weight,
+            SYMBOLS,
+            TARGET,
+            [12] * len(sources),
+            keys,
+            SamplingConfig(**how),  # type: ignore[arg-type]
+        )
     return [(hypothesis.tokens, hypothesis.log_probability) for hypothesis in found]
 
 
