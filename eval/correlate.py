@@ -35,8 +35,16 @@ HUMAN_COLUMNS = (
     "evaluators", "alpha_ordinal", "alpha_interval",
 )  # fmt: skip
 CORRELATION_COLUMNS = (
-    "system", "metric", "coefficient", "value", "low", "high", "n", "n_missing", "signature",
-)  # fmt: skip
+    "system",
+    "metric",
+    "coefficient",
+    "value",
+    "low",
+    "high",
+    "n",
+    "n_missing",
+    "signature",
+)
 
 
 class _Calibrated(NamedTuple):

@@ -24,9 +24,13 @@ def run(language: str, body: str, folder: Path) -> None:
     )
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     result = subprocess.run(
-        [*interpreter, body], cwd=folder, capture_output=True, text=True, check=False,
+        [*interpreter, body],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
         env={**os.environ, "PATH": path, "RECIPES": str(ROOT / "recipes")},
-    )  # fmt: skip
+    )
     assert result.returncode == 0, f"{body}\n{result.stdout[-2000:]}\n{result.stderr[-4000:]}"
 
 

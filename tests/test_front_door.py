@@ -35,8 +35,12 @@ def test_mistakes_exit_with_two_and_say_what_is_wrong(
 ) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "tongues", *arguments],
-        cwd=tmp_path, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": str(ROOT)},
+    )
     assert (result.returncode, "Traceback" in result.stderr) == (code, False), result.stderr
     assert message in result.stderr
     assert not list(tmp_path.iterdir())
@@ -54,8 +58,12 @@ def test_missing_package_names_the_extra(tmp_path: Path) -> None:
     )
     result = subprocess.run(
         [sys.executable, "-c", code],
-        cwd=tmp_path, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONPATH": str(ROOT)},
+    )
     assert result.returncode == 1
     assert "run `pip install '.[eval]'` in a clone of the project" in result.stderr
 

@@ -35,8 +35,11 @@ def tracked(pattern: str, root: Path = ROOT) -> list[Path]:
     if (root / ".git").exists() and shutil.which("git"):
         listed = subprocess.run(
             ["git", "ls-files", "--cached", "--others", "--exclude-standard", pattern],
-            cwd=root, capture_output=True, text=True, check=True,
-        )  # fmt: skip
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         names = [name for name in listed.stdout.split("\n") if name and (root / name).exists()]
     else:
         files = [path.relative_to(root) for path in root.rglob("*") if path.is_file()]

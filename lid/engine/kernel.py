@@ -22,8 +22,16 @@ from lid.engine.characters import character_tables
 from lid.engine.preparation import MAX_CHARACTERS
 
 (
-    KNOWN_GRAMS, GRAMS, KNOWN_WORDS, WORDS, CHARACTERS, OTHERS_GRAMS, OTHERS_WORDS, FOREIGN, SECOND,
-) = range(9)  # fmt: skip
+    KNOWN_GRAMS,
+    GRAMS,
+    KNOWN_WORDS,
+    WORDS,
+    CHARACTERS,
+    OTHERS_GRAMS,
+    OTHERS_WORDS,
+    FOREIGN,
+    SECOND,
+) = range(9)
 """Columns of a line's counts: 5-grams that the best class knows, and all; words likewise;
 characters; 5-grams and words that the second best class knows, counted in doubtful lines only;
 characters in scripts that the best class is not written in; number of the second best class, -1

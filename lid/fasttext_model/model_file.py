@@ -167,9 +167,19 @@ class _Reader:
         if len(head) < 8 or struct.unpack("<ii", head) != (MAGIC, VERSION):
             raise DataError(f"{self._path} is not a fastText model of version {VERSION}.")
         (
-            dim, window, epochs, min_count, negatives, word_ngrams, loss, model, buckets, min_ngram,
-            max_ngram, update_rate,
-        ) = self._integers("<12i")  # fmt: skip
+            dim,
+            window,
+            epochs,
+            min_count,
+            negatives,
+            word_ngrams,
+            loss,
+            model,
+            buckets,
+            min_ngram,
+            max_ngram,
+            update_rate,
+        ) = self._integers("<12i")
         (sampling,) = struct.unpack("<d", self._file.read(8))
         if _MODELS.get(model) != "supervised":
             kind = _MODELS.get(model, "unknown")
@@ -183,9 +193,12 @@ class _Reader:
         needs_buckets = max_ngram > 0 or word_ngrams > 1
         self._check_range("buckets", buckets, int(needs_buckets), 2**31 - 1)
         for name, value in (
-            ("window", window), ("epochs", epochs), ("min_count", min_count),
-            ("negatives", negatives), ("update_rate", update_rate),
-        ):  # fmt: skip
+            ("window", window),
+            ("epochs", epochs),
+            ("min_count", min_count),
+            ("negatives", negatives),
+            ("update_rate", update_rate),
+        ):
             self._check_range(name, value, 0, 2**31 - 1)
         if not (math.isfinite(sampling) and sampling >= 0):
             raise self._error(f"its sampling threshold is {sampling}")

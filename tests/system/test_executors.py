@@ -21,9 +21,13 @@ SHARDS = 12
 KILLS = 3
 QUICK_LID = ("sampled_lines=3000", "epochs=1", "dim=16", "buckets_per_class=500")
 QUICK_ENCODER = (
-    "epochs=0.5", "bag.dimension=32", "bag.vocabulary_size=300", "bag.buckets=1024",
-    "bag.hidden=32", "hard_negatives=0",
-)  # fmt: skip
+    "epochs=0.5",
+    "bag.dimension=32",
+    "bag.vocabulary_size=300",
+    "bag.buckets=1024",
+    "bag.hidden=32",
+    "hard_negatives=0",
+)
 
 FAKE_SBATCH = """#!/usr/bin/env bash
 # Runs a job at once, as Slurm would later: the elements of an array one by one, or what is wrapped.
@@ -51,9 +55,14 @@ def environment(**more: str) -> dict[str, str]:
 
 def start(folder: Path, *arguments: object, **variables: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        ["tongues", *map(str, arguments)], cwd=folder, env=environment(**variables), text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
+        ["tongues", *map(str, arguments)],
+        cwd=folder,
+        env=environment(**variables),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
 
 
 def tongues(folder: Path, *arguments: object, **variables: str) -> str:
@@ -74,9 +83,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tongues(made, "data", "constructed", "--output", "data", *configs("scale=tiny"))
     tongues(made, "lid", "train", "--data", "data/lid", "--output", "lid", *configs(*QUICK_LID))
     tongues(
-        made, "mining", "train-encoder", "--bitext", "data/seed", "--output", "encoder",
+        made,
+        "mining",
+        "train-encoder",
+        "--bitext",
+        "data/seed",
+        "--output",
+        "encoder",
         *configs(*QUICK_ENCODER),
-    )  # fmt: skip
+    )
     write_shards(made, SHARDS)
     sentences(made, "local")
     embed(made, "local")
@@ -173,27 +188,52 @@ def test_embed_on_ray(folder: Path, cluster: Any) -> None:
 
 def test_pairs_are_scored_and_their_text_is_found_again_on_ray(folder: Path, cluster: Any) -> None:
     languages = {
-        path.name: [text for shard in sorted(path.glob("*.parquet"))
-                    for text in pq.read_table(shard).column("text").to_pylist()]
+        path.name: [
+            text
+            for shard in sorted(path.glob("*.parquet"))
+            for text in pq.read_table(shard).column("text").to_pylist()
+        ]
         for path in sorted((folder / "local/sentences").glob("*_*"))
-    }  # fmt: skip
+    }
     pair = sorted(languages, key=lambda language: len(languages[language]))[-2:]
     name = "-".join(pair)
     lines = ["\t".join(sides) for sides in zip(*(languages[one] for one in pair), strict=False)]
     (folder / f"{name}.tsv").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     tongues(
-        folder, "mining", "metadata", "--bitext", f"{name}.tsv", "--sentences", "local/sentences",
-        "--output", "local/meta/x.meta",
-    )  # fmt: skip
+        folder,
+        "mining",
+        "metadata",
+        "--bitext",
+        f"{name}.tsv",
+        "--sentences",
+        "local/sentences",
+        "--output",
+        "local/meta/x.meta",
+    )
     for run, more in (("local", ()), ("ray", ("--executor", "ray"))):
         tongues(
-            folder, "mining", "score", "--bitext", f"{name}.tsv", "--encoder", "encoder",
-            "--output", f"{run}/scored/x.parquet", *more,
-        )  # fmt: skip
+            folder,
+            "mining",
+            "score",
+            "--bitext",
+            f"{name}.tsv",
+            "--encoder",
+            "encoder",
+            "--output",
+            f"{run}/scored/x.parquet",
+            *more,
+        )
         tongues(
-            folder, "mining", "rebuild", *crawl(folder), "--metadata", "local/meta/x.meta",
-            "--output", f"{run}/rebuilt/x.parquet", *more,
-        )  # fmt: skip
+            folder,
+            "mining",
+            "rebuild",
+            *crawl(folder),
+            "--metadata",
+            "local/meta/x.meta",
+            "--output",
+            f"{run}/rebuilt/x.parquet",
+            *more,
+        )
     for what in ("scored", "rebuilt"):
         assert files(folder / "ray" / what) == files(folder / "local" / what)
         assert pq.read_metadata(folder / "ray" / what / "x.parquet").num_rows > 20
@@ -256,9 +296,12 @@ def test_slurm_scripts_make_what_one_machine_makes(folder: Path, tmp_path: Path)
     (tmp_path / "sbatch").chmod(0o755)
     result = subprocess.run(
         [str(ROOT / "recipes/mining/submit.sh"), *map(str, sentences_arguments(folder, "slurm"))],
-        cwd=folder, check=False, capture_output=True, text=True,
+        cwd=folder,
+        check=False,
+        capture_output=True,
+        text=True,
         env=environment(RANKS="3", PATH=f"{tmp_path}{os.pathsep}{environment()['PATH']}"),
-    )  # fmt: skip
+    )
     assert result.returncode == 0, result.stderr[-3000:]
     assert result.stderr.count("this share is done") > 2
     check_same(folder, "slurm")
@@ -303,9 +346,14 @@ def test_a_torn_shard_is_reported_alike_everywhere(folder: Path, cluster: Any) -
     for executor in ("local", "ray", "slurm"):
         arguments = sentences_arguments(folder, f"torn-{executor}", "--executor", executor)
         process = start(
-            folder, *arguments, torn.name, RAY_ADDRESS=cluster.address,
-            SLURM_ARRAY_TASK_ID="0", SLURM_ARRAY_TASK_MIN="0", SLURM_ARRAY_TASK_MAX="0",
-        )  # fmt: skip
+            folder,
+            *arguments,
+            torn.name,
+            RAY_ADDRESS=cluster.address,
+            SLURM_ARRAY_TASK_ID="0",
+            SLURM_ARRAY_TASK_MIN="0",
+            SLURM_ARRAY_TASK_MAX="0",
+        )
         _, told = process.communicate()
         assert process.returncode == 3, told[-3000:]
         assert "1 of 13 shards failed:\n  torn: " in told

@@ -25,9 +25,11 @@ def start(work: Path) -> subprocess.Popen[bytes]:
     with log_of(work).open("wb") as log:
         return subprocess.Popen(
             [str(ROOT / "recipes" / "tiny" / "run.sh"), str(work)],
-            env={**os.environ, "PATH": path}, start_new_session=True,
-            stdout=log, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            env={**os.environ, "PATH": path},
+            start_new_session=True,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
 
 
 def log_of(work: Path) -> Path:
