@@ -60,9 +60,11 @@ def _run(bitext: list[Path], flores: Path | None, pairs: int, folder: Path) -> N
 
     def write(with_flores: bool) -> TokenizedBitext:
         config = TrainConfig(
-            vocabulary=folder / "vocabulary", bitext={"mined": tuple(bitext)},
-            flores=flores if with_flores else None, data=DataConfig(workers=1),
-        )  # fmt: skip
+            vocabulary=folder / "vocabulary",
+            bitext={"mined": tuple(bitext)},
+            flores=flores if with_flores else None,
+            data=DataConfig(workers=1),
+        )
         return tokenize(config.training_data, vocabulary, folder / f"tokens{next(names)}")
 
     tokenized = write(False)

@@ -30,9 +30,13 @@ PAIRS = {
 }
 UPDATES = 3000
 TEACHER_MODEL = {
-    "num_experts": 8, "model_dim": 128, "ffn_inner_dim": 256, "expert_output_masking_p": 0.0,
-    "num_encoder_attn_heads": 4, "num_decoder_attn_heads": 4,
-}  # fmt: skip
+    "num_experts": 8,
+    "model_dim": 128,
+    "ffn_inner_dim": 256,
+    "expert_output_masking_p": 0.0,
+    "num_encoder_attn_heads": 4,
+    "num_decoder_attn_heads": 4,
+}
 STUDENT_MODEL = {"num_experts": 0, "model_dim": 64, "ffn_inner_dim": 128}
 LEARNING_RATES = {"teacher": 0.002, "student": 0.003}
 TEACHER, ALONE, WORD, SEQUENCE = "teacher", "alone", "word-level", "sequence-level"
@@ -67,9 +71,12 @@ def distill_all(work: Path) -> float:
     if not record.exists():
         begin = time.process_time()
         distill_bitext(
-            teacher_directory(work), work / "data" / "bitext", (), work / "distilled",
+            teacher_directory(work),
+            work / "data" / "bitext",
+            (),
+            work / "distilled",
             TranslateConfig(threads=1, beam_size=ablation.BEAM_SIZE),
-        )  # fmt: skip
+        )
         write_json(record, {"seconds": time.process_time() - begin})
     return float(read_json(record)["seconds"])
 
@@ -89,8 +96,10 @@ def train_cell(work: Path, name: str, seed: int) -> None:
     recipe["updates"] = UPDATES
     recipe["batches"] = {"max_tokens": 600, "max_length": 64, "temperature": 5.0}
     recipe["optimizer"] = {
-        "learning_rate": LEARNING_RATES[role], "warmup_updates": 100, "schedule": "linear",
-    }  # fmt: skip
+        "learning_rate": LEARNING_RATES[role],
+        "warmup_updates": 100,
+        "schedule": "linear",
+    }
     if name == WORD:
         recipe["distillation"] = {"teacher": str(teacher_directory(work))}
     if name == SEQUENCE:

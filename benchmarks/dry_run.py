@@ -75,18 +75,33 @@ def mining_commands(given: argparse.Namespace) -> Commands:
         ),
         "mine": (
             mined.parent,
-            ["--sentences", sentences, "--embeddings", embeddings, "--source", given.source,
-             "--target", given.target, "--output", mined, "--config", "margin_threshold=0"],
+            [
+                "--sentences",
+                sentences,
+                "--embeddings",
+                embeddings,
+                "--source",
+                given.source,
+                "--target",
+                given.target,
+                "--output",
+                mined,
+                "--config",
+                "margin_threshold=0",
+            ],
         ),
-    }  # fmt: skip
+    }
     return {name: ([path], ["mining", name, *rest]) for name, (path, rest) in words.items()}
 
 
 def tokenize_command(given: argparse.Namespace) -> Commands:
     """Return `nmt tokenize` of the seed bitext."""
     output = given.work / "tokens"
-    values = (f"vocabulary={given.work / 'vocabulary'}", f"bitext.primary=[{given.seed}]",
-              "data.workers=1")  # fmt: skip
+    values = (
+        f"vocabulary={given.work / 'vocabulary'}",
+        f"bitext.primary=[{given.seed}]",
+        "data.workers=1",
+    )
     config = [word for value in values for word in ("--config", value)]
     return {"tokenize": ([output], ["nmt", "tokenize", "--output", output, *config])}
 

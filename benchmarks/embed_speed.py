@@ -83,17 +83,24 @@ def make_checkpoint(folder: Path, text: Sequence[str]) -> tuple[dict[str, object
     """Write and import a random checkpoint of LASER2's layout and size; return it."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(text), model_writer=model, vocab_size=VOCABULARY,
-        hard_vocab_limit=False, minloglevel=2,
-    )  # fmt: skip
+        sentence_iterator=iter(text),
+        model_writer=model,
+        vocab_size=VOCABULARY,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
     processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
     pieces = pieces_of(processor)
     torch.manual_seed(1)
     rows = len(pieces) + 4
     params = {
-        "num_embeddings": rows, "padding_idx": 1, "embed_dim": 320, "hidden_size": 512,
-        "num_layers": 5, "bidirectional": True,
-    }  # fmt: skip
+        "num_embeddings": rows,
+        "padding_idx": 1,
+        "embed_dim": 320,
+        "hidden_size": 512,
+        "num_layers": 5,
+        "bidirectional": True,
+    }
     peer = nn.ModuleDict(
         {
             "embed_tokens": nn.Embedding(rows, 320, padding_idx=1),
@@ -118,9 +125,11 @@ class LaserLoop:
         params = dict(state["params"])  # type: ignore[call-overload]
         self.embed = nn.Embedding(params["num_embeddings"], params["embed_dim"], padding_idx=1)
         self.lstm = nn.LSTM(
-            params["embed_dim"], params["hidden_size"], num_layers=params["num_layers"],
+            params["embed_dim"],
+            params["hidden_size"],
+            num_layers=params["num_layers"],
             bidirectional=True,
-        )  # fmt: skip
+        )
         weights = dict(state["model"])  # type: ignore[call-overload]
         self.embed.load_state_dict({"weight": weights.pop("embed_tokens.weight")})
         self.lstm.load_state_dict({k.removeprefix("lstm."): v for k, v in weights.items()})

@@ -30,14 +30,21 @@ NEW = "crh_Latn"
 SETTINGS = {
     "bag": ("hard_negatives=0",),
     "lstm": (
-        "lstm.vocabulary_size=8000", "lstm.embedding_dim=128", "lstm.hidden=128", "lstm.layers=1",
+        "lstm.vocabulary_size=8000",
+        "lstm.embedding_dim=128",
+        "lstm.hidden=128",
+        "lstm.layers=1",
         "hard_negatives=0",
     ),
     "transformer": (
-        "transformer.vocabulary_size=8000", "transformer.dimension=256", "transformer.layers=2",
-        "transformer.heads=4", "transformer.ffn_inner_dim=512", "hard_negatives=0",
+        "transformer.vocabulary_size=8000",
+        "transformer.dimension=256",
+        "transformer.layers=2",
+        "transformer.heads=4",
+        "transformer.ffn_inner_dim=512",
+        "hard_negatives=0",
     ),
-}  # fmt: skip
+}
 
 
 def main() -> None:

@@ -217,12 +217,17 @@ def measure_stream(flores: Path) -> None:
         for size in SIZES:
             bitext = Path(folder) / str(size) / "eng_Latn-fra_Latn.parquet"
             rows = [
-                {"score": 1.2, "source": f"{source} {mark}", "target": f"{target} {mark}",
-                 "source_document": "u", "target_document": "v"}
+                {
+                    "score": 1.2,
+                    "source": f"{source} {mark}",
+                    "target": f"{target} {mark}",
+                    "source_document": "u",
+                    "target_document": "v",
+                }
                 for mark, (source, target) in zip(
                     marks(size), itertools.cycle(zip(*texts.values(), strict=True)), strict=False
                 )
-            ]  # fmt: skip
+            ]
             write_bitext(bitext, pa.Table.from_pylist(rows, BITEXT_SCHEMA))
             del rows
             command = [
@@ -232,8 +237,11 @@ def measure_stream(flores: Path) -> None:
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
             done = subprocess.run(
                 [sys.executable, "-c", WATCHED, *command],
-                check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            )  # fmt: skip
+                check=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
             memory = int(done.stdout.split()[-1]) / 1024

@@ -47,10 +47,15 @@ def _write_model(work: Path, num_experts: int, model_dim: int) -> None:
     train_vocabulary([bitext.parent], work / "vocabulary", VocabularyConfig(size=1000))
     vocabulary = Vocabulary.load(work / "vocabulary")
     config = dataclasses.replace(
-        named_config("tiny"), num_encoder_layers=6, num_decoder_layers=6, model_dim=model_dim,
-        ffn_inner_dim=4 * model_dim, num_experts=num_experts, vocab_size=vocabulary.size,
+        named_config("tiny"),
+        num_encoder_layers=6,
+        num_decoder_layers=6,
+        model_dim=model_dim,
+        ffn_inner_dim=4 * model_dim,
+        num_experts=num_experts,
+        vocab_size=vocabulary.size,
         pad_idx=vocabulary.pad_index,
-    )  # fmt: skip
+    )
     torch.manual_seed(1)
     direction = Direction("qaa_Latn", "qab_Latn")
     save_model(work / "model", create_model(config), config, work / "vocabulary", [direction])
@@ -141,10 +146,14 @@ def main() -> None:
     for name, step, base in _STEPS:
         peak, seconds = measure(step, work)
         above = peak - baselines[base][0]
-        rows.append([
-            name, f"{above / _MEGABYTE:,.0f}", f"{above / size:.2f}",
-            f"{seconds - baselines[base][1]:.1f}",
-        ])  # fmt: skip
+        rows.append(
+            [
+                name,
+                f"{above / _MEGABYTE:,.0f}",
+                f"{above / size:.2f}",
+                f"{seconds - baselines[base][1]:.1f}",
+            ]
+        )
     print(f"weights: {size / _MEGABYTE:,.0f} MB; {arguments.experts} experts")
     print(format_table(["step", "MB above imports", "of the weights", "CPU seconds"], rows))
     print(json.dumps({"bytes": size, "rows": rows}))

@@ -48,9 +48,10 @@ def main() -> None:
     flores = {name: read_lines(arguments.flores / "devtest" / f"{name}.devtest") for name in counts}
     ours = train(arguments.lid, arguments.work / "defaults", ["--config", "reproducible=false"])
     nllb = train(
-        arguments.lid, arguments.work / "nllb",
+        arguments.lid,
+        arguments.work / "nllb",
         ["--config-file", str(ROOT / "recipes/lid/nllb.yaml")],
-    )  # fmt: skip
+    )
     identifiers = {
         "defaults": LanguageIdentifier.load(ours),
         "NLLB's settings": LanguageIdentifier.load(nllb),
@@ -138,12 +139,16 @@ def calibration(identifiers: Mapping[str, LanguageIdentifier], lines: Lines) -> 
 RULES: dict[str, Callable[..., bool]] = {
     "best class, whatever its score": lambda best, margin, answer: True,
     **{f"score ≥ {t}": lambda best, margin, answer, t=t: best.score >= t for t in (0.5, 0.9)},
-    **{f"margin of the two best ≥ {t}": lambda best, margin, answer, t=t: margin >= t
-       for t in (0.5, 0.9)},
-    **{f"familiarity ≥ {t}": lambda best, margin, answer, t=t: best.familiarity >= t
-       for t in (-0.25, -0.5, -0.6, -0.75, -1.0, -1.5)},
+    **{
+        f"margin of the two best ≥ {t}": lambda best, margin, answer, t=t: margin >= t
+        for t in (0.5, 0.9)
+    },
+    **{
+        f"familiarity ≥ {t}": lambda best, margin, answer, t=t: best.familiarity >= t
+        for t in (-0.25, -0.5, -0.6, -0.75, -1.0, -1.5)
+    },
     "the default thresholds": lambda best, margin, answer: answer.language == best.language,
-}  # fmt: skip
+}
 """When an answer is given, by the best class, its margin and what `identify` answers."""
 
 
@@ -188,17 +193,17 @@ def hold_out(
             (data / f"{name}.txt.gz").symlink_to((lid / f"{name}.txt.gz").resolve())
     identifier = LanguageIdentifier.load(
         train(
-            data, work / f"without_30_{fold}",
+            data,
+            work / f"without_30_{fold}",
             ["--config", "reproducible=false", "--config", "quantize=false"],
         )
-    )  # fmt: skip
+    )
     sisters = {
         code: group_codes(group) for group in CONFUSABLE_GROUPS for code in group_codes(group)
     }
     strangers = [
-        name for name in held_out
-        if not set(sisters.get(name, ())) & set(large) - set(held_out)
-    ]  # fmt: skip
+        name for name in held_out if not set(sisters.get(name, ())) & set(large) - set(held_out)
+    ]
     known = [(name, line) for name in large if name not in held_out for line in flores[name]]
     unknown = [line for name in held_out for line in flores[name]]
     no_sister = [line for name in strangers for line in flores[name]]

@@ -51,16 +51,19 @@ def main() -> None:
         "loop over predict, dim 256": (len(few), lambda: loop(baseline, prepared)),
         "identify(lines), one process": (len(lines), lambda: identifier.identify(lines)),
         "tongues lid identify, one process": (
-            len(lines) * 24, lambda: stream(block * 24, arguments.model, 1)
+            len(lines) * 24,
+            lambda: stream(block * 24, arguments.model, 1),
         ),
         "tongues lid identify, two processes": (
-            len(lines) * 24, lambda: stream(block * 24, arguments.model, 2)
+            len(lines) * 24,
+            lambda: stream(block * 24, arguments.model, 2),
         ),
         "preparation alone": (len(lines), lambda: prepare_lines(lines)),
         "decoding and encoding alone": (
-            len(lines), lambda: [line.encode("utf-8").decode("utf-8") for line in lines]
+            len(lines),
+            lambda: [line.encode("utf-8").decode("utf-8") for line in lines],
         ),
-    }  # fmt: skip
+    }
     rates: dict[str, list[float]] = {name: [] for name in runs}
     rates["without a compiler"] = []
     for _ in range(TURNS):
@@ -117,9 +120,13 @@ def without_compiler(model: Path, lines: Sequence[str]) -> Callable[[], float]:
 
     def run() -> float:
         done = subprocess.run(
-            [sys.executable, "-c", code], input="\n".join(lines), env=environment, text=True,
-            capture_output=True, check=True,
-        )  # fmt: skip
+            [sys.executable, "-c", code],
+            input="\n".join(lines),
+            env=environment,
+            text=True,
+            capture_output=True,
+            check=True,
+        )
         return float(done.stdout)
 
     return run

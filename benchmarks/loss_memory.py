@@ -80,9 +80,12 @@ def run_side(side: str, tokens: int, model_dim: int) -> dict[str, object]:
     before, started = peak(), time.process_time()
     if side == "plain":
         loss = functional.cross_entropy(
-            hidden @ weight.T, targets, ignore_index=PAD, label_smoothing=SMOOTHING,
+            hidden @ weight.T,
+            targets,
+            ignore_index=PAD,
+            label_smoothing=SMOOTHING,
             reduction="sum",
-        )  # fmt: skip
+        )
     else:
         loss, _ = label_smoothed_cross_entropy(
             hidden, weight, targets, ignored_index=PAD, label_smoothing=SMOOTHING

@@ -57,40 +57,80 @@ def run(data: Path, work: Path, lid: Path, experiment: Experiment) -> None:
     """Hide, train, embed and mine."""
     prepare(data, work, experiment)
     tongues(
-        "data", "scatter", "--text", work / "text", "--other", work / "other",
-        "--output", work / "scattered",
+        "data",
+        "scatter",
+        "--text",
+        work / "text",
+        "--other",
+        work / "other",
+        "--output",
+        work / "scattered",
         *options(f"languages=[{', '.join(experiment.languages)}]", "other_lines=10000"),
-    )  # fmt: skip
+    )
     write_gold(work, experiment)
     bitext = [part for path in sorted((work / "train").iterdir()) for part in ("--bitext", path)]
     tongues(
-        "mining", "train-encoder", *bitext, "--output", work / "encoder",
+        "mining",
+        "train-encoder",
+        *bitext,
+        "--output",
+        work / "encoder",
         *options(*ENCODER_OPTIONS, f"epochs={experiment.epochs}"),
-    )  # fmt: skip
+    )
     directions = ", ".join(f"{target}-{source}" for source, target in experiment.mined)
     keep(
-        work / "xsim.json", "mining", "xsim", "--encoder", work / "encoder",
-        "--flores", data / "flores200_dataset", "--split", "devtest", "--json",
+        work / "xsim.json",
+        "mining",
+        "xsim",
+        "--encoder",
+        work / "encoder",
+        "--flores",
+        data / "flores200_dataset",
+        "--split",
+        "devtest",
+        "--json",
         *options(f"directions=[{directions}]"),
-    )  # fmt: skip
+    )
     shards = sorted((work / "scattered" / "crawl").glob("*.warc.wet.gz"))
     tongues("mining", "sentences", *shards, "--lid", lid, "--output", work / "sentences")
     tongues(
-        "mining", "embed", "--sentences", work / "sentences", "--encoder", work / "encoder",
-        "--output", work / "embeddings",
-    )  # fmt: skip
+        "mining",
+        "embed",
+        "--sentences",
+        work / "sentences",
+        "--encoder",
+        work / "encoder",
+        "--output",
+        work / "embeddings",
+    )
     tongues(
-        "mining", "embed-known", "--bitext", work / "planted", "--encoder", work / "encoder",
-        "--output", work / "known",
-    )  # fmt: skip
+        "mining",
+        "embed-known",
+        "--bitext",
+        work / "planted",
+        "--encoder",
+        work / "encoder",
+        "--output",
+        work / "known",
+    )
     for source, target in experiment.mined:
         tongues(
-            "mining", "mine", "--sentences", work / "sentences",
-            "--embeddings", work / "embeddings", "--known", work / "known",
-            "--source", source, "--target", target,
-            "--output", work / "mined" / f"{source}-{target}.parquet",
+            "mining",
+            "mine",
+            "--sentences",
+            work / "sentences",
+            "--embeddings",
+            work / "embeddings",
+            "--known",
+            work / "known",
+            "--source",
+            source,
+            "--target",
+            target,
+            "--output",
+            work / "mined" / f"{source}-{target}.parquet",
             *options("margin_threshold=0"),
-        )  # fmt: skip
+        )
 
 
 def write_gold(work: Path, experiment: Experiment) -> None:
@@ -117,15 +157,28 @@ def measure(data: Path, work: Path, experiment: Experiment) -> list[Row]:
         curve = read_json(work / "mined" / f"{pair}.calibration.json")["curve"]
         chosen = max(curve, key=lambda point: f1(point["precision"], point["recall"]))
         tongues(
-            "mining", "filter", "--bitext", work / "mined" / f"{pair}.parquet",
-            "--output", work / "bitext" / f"{pair}.parquet",
-            "--evaluation-sets", data / "flores200_dataset",
+            "mining",
+            "filter",
+            "--bitext",
+            work / "mined" / f"{pair}.parquet",
+            "--output",
+            work / "bitext" / f"{pair}.parquet",
+            "--evaluation-sets",
+            data / "flores200_dataset",
             *options(f"min_score={chosen['threshold']}"),
-        )  # fmt: skip
+        )
     scores = keep(
-        work / "mining.json", "mining", "evaluate", "--bitext", work / "bitext",
-        "--gold", work / "gold", "--sentences", work / "sentences", "--json",
-    )["pairs"]  # fmt: skip
+        work / "mining.json",
+        "mining",
+        "evaluate",
+        "--bitext",
+        work / "bitext",
+        "--gold",
+        work / "gold",
+        "--sentences",
+        work / "sentences",
+        "--json",
+    )["pairs"]
     return [
         row_of(work, f"{source}-{target}", f"{target}-{source}", scores[f"{source}-{target}"])
         for source, target in experiment.mined

@@ -34,9 +34,13 @@ LANGUAGES = (
 NEIGHBORS = {"tongues-16": 16, "stopes": 16}
 GOLD_SHARE = 0.4
 TRAINING = [
-    "bag.dimension=1024", "bag.buckets=65536", "epochs=3", "hard_negatives=0",
-    "feature_dropout=0.2", "learning_rate=0.02",
-]  # fmt: skip
+    "bag.dimension=1024",
+    "bag.buckets=65536",
+    "epochs=3",
+    "hard_negatives=0",
+    "feature_dropout=0.2",
+    "learning_rate=0.02",
+]
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {
     "laser-prescott": {"OPENBLAS_CORETYPE": "Prescott"},
@@ -113,9 +117,18 @@ def prepare(data: Path, work: Path) -> None:
     options = [part for value in TRAINING for part in ("--config", value)]
     if not (work / "encoder" / "encoder.json").exists():
         subprocess.run(
-            [tongues, "mining", "train-encoder", "--bitext", str(work / "seed"),
-             "--output", str(work / "encoder"), *options], check=True,
-        )  # fmt: skip
+            [
+                tongues,
+                "mining",
+                "train-encoder",
+                "--bitext",
+                str(work / "seed"),
+                "--output",
+                str(work / "encoder"),
+                *options,
+            ],
+            check=True,
+        )
     encoder = load_encoder(work / "encoder")
     texts = {
         "gold_source": [source for source, _ in pairs],
@@ -151,16 +164,23 @@ def load_pool(work: Path, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
 def run_one(name: str, work: Path, size: int, part: float) -> None:
     """Run one contestant in this process; save its pairs and print its CPU seconds."""
     source, target, _ = load_pool(work, size)
-    contestant = {"tongues": tongues, "tongues-16": tongues, "tongues-flat": tongues_flat,
-                  "stopes": stopes}.get(name, laser)  # fmt: skip
+    contestant = {
+        "tongues": tongues,
+        "tongues-16": tongues,
+        "tongues-flat": tongues_flat,
+        "stopes": stopes,
+    }.get(name, laser)
     k = NEIGHBORS.get(name, 4)
     seconds, pairs = contestant(source, target, k, part)
     if pairs is not None:
         np.savez(work / f"pairs-{name}-{size}.npz", *pairs)
-    peak = int(next(
-        line.split()[1] for line in Path("/proc/self/status").read_text().split("\n")
-        if line.startswith("VmHWM")
-    ))  # fmt: skip
+    peak = int(
+        next(
+            line.split()[1]
+            for line in Path("/proc/self/status").read_text().split("\n")
+            if line.startswith("VmHWM")
+        )
+    )
     print(json.dumps({"seconds": seconds, "peak_mb": round(peak / 1024)}))
 
 
@@ -219,9 +239,12 @@ def laser(source, target, k, part):  # type: ignore[no-untyped-def]
     forward_best = forward_ids[np.arange(len(x)), forward_scores.argmax(axis=1)]
     backward_best = backward_ids[np.arange(len(y)), backward_scores.argmax(axis=1)]
     pairs = np.stack(
-        (np.concatenate((np.arange(len(x)), backward_best)),
-         np.concatenate((forward_best, np.arange(len(y))))), axis=1,
-    )  # fmt: skip
+        (
+            np.concatenate((np.arange(len(x)), backward_best)),
+            np.concatenate((forward_best, np.arange(len(y)))),
+        ),
+        axis=1,
+    )
     scores = np.concatenate((forward_scores.max(axis=1), backward_scores.max(axis=1)))
     seen_source, seen_target, kept = set(), set(), []
     for i in np.argsort(-scores):
@@ -258,8 +281,9 @@ def stopes(source, target, k, part):  # type: ignore[no-untyped-def]
         scores = cosines[one][:, 0] / ((means[one] + means[other][nearest]) / 2)
         rows = np.arange(len(nearest))
         order = (rows, nearest) if one == 0 else (nearest, rows)
-        for key, score in zip(zip(*(part.tolist() for part in order), strict=True), scores.tolist(),
-                              strict=True):  # fmt: skip
+        for key, score in zip(
+            zip(*(part.tolist() for part in order), strict=True), scores.tolist(), strict=True
+        ):
             pairs[key] = max(score, pairs.get(key, -1.0))
     keys = np.array(list(pairs), np.int64)
     seconds = time.process_time() - started
@@ -343,13 +367,32 @@ def compare(names: list[str], work: Path, size: int, part: float) -> None:
     results = {}
     for name in names:
         share = 1.0 if name.startswith("tongues") else part
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
-                       "PYTHONPATH": str(ROOT), **ENVIRONMENT.get(name, {})}  # fmt: skip
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+            "PYTHONPATH": str(ROOT),
+            **ENVIRONMENT.get(name, {}),
+        }
         done = subprocess.run(
-            [sys.executable, __file__, "one", "--work", str(work), "--size", str(size),
-             "--peers", name, "--part", str(share)],
-            env=environment, capture_output=True, text=True, check=True,
-        )  # fmt: skip
+            [
+                sys.executable,
+                __file__,
+                "one",
+                "--work",
+                str(work),
+                "--size",
+                str(size),
+                "--peers",
+                name,
+                "--part",
+                str(share),
+            ],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         results[name] = json.loads(done.stdout.strip().split("\n")[-1])
     print(f"{size:,} sentences a side, {int((gold >= 0).sum()):,} pairs, one core\n")
     print("| what | CPU s | times ours | peak MB | best F1 | at |\n|---|---|---|---|---|---|")
@@ -358,8 +401,10 @@ def compare(names: list[str], work: Path, size: int, part: float) -> None:
         f1, threshold = best_f1(path, gold) if path.exists() else (float("nan"), float("nan"))
         ratio = result["seconds"] / results["tongues"]["seconds"]
         label = name if name.startswith("tongues") or part == 1 else f"{name} ({part:.0%} timed)"
-        print(f"| {label} | {result['seconds']:.1f} | {ratio:.1f} | {result['peak_mb']:,} |"
-              f" {f1:.4f} | {threshold:.3f} |")  # fmt: skip
+        print(
+            f"| {label} | {result['seconds']:.1f} | {ratio:.1f} | {result['peak_mb']:,} |"
+            f" {f1:.4f} | {threshold:.3f} |"
+        )
     compare_lists(work, size)
 
 

@@ -66,10 +66,15 @@ TRAIN = {
     # Nearly as many pairs of each direction: what is scarce is seen often, and can overfit.
     "batches": {"max_tokens": 600, "max_length": 64, "temperature": 100.0},
     "optimizer": {"learning_rate": 0.003, "warmup_updates": 200, "schedule": "inverse_sqrt"},
-    "updates": UPDATES, "checkpoint_every": 500, "validate_every": 250,
-    "validation_sentences": 25, "chrf": {"sentences": 0}, "report_every": 125, "threads": 1,
+    "updates": UPDATES,
+    "checkpoint_every": 500,
+    "validate_every": 250,
+    "validation_sentences": 25,
+    "chrf": {"sentences": 0},
+    "report_every": 125,
+    "threads": 1,
     "compute": {"peak_teraflops": 0.1, "tensorboard": False},
-}  # fmt: skip
+}
 LEVELS = {"high_resource_pairs": 5000, "very_low_resource_pairs": 100}
 EXPERTS = {"num_experts": 8, "ffn_inner_dim": 128, "expert_output_masking_p": 0.0}
 MASKING = {**EXPERTS, "expert_output_masking_p": 0.2}
@@ -92,10 +97,11 @@ SYSTEMS = {
     "moe+eom": (MASKING, TOGETHER),
     "moe+eom+curriculum": (MASKING, None),
     "moe+gating-dropout": (
-        {**EXPERTS, "gating_dropout_p": 0.2, "gating_dropout_ranks": 4}, TOGETHER,
+        {**EXPERTS, "gating_dropout_p": 0.2, "gating_dropout_ranks": 4},
+        TOGETHER,
     ),
     PILOT: (MASKING, TOGETHER),
-}  # fmt: skip
+}
 
 Float64 = NDArray[np.float64]
 
@@ -180,20 +186,31 @@ def train_and_translate(work: Path, cell: Path, recipe: dict[str, object]) -> No
     train(load_config(TrainConfig, cell / "train.yaml"), cell / "model")
     trained = time.process_time()
     translate_flores(
-        cell / "model", work / "data" / "flores", "devtest", (), cell / "hypotheses",
+        cell / "model",
+        work / "data" / "flores",
+        "devtest",
+        (),
+        cell / "hypotheses",
         TranslateConfig(threads=1, beam_size=BEAM_SIZE),
-    )  # fmt: skip
+    )
     commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=Path(__file__).parent,
-        capture_output=True, text=True, check=True,
-    ).stdout.strip()  # fmt: skip
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
     total, active = count_parameters(cell / "model")
     write_json(
         cell / "result.json",
-        {"commit": commit, "train_seconds": trained - begin,
-         "translate_seconds": time.process_time() - trained,
-         "total_parameters": total, "active_parameters": active},
-    )  # fmt: skip
+        {
+            "commit": commit,
+            "train_seconds": trained - begin,
+            "translate_seconds": time.process_time() - trained,
+            "total_parameters": total,
+            "active_parameters": active,
+        },
+    )
 
 
 def derive_phases(work: Path) -> list[dict[str, object]]:
@@ -235,9 +252,11 @@ def count_parameters(model: Path) -> tuple[int, int]:
 
 def print_tables(work: Path, systems: Sequence[str], seeds: Sequence[int]) -> None:
     """Print the finished cells of systems that have all seeds."""
-    done = [s for s in systems if all(
-        (cell_directory(work, s, seed) / "result.json").exists() for seed in seeds
-    )]  # fmt: skip
+    done = [
+        s
+        for s in systems
+        if all((cell_directory(work, s, seed) / "result.json").exists() for seed in seeds)
+    ]
     scores = {system: system_scores(work, system, seeds) for system in done}
     print("| system | parameters | active | CPU s | high | low | very low |\n|" + "---|" * 7)
     for system in done:

@@ -121,9 +121,14 @@ class TransformersLayer(nn.Module):
     def __init__(self, num_experts: int, masking: float = 0.0) -> None:
         super().__init__()
         config = NllbMoeConfig(
-            d_model=MODEL_DIM, num_experts=num_experts, dropout=0.0, activation_dropout=0.0,
-            moe_token_dropout=masking, router_dtype="float32", expert_capacity=1 << 20,
-        )  # fmt: skip
+            d_model=MODEL_DIM,
+            num_experts=num_experts,
+            dropout=0.0,
+            activation_dropout=0.0,
+            moe_token_dropout=masking,
+            router_dtype="float32",
+            expert_capacity=1 << 20,
+        )
         self.layer = NllbMoeSparseMLP(config, FFN_INNER_DIM)
 
     def forward(self, sequences: Tensor) -> Tensor:
@@ -150,9 +155,13 @@ def make_layers(num_experts: int, *, on_gpu: bool, peers: bool) -> dict[str, nn.
         masking: float = 0.0, kind: type[MoEFeedForwardNetwork] = MoEFeedForwardNetwork
     ) -> MoEFeedForwardNetwork:
         return kind(
-            MODEL_DIM, FFN_INNER_DIM, num_experts, dropout_p=0.0, capacity_factor=None,
+            MODEL_DIM,
+            FFN_INNER_DIM,
+            num_experts,
+            dropout_p=0.0,
+            capacity_factor=None,
             expert_output_masking_p=masking,
-        )  # fmt: skip
+        )
 
     layers: dict[str, nn.Module] = {
         "dense": nn.Sequential(

@@ -67,10 +67,20 @@ def draw(chromium: str, page: str) -> float:
         path = Path(folder) / "page.html"
         path.write_text(page, encoding="utf-8")
         shown = subprocess.run(
-            [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1280,900",
-             "--virtual-time-budget=5000", "--dump-dom", path.as_uri()],
-            capture_output=True, text=True, check=True,
-        ).stdout  # fmt: skip
+            [
+                chromium,
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--window-size=1280,900",
+                "--virtual-time-budget=5000",
+                "--dump-dom",
+                path.as_uri(),
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
     found = re.search(r'data-drawn="(\d+)"', shown)
     assert found, "the page did not finish drawing"
     return float(found.group(1))

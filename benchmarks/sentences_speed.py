@@ -88,9 +88,12 @@ def run_turn(root: Path, shard: Path, arguments: argparse.Namespace) -> dict[str
     result = subprocess.run(
         [sys.executable, __file__, "--lid", str(arguments.lid), "--turn", str(shard), *flags],
         env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
-        cwd=root, stdout=subprocess.PIPE, stderr=None if arguments.profile else subprocess.DEVNULL,
-        text=True, check=True,
-    )  # fmt: skip
+        cwd=root,
+        stdout=subprocess.PIPE,
+        stderr=None if arguments.profile else subprocess.DEVNULL,
+        text=True,
+        check=True,
+    )
     measured: dict[str, Any] = json.loads(result.stdout.strip().split("\n")[-1])
     return measured
 
@@ -141,13 +144,17 @@ def take_turn(shard: Path, lid: Path, with_profile: bool) -> dict[str, Any]:
     if with_profile:
         pstats.Stats(profile, stream=sys.stderr).sort_stats("tottime").print_stats(45)
     seconds = {
-        "all": total, "identifying": Timed.seconds, "reading": reading,
+        "all": total,
+        "identifying": Timed.seconds,
+        "reading": reading,
         "the rest": total - Timed.seconds - reading,
-    }  # fmt: skip
+    }
     return {
-        "seconds": seconds, "sentences": counts["sentences"], "kept": counts["kept"],
+        "seconds": seconds,
+        "sentences": counts["sentences"],
+        "kept": counts["kept"],
         "digest": digest,
-    }  # fmt: skip
+    }
 
 
 def digest_of(output: Path) -> str:

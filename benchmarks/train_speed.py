@@ -161,10 +161,13 @@ def run_loop(batches: list[Batch], vocabulary: Vocabulary, masking: float) -> fl
             batch.source_lengths
         ).unsqueeze(1)
         loss = model(
-            input_ids=source, attention_mask=is_source.long(), decoder_input_ids=inputs,
-            decoder_attention_mask=is_target.long(), output_router_logits=True,
+            input_ids=source,
+            attention_mask=is_source.long(),
+            decoder_input_ids=inputs,
+            decoder_attention_mask=is_target.long(),
+            output_router_logits=True,
             labels=labels.masked_fill(~is_target, -100),
-        ).loss  # fmt: skip
+        ).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -176,17 +179,28 @@ def transformers_config(vocabulary: Vocabulary, masking: float) -> NllbMoeConfig
     """Return the shape of `small` as transformers writes it."""
     shape = replace(named_config("small"), vocab_size=vocabulary.size)
     return NllbMoeConfig(
-        vocab_size=shape.vocab_size, d_model=shape.model_dim, pad_token_id=vocabulary.pad_index,
-        encoder_layers=shape.num_encoder_layers, decoder_layers=shape.num_decoder_layers,
-        encoder_ffn_dim=shape.ffn_inner_dim, decoder_ffn_dim=shape.ffn_inner_dim,
+        vocab_size=shape.vocab_size,
+        d_model=shape.model_dim,
+        pad_token_id=vocabulary.pad_index,
+        encoder_layers=shape.num_encoder_layers,
+        decoder_layers=shape.num_decoder_layers,
+        encoder_ffn_dim=shape.ffn_inner_dim,
+        decoder_ffn_dim=shape.ffn_inner_dim,
         encoder_attention_heads=shape.num_encoder_attn_heads,
         decoder_attention_heads=shape.num_decoder_attn_heads,
-        encoder_layerdrop=0.0, decoder_layerdrop=0.0, dropout=shape.dropout_p,
-        attention_dropout=0.0, activation_dropout=0.0, num_experts=shape.num_experts,
-        encoder_sparse_step=shape.moe_every_n_layers, decoder_sparse_step=shape.moe_every_n_layers,
-        moe_token_dropout=masking, router_aux_loss_coef=BALANCE_WEIGHT, router_dtype="float32",
+        encoder_layerdrop=0.0,
+        decoder_layerdrop=0.0,
+        dropout=shape.dropout_p,
+        attention_dropout=0.0,
+        activation_dropout=0.0,
+        num_experts=shape.num_experts,
+        encoder_sparse_step=shape.moe_every_n_layers,
+        decoder_sparse_step=shape.moe_every_n_layers,
+        moe_token_dropout=masking,
+        router_aux_loss_coef=BALANCE_WEIGHT,
+        router_dtype="float32",
         max_position_embeddings=shape.max_seq_len,
-    )  # fmt: skip
+    )
 
 
 if __name__ == "__main__":

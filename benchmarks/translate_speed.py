@@ -159,18 +159,23 @@ def make_wide(
     torch.manual_seed(1)
     config = MoEConfig(**WIDE_SHAPE, num_experts=num_experts, expert_output_masking_p=0.0)
     shape = {
-        "vocab_size": config.vocab_size, "d_model": config.model_dim,
-        "encoder_layers": config.num_encoder_layers, "decoder_layers": config.num_decoder_layers,
+        "vocab_size": config.vocab_size,
+        "d_model": config.model_dim,
+        "encoder_layers": config.num_encoder_layers,
+        "decoder_layers": config.num_decoder_layers,
         "encoder_attention_heads": config.num_encoder_attn_heads,
         "decoder_attention_heads": config.num_decoder_attn_heads,
-        "encoder_ffn_dim": config.ffn_inner_dim, "decoder_ffn_dim": config.ffn_inner_dim,
-        "max_position_embeddings": config.max_seq_len, "decoder_start_token_id": 2,
-    }  # fmt: skip
+        "encoder_ffn_dim": config.ffn_inner_dim,
+        "decoder_ffn_dim": config.ffn_inner_dim,
+        "max_position_embeddings": config.max_seq_len,
+        "decoder_start_token_id": 2,
+    }
     if num_experts:
         shape |= {
-            "num_experts": num_experts, "encoder_sparse_step": config.moe_every_n_layers,
+            "num_experts": num_experts,
+            "encoder_sparse_step": config.moe_every_n_layers,
             "decoder_sparse_step": config.moe_every_n_layers,
-        }  # fmt: skip
+        }
     theirs_config = NllbMoeConfig(**shape) if num_experts else M2M100Config(**shape)
     theirs = AutoModelForSeq2SeqLM.from_config(theirs_config).eval()
     ours = create_model(config).eval()
@@ -214,13 +219,16 @@ def compare(
     }
     return [
         [
-            name, system, str(sum(len(tokens) + 1 for tokens, _ in found[system])),
-            f"{min(seconds[system]):.2f}", f"{rates[system]:.1f}",
+            name,
+            system,
+            str(sum(len(tokens) + 1 for tokens, _ in found[system])),
+            f"{min(seconds[system]):.2f}",
+            f"{rates[system]:.1f}",
             f"{rates[system] / rates['transformers']:.2f}",
             *agreement(found["tongues"], found[system]),
         ]
         for system in systems
-    ]  # fmt: skip
+    ]
 
 
 def agreement(ours: Sequence[Found], others: Sequence[Found]) -> tuple[str, str]:
@@ -256,16 +264,23 @@ def search_fairseq2(model: TrainedModel, batch: Batch, target: int) -> list[Foun
     generator = BeamSearchSeq2SeqGenerator(
         model.translator,
         VocabularyInfo(
-            size=len(model.translator.output_weight), unk_idx=words.unknown_index,
-            bos_idx=words.begin_index, eos_idx=words.end_index, pad_idx=words.pad_index,
+            size=len(model.translator.output_weight),
+            unk_idx=words.unknown_index,
+            bos_idx=words.begin_index,
+            eos_idx=words.end_index,
+            pad_idx=words.pad_index,
         ),
-        beam_size=BEAM, max_gen_len=(0.0, batch.limit), unk_penalty=torch.inf,
-    )  # fmt: skip
+        beam_size=BEAM,
+        max_gen_len=(0.0, batch.limit),
+        unk_penalty=torch.inf,
+    )
     prompts = torch.tensor([[words.end_index, target]] * len(batch.lengths))
     output = generator(
-        batch.source, BatchLayout.of(batch.source, batch.lengths),
-        prompts, BatchLayout.of(prompts),
-    )  # fmt: skip
+        batch.source,
+        BatchLayout.of(batch.source, batch.lengths),
+        prompts,
+        BatchLayout.of(prompts),
+    )
     found = []
     for hypotheses in output.hypotheses:
         best = hypotheses[0]
@@ -280,12 +295,17 @@ def search_transformers(
     """Search with `generate`; stops with as many hypotheses as beams, as fairseq does."""
     pad_index = vocabulary.pad_index
     output = theirs.generate(  # type: ignore[operator]
-        input_ids=batch.source, attention_mask=(batch.source != pad_index).long(),
-        forced_bos_token_id=target, num_beams=BEAM, max_new_tokens=batch.limit + 1,
-        early_stopping=True, length_penalty=1.0,
+        input_ids=batch.source,
+        attention_mask=(batch.source != pad_index).long(),
+        forced_bos_token_id=target,
+        num_beams=BEAM,
+        max_new_tokens=batch.limit + 1,
+        early_stopping=True,
+        length_penalty=1.0,
         suppress_tokens=[vocabulary.unknown_index, pad_index],
-        return_dict_in_generate=True, output_scores=True,
-    )  # fmt: skip
+        return_dict_in_generate=True,
+        output_scores=True,
+    )
     found = []
     for row, score in zip(output.sequences.tolist(), output.sequences_scores.tolist(), strict=True):
         text = row[2:]  # after </s> and the language
