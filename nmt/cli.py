@@ -28,6 +28,7 @@ from nmt.threads import share_processors
 from nmt.training.config import TrainConfig
 from nmt.training.curriculum import DerivationConfig
 from nmt.training.curves import read_curves
+from nmt.training.directory import TRAINING_DIRECTORY, check_output
 from nmt.training.summary import summarize
 from nmt.translation.decoding.config import BackTranslateConfig, TranslateConfig
 from nmt.usage.config import UsageConfig
@@ -90,7 +91,7 @@ def train(context: click.Context, output: Path, as_json: bool, config: TrainConf
 
     The same command in one process, under torchrun and under srun.
     """
-    from nmt.training.train import TRAINING_DIRECTORY
+    check_output(output, config)  # before torch is imported
     from nmt.training.train import train as train_model
 
     summary = train_model(config, output, load_scorer=context.obj["load_scorer"])

@@ -4,7 +4,7 @@ The one door for the stages: they import from here, never from the modules insid
 """
 
 from corpus.jobs.executors import EXECUTORS, LOCAL, Executor, find_executor
-from corpus.jobs.job_config import CONFIG_FILE, RECEIPTS
+from corpus.jobs.job_config import CONFIG_FILE, RECEIPTS, check_config, forget_config
 from corpus.jobs.locks import hold_lock
 from corpus.jobs.pricing import Cut, Price, Trial, describe_price, finished, price_job, spread
 from corpus.jobs.receipts import (
@@ -28,11 +28,13 @@ __all__ = [
     "Summary",
     "Task",
     "Trial",
+    "check_config",
     "check_digests",
     "describe_input",
     "describe_price",
     "find_executor",
     "finished",
+    "forget_config",
     "forget_outdated",
     "has_receipt",
     "hold_lock",

@@ -8,11 +8,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from corpus.config import dump_config, without_execution
+from corpus.config import dump_config, plain_config, without_execution
 from corpus.errors import UserError
 from corpus.files import write_text
 from corpus.jobs.locks import hold_lock
-from corpus.jobs.receipts import first_difference
+from corpus.jobs.receipts import differences
 from corpus.yaml_files import read_yaml
 
 logger = logging.getLogger(__name__)
@@ -67,6 +67,23 @@ def hold_config(
         yield
 
 
+def check_config(output: Path, name: str, config: Any, config_name: str = CONFIG_FILE) -> None:
+    """Refuse a config other than the one beside outputs that are there.
+
+    Raises:
+        UserError: Naming every key that differs.
+    """
+    values = without_execution(config, plain_config(config))
+    _check_config(output / config_name, name, config, values)
+
+
+def forget_config(output: Path, config_name: str = CONFIG_FILE) -> None:
+    """Delete a config that nothing was made with, unless a process is running with it."""
+    with hold_lock(output / RECEIPTS / RUNNING, config_name) as is_alone:
+        if is_alone:
+            (output / config_name).unlink(missing_ok=True)
+
+
 def _is_writable(directory: Path) -> bool:
     return os.access(directory, os.W_OK)
 
@@ -104,7 +121,7 @@ def _difference(path: Path, config: Any, values: Any) -> str | None:
     """Return how the config that is there differs, or None."""
     there = without_execution(config, read_yaml(path))
     here = json.loads(json.dumps(values))
-    return None if there == here else first_difference(there, here)
+    return None if there == here else differences(there, here)
 
 
 def _holds_files(output: Path) -> bool:

@@ -117,7 +117,7 @@ def is_done(
         current = json.loads(json.dumps(value))
         if recorded != current:
             raise UserError(
-                f"{path} was made with another {key}: {first_difference(recorded, current)}."
+                f"{path} was made with another {key}: {differences(recorded, current)}."
                 " Choose another output, or delete the receipt to redo this shard."
             )
     _check_inputs(path, receipt["inputs"], inputs)
@@ -221,13 +221,14 @@ def _check_remote_input(path: Path, record: dict[str, Any], file: RemoteFile) ->
             )
 
 
-def first_difference(there: Any, here: Any, key: str = "") -> str:
-    """Return the first key in which two plain configs differ, with both values."""
+def differences(there: Any, here: Any, key: str = "") -> str:
+    """Return every key in which two plain configs differ, with both values."""
     if isinstance(there, dict) and isinstance(here, dict):
-        for name in [*here, *there]:
-            if there.get(name) != here.get(name):
-                inner = f"{key}.{name}" if key else str(name)
-                return first_difference(there.get(name), here.get(name), inner)
+        return "; ".join(
+            differences(there.get(name), here.get(name), f"{key}.{name}" if key else str(name))
+            for name in {**here, **there}
+            if there.get(name) != here.get(name)
+        )
     return f"`{key}` is {there!r} there and {here!r} now"
 
 

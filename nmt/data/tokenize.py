@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 import logging
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,11 +18,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corpus.bitext import BitextReader
-from corpus.errors import UserError
+from corpus.errors import DataError, UserError
 from corpus.evaluation_files import evaluation_files
 from corpus.evaluation_sets import EvaluationSentences
 from corpus.files import digest_file
-from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, run_job
+from corpus.jobs import (
+    CONFIG_FILE,
+    LOCAL,
+    RECEIPTS,
+    Executor,
+    Outcome,
+    Summary,
+    Task,
+    check_config,
+    has_receipt,
+    run_job,
+)
 from corpus.languages import Direction, parse_direction
 from corpus.records import bitext_files
 from corpus.text import REPLACEMENT, sentence_key
@@ -133,9 +145,15 @@ def _bitext_inputs(data: TrainingData) -> list[tuple[str, int, Direction, Path]]
 
 
 def tokenize(
-    data: TrainingData, vocabulary: Vocabulary, directory: Path, executor: Executor = LOCAL
+    data: TrainingData, vocabulary: Vocabulary, directory: Path, *, replace: bool = False
 ) -> TokenizedBitext:
     """Tokenize the bitext and text of a run into a directory; what is there already is opened.
+
+    Args:
+        data: What is tokenized.
+        vocabulary: Has the languages' tokens.
+        directory: Where the tokens go.
+        replace: As for `run_tokenize`.
 
     Raises:
         UserError: If the directory holds tokens of other data, if the vocabulary lacks a language,
@@ -146,7 +164,7 @@ def tokenize(
     # Before the work that would be for nothing.
     for language in sorted({language for _, _, direction, _ in pairs for language in direction}):
         vocabulary.language_index(language)
-    summary = run_tokenize(data, directory, executor)
+    summary = run_tokenize(data, directory, replace=replace)
     shards = TokenShards([directory / name for name in (*names, *(text.name for text in texts))])
     blocks = [
         Block(shard, direction, tag, shards.num_sentences(shard) // 2)
@@ -161,8 +179,17 @@ def tokenize(
     return TokenizedBitext(shards, tuple(blocks), tuple(text_blocks), summary.counts)
 
 
-def run_tokenize(data: TrainingData, directory: Path, executor: Executor = LOCAL) -> Summary:
-    """Run the job that tokenizes, a task per file; its counts say what was left out and why."""
+def run_tokenize(
+    data: TrainingData, directory: Path, executor: Executor = LOCAL, *, replace: bool = False
+) -> Summary:
+    """Run the job that tokenizes, a task per file; its counts say what was left out and why.
+
+    Args:
+        data: What is tokenized.
+        directory: Where the tokens go.
+        executor: Where the tasks run.
+        replace: Whether tokens of other settings or files are discarded instead of refused.
+    """
     evaluation = evaluation_files(data.evaluation_sets)
     vocabulary = [
         data.vocabulary / name
@@ -179,6 +206,8 @@ def run_tokenize(data: TrainingData, directory: Path, executor: Executor = LOCAL
         evaluation_containment=data.evaluation_containment,
         columns=data.columns,
     )
+    if replace:
+        _discard_outdated(directory, tasks, settings)
     summary = run_job(
         name=TOKENIZE_JOB,
         tasks=tasks,
@@ -190,6 +219,22 @@ def run_tokenize(data: TrainingData, directory: Path, executor: Executor = LOCAL
     )
     logger.info("tokens: %s", ", ".join(f"{n:,} {what}" for what, n in summary.counts.items()))
     return summary
+
+
+def _discard_outdated(directory: Path, tasks: Sequence[Task], settings: TokenizeConfig) -> None:
+    """Let the job redo what was made with other settings or from other files."""
+    if not (directory / CONFIG_FILE).is_file():
+        return
+    try:
+        check_config(directory, TOKENIZE_JOB, settings)
+    except UserError:
+        shutil.rmtree(directory)
+        return
+    for task in tasks:
+        try:
+            has_receipt(TOKENIZE_JOB, task, directory, settings)
+        except (UserError, DataError):
+            (directory / RECEIPTS / TOKENIZE_JOB / f"{task.name}.json").unlink(missing_ok=True)
 
 
 def tokenize_inputs(data: TrainingData) -> dict[str, Path]:

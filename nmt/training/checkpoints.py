@@ -13,16 +13,10 @@ import torch
 
 from corpus.errors import DataError
 from nmt.model.translator import Translator
+from nmt.training.directory import CHECKPOINTS, STEP, saved_updates
 
-CHECKPOINTS = "checkpoints"
-_STEP = "step_"
 _SCORES = "scores"
 _WEIGHTS = Path("model", "pp_00", "tp_00", "sdp_00.pt")
-
-
-def last_update(training: Path) -> int:
-    """Return the update that training will go on after; 0 without a whole checkpoint."""
-    return max(_updates(training), default=0)
 
 
 def best_update(training: Path) -> int:
@@ -33,8 +27,8 @@ def best_update(training: Path) -> int:
     """
     scores = [
         (float(file.read_text(encoding="utf-8")), update)
-        for update in _updates(training)
-        if (file := training / CHECKPOINTS / _SCORES / f"{_STEP}{update}.txt").is_file()
+        for update in saved_updates(training)
+        if (file := training / CHECKPOINTS / _SCORES / f"{STEP}{update}.txt").is_file()
     ]
     if not scores:
         raise DataError(f"no checkpoint in {training / CHECKPOINTS} was validated")
@@ -43,7 +37,7 @@ def best_update(training: Path) -> int:
 
 def step_directory(training: Path, update: int) -> Path:
     """Return where the checkpoint after an update is."""
-    return training / CHECKPOINTS / f"{_STEP}{update}"
+    return training / CHECKPOINTS / f"{STEP}{update}"
 
 
 def load_weights(training: Path, update: int, model: Translator) -> None:
@@ -90,9 +84,3 @@ def hold_while_validating(manager: Any, validator: Any, then: Callable[[], None]
 
     validator.run = run_alone
     manager.maybe_complete_save_operation = complete_later
-
-
-def _updates(training: Path) -> list[int]:
-    names = [path.parent.name for path in (training / CHECKPOINTS).glob(f"{_STEP}*/trainer")]
-    numbers = [name.removeprefix(_STEP) for name in names]
-    return [int(number) for number in numbers if number.isdecimal()]

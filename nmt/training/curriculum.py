@@ -18,13 +18,13 @@ from corpus.files import read_json, read_lines, write_text
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import parse_direction
 from nmt.training.curves import METRICS, Validation, read_curves
+from nmt.training.directory import TRAINING_DIRECTORY
 
 logger = logging.getLogger(__name__)
 
 NLLB_STARTS = (0.0, 170 / 300, 230 / 300, 270 / 300)
 """Where the phases of NLLB-200 begin, as shares of its 300,000 updates."""
 
-TRAINING_DIRECTORY = "training"
 _MODEL_FILE = "model.json"
 _TABLE_HEADER = ("direction", "update", "nll")
 

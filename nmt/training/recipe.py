@@ -25,9 +25,10 @@ from nmt.model.directory import TrainedModel
 from nmt.model.translator import Translator, compile_layers, create_model
 from nmt.sizing.flops import measure_peak, token_flops
 from nmt.threads import keep_freed_memory
-from nmt.training.checkpoints import best_update, hold_while_validating, last_update, load_weights
+from nmt.training.checkpoints import best_update, hold_while_validating, load_weights
 from nmt.training.config import TrainConfig
 from nmt.training.curves import forget_after, mean_scores, read_curves, stopped_at
+from nmt.training.directory import last_update
 from nmt.training.fairseq import (
     CheckpointStateNotValidError,
     ConfigRegistrar,

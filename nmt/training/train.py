@@ -24,6 +24,12 @@ from nmt.model.config import resolve_config
 from nmt.model.directory import save_model
 from nmt.text_files import text_files
 from nmt.training.config import TrainConfig
+from nmt.training.directory import (
+    TRAIN_JOB,
+    TRAINING_DIRECTORY,
+    forget_failed_run,
+    last_update,
+)
 from nmt.training.parallel.job import run_together
 from nmt.training.parallel.signals import Preemption
 from nmt.training.parallel.world import World, join_world
@@ -34,7 +40,6 @@ from nmt.vocabulary.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
 
-TRAINING_DIRECTORY = "training"
 _FINGERPRINT_FILE = "fingerprint.json"
 _SCRATCH = ("checkpoints", "data", "cache")
 
@@ -82,6 +87,7 @@ def _train_together(
     inputs += teacher_files(config.distillation)
     task = Task(name="model", inputs=tuple(inputs))
     if world.is_rank_zero:  # so that going on does not begin with reading all the bitext
+        forget_failed_run(output)
         recall_digests(_data_directory(config, output) / RECEIPTS / TOKENIZE_JOB)
     summary = run_together(
         world,
@@ -94,7 +100,7 @@ def _train_together(
             world=world,
             preemption=preemption,
         ),
-        lambda work: run_job(name="train", tasks=[task], work=work, output=output, config=config),
+        lambda work: run_job(name=TRAIN_JOB, tasks=[task], work=work, output=output, config=config),
     )
     if summary is not None:
         for name in _SCRATCH:
@@ -119,7 +125,12 @@ def _train_model(
     with world.first("data"):
         if world.is_rank_zero:
             _check_fingerprint(directory, config, task.inputs)
-        bitext = tokenize(config.training_data, vocabulary, _data_directory(config, output))
+        # Tokens of a run that made no checkpoint are nobody's, unless they lie in a directory of
+        # their own.
+        replace = config.data.directory is None and last_update(directory) == 0
+        bitext = tokenize(
+            config.training_data, vocabulary, _data_directory(config, output), replace=replace
+        )
     pairs = direction_pairs(bitext, vocabulary, config.directions)
     if config.distillation is not None:
         warn_of_unknown_directions(config.distillation, list(pairs))
@@ -188,7 +199,7 @@ def _check_fingerprint(directory: Path, config: TrainConfig, inputs: tuple[Path,
     settings = json.dumps(without_execution(config, plain_config(config)))
     digests = [describe_input(file)["blake2b"] for file in inputs]
     here = {"inputs": fingerprint(settings, digests)}
-    if path.exists() and read_json(path) != here:
+    if last_update(directory) > 0 and path.exists() and read_json(path) != here:
         raise UserError(
             f"{directory} holds an unfinished training on other data than the bitext and vocabulary"
             f" are now. Delete {directory.parent} to train anew."

@@ -23,7 +23,8 @@ from torch.optim import Optimizer
 
 from corpus.errors import DataError
 from corpus.files import make_directory
-from nmt.training.checkpoints import CHECKPOINTS, last_update, step_directory
+from nmt.training.checkpoints import step_directory
+from nmt.training.directory import CHECKPOINTS, last_update
 
 logger = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 from corpus.config import load_config
 from corpus.errors import DataError, UserError
 from nmt.model.directory import WEIGHTS_FILE
-from nmt.training.checkpoints import last_update
 from nmt.training.config import TrainConfig
 from nmt.training.curves import mean_scores, read_curves
+from nmt.training.directory import last_update
 from nmt.training.train import train
 from tests.nmt.conftest import write_bitext, write_flores
 from tests.nmt.training.test_train import metrics_of, write_recipe

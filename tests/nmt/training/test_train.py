@@ -226,7 +226,51 @@ def test_unfinished_training_on_other_bitext_is_refused(
     config = load_config(TrainConfig, write_recipe(tmp_path, vocabulary_directory, bitext))
     files = tuple(sorted(bitext.iterdir()))
     _check_fingerprint(tmp_path / "training", config, files)
-    _check_fingerprint(tmp_path / "training", config, files)
     write_bitext(files[0], 10, seed=9)
+    _check_fingerprint(tmp_path / "training", config, files)  # nothing was made yet
+    (tmp_path / "training" / "checkpoints" / "step_2" / "trainer").mkdir(parents=True)
+    _check_fingerprint(tmp_path / "training", config, files)
+    write_bitext(files[0], 12, seed=9)
     with pytest.raises(UserError, match="unfinished training on other data"):
         _check_fingerprint(tmp_path / "training", config, files)
+
+
+def test_config_that_failed_before_a_checkpoint_does_not_block_the_corrected_one(
+    tmp_path: Path, vocabulary_directory: Path, bitext: Path
+) -> None:
+    output = tmp_path / "model"
+    phases = {"phases": [{"resource_levels": ["high"]}]}
+    recipe = write_recipe(
+        tmp_path, vocabulary_directory, bitext, updates=6, curriculum=phases,
+    )  # fmt: skip
+    with pytest.raises(UserError, match="has no direction"):
+        train(load_config(TrainConfig, recipe), output)
+    tokens = output / "training" / "data" / "primary" / "0" / "qaa_Latn-qab_Latn.tokens.npy"
+    made = tokens.stat().st_mtime_ns
+    recipe = write_recipe(
+        tmp_path, vocabulary_directory, bitext, updates=8, directions=["qaa_Latn-eng_Latn"]
+    )
+    with pytest.raises(UserError, match="qaa_Latn-eng_Latn"):
+        train(load_config(TrainConfig, recipe), output)
+    assert tokens.stat().st_mtime_ns == made
+    batches = {"max_tokens": 2000, "max_length": 50}
+    recipe = write_recipe(
+        tmp_path, vocabulary_directory, bitext, batches=batches, validate_every=6,
+    )  # fmt: skip
+    summary = train(load_config(TrainConfig, recipe), output)
+    assert summary is not None
+    assert summary.counts["updates"] == 6
+
+
+def test_refusal_names_every_key_that_differs_before_torch_is_loaded(trained: Path) -> None:
+    arguments = ["--config", "updates=8", "--config", "model.num_experts=2", "--config", "seed=9"]
+    words = [*command(trained / "train.yaml", trained / "model")[2:], *arguments]
+    code = (
+        "import sys, tongues\n"
+        f"code = tongues.main({words!r})\n"
+        "sys.exit(100 if 'torch' in sys.modules else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2, done.stderr
+    for key in ("`updates` is 6 there and 8 now", "`model.num_experts`", "`seed` is 2 there"):
+        assert key in done.stderr

@@ -18,9 +18,10 @@ from corpus.errors import DataError, OtherProcessError, Preempted, UserError
 from nmt.model.config import resolve_config
 from nmt.model.directory import WEIGHTS_FILE
 from nmt.model.translator import create_model
-from nmt.training.checkpoints import last_update, step_directory
+from nmt.training.checkpoints import step_directory
 from nmt.training.config import TrainConfig
 from nmt.training.curves import read_curves
+from nmt.training.directory import last_update
 from nmt.training.parallel import signals
 from nmt.training.parallel.checkpoints import (
     Layout,

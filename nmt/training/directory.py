@@ -1,0 +1,48 @@
+"""The `training` directory of a model: its checkpoints, and whether a run has made anything yet.
+
+It loads nothing heavy, so that a config that does not belong to an output is refused at once.
+"""
+
+from pathlib import Path
+
+from corpus.jobs import CONFIG_FILE, RECEIPTS, check_config, forget_config
+from nmt.training.config import TrainConfig
+
+TRAINING_DIRECTORY = "training"
+TRAIN_JOB = "train"
+CHECKPOINTS = "checkpoints"
+STEP = "step_"
+
+
+def saved_updates(training: Path) -> list[int]:
+    """Return the updates of whole checkpoints, in no order."""
+    names = [path.parent.name for path in (training / CHECKPOINTS).glob(f"{STEP}*/trainer")]
+    numbers = [name.removeprefix(STEP) for name in names]
+    return [int(number) for number in numbers if number.isdecimal()]
+
+
+def last_update(training: Path) -> int:
+    """Return the update after which training resumes; 0 without a whole checkpoint."""
+    return max(saved_updates(training), default=0)
+
+
+def has_begun(output: Path) -> bool:
+    """Return whether a run left a whole checkpoint or a model, which bind its config."""
+    has_receipt = any((output / RECEIPTS / TRAIN_JOB).glob("*.json"))
+    return has_receipt or last_update(output / TRAINING_DIRECTORY) > 0
+
+
+def check_output(output: Path, config: TrainConfig) -> None:
+    """Refuse an output that a run with another config has begun.
+
+    Raises:
+        UserError: Naming every key that differs.
+    """
+    if (output / CONFIG_FILE).is_file() and has_begun(output):
+        check_config(output, TRAIN_JOB, config)
+
+
+def forget_failed_run(output: Path) -> None:
+    """Drop the config of a run that ended before its first checkpoint; it binds nothing."""
+    if (output / CONFIG_FILE).is_file() and not has_begun(output):
+        forget_config(output)
