@@ -4,9 +4,9 @@ It loads nothing heavy, so that a config that does not belong to an output is re
 """
 
 from pathlib import Path
+from typing import Any
 
 from corpus.jobs import CONFIG_FILE, RECEIPTS, check_config, forget_config
-from nmt.training.config import TrainConfig
 
 TRAINING_DIRECTORY = "training"
 TRAIN_JOB = "train"
@@ -32,7 +32,7 @@ def has_begun(output: Path) -> bool:
     return has_receipt or last_update(output / TRAINING_DIRECTORY) > 0
 
 
-def check_output(output: Path, config: TrainConfig) -> None:
+def check_output(output: Path, config: Any) -> None:
     """Refuse an output that a run with another config has begun.
 
     Raises:
