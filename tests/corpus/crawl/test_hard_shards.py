@@ -187,7 +187,7 @@ def test_shards_of_one_name_are_told_apart(tmp_path: Path) -> None:
 BOMBS = """
 import resource, sys
 from pathlib import Path
-resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
 from corpus.bitext import BitextReader
 from corpus.crawl.documents import read_documents
 from corpus.errors import TonguesError
@@ -214,17 +214,17 @@ except TonguesError as error:
 def test_no_bomb_takes_more_memory_than_is_stated(tmp_path: Path) -> None:
     zeros = zstandard.ZstdCompressor(level=1).compressobj()
     with (tmp_path / "a.txt.zst").open("wb") as file:
-        for _ in range(2 << 10):
+        for _ in range(1 << 8):
             file.write(zeros.compress(b"x" * (1 << 20)))
         file.write(zeros.flush())
     for name in ("a.jsonl.zst", "a.warc.zst"):
         (tmp_path / name).write_bytes((tmp_path / "a.txt.zst").read_bytes())
-    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b"x" * (1 << 28)))
-    long = pa.table({"text": ["x" * 360_000] * 9000})
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b"x" * (1 << 26)))
+    long = pa.table({"text": ["x" * 360_000] * 3000})
     pq.write_table(long, tmp_path / "a.parquet", compression="zstd")
-    pairs = pa.table({"source": ["x" * 360_000] * 9000, "target": ["y" * 360_000] * 9000})
+    pairs = pa.table({"source": ["x" * 360_000] * 3000, "target": ["y" * 360_000] * 3000})
     pq.write_table(pairs, tmp_path / "eng_Latn-fra_Latn.parquet", compression="zstd")
-    page = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + b"<div>" * 150_000 + b"text"
+    page = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + b"<div>" * 50_000 + b"text"
     head = b"WARC/1.0\r\nWARC-Type: response\r\nContent-Type: application/http\r\n"
     record = head + b"Content-Length: %d\r\n\r\n%b\r\n\r\n" % (len(page), page)
     (tmp_path / "a.warc").write_bytes(record)
@@ -233,7 +233,7 @@ def test_no_bomb_takes_more_memory_than_is_stated(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-2000:]
-    assert "9000 pairs" in result.stdout
+    assert "3000 pairs" in result.stdout
 
 
 FUZZED = int(os.environ.get("TONGUES_FUZZ_FILES", "300"))
@@ -277,6 +277,8 @@ def test_damaged_shards_are_read_or_named_and_never_changed_in_silence(tmp_path:
         name = generator.choice(list(sound))
         data = bytearray(sound[name])
         for _ in range(generator.randint(1, 4)):
+            if not data:
+                break
             place = generator.randrange(len(data))
             kind = generator.randrange(4)
             if kind == 0:
