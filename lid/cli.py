@@ -67,8 +67,19 @@ def train(data: Path, output: Path, config: TrainConfig) -> None:
     type=PATH,
     help="Second model directory; where the two answers differ, the answer is `und`.",
 )
+@click.option(
+    "--groups",
+    "with_groups",
+    is_flag=True,
+    help="Answer with a confusable group, such as bos_Latn,hrv_Latn, where no language is sure.",
+)
 def identify(
-    model: Path, top: int, processes: int, languages: str, second_model: Path | None
+    model: Path,
+    top: int,
+    processes: int,
+    languages: str,
+    second_model: Path | None,
+    with_groups: bool,
 ) -> None:
     """Write `language<TAB>score` for each line of standard input."""
     from lid.identify import identify_blocks
@@ -76,7 +87,9 @@ def identify(
     wanted = [code.strip() for code in languages.split(",") if code.strip()]
     lines = invalid_lines = 0
     output = sys.stdout.buffer
-    for block in identify_blocks(sys.stdin.buffer, model, top, processes, wanted, second_model):
+    for block in identify_blocks(
+        sys.stdin.buffer, model, top, processes, wanted, second_model, with_groups
+    ):
         try:
             output.write(block.text)
             output.flush()

@@ -20,7 +20,10 @@ from corpus.errors import JobError, UserError
 from corpus.files import Lines, check_encoding
 from corpus.protocols import Prediction
 from lid.engine.preparation import MAX_CHARACTERS
+from lid.groups import GroupIdentifier, read_groups
 from lid.identifier import Agreement, LanguageIdentifier
+
+Identifier = LanguageIdentifier | Agreement | GroupIdentifier
 
 BLOCK_BYTES = 1 << 20
 """Bytes read at a time. One process answers what is there and waits for no full block; with
@@ -46,6 +49,7 @@ def identify_blocks(
     processes: int,
     languages: Sequence[str] = (),
     second_model: Path | None = None,
+    with_groups: bool = False,
 ) -> Iterator[Block]:
     """Yield the answers to a byte stream's lines, in order.
 
@@ -56,16 +60,22 @@ def identify_blocks(
         processes: Workers; 1 works in this process.
         languages: The only languages to be answered; all if empty.
         second_model: Model directory that must give the same answer; else the answer is `und`.
+        with_groups: Whether a confusable group is answered where no language of it is sure; see
+            `lid.groups`.
 
     Raises:
-        UserError: If `top` is above 1 with a second model.
+        UserError: If two of `top` above 1, a second model and groups are asked for.
     """
-    if second_model is not None and top > 1:
-        raise UserError("--top needs one model; leave out --and, or --top.")
+    asked = {"--top": top > 1, "--and": second_model is not None, "--groups": with_groups}
+    if sum(asked.values()) > 1:
+        names = " and ".join(name for name, is_asked in asked.items() if is_asked)
+        raise UserError(f"{names} exclude each other; leave out all but one.")
     first = LanguageIdentifier.load(model, languages=languages)
-    identifier: LanguageIdentifier | Agreement = first
+    identifier: Identifier = first
     if second_model is not None:
         identifier = Agreement(first, LanguageIdentifier.load(second_model, languages=languages))
+    if with_groups:
+        identifier = GroupIdentifier(first, read_groups(model))
     if processes == 1:
         for block in read_blocks(stream):
             yield answer_block(block, identifier, top)
@@ -91,7 +101,7 @@ def identify_blocks(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-_shared: LanguageIdentifier | Agreement | None = None
+_shared: Identifier | None = None
 
 
 def _answer_shared(block: bytes, top: int) -> Block:
@@ -149,7 +159,7 @@ def _first_characters(line: bytes) -> bytes:
     return kept[: end - 1] if kept[end - 1] >= 0xC0 else kept
 
 
-def answer_block(block: bytes, identifier: LanguageIdentifier | Agreement, top: int) -> Block:
+def answer_block(block: bytes, identifier: Identifier, top: int) -> Block:
     r"""Answer the lines of a block.
 
     With `top` 1 a line is `language\tscore`. With more, the answer is followed by the classes that
@@ -158,7 +168,7 @@ def answer_block(block: bytes, identifier: LanguageIdentifier | Agreement, top: 
     lines = Lines(io.BytesIO(block), is_start=False)
     texts = list(lines)
     rows: list[str] = []
-    if top == 1 or isinstance(identifier, Agreement):
+    if top == 1 or not isinstance(identifier, LanguageIdentifier):
         for language, score in identifier.identify(texts):
             rows.append(f"{language}\t{score:.4f}\n")
     else:
