@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from corpus.errors import DataError
+from corpus.parquet_footer import ColumnChunk, read_footer
 
 BATCH_BYTES = 64 << 20
 """What a column of a batch holds at most, besides the values of one row."""
@@ -71,8 +72,8 @@ def iterate_batches(
     waiting: list[pa.RecordBatch] = []
     count = size = 0
     schema = None
-    for group in range(file.num_row_groups):
-        step = _rows_at_a_time(file, source, columns, group, rows)
+    for group, chunks in enumerate(_chunks(source)):
+        step = _rows_at_a_time(source, chunks, columns, rows)
         for batch in file.iter_batches(
             step, row_groups=[group], columns=columns and list(columns), use_threads=False
         ):
@@ -106,11 +107,10 @@ def read_columns(file: pq.ParquetFile, source: Source, columns: Sequence[str]) -
     Raises:
         pa.ArrowInvalid: If they hold more than `MAX_TABLE_BYTES`.
     """
-    groups = range(file.num_row_groups)
-    rows = [file.metadata.row_group(group).num_rows for group in groups]
+    rows = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
     if all(
-        _rows_at_a_time(file, source, columns, group, rows[group]) >= rows[group]
-        for group in groups
+        _rows_at_a_time(source, chunks, columns, count) >= count
+        for chunks, count in zip(_chunks(source), rows, strict=True)
     ):
         return file.read(list(columns), use_threads=False)
     tables = []
@@ -123,35 +123,40 @@ def read_columns(file: pq.ParquetFile, source: Source, columns: Sequence[str]) -
     return pa.concat_tables(tables)
 
 
+def _chunks(source: Source) -> list[list[ColumnChunk]]:
+    """Return what the footer says of the columns of each row group."""
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            return read_footer(file)
+    return read_footer(source)
+
+
 def _rows_at_a_time(
-    file: pq.ParquetFile, source: Source, columns: Sequence[str] | None, group: int, rows: int
+    source: Source, chunks: Sequence[ColumnChunk], columns: Sequence[str] | None, rows: int
 ) -> int:
     """Return how many rows of a row group hold at most `BATCH_BYTES`, by what its headers say."""
-    metadata = file.metadata.row_group(group)
-    for place in range(metadata.num_columns):
-        column = metadata.column(place)
-        if columns is not None and column.path_in_schema.split(".")[0] not in columns:
+    for chunk in chunks:
+        if columns is not None and chunk.name not in columns:
             continue
-        unpacked, packed = column.total_uncompressed_size, column.total_compressed_size
-        if unpacked > BATCH_BYTES:
-            if unpacked > _MAX_EXPANSION * packed:
+        if chunk.unpacked > BATCH_BYTES:
+            if chunk.unpacked > _MAX_EXPANSION * chunk.packed:
                 raise pa.ArrowInvalid(
-                    f"column `{column.path_in_schema}` of row group {group} unpacks from"
-                    f" {packed:,} to {unpacked:,} bytes"
+                    f"column `{chunk.path}` unpacks from {chunk.packed:,} to"
+                    f" {chunk.unpacked:,} bytes"
                 )
             rows = min(rows, _CAUTIOUS_ROWS)
-        if column.physical_type == "BYTE_ARRAY" and column.has_dictionary_page:
-            longest = _dictionary_bytes(source, column.dictionary_page_offset, unpacked)
+        if chunk.dictionary is not None:
+            longest = _dictionary_bytes(source, chunk.dictionary, chunk.unpacked)
             rows = min(rows, max(1, BATCH_BYTES // max(1, longest)))
     return max(1, rows)
 
 
-def _dictionary_bytes(source: Source, offset: int | None, otherwise: int) -> int:
+def _dictionary_bytes(source: Source, offset: int, otherwise: int) -> int:
     """Return the unpacked size of a dictionary page: no value of the column is longer.
 
     The page's header begins with its kind and this size, in Thrift's compact encoding.
     """
-    if offset is None:
+    if offset < 0:
         return otherwise
     if isinstance(source, Path):
         with source.open("rb") as file:
