@@ -1,8 +1,8 @@
 """What a Parquet file's footer says of its columns, read without pyarrow's metadata classes.
 
-pyarrow's `RowGroupMetaData.column` checks statistics in C++ and ends the whole process where they are
-damaged, which no `except` catches (seen with pyarrow 26; reading the same columns raises an error).
-So the few fields that bound memory are read here: the footer is a `FileMetaData` in Thrift's compact
+pyarrow's `RowGroupMetaData.column` checks statistics in C++ and ends the process where they are
+damaged, which no `except` catches (seen with pyarrow 26; reading the columns raises an error). So
+the few fields that bound memory are read here: the footer is a `FileMetaData` in Thrift's compact
 encoding (parquet-format, `parquet.thrift`; thrift, `doc/specs/thrift-compact-protocol.md`).
 """
 

@@ -24,6 +24,15 @@ def write(path: Path | io.BytesIO) -> None:
     pq.write_table(TABLE, path, row_group_size=2)
 
 
+def refusal(path: Path) -> str:
+    """Return the message with which a file is refused, nothing if it is read."""
+    try:
+        read_bitext(path)
+    except DataError as error:
+        return str(error)
+    return ""
+
+
 def test_footer_says_what_pyarrow_says_of_each_column(tmp_path: Path) -> None:
     write(tmp_path / "x.parquet")
     metadata = pq.read_metadata(tmp_path / "x.parquet")
@@ -59,11 +68,7 @@ def test_statistics_that_pyarrow_dies_of_are_an_error_that_names_the_file(tmp_pa
     refused = 0
     for place in range(len(whole) - 700, len(whole) - 8):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x0F]) + whole[place + 1 :])
-        try:
-            read_bitext(path)
-        except DataError as error:
-            refused += 1
-            assert path.name in str(error)
+        refused += path.name in refusal(path)
     assert refused > 50
 
 
@@ -74,16 +79,12 @@ def test_damaged_parquet_never_ends_the_process(tmp_path: Path) -> None:
     data = whole.getvalue()
     numbers = random.Random(3)
     path = tmp_path / "eng_Latn-fra_Latn.parquet"
-    read = 0
+    refused = 0
     for _ in range(2000):
         changed = bytearray(data)
         for _ in range(numbers.randint(1, 3)):
             place = numbers.randrange(len(changed))
             changed[place] = numbers.randrange(256)
         path.write_bytes(changed)
-        try:
-            read_bitext(path)
-            read += 1
-        except DataError as error:
-            assert path.name in str(error)
-    assert 0 < read < 2000
+        refused += path.name in refusal(path)
+    assert 0 < refused < 2000
