@@ -16,10 +16,16 @@ from corpus.command import (
 )
 from corpus.console import format_table
 from mining.bitext.config import FilterConfig, RebuildConfig, ScoreConfig
+from mining.encoders import BUILTIN
 from mining.encoders.config import DistillConfig, TrainEncoderConfig
 from mining.encoders.embed_config import EmbedConfig, ImportLaserConfig, KnownConfig, XsimConfig
 from mining.search.config import IndexConfig, LocalConfig, MineConfig
 from mining.sentences.config import SentencesConfig
+
+encoder_option = click.option(
+    "--encoder", type=PATH, default=BUILTIN, show_default=True,
+    help="Encoder directory, or `builtin`.",
+)  # fmt: skip
 
 
 @click.group()
@@ -74,7 +80,7 @@ def train_encoder(
 
 
 @group.command()
-@click.option("--teacher", type=PATH, required=True, help="Encoder whose space is learned.")
+@click.option("--teacher", type=PATH, required=True, help="Encoder directory, or `builtin`.")
 @click.option("--bitext", type=PATH, multiple=True, required=True, help="Pairs; may be repeated.")
 @click.option("--language", "languages", multiple=True, help="Only this one; may be repeated.")
 @click.option("--output", type=PATH, required=True, help="Encoder directory of the student.")
@@ -119,7 +125,7 @@ def import_laser(
 
 
 @group.command()
-@click.option("--encoder", type=PATH, required=True, help="Encoder directory.")
+@click.option("--encoder", type=PATH, required=True, help="Encoder directory, or `builtin`.")
 @click.option("--flores", type=PATH, required=True, help="Test set in the layout of FLORES-200.")
 @click.option("--split", default="devtest", show_default=True, help="Its split.")
 @click.option("--output", type=PATH, default=None, help="Adds table, JSON and page in a directory.")
@@ -148,7 +154,7 @@ def xsim(
 
 @group.command()
 @click.option("--sentences", type=PATH, required=True, help="Directory of `mining sentences`.")
-@click.option("--encoder", type=PATH, required=True, help="Encoder directory.")
+@encoder_option
 @click.option("--output", type=PATH, required=True, help="Directory of the embeddings.")
 @click.option("--language", "languages", multiple=True, help="Only this one; may be repeated.")
 @priced_job_options
@@ -174,7 +180,7 @@ def embed(
 
 @group.command()
 @click.option("--bitext", type=PATH, multiple=True, required=True, help="Pairs; may be repeated.")
-@click.option("--encoder", type=PATH, required=True, help="Encoder directory.")
+@encoder_option
 @click.option("--output", type=PATH, required=True, help="Directory of the embedded pairs.")
 @job_options
 @config_options(KnownConfig)
@@ -270,7 +276,7 @@ def train_index(
 
 @group.command()
 @click.option("--bitext", type=PATH, required=True, help="Sentence pairs.")
-@click.option("--encoder", type=PATH, required=True, help="Encoder directory.")
+@encoder_option
 @click.option("--output", type=PATH, required=True, help="The same pairs with their margins.")
 @job_options
 @config_options(ScoreConfig)

@@ -138,7 +138,10 @@ def score_inputs(
             f"{bitext} is not named <source>-<target>, so that it is not known which of `encoders`"
             " are for it; rename it"
         )
-    return (bitext, *pair_encoder_files(direction, encoder, config.encoders))
+    files = pair_encoder_files(
+        direction, encoder, config.encoders, all_languages=config.embed.all_languages
+    )
+    return (bitext, *files)
 
 
 def _read_block(path: Path, first: int, columns: Mapping[str, str]) -> pa.Table:

@@ -14,7 +14,13 @@ from corpus.files import write_json
 from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, run_job
 from corpus.records import sentence_languages, sentence_shards
 from mining.embeddings import EMBED_JOB, SPACE_FILE, Float32, write_embeddings
-from mining.encoders import Encoder, encoder_files, encoder_space, load_encoder
+from mining.encoders import (
+    Encoder,
+    check_builtin_languages,
+    encoder_files,
+    encoder_space,
+    load_encoder,
+)
 from mining.encoders.embed_config import EmbedConfig
 
 
@@ -29,14 +35,15 @@ def run_embed(
     """Embed all sentence shards, or those of some languages, to `output/<language>/<shard>.npy`.
 
     Raises:
-        UserError: If there are no sentences, or the directory is not an encoder's.
+        UserError: If there are no sentences, the directory is not an encoder's, or the builtin
+            encoder does not know a language.
         JobError: If a shard cannot be read.
     """
     files = encoder_files(encoder)
-    tasks = [
-        Task(name=name, inputs=(shard, *files))
-        for name, shard in shards_to_embed(sentences, languages).items()
-    ]
+    shards = shards_to_embed(sentences, languages)
+    if not config.all_languages:
+        check_builtin_languages(encoder, (shard.parent.name for shard in shards.values()))
+    tasks = [Task(name=name, inputs=(shard, *files)) for name, shard in shards.items()]
     work = functools.partial(_embed_shard, encoder=encoder, output=output, config=config)
     on_gpu = runs_on_gpu(config)
     return run_job(

@@ -29,7 +29,10 @@ class EmbedConfig(Config):
     """Processes, each with a shard and an encoder of its own and one thread; one on a GPU."""
 
     device: Literal["auto", "cpu", "cuda"] = execution_only("auto")
-    """Where encoders compute that can use a GPU; `bag` stays on the CPU."""
+    """Where encoders compute that can use a GPU; `bag` and `builtin` stay on the CPU."""
+
+    all_languages: bool = False
+    """Let the builtin encoder embed languages that it was not trained on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +87,7 @@ class XsimConfig(Config):
     """CPU threads of the encoder."""
 
     device: Literal["auto", "cpu", "cuda"] = execution_only("auto")
-    """Where encoders compute that can use a GPU; `bag` stays on the CPU."""
+    """Where encoders compute that can use a GPU; `bag` and `builtin` stay on the CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)

