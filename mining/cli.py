@@ -1,5 +1,6 @@
 """`tongues mining …`: crawl shards to filtered bitext."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -15,12 +16,14 @@ from corpus.command import (
     print_json,
 )
 from corpus.console import format_table
+from corpus.errors import UserError
+from corpus.languages import check_language
 from mining.bitext.config import FilterConfig, RebuildConfig, ScoreConfig
 from mining.encoders import BUILTIN
 from mining.encoders.config import DistillConfig, TrainEncoderConfig
 from mining.encoders.embed_config import EmbedConfig, ImportLaserConfig, KnownConfig, XsimConfig
 from mining.search.config import IndexConfig, LocalConfig, MineConfig
-from mining.sentences.config import SentencesConfig
+from mining.sentences.config import SentencesConfig, TextConfig
 
 encoder_option = click.option(
     "--encoder", type=PATH, default=BUILTIN, show_default=True,
@@ -50,8 +53,9 @@ def sentences(
 ) -> None:
     """Read crawl SHARDS, files or URLs, and write their sentences by language, each once."""
     from corpus.remote import find_files
+    from mining.sentences.merge import KEPT, MERGE_JOB
     from mining.sentences.price import price_sentences
-    from mining.sentences.sentences import run_sentences
+    from mining.sentences.sentences import count_by_language, run_sentences
 
     load = context.obj["load_identifier"]
     files = find_files(shards)
@@ -60,6 +64,50 @@ def sentences(
         return
     counts = run_sentences(files, lid, output, config, load, job.executor)
     job.print_counts("sentences", counts)
+    if not job.as_json:
+        click.echo(_format_languages(count_by_language(output, MERGE_JOB), KEPT), err=True)
+
+
+@group.command()
+@click.argument("shards", nargs=-1)
+@click.option("--sentences", type=PATH, default=None, help="Directory of `mining sentences`.")
+@click.option("--lid", type=PATH, default=None, help="Model directory; shards need it.")
+@click.option("--output", type=PATH, required=True, help="Directory of the text.")
+@click.option("--language", "languages", multiple=True, help="Only this one; may be repeated.")
+@job_options
+@config_options(TextConfig)
+@click.pass_context
+def text(
+    context: click.Context,
+    shards: tuple[str, ...],
+    sentences: Path | None,
+    lid: Path | None,
+    output: Path,
+    languages: tuple[str, ...],
+    config: TextConfig,
+    job: JobOptions,
+) -> None:
+    """Write sentences, or those of crawl SHARDS, as plain text or JSON lines by language."""
+    from corpus.remote import find_files
+    from mining.sentences.sentences import count_by_language
+    from mining.sentences.text import TEXT_JOB, WRITTEN, run_text, run_text_of_shards
+
+    if bool(shards) == (sentences is not None) or bool(shards) != (lid is not None):
+        raise UserError("give crawl SHARDS with --lid, or --sentences without them")
+    if sentences is not None:
+        counts = run_text(sentences, output, config, languages, job.executor)
+    else:
+        assert lid is not None
+        load = context.obj["load_identifier"]
+        counts = run_text_of_shards(
+            find_files(shards), lid, output, config, load, languages, job.executor
+        )
+    by_language = count_by_language(output, TEXT_JOB, languages)
+    if job.as_json:
+        print_json({**counts, "languages": by_language})
+        return
+    print_counts("text", counts)
+    click.echo(_format_languages(by_language, WRITTEN), err=True)
 
 
 @group.command()
@@ -404,3 +452,15 @@ def report(
 
     write_report(output, bitext=bitext, mined=mined, sentences=sentences, embeddings=embeddings)
     click.echo(str(output), err=True)
+
+
+def _format_languages(counts: Mapping[str, Mapping[str, int]], wanted: str) -> str:
+    """Return the counts of each language as a table, that with most `wanted` first."""
+    columns = list(dict.fromkeys(reason for row in counts.values() for reason in row))
+    columns.sort(key=lambda reason: reason != wanted)
+    order = sorted(counts, key=lambda code: (-counts[code].get(wanted, 0), code))
+    rows = [
+        [code, check_language(code).name, *(counts[code].get(reason, 0) for reason in columns)]
+        for code in order
+    ]
+    return format_table(["language", "name", *columns], rows)

@@ -1,8 +1,8 @@
-"""The settings of `tongues mining sentences`."""
+"""The settings of `tongues mining sentences` and `tongues mining text`."""
 
 from dataclasses import dataclass, field
 
-from corpus.config import execution_only
+from corpus.config import Config, PositiveInt, Share, execution_only
 from corpus.errors import UserError
 from corpus.languages import check_language
 from corpus.text import scripts_by_code
@@ -116,6 +116,43 @@ class SentencesConfig:
         check_positive(
             max_document_mb=self.max_document_mb, memory_mb=self.memory_mb, workers=self.workers
         )
+
+
+TEXT_SUFFIXES = (".txt", ".txt.gz", ".txt.zst", ".jsonl", ".jsonl.gz", ".jsonl.zst")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextConfig(Config):
+    """Which sentences are written as text, and how."""
+
+    suffix: str = ".txt"
+    """`.txt`: a sentence a line. `.jsonl`: an object a line with `language`, `text`, `lid_score`,
+    `document` and `position`. Either with `.gz` or `.zst` after it."""
+
+    min_lid_score: Share = 0.0
+    """Least probability of the identified language; sentences were filtered by it before."""
+
+    min_characters: PositiveInt = 1
+    """Shorter sentences are left out."""
+
+    max_characters: PositiveInt | None = None
+    """Longer sentences are left out; None for no limit."""
+
+    sentences: SentencesConfig = field(default_factory=SentencesConfig)
+    """How crawl shards become sentences, where shards are given."""
+
+    workers: PositiveInt = execution_only(2)  # noqa: RUF009
+    """Processes, each with a language of its own."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.suffix not in TEXT_SUFFIXES:
+            raise UserError(f"`suffix` is `{self.suffix}`; known: {', '.join(TEXT_SUFFIXES)}")
+        if self.max_characters is not None and self.max_characters < self.min_characters:
+            raise UserError(
+                f"`max_characters` is {self.max_characters}, below `min_characters`"
+                f" ({self.min_characters})"
+            )
 
 
 def _check_limits(limits: FilterProfile | SentenceFilterConfig) -> None:
