@@ -35,6 +35,7 @@ from eval.statistics.cells import (
 )
 from eval.statistics.comparisons import Comparison, Quoted, summarize_buckets, write_comparison
 from eval.statistics.published_scores import read_quoted
+from eval.statistics.readme_tables import latex_systems, markdown_systems
 from eval.statistics.results import Row
 from eval.statistics.significance import (
     can_resample,
@@ -134,6 +135,11 @@ def compare_systems(
     rows = _score_rows(found, metric)
     table = _beside_each_other(comparisons, rows, metric, list(systems), config.alpha)
     means = _average(rows, directions)
+    for name, draw in (("comparison.md", markdown_systems), ("comparison.tex", latex_systems)):
+        if table:
+            write_text(output / name, draw(table, means, config.test))
+        else:  # those of an earlier run may be of more systems
+            (output / name).unlink(missing_ok=True)
     write_text(
         output / PAGE,
         render_comparison(table, means, comparisons, summaries, beside, unshared, config.test),

@@ -42,7 +42,12 @@ from eval.statistics.cells import (
     score_target,
     target_tasks,
 )
-from eval.statistics.readme_tables import latex_tables, markdown_tables
+from eval.statistics.readme_tables import (
+    latex_systems,
+    latex_tables,
+    markdown_systems,
+    markdown_tables,
+)
 from eval.statistics.results import Row, Scores, read_result, write_result
 from eval.statistics.sacrebleu_check import check_with_sacrebleu
 from eval.statistics.significance import centered_p_value
@@ -207,13 +212,17 @@ def make_tables(
             scores.rows, grid.metrics, list(systems), baseline, p_values, 1 - grid.confidence
         )
         files.append(write_systems(grid.output, table))
-    else:  # that of an earlier run may be of more systems
-        (grid.output / SYSTEMS_FILE).unlink(missing_ok=True)
     pages = {
         "averages.md": markdown_tables(scores.averages),
         "averages.tex": latex_tables(scores.averages),
         "report.html": _render(scores, table, targets, systems, grid, config),
     }
+    if table:
+        pages["systems.md"] = markdown_systems(table, scores.averages)
+        pages["systems.tex"] = latex_systems(table, scores.averages)
+    else:  # those of an earlier run may be of more systems
+        for name in (SYSTEMS_FILE, "systems.md", "systems.tex"):
+            (grid.output / name).unlink(missing_ok=True)
     for name, text in pages.items():
         write_text(grid.output / name, text)
     files += [grid.output / name for name in pages]

@@ -1,20 +1,36 @@
-"""Averages as tables for a paper or a README: `averages.md` and `averages.tex`."""
+"""Averages and systems beside each other as tables for a README and a paper."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from eval.config import BOOTSTRAP
+from eval.statistics.buckets import ALL
+from eval.statistics.system_table import (
+    MARKS,
+    SystemScore,
+    describe_test,
+    group_scores,
+    list_systems,
+)
+
 if TYPE_CHECKING:
     from eval.statistics.averages import Average
 
 _DECIMALS = 1
+_NONE = "–"
 MIXED = "†"
 """Marks a mean over scores of different tokenizers."""
-_LATEX = {
+_LATEX = str.maketrans({
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
-    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-}  # fmt: skip
+    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", _NONE: "--",
+    MIXED: r"\dag{}",
+})  # fmt: skip
+_LATEX_MARKS = str.maketrans({
+    MARKS["better"]: r"$\uparrow$", MARKS["worse"]: r"$\downarrow$", _NONE: "--",
+})  # fmt: skip
+_MARKDOWN = str.maketrans({character: f"\\{character}" for character in r"\|*_`<["})
 
 
 def markdown_tables(averages: Sequence[Average]) -> str:
@@ -45,6 +61,78 @@ def latex_tables(averages: Sequence[Average]) -> str:
     return "\n".join(parts)
 
 
+def markdown_systems(
+    table: Sequence[SystemScore], averages: Sequence[Average], test: str = BOOTSTRAP
+) -> str:
+    """Return a Markdown table per metric: directions down, systems across, the best in bold.
+
+    Args:
+        table: Scores of the systems.
+        averages: Those of the bucket `all` are the last row.
+        test: Name of the test behind the marks; see `eval.config.TESTS`.
+    """
+    systems = list_systems(table)
+    header = ["direction", *(system.translate(_MARKDOWN) for system in systems)]
+    parts = []
+    for metric, rows in group_scores(table).items():
+        lines = [header, ["---"] + ["--:"] * len(systems)]
+        lines += [
+            [direction, *(_score(own.get(system), "**", "**") for system in systems)]
+            for direction, own in rows.items()
+        ]
+        lines.append(_mean_row(averages, metric, systems))
+        cells = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        parts.append(f"### {metric}\n\n{cells}")
+    legend = describe_test(table, test).translate(_MARKDOWN)
+    return "\n".join([*parts, f"The best of each row is bold. {_capital(legend)}.\n"])
+
+
+def latex_systems(
+    table: Sequence[SystemScore], averages: Sequence[Average], test: str = BOOTSTRAP
+) -> str:
+    """Return the same as LaTeX tables; they need the package booktabs."""
+    systems = list_systems(table)
+    parts = []
+    for metric, rows in group_scores(table).items():
+        body = "".join(
+            " & ".join(
+                [
+                    direction.translate(_LATEX),
+                    *(_score(own.get(system), r"\textbf{", "}") for system in systems),
+                ]
+            ).translate(_LATEX_MARKS)
+            + " \\\\\n"
+            for direction, own in rows.items()
+        )
+        parts.append(
+            f"% {metric}\n\\begin{{tabular}}{{l{'r' * len(systems)}}}\n\\toprule\n"
+            f"{_latex_row(['direction', *systems])}\n\\midrule\n{body}\\midrule\n"
+            f"{_latex_row(_mean_row(averages, metric, systems))}\n\\bottomrule\n\\end{{tabular}}\n"
+        )
+    legend = describe_test(table, test).translate(_LATEX).translate(_LATEX_MARKS)
+    return "\n".join([*parts, f"% The best of each row is bold. {_capital(legend)}.\n"])
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def _score(one: SystemScore | None, opening: str, closing: str) -> str:
+    """Return a score with its interval and mark, the best between `opening` and `closing`."""
+    if one is None:
+        return _NONE
+    value = f"{one.value:.{_DECIMALS}f}"
+    text = f"{opening}{value}{closing}" if one.is_best else value
+    if one.low is not None and one.high is not None:
+        text += f" [{one.low:.{_DECIMALS}f}, {one.high:.{_DECIMALS}f}]"
+    return f"{text} {MARKS[one.outcome]}" if one.outcome in MARKS else text
+
+
+def _mean_row(averages: Sequence[Average], metric: str, systems: Sequence[str]) -> list[str]:
+    means = {one.system: one for one in averages if (one.metric, one.bucket) == (metric, ALL)}
+    return ["mean", *(_cell(means.get(system)) for system in systems)]
+
+
 def _note(averages: Sequence[Average], metric: str) -> str:
     names = {one.tokenizers for one in averages if one.metric == metric and one.tokenizers}
     if not names:
@@ -71,7 +159,7 @@ def _tables(averages: Sequence[Average]) -> list[tuple[str, list[str], list[list
 def _cell(one: Average | None) -> str:
     """Return a mean with its interval, and of how many directions it is where some are missing."""
     if one is None or one.mean is None:
-        return "–"
+        return _NONE
     text = f"{one.mean:.{_DECIMALS}f}"
     if one.low is not None and one.high is not None:
         text += f" [{one.low:.{_DECIMALS}f}, {one.high:.{_DECIMALS}f}]"
@@ -80,8 +168,4 @@ def _cell(one: Average | None) -> str:
 
 
 def _latex_row(cells: Sequence[str]) -> str:
-    escaped = (
-        "".join(_LATEX.get(c, c) for c in cell).replace("–", "--").replace(MIXED, r"\dag{}")
-        for cell in cells
-    )
-    return " & ".join(escaped) + r" \\"
+    return " & ".join(cell.translate(_LATEX) for cell in cells) + r" \\"

@@ -11,6 +11,7 @@ from corpus.languages import parse_direction
 from eval.cli import group
 from eval.pages.system_text import describe_systems, systems_section
 from eval.statistics.averages import Average, distinct_buckets
+from eval.statistics.readme_tables import latex_systems, markdown_systems
 from eval.statistics.results import Row
 from eval.statistics.significance import bootstrap_p_value, centered_p_value
 from eval.statistics.system_table import compare_in_table, read_systems, write_systems
@@ -120,6 +121,37 @@ def test_legend_leaves_the_case_of_a_systems_name_alone() -> None:
     assert 'title="better than NLLB, p &lt;0.001"' in shown
 
 
+def test_tables_for_papers_have_directions_by_system_with_marks() -> None:
+    p_values = {("b_2", "chrf", PAIR): 0.001, ("b_2", "chrf", OTHER): 0.001}
+    rows = [
+        row("a|x", 40.0),
+        row("b_2", 50.0),
+        row("a|x", 60.0, direction=OTHER),
+        row("b_2", 30.0, direction=OTHER),
+        row("c", 12.0),
+    ]
+    table = compare_in_table(rows, ["chrf"], ["a|x", "b_2", "c"], "a|x", p_values, 0.05)
+    means = [Average("a|x", "chrf", "all", 50.0, 2, 0), Average("c", "chrf", "all", 12.0, 1, 1)]
+    assert markdown_systems(table, means).split("\n")[:7] == [
+        "### chrf",
+        "",
+        r"| direction | a\|x | b\_2 | c |",
+        "| --- | --: | --: | --: |",
+        "| eng_Latn-fra_Latn | 40.0 [39.0, 41.0] | **50.0** [49.0, 51.0] ▲ | 12.0 [11.0, 13.0] |",
+        "| eng_Latn-rus_Cyrl | **60.0** [59.0, 61.0] | 30.0 [29.0, 31.0] ▼ | – |",
+        "| mean | 50.0 | – | 12.0 (n = 1) |",
+    ]
+    latex = latex_systems(table, means).split("\n")
+    assert latex[3] == r"direction & a|x & b\_2 & c \\"
+    assert latex[5] == (
+        r"eng\_Latn-fra\_Latn & 40.0 [39.0, 41.0] & \textbf{50.0} [49.0, 51.0] $\uparrow$"
+        r" & 12.0 [11.0, 13.0] \\"
+    )
+    assert latex[6].endswith(r"30.0 [29.0, 31.0] $\downarrow$ & -- \\")
+    assert latex[8] == r"mean & 50.0 & -- & 12.0 (n = 1) \\"
+    assert r"% The best of each row is bold. $\uparrow$ better and $\downarrow$ worse" in latex[-2]
+
+
 def score(folder: Path, *more: str, targets: tuple[str, ...] = ("fra_Latn", "rus_Cyrl")) -> Result:
     for language in ("eng_Latn", *targets):
         write_lines(folder / "flores" / "devtest" / f"{language}.devtest", LINES)
@@ -170,6 +202,7 @@ def test_baseline_can_be_chosen_and_must_be_a_system(tmp_path: Path) -> None:
 def test_table_of_an_earlier_run_does_not_stay_beside_one_system(tmp_path: Path) -> None:
     assert score(tmp_path).exit_code == 0
     assert len(read_lines(tmp_path / "out" / "systems.tsv")) == 9
+    assert (tmp_path / "out" / "systems.tex").is_file()
     arguments = [
         "score",
         "--hypotheses",
@@ -183,4 +216,4 @@ def test_table_of_an_earlier_run_does_not_stay_beside_one_system(tmp_path: Path)
     ]
     result = CliRunner().invoke(group, arguments)
     assert result.exit_code == 0, result.output
-    assert not (tmp_path / "out" / "systems.tsv").exists()
+    assert not list((tmp_path / "out").glob("systems.*"))
