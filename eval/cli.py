@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from corpus.command import PATH, config_options, print_json
+from corpus.command import PATH, config_options, json_option, print_json
 from corpus.console import format_table
 from eval.checks.config import CheckConfig
 from eval.config import CompareConfig, CorrelateConfig, ScoreConfig
+
+if TYPE_CHECKING:
+    from eval.statistics.results import Scores
+    from eval.statistics.system_table import SystemScore
 
 
 @click.group()
@@ -39,18 +45,11 @@ def group() -> None:
     help="spbleu, chrf++, chrf, bleu, ter.",
 )
 @click.option(
-    "--check-with-sacrebleu",
-    "check",
-    type=click.IntRange(min=0),
-    default=0,
-    metavar="N",
-    help="Score N random cells with sacrebleu as well; fail on any difference.",
-)
-@click.option(
     "--baseline",
     metavar="NAME",
     help="System that the others are tested against.  [default: the first]",
 )
+@json_option
 @config_options(ScoreConfig)
 def score(
     hypotheses: tuple[Path, ...],
@@ -59,23 +58,34 @@ def score(
     split: str,
     output: Path,
     metrics: str,
-    check: int,
     baseline: str | None,
+    as_json: bool,
     config: ScoreConfig,
 ) -> None:
     """Score hypotheses against a FLORES split."""
     from eval.metrics.metrics import parse_metrics
-    from eval.pages.system_text import describe_systems
     from eval.score import score_systems
-    from eval.statistics.averages import distinct_buckets
-    from eval.statistics.buckets import is_main
     from eval.statistics.system_table import read_systems
 
-    names = parse_metrics(metrics)
     scores = score_systems(
-        hypotheses, flores, split, output, names, config, manifest, check, baseline
+        hypotheses, flores, split, output, parse_metrics(metrics), config, manifest, baseline
     )
-    for line in describe_systems(read_systems(output), scores.averages):
+    _print_scores(scores, read_systems(output), as_json)
+    click.echo(f"{output / 'scores.tsv'}, {output / 'report.html'}", err=True)
+
+
+def _print_scores(scores: Scores, systems: Sequence[SystemScore], as_json: bool) -> None:
+    """Print systems beside each other and the main averages, or everything as JSON."""
+    from eval.pages.system_text import describe_systems
+    from eval.statistics.averages import distinct_buckets
+    from eval.statistics.buckets import is_main
+    from eval.statistics.results import plain_scores
+    from eval.statistics.system_table import plain_systems
+
+    if as_json:
+        print_json({"systems": plain_systems(systems), **plain_scores(scores)})
+        return
+    for line in describe_systems(systems, scores.averages):
         click.echo(line)
     header = ["system", "metric", "bucket", "mean", "n", "missing", "low", "high"]
     shown = set(distinct_buckets(scores.averages))
@@ -85,7 +95,6 @@ def score(
         header.append("tokenizers mixed")
         rows = [[*row, entry.tokenizers or ""] for row, entry in zip(rows, main, strict=True)]
     click.echo(format_table(header, rows))
-    click.echo(f"{output / 'scores.tsv'}, {output / 'report.html'}", err=True)
 
 
 @group.command()
@@ -105,6 +114,7 @@ def score(
 @click.option("--flores", type=PATH, required=True, help="Directory in FLORES-200's layout.")
 @click.option("--split", default="devtest", show_default=True, help="Split that was translated.")
 @click.option("--output", type=PATH, required=True, help="Directory for the comparison.")
+@json_option
 @config_options(CompareConfig)
 def compare(
     hypotheses: tuple[Path, ...],
@@ -112,6 +122,7 @@ def compare(
     flores: Path,
     split: str,
     output: Path,
+    as_json: bool,
     config: CompareConfig,
 ) -> None:
     """Test in each direction whether other systems differ from the first."""
@@ -122,6 +133,9 @@ def compare(
     from eval.statistics.system_table import show_p_value
 
     found = compare_systems(hypotheses, flores, split, output, config, quoted)
+    if as_json:
+        print_json(found.as_json())
+        return
     for line in describe_systems(found.table, found.means, config.test):
         click.echo(line)
     tested = [c for c in found.comparisons if c.system is not None]
@@ -160,13 +174,29 @@ def compare(
 
 
 @group.command()
-@click.option("--run", type=PATH, required=True, help="Directory of a whole pipeline run.")
+@click.option(
+    "--run",
+    type=PATH,
+    required=True,
+    help="Directory of a whole pipeline run, or of scores: one with scores.json or scores.tsv.",
+)
 @click.option("--output", type=PATH, required=True, help="HTML file to write.")
-def report(run: Path, output: Path) -> None:
-    """Write one page about a whole run, and print its summary table."""
-    from eval.report import write_report
+@json_option
+def report(run: Path, output: Path, as_json: bool) -> None:
+    """Write one page about a whole run or about scores, and print its summary table."""
+    from eval.report import has_scores, write_report, write_score_report
 
-    write_report(run, output)
+    if has_scores(run):
+        _print_scores(*write_score_report(run, output), as_json)
+    else:
+        columns = ["figure", "of", "value", "beside it"]
+        rows = write_report(run, output)
+        if as_json:
+            print_json({"rows": [dict(zip(columns, row, strict=True)) for row in rows]})
+        else:
+            click.echo(format_table(columns, rows))
+    if not as_json:
+        click.echo(f"\nreport: {output}")
 
 
 @group.command()
@@ -193,7 +223,7 @@ def report(run: Path, output: Path) -> None:
     multiple=True,
     help="Segment scores of COMET and others: JSONL, or COMET's own JSON; may be repeated.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@json_option
 @config_options(CheckConfig)
 @click.pass_context
 def check(
@@ -235,7 +265,7 @@ def check(
     "--calibration", type=PATH, default=None, help="TSV with the scores of the calibration set."
 )
 @click.option("--output", type=PATH, required=True, help="Directory for the tables.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@json_option
 @config_options(CorrelateConfig)
 def correlate_command(
     human: Path,

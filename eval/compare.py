@@ -23,7 +23,7 @@ from eval.config import CompareConfig
 from eval.hypotheses import Systems, find_systems
 from eval.metrics.metrics import find_metric, parse_metrics, sign
 from eval.pages.comparison_page import render_comparison
-from eval.statistics.averages import Average, average
+from eval.statistics.averages import Average
 from eval.statistics.buckets import ALL, find_buckets
 from eval.statistics.cells import (
     Grid,
@@ -33,10 +33,16 @@ from eval.statistics.cells import (
     make_grid,
     target_tasks,
 )
-from eval.statistics.comparisons import Comparison, Quoted, summarize_buckets, write_comparison
+from eval.statistics.comparisons import (
+    COLUMNS,
+    Comparison,
+    Quoted,
+    summarize_buckets,
+    write_comparison,
+)
 from eval.statistics.published_scores import read_quoted
 from eval.statistics.readme_tables import latex_systems, markdown_systems
-from eval.statistics.results import Row
+from eval.statistics.results import Row, average_rows
 from eval.statistics.significance import (
     can_resample,
     discoveries,
@@ -46,7 +52,7 @@ from eval.statistics.significance import (
     resample_scores,
 )
 from eval.statistics.store import read_text
-from eval.statistics.system_table import SystemScore, compare_in_table
+from eval.statistics.system_table import SystemScore, compare_in_table, plain_systems
 
 PAGE = "comparison.html"
 PAIRS = "pairs"
@@ -86,6 +92,19 @@ class Compared:
     """The scores beside each other; none where there are only published scores to compare with."""
     means: Sequence[Average] = ()
     """Of each system over all directions that it was compared in."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as JSON has it, under the columns of the tables."""
+        return {
+            "systems": plain_systems(self.table),
+            "comparisons": [
+                {name: getattr(one, name) for name in COLUMNS} | {"direction": str(one.direction)}
+                for one in self.comparisons
+            ],
+            "buckets": [dict(row) for row in self.buckets],
+            "quoted": [one._asdict() | {"direction": str(one.direction)} for one in self.quoted],
+            "unshared": [str(direction) for direction in self.unshared],
+        }
 
 
 def compare_systems(
@@ -134,7 +153,7 @@ def compare_systems(
     write_comparison(output, comparisons, beside, summaries)
     rows = _score_rows(found, metric)
     table = _beside_each_other(comparisons, rows, metric, list(systems), config.alpha)
-    means = _average(rows, directions)
+    means = average_rows(rows, {ALL: frozenset(directions)})
     for name, draw in (("comparison.md", markdown_systems), ("comparison.tex", latex_systems)):
         if table:
             write_text(output / name, draw(table, means, config.test))
@@ -207,18 +226,6 @@ def _beside_each_other(
     if len({row.system for row in rows}) < 2:
         return []
     return compare_in_table(rows, [metric], systems, systems[0], p_values, alpha)
-
-
-def _average(rows: Sequence[Row], directions: set[Direction]) -> list[Average]:
-    return average(
-        {(row.system, row.metric, row.direction): row.value for row in rows},
-        {ALL: frozenset(directions)},
-        signatures={
-            (row.system, row.metric, row.direction): row.signature
-            for row in rows
-            if find_metric(row.metric).depends_on_tokenizer
-        },
-    )
 
 
 def _pairs_file(grid: Grid, target: str) -> Path:

@@ -77,6 +77,9 @@ class ScoreConfig(Config):
     page_lines: NonNegativeInt = execution_only(30)  # noqa: RUF009
     """Lines of each of them, from the worst to the best; 0 for a page without text."""
 
+    check_with_sacrebleu: NonNegativeInt = execution_only(0)  # noqa: RUF009
+    """Random cells to score with sacrebleu as well; any difference is an error."""
+
     store: Path | None = execution_only(None)  # noqa: RUF009
     """Directory of statistics by content; by default `statistics` in the output."""
 

@@ -1,39 +1,149 @@
-"""`tongues eval report`: a page about a whole run, and a summary table on standard output."""
+"""`tongues eval report`: a page about a whole run, or about scores that lie in a directory."""
 
 from __future__ import annotations
 
+import dataclasses
+import logging
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from corpus.console import format_table
-from corpus.errors import UserError
+from corpus.config import load_config
+from corpus.errors import DataError, UserError
 from corpus.files import write_text
 from corpus.languages import Direction
+from eval.config import ScoreConfig
+from eval.hypotheses import COPY
+from eval.metrics.metrics import METRICS
+from eval.pages.grid_data import grid_data
+from eval.pages.page_data import check_files, language_intervals, page_languages, read_checks
 from eval.pages.run_files import RunFiles, read_run
 from eval.pages.run_page import render_run
+from eval.pages.score_page import render_scores
 from eval.pages.summary import summarize
-from eval.statistics.buckets import HIGH, direction_level
+from eval.statistics.buckets import HIGH, direction_level, find_buckets, find_table
+from eval.statistics.cells import CELLS
+from eval.statistics.results import Row, Scores, average_rows, read_result, read_scores
+from eval.statistics.system_table import SystemScore, compare_in_table, list_systems, read_systems
 
+logger = logging.getLogger(__name__)
+
+SCORES = "scores.tsv"
 SAMPLES = 8
 """Sample translations on the page."""
 
 MISSING = "missing"
 
 
-def write_report(run: Path, output: Path) -> None:
-    """Write the page of a run and print its summary table.
+def has_scores(directory: Path) -> bool:
+    """Whether a directory is one of scores, and not a whole run."""
+    return any((directory / name).is_file() for name in ("scores.json", SCORES))
+
+
+def write_report(run: Path, output: Path) -> list[list[str]]:
+    """Write the page of a run; return the rows of its summary table.
 
     Raises:
         UserError: If `run` is not a directory, or `output` is one.
         DataError: If a file of the run is damaged.
     """
-    if not run.is_dir():
-        raise UserError(f"{run} is not a directory; give the output directory of a pipeline run")
-    if output.is_dir():
-        raise UserError(f"{output} is a directory; --output is the HTML file to write")
+    _check(run, output)
     files = read_run(run, SAMPLES)
     write_text(output, render_run(files))
-    print(format_table(["figure", "of", "value", "beside it"], closing_rows(files)))
-    print(f"\nreport: {output}")
+    return closing_rows(files)
+
+
+def write_score_report(directory: Path, output: Path) -> tuple[Scores, list[SystemScore]]:
+    """Write the page of scores that are there; return them, and several systems' side by side.
+
+    The page is that of `tongues eval score` without example lines, which need the texts. Of a bare
+    `scores.tsv`, whoever wrote it, there are no intervals and no tests.
+
+    Raises:
+        UserError: If `directory` is not a directory, or `output` is one.
+        DataError: If a file is damaged, or the scores are of unknown metrics.
+    """
+    _check(directory, output)
+    config = _read_config(directory)
+    scores = _read_scores(directory, config)
+    table = read_systems(directory) or _side_by_side(scores.rows)
+    metrics = list(dict.fromkeys(one.metric for one in (*table, *scores.rows)))
+    systems = list_systems(table) or sorted({row.system for row in scores.rows})
+    directions = {row.direction for row in scores.rows}
+    cells = {
+        target: directory / CELLS / f"{target}.parquet"
+        for target in sorted({direction.target for direction in directions})
+    }
+    data = grid_data(
+        {
+            (row.system, row.metric, row.direction): row.value
+            for row in sorted(scores.rows, key=lambda row: metrics.index(row.metric))
+        },
+        systems,
+        page_languages(directions, find_table(config)),
+        language_intervals(
+            {target: path for target, path in cells.items() if path.is_file()}, config.confidence
+        ),
+        None,
+    )
+    checks = read_checks(check_files(directory))
+    write_text(output, render_scores(scores, data, checks, table))
+    return scores, table
+
+
+def _check(directory: Path, output: Path) -> None:
+    if not directory.is_dir():
+        raise UserError(
+            f"{directory} is not a directory; give the output directory of a pipeline run or of"
+            " `tongues eval score`"
+        )
+    if output.is_dir():
+        raise UserError(f"{output} is a directory; --output is the HTML file to write")
+
+
+def _read_config(directory: Path) -> ScoreConfig:
+    """Return the config beside the scores, less files that are not there any more."""
+    path = directory / "config.yaml"
+    config = load_config(ScoreConfig, path) if path.is_file() else ScoreConfig()
+    for name in ("languages", "supervised"):
+        file = getattr(config, name)
+        if file is not None and not file.is_file():
+            logger.warning("%s names %s, which does not exist: left out", path, file)
+            config = dataclasses.replace(config, **{name: None})
+    return config
+
+
+def _read_scores(directory: Path, config: ScoreConfig) -> Scores:
+    if (directory / "scores.json").is_file():
+        scores = read_result(directory)
+    else:
+        rows = read_scores(directory / SCORES)
+        every = {row.direction for row in rows}
+        missing = {
+            system: sorted(every - {row.direction for row in rows if row.system == system})
+            for system in sorted({row.system for row in rows})
+        }
+        _check_metrics({row.metric for row in rows}, directory / SCORES)
+        scores = Scores(rows, average_rows(rows, find_buckets(every, config)), missing, [])
+    if not scores.rows:
+        raise DataError(f"{directory} has no scores: its table has a header and nothing else")
+    return scores
+
+
+def _check_metrics(metrics: Collection[str], path: Path) -> None:
+    unknown = sorted(set(metrics) - set(METRICS))
+    if unknown:
+        raise DataError(
+            f"{path} has scores of `{unknown[0]}`, which is not a metric of this command. Known:"
+            f" {', '.join(METRICS)}. Delete its rows."
+        )
+
+
+def _side_by_side(rows: Sequence[Row]) -> list[SystemScore]:
+    systems = sorted({row.system for row in rows}, key=lambda name: (name == COPY, name))
+    if len(set(systems) - {COPY}) < 2:
+        return []
+    metrics = list(dict.fromkeys(row.metric for row in rows))
+    return compare_in_table(rows, metrics, systems, systems[0], {}, alpha=1.0)
 
 
 def closing_rows(files: RunFiles) -> list[list[str]]:

@@ -30,7 +30,7 @@ from eval.pages.page_data import (
     read_checks,
 )
 from eval.pages.score_page import render_scores
-from eval.statistics.averages import ResampledMeans, average
+from eval.statistics.averages import ResampledMeans
 from eval.statistics.buckets import find_buckets, find_table
 from eval.statistics.cells import (
     Grid,
@@ -48,7 +48,7 @@ from eval.statistics.readme_tables import (
     markdown_systems,
     markdown_tables,
 )
-from eval.statistics.results import Row, Scores, read_result, write_result
+from eval.statistics.results import Row, Scores, average_rows, read_result, write_result
 from eval.statistics.sacrebleu_check import check_with_sacrebleu
 from eval.statistics.significance import centered_p_value
 from eval.statistics.system_table import FILE as SYSTEMS_FILE
@@ -71,7 +71,6 @@ def score_systems(
     metrics: Sequence[str],
     config: ScoreConfig,
     manifest: Path | None = None,
-    check: int = 0,
     baseline: str | None = None,
 ) -> Scores:
     """Score every direction of every system; write tables and report.html.
@@ -87,7 +86,6 @@ def score_systems(
         metrics: Names that `parse_metrics` gave.
         config: How to score.
         manifest: Table of further systems.
-        check: How many random cells to score with sacrebleu as well.
         baseline: System that the others are tested against; by default the first.
 
     Raises:
@@ -127,8 +125,8 @@ def score_systems(
     more = len(scores.warnings) - _LOGGED_WARNINGS
     if more > 0:
         logger.warning("and %d more warnings, in %s", more, output / "scores.json")
-    if check:
-        done = check_with_sacrebleu(scores, systems, grid, check, config.seed)
+    if config.check_with_sacrebleu:
+        done = check_with_sacrebleu(scores, systems, grid, config.check_with_sacrebleu, config.seed)
         logger.info(
             "%d cells scored with sacrebleu too, %d segments: all equal", done.cells, done.segments
         )
@@ -184,19 +182,10 @@ def make_tables(
     expected |= {parse_direction(text) for text in task.arguments["directions"]}
     missing = {system: sorted(expected - found) for system, found in sorted(scored.items())}
     buckets = find_buckets(expected, config)
+    rows = [make_row(direction, row) for direction, row in cells]
     scores = Scores(
-        [make_row(direction, row) for direction, row in cells],
-        average(
-            {(row["system"], row["metric"], pair): row["value"] for pair, row in cells},
-            buckets,
-            _gather(targets, grid, buckets),
-            grid.confidence,
-            {
-                (row["system"], row["metric"], pair): row["signature"]
-                for pair, row in cells
-                if find_metric(row["metric"]).depends_on_tokenizer
-            },
-        ),
+        rows,
+        average_rows(rows, buckets, _gather(targets, grid, buckets), grid.confidence),
         missing,
         [
             *_find_warnings(cells),
@@ -243,7 +232,7 @@ def _render(
         {(row.system, row.metric, row.direction): row.value for row in scores.rows},
         list(systems),
         page_languages(directions, find_table(config)),
-        language_intervals(targets, grid),
+        language_intervals({target: grid.cells(target) for target in targets}, grid.confidence),
         example_segments(scores.rows, systems, grid, config.page_directions, config.page_lines),
     )
     return render_scores(scores, data, read_checks(check_files(grid.output)), table)

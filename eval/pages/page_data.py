@@ -53,19 +53,23 @@ def page_languages(directions: Iterable[Direction], table: LanguageTable) -> lis
 
 
 def language_intervals(
-    targets: Sequence[str], grid: Grid
+    cells: Mapping[str, Path], confidence: float
 ) -> dict[tuple[str, str], dict[str, dict[str, Interval]]]:
     """Return by system and metric the interval of each language's mean, as source and as target.
 
     Resample i has the same lines in every direction, so a mean over directions is resampled as
     one score is; see `eval.statistics.averages`.
+
+    Args:
+        cells: Cells file of each target language.
+        confidence: Of the intervals.
     """
     sums: dict[tuple[str, str, str, str], tuple[int, NDArray[np.float64]]] = {}
-    for target in targets if grid.resamples else ():
-        rows = read_cells(grid.cells(target))
-        resamples = read_resamples(grid.cells(target)).astype(np.float64)
-        if not resamples.shape[-1]:  # a test set of one line
+    for target, path in cells.items():
+        resamples = read_resamples(path).astype(np.float64)
+        if not resamples.shape[-1]:  # none were asked for, or a test set of one line
             continue
+        rows = read_cells(path)
         for row, scores in zip(rows, resamples, strict=True):
             for side, code in (("source", row["source"]), ("target", target)):
                 key = (row["system"], row["metric"], side, code)
@@ -75,7 +79,7 @@ def language_intervals(
         lambda: {side: {} for side in _SIDES}
     )
     for (system, metric, side, code), (n, whole) in sums.items():
-        low, high = interval(whole / n, grid.confidence)
+        low, high = interval(whole / n, confidence)
         found[system, metric][side][code] = (round(low, _DECIMALS), round(high, _DECIMALS))
     return dict(found)
 

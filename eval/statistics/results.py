@@ -7,11 +7,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from corpus.errors import DataError, UserError
 from corpus.files import read_json, write_lines, write_text
 from corpus.languages import Direction, parse_direction
-from eval.statistics.averages import Average, write_averages
+from eval.metrics.metrics import find_metric
+from eval.statistics.averages import Average, ResampledMeans, average, write_averages
 from eval.tables import read_rows, write_table
 
 COLUMNS = ("system", "direction", "metric", "value", "n", "signature")
@@ -46,6 +48,26 @@ class Scores:
     warnings: Sequence[str]
 
 
+def average_rows(
+    rows: Sequence[Row],
+    buckets: Mapping[str, frozenset[Direction]],
+    resampled: ResampledMeans | None = None,
+    confidence: float = 0.95,
+) -> list[Average]:
+    """Return the averages of scores over buckets; see `eval.statistics.averages.average`."""
+    return average(
+        {(row.system, row.metric, row.direction): row.value for row in rows},
+        buckets,
+        resampled,
+        confidence,
+        {
+            (row.system, row.metric, row.direction): row.signature
+            for row in rows
+            if find_metric(row.metric).depends_on_tokenizer
+        },
+    )
+
+
 def write_result(output: Path, scores: Scores) -> list[Path]:
     """Write the tables; return their files."""
     rows = sorted(scores.rows, key=lambda row: (row.system, row.direction, row.metric))
@@ -62,20 +84,31 @@ def write_result(output: Path, scores: Scores) -> list[Path]:
     )
     write_table(output / "intervals.tsv", INTERVAL_COLUMNS, intervals)
     write_averages(output / "averages.tsv", scores.averages)
-    _write_json(output / "scores.json", rows, scores)
+    _write_json(output / "scores.json", scores)
     files = ("scores.tsv", "intervals.tsv", "averages.tsv", "scores.json")
     return [output / name for name in files]
 
 
-def _write_json(path: Path, rows: Sequence[Row], scores: Scores) -> None:
-    """Write one object, a line for each entry: indented JSON of a whole grid takes seconds."""
-    parts: dict[str, list[str]] = {
-        "scores": [_dump({**vars(row), "direction": str(row.direction)}) for row in rows],
-        "averages": [_dump(_plain_average(entry)) for entry in scores.averages],
-        "warnings": [_dump(warning) for warning in scores.warnings],
+def plain_scores(scores: Scores) -> dict[str, Any]:
+    """Return scores as JSON has them, in the order of scores.json."""
+    rows = sorted(scores.rows, key=lambda row: (row.system, row.direction, row.metric))
+    return {
+        "scores": [{**vars(row), "direction": str(row.direction)} for row in rows],
+        "averages": [_plain_average(entry) for entry in scores.averages],
+        "warnings": list(scores.warnings),
+        "missing": {
+            name: [str(pair) for pair in lacking] for name, lacking in scores.missing.items()
+        },
     }
-    lists = [f'"{name}": [\n' + ",\n".join(lines) + "\n]" for name, lines in parts.items()]
-    missing = {name: [str(pair) for pair in lacking] for name, lacking in scores.missing.items()}
+
+
+def _write_json(path: Path, scores: Scores) -> None:
+    """Write one object, a line for each entry: indented JSON of a whole grid takes seconds."""
+    plain = plain_scores(scores)
+    missing = plain.pop("missing")
+    lists = [
+        f'"{name}": [\n' + ",\n".join(map(_dump, lines)) + "\n]" for name, lines in plain.items()
+    ]
     write_text(path, "{" + ",\n".join([*lists, f'"missing": {_dump(missing)}']) + "}\n")
 
 

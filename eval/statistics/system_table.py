@@ -152,6 +152,11 @@ def read_systems(output: Path) -> list[SystemScore]:
     ]
 
 
+def plain_systems(table: Sequence[SystemScore]) -> list[dict[str, Any]]:
+    """Return the table as JSON has it."""
+    return [{**one._asdict(), "direction": str(one.direction)} for one in table]
+
+
 def group_scores(table: Sequence[SystemScore]) -> dict[str, dict[str, dict[str, SystemScore]]]:
     """Return the scores by metric, direction and system, in the order of the table."""
     metrics: dict[str, dict[str, dict[str, SystemScore]]] = {}
@@ -170,7 +175,7 @@ def describe_test(table: Sequence[SystemScore], test: str = BOOTSTRAP) -> str:
     """Return what the marks of a table say, and by which test."""
     baseline = next((one.baseline for one in table if one.baseline), None)
     if baseline is None:
-        return "nothing was tested, as there are no resamples"
+        return "nothing was tested, as there are no resamples of the lines"
     return (
         f"{MARKS['better']} better and {MARKS['worse']} worse than {baseline}, unmarked: not"
         f" significant ({_TESTS[test]}, false discovery rate controlled over all directions and"

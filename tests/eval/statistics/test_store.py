@@ -1,5 +1,6 @@
 """The store of statistics, manifests, kills and reruns: same bytes, nothing counted twice."""
 
+import dataclasses
 import random
 import shutil
 from collections.abc import Callable
@@ -231,16 +232,16 @@ def test_intervals_hold_the_score_and_sentences_their_mean(
 def test_check_with_sacrebleu_passes_and_a_wrong_score_fails(
     flores: Path, system: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arguments = ([system], flores, "devtest", tmp_path / "o", ["chrf++", "bleu", "ter"], CONFIG)
-    score_systems(*arguments, check=18)
+    arguments = ([system], flores, "devtest", tmp_path / "o", ["chrf++", "bleu", "ter"])
+    score_systems(*arguments, dataclasses.replace(CONFIG, check_with_sacrebleu=18))
     monkeypatch.setattr(sacrebleu_check, "TOLERANCE", -1.0)
     with pytest.raises(TonguesError, match="sacrebleu scores 18 of 18 cells otherwise"):
-        score_systems(*arguments, check=100)
+        score_systems(*arguments, dataclasses.replace(CONFIG, check_with_sacrebleu=100))
 
 
 def test_check_finds_a_changed_integer(flores: Path, system: Path, tmp_path: Path) -> None:
-    arguments = ([system], flores, "devtest", tmp_path / "o", ["chrf++"], CONFIG)
-    score_systems(*arguments)
+    arguments = ([system], flores, "devtest", tmp_path / "o", ["chrf++"])
+    score_systems(*arguments, CONFIG)
     path = tmp_path / "o" / "statistics" / "rus_Cyrl.parquet"
     table = pq.read_table(path)
     packed = [
@@ -252,7 +253,7 @@ def test_check_finds_a_changed_integer(flores: Path, system: Path, tmp_path: Pat
     changed = table.set_column(4, "packed", [packed])
     pq.write_table(changed, path)
     with pytest.raises(TonguesError, match=r"rus_Cyrl\.txt, chrf\+\+: line 5 has the statistics"):
-        score_systems(*arguments, check=100)
+        score_systems(*arguments, dataclasses.replace(CONFIG, check_with_sacrebleu=100))
 
 
 def test_manifest_names_systems_directions_and_files(
@@ -266,7 +267,8 @@ def test_manifest_names_systems_directions_and_files(
     write_lines(tmp_path / "m.tsv", rows)
     arguments = [
         "score", "--manifest", str(tmp_path / "m.tsv"), "--flores", str(flores),
-        "--output", str(tmp_path / "o"), "--metrics", "chrf", "--check-with-sacrebleu", "2",
+        "--output", str(tmp_path / "o"), "--metrics", "chrf", "--config",
+        "check_with_sacrebleu=2",
     ]  # fmt: skip
     result = CliRunner().invoke(group, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output

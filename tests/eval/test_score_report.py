@@ -1,0 +1,123 @@
+"""`tongues eval report` on a directory of scores, and JSON of every command that prints a table."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from corpus.errors import DataError
+from corpus.files import write_lines
+from eval.cli import group
+from eval.statistics.system_table import read_systems
+
+LINES = [f"the {word} line of a text that has {word}" for word in "abcdefghijklmnopqrst"]
+TARGETS = ("fra_Latn", "rus_Cyrl")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A test set and two systems, scored into `scores`."""
+    folder = tmp_path_factory.mktemp("report")
+    for language in ("eng_Latn", *TARGETS):
+        write_lines(folder / "flores" / "devtest" / f"{language}.devtest", LINES)
+    for target in TARGETS:
+        write_lines(folder / "zeta" / f"eng_Latn-{target}.txt", [line[::2] for line in LINES])
+        write_lines(folder / "alpha" / f"eng_Latn-{target}.txt", [f"{line} x" for line in LINES])
+    result = call(folder, "score", "--output", str(folder / "scores"), "--metrics", "chrf,bleu")
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+def call(folder: Path, command: str, *more: str) -> Result:
+    systems = ["--hypotheses", str(folder / "zeta"), "--hypotheses", str(folder / "alpha")]
+    flores = ["--flores", str(folder / "flores")]
+    return CliRunner().invoke(group, [command, *systems, *flores, *more])
+
+
+def report(directory: Path, output: Path, *more: str) -> Result:
+    arguments = ["report", "--run", str(directory), "--output", str(output), *more]
+    return CliRunner().invoke(group, arguments)
+
+
+def read_data(page: Path) -> dict[str, Any]:
+    text = page.read_text(encoding="utf-8")
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    assert found
+    data: dict[str, Any] = json.loads(found[1])
+    return data
+
+
+def test_page_of_a_directory_of_scores_is_the_one_that_scoring_wrote(
+    folder: Path, tmp_path: Path
+) -> None:
+    result = report(folder / "scores", tmp_path / "page.html")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.split("\n")[0].split() == ["chrf", "zeta", "alpha"]
+    first, again = read_data(folder / "scores" / "report.html"), read_data(tmp_path / "page.html")
+    assert first.pop("segments")
+    assert not again.pop("segments")  # they need the texts
+    assert first.pop("segment_metric") != again.pop("segment_metric")
+    assert first == again
+    assert "worse than zeta, unmarked" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_bare_table_of_scores_is_enough_and_nothing_is_tested(folder: Path, tmp_path: Path) -> None:
+    rows = (folder / "scores" / "scores.tsv").read_text(encoding="utf-8").splitlines()
+    write_lines(tmp_path / "bare" / "scores.tsv", rows)
+    result = report(tmp_path / "bare", tmp_path / "page.html")
+    assert result.exit_code == 0, result.output
+    assert "nothing was tested" in result.stdout
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.index("<h2>Systems</h2>") < page.index("<h2>By language</h2>")
+    assert "▲" not in page
+
+
+def test_scores_of_an_unknown_metric_are_refused_by_name(folder: Path, tmp_path: Path) -> None:
+    rows = (folder / "scores" / "scores.tsv").read_text(encoding="utf-8").splitlines()
+    write_lines(
+        tmp_path / "bare" / "scores.tsv", [*rows, "a\teng_Latn-fra_Latn\tcomet\t0.8\t20\tx"]
+    )
+    result = report(tmp_path / "bare", tmp_path / "page.html")
+    assert isinstance(result.exception, DataError)
+    assert "scores.tsv has scores of `comet`" in str(result.exception)
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_every_command_has_json() -> None:
+    for name, command in group.commands.items():
+        assert "--json" in [flag for param in command.params for flag in param.opts], name
+    assert isinstance(group, click.Group)
+
+
+def test_score_and_report_print_the_same_json_object(folder: Path, tmp_path: Path) -> None:
+    scored = call(
+        folder, "score", "--output", str(folder / "scores"), "--metrics", "chrf,bleu", "--json"
+    )
+    found = json.loads(scored.stdout)
+    assert list(found) == ["systems", "scores", "averages", "warnings", "missing"]
+    assert len(found["scores"]) == len(found["systems"]) == 8
+    one = found["systems"][1]
+    table = read_systems(folder / "scores")
+    assert (one["system"], one["outcome"], one["value"]) == ("alpha", "better", table[1].value)
+    again = report(folder / "scores", tmp_path / "page.html", "--json")
+    assert json.loads(again.stdout) == found
+
+
+def test_compare_and_the_report_of_a_run_print_one_json_object(
+    folder: Path, tmp_path: Path
+) -> None:
+    compared = call(
+        folder, "compare", "--output", str(tmp_path / "out"), "--config", "trials=50", "--json"
+    )
+    found = json.loads(compared.stdout)
+    assert [one["direction"] for one in found["comparisons"]] == [f"eng_Latn-{t}" for t in TARGETS]
+    assert found["comparisons"][0]["significant"] is True
+    assert found["unshared"] == found["quoted"] == []
+    assert {one["bucket"] for one in found["buckets"]} >= {"all"}
+    run = report(tmp_path, tmp_path / "page.html", "--json")
+    rows = json.loads(run.stdout)["rows"]
+    assert {"figure": "mining F1", "of": "", "value": "missing", "beside it": ""} in rows
