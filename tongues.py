@@ -21,9 +21,12 @@ import click
 
 from corpus.console import set_up_logging
 from corpus.errors import Preempted, TonguesError, UserError
+from corpus.processes import keep_working_directory_out, share_processors
 
 if TYPE_CHECKING:
     from corpus.protocols import LanguageIdentifier, TranslationScorer
+
+__version__ = "0.1.0"
 
 EXIT_BUG = 1
 EXIT_USER_MISTAKE = 2
@@ -39,6 +42,7 @@ GROUPS = {
     "mining": ("mining.cli", "Crawl shards to filtered bitext."),
     "nmt": ("nmt.cli", "Vocabulary, Mixture-of-Experts training, translation."),
     "eval": ("eval.cli", "spBLEU, chrF++, baselines, reports."),
+    "recipe": ("corpus.recipes", "Copy a recipe to start from."),
 }
 
 EXTRA_PACKAGES = {
@@ -115,6 +119,8 @@ def main(arguments: list[str] | None = None) -> int:
     stopped by the scheduler with a checkpoint.
     """
     _open_closed_streams()
+    share_processors()
+    keep_working_directory_out()
     odd = [text for text in sys.argv[1:] if not _is_utf8(text)] if arguments is None else []
     if odd:
         click.echo(

@@ -30,9 +30,10 @@ from transformers import NllbMoeConfig, NllbMoeForConditionalGeneration
 from corpus.config import load_config
 from corpus.constructed.generate import ConstructedWorld
 from corpus.files import write_lines
+from corpus.processes import share_processors
 from nmt.data.batches import Batch, BatchStream
 from nmt.model.config import named_config
-from nmt.threads import keep_freed_memory, share_processors
+from nmt.threads import keep_freed_memory
 from nmt.training.config import TrainConfig
 from nmt.training.train import train
 from nmt.vocabulary.config import VocabularyConfig

@@ -20,11 +20,14 @@ from corpus.command import (
 )
 from corpus.console import format_table
 from corpus.files import stdin_lines
+from corpus.flores import split_languages
 from corpus.jobs import Executor
-from corpus.languages import Direction, parse_directions
+from corpus.languages import Direction, check_language, parse_directions
 from nmt.interop.config import ExportConfig, ImportConfig
+from nmt.interop.settings import read_settings
+from nmt.model.config import named_config
+from nmt.model.files import check_model
 from nmt.sizing.config import LayoutConfig
-from nmt.threads import share_processors
 from nmt.training.config import TrainConfig
 from nmt.training.curriculum import DerivationConfig
 from nmt.training.curves import read_curves
@@ -43,7 +46,6 @@ logger = logging.getLogger(__name__)
 @click.group()
 def group() -> None:
     """Translation: vocabulary, training, translation."""
-    share_processors()
 
 
 @group.command()
@@ -147,6 +149,9 @@ def translate(
     direction = Direction(source, target)
     if (output is None) != (not files):
         raise click.UsageError("give FILES and --output together, or neither")
+    check_model(model)
+    for language in direction:
+        check_language(language)
     if output is None:
         _translate_input(model, direction, scores, config)
         return
@@ -196,11 +201,12 @@ def translate_flores(
     config: TranslateConfig,
 ) -> None:
     """Translate a FLORES split into <source>-<target>.txt for many directions."""
+    chosen = parse_directions(directions)
+    check_model(model)
+    split_languages(flores, split)
     from nmt.translation.translate_files import translate_flores as translate_split
 
-    summary = translate_split(
-        model, flores, split, parse_directions(directions), output, config, executor
-    )
+    summary = translate_split(model, flores, split, chosen, output, config, executor)
     print_counts("hypotheses", dict(summary.counts))
 
 
@@ -224,6 +230,7 @@ def back_translate(
     config: BackTranslateConfig,
 ) -> None:
     """Write bitext whose target is text and whose source is its translation."""
+    check_model(model)
     from nmt.translation.back_translate import back_translate as translate_text
 
     summary = translate_text(model, text, parse_directions(directions), output, config, executor)
@@ -246,6 +253,7 @@ def distill(
     config: TranslateConfig,
 ) -> None:
     """Write a teacher's translations of a bitext's sources as bitext for a student."""
+    check_model(teacher)
     from nmt.translation.distill import distill_bitext
 
     summary = distill_bitext(
@@ -261,6 +269,7 @@ def distill(
 @config_options(LayoutConfig)
 def describe(size: str, as_json: bool, vocabulary_size: int | None, config: LayoutConfig) -> None:
     """Count a model's parameters, operations and memory before anyone trains it."""
+    named_config(size)
     from nmt.sizing.describe import describe_size
 
     description: dict[str, Any] = describe_size(size, vocabulary_size, config)
@@ -292,6 +301,8 @@ def experts(
     config: UsageConfig,
 ) -> None:
     """Say which experts the languages' tokens go to, layer by layer."""
+    check_model(model)
+    split_languages(flores, split)
     from nmt.usage.experts import measure_or_report
 
     usage = measure_or_report(model, flores, split, parse_directions(directions), output, config)
@@ -317,6 +328,7 @@ def experts(
 @config_options(ImportConfig)
 def import_command(source: Path, output: Path, config: ImportConfig) -> None:
     """Make a model directory of an NLLB-200 checkpoint, dense or with experts."""
+    read_settings(source)
     from nmt.interop.import_model import import_checkpoint
 
     print_counts("model", dict(import_checkpoint(source, output, config).counts))
@@ -335,6 +347,7 @@ def import_command(source: Path, output: Path, config: ImportConfig) -> None:
 @config_options(ExportConfig)
 def export_command(model: Path, layout: str, output: Path, config: ExportConfig) -> None:
     """Write a model as transformers or CTranslate2 reads it."""
+    check_model(model)
     if layout == "transformers":
         from nmt.interop.export_model import export_to_transformers as export
     else:

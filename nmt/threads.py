@@ -1,10 +1,6 @@
-"""Threads, memory and device of a process.
-
-Imported before torch, which reads the environment for its threads when it loads.
-"""
+"""Memory and device of a process."""
 
 import ctypes
-import os
 from typing import TYPE_CHECKING
 
 from corpus.errors import UserError
@@ -12,21 +8,9 @@ from corpus.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-SPIN_COUNT = 10_000
-"""Rounds a waiting OpenMP thread spins before it sleeps, some tens of microseconds."""
-
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
 """Names of `malloc.h`: free memory at the top that is given back; blocks that come from `mmap`."""
-
-
-def share_processors() -> None:
-    """Let waiting threads sleep.
-
-    By default they spin for milliseconds at each of the thousands of barriers of an update, and
-    where another program holds one of the processors, training becomes twenty times slower.
-    """
-    os.environ.setdefault("GOMP_SPINCOUNT", str(SPIN_COUNT))
 
 
 def keep_freed_memory() -> bool:

@@ -1,5 +1,6 @@
 """The front door: exit codes, and messages that say what to do."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -91,3 +92,26 @@ def test_missing_sacrebleu_is_said_with_both_ways_out(monkeypatch: pytest.Monkey
     monkeypatch.delitem(sys.modules, "eval.metrics.metrics", raising=False)
     with pytest.raises(UserError, match=r"\.\[eval\].*`chrf\.sentences` to 0"):
         tongues.load_scorer()
+
+
+def test_recipe_is_copied_with_what_its_script_uses(tmp_path: Path) -> None:
+    assert tongues.main(["recipe", "tiny", "--output", str(tmp_path)]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["demo", "keep.sh", "tiny"]
+    assert os.access(tmp_path / "demo" / "run.sh", os.X_OK)
+
+
+def test_recipe_that_is_there_already_or_unknown_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tongues.main(["recipe", "nothing", "--output", str(tmp_path)]) == 2
+    assert "there is no recipe `nothing`; there are demo, " in capsys.readouterr().err
+    (tmp_path / "demo").mkdir()
+    assert tongues.main(["recipe", "demo", "--output", str(tmp_path)]) == 2
+    assert "exists" in capsys.readouterr().err
+
+
+def test_packages_say_that_they_are_typed() -> None:
+    root = Path(tongues.__file__).parent
+    assert all(
+        (root / name / "py.typed").is_file() for name in ("corpus", "eval", "lid", "mining", "nmt")
+    )

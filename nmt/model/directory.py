@@ -14,10 +14,13 @@ import safetensors
 import safetensors.torch
 import torch
 
-from corpus.errors import DataError, UserError
+from corpus.errors import DataError
 from corpus.files import atomic_path, digest_file, read_json, write_json
 from corpus.languages import Direction
 from nmt.model.config import FAMILY, MoEConfig
+from nmt.model.files import DESCRIPTION_FILE as DESCRIPTION_FILE
+from nmt.model.files import WEIGHTS_FILE as WEIGHTS_FILE
+from nmt.model.files import check_model
 from nmt.model.moe.gate import MAX_CHOICES
 from nmt.model.pruned import Kept, LostChoices, read_weights, resize
 from nmt.model.tensor_files import read_header, read_into
@@ -25,8 +28,6 @@ from nmt.model.translator import Translator, create_model, moe_layers
 from nmt.vocabulary import vocabulary as vocabulary_files
 from nmt.vocabulary.vocabulary import Vocabulary
 
-WEIGHTS_FILE = "model.safetensors"
-DESCRIPTION_FILE = "model.json"
 VOCABULARY_DIRECTORY = "vocabulary"
 
 
@@ -104,12 +105,7 @@ def read_description(directory: Path) -> ModelDescription:
         UserError: If the directory is not a model.
         DataError: If the description is damaged.
     """
-    for name in (DESCRIPTION_FILE, WEIGHTS_FILE):
-        if not (directory / name).is_file():
-            raise UserError(
-                f"{directory} is not a translation model: it has no {name}. `tongues nmt train`"
-                " writes one; an interrupted training goes on when the same command is run again."
-            )
+    check_model(directory)
     description = read_json(directory / DESCRIPTION_FILE)
     try:
         return ModelDescription(

@@ -21,7 +21,6 @@ from nmt.data.tokenize import (
     tokenize,
 )
 from nmt.model.config import resolve_config
-from nmt.model.directory import save_model
 from nmt.text_files import text_files
 from nmt.training.config import TrainConfig
 from nmt.training.directory import (
@@ -33,7 +32,6 @@ from nmt.training.directory import (
 from nmt.training.parallel.job import run_together
 from nmt.training.parallel.signals import Preemption
 from nmt.training.parallel.world import World, join_world
-from nmt.training.teacher import check_teacher, teacher_files, warn_of_unknown_directions
 from nmt.training.validation_data import ValidationSet, read_validation
 from nmt.vocabulary import vocabulary as vocabulary_files
 from nmt.vocabulary.vocabulary import Vocabulary
@@ -83,8 +81,10 @@ def _train_together(
         for name in (vocabulary_files.MODEL_FILE, vocabulary_files.LAYOUT_FILE)
     ]
     if config.distillation is not None:
+        from nmt.training.teacher import check_teacher, teacher_files
+
         check_teacher(config.distillation, config.vocabulary)
-    inputs += teacher_files(config.distillation)
+        inputs += teacher_files(config.distillation)
     task = Task(name="model", inputs=tuple(inputs))
     if world.is_rank_zero:  # so that going on does not begin with reading all the bitext
         forget_failed_run(output)
@@ -116,7 +116,9 @@ def _train_model(
     world: World,
     preemption: Preemption,
 ) -> Outcome:
+    from nmt.model.directory import save_model
     from nmt.training.recipe import Training, check_device, run_recipe
+    from nmt.training.teacher import warn_of_unknown_directions
 
     check_device(config)
     directory = output / TRAINING_DIRECTORY

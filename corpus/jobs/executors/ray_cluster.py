@@ -4,11 +4,13 @@ Paths go through Ray, never data: all nodes see the same file system under the s
 the same packages.
 """
 
+import contextlib
 import logging
 import os
 import signal
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -77,6 +79,13 @@ def _connect(workers: int) -> None:
     if ray.is_initialized():
         return
     handler = signal.getsignal(signal.SIGTERM)
+    # Ray has its workers import from the directory it is started in, where files of others may lie.
+    with contextlib.chdir(Path(__file__).resolve().parents[3]):
+        _join_or_start(workers)
+    signal.signal(signal.SIGTERM, handler)  # Ray's would end the command with exit code 0
+
+
+def _join_or_start(workers: int) -> None:
     try:
         ray.init(address="auto", log_to_driver=False, logging_level=logging.WARNING)
     except ConnectionError:
@@ -88,7 +97,6 @@ def _connect(workers: int) -> None:
             log_to_driver=False,
             logging_level=logging.WARNING,
         )
-    signal.signal(signal.SIGTERM, handler)  # Ray's would end the command with exit code 0
 
 
 def _cpus() -> int:

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import torch
-
 from corpus.errors import UserError
 
 _FIRST_PORT, _NUM_PORTS = 20_000, 40_000
@@ -106,6 +104,8 @@ def as_groups(place: Place, size: int) -> Iterator[None]:
     if not 1 < size < place.size:
         yield
         return
+    import torch
+
     changed = {"LOCAL_RANK": str(place.rank % size), "LOCAL_WORLD_SIZE": str(size)}
     if torch.cuda.device_count() > 1:
         changed["FAIRSEQ2_DEVICE"] = f"cuda:{place.local_rank}"
