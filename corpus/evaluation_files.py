@@ -218,4 +218,4 @@ def _lines(path: Path) -> Iterator[str]:
 def _opened(path: Path) -> Any:
     openers: dict[str, Any] = {".bz2": bz2.open, ".xz": lzma.open}
     opener = openers.get(path.suffix.casefold())
-    return opener(path, "rb") if opener else open_binary(path)  # type: ignore[operator]
+    return opener(path, "rb") if opener else open_binary(path)
