@@ -37,6 +37,7 @@ def _compiler_held_back() -> Iterator[None]:
 
 
 with unused_packages_replaced(), _compiler_held_back():
+    import fairseq2
     from fairseq2.models.nllb.factory import NllbFactory
     from fairseq2.models.transformer import (
         CausalAttentionBias,
@@ -62,6 +63,9 @@ with unused_packages_replaced(), _compiler_held_back():
     )
 
 vars(batch_layout)["torch"] = _TorchWithoutCompiler()
+
+# The first model has fairseq2 register all of its parts, and imports them then.
+vars(fairseq2)["init_fairseq2"] = unused_packages_replaced()(fairseq2.init_fairseq2)
 
 
 @functools.cache
