@@ -10,6 +10,7 @@ from nmt.stand_in import unused_packages_replaced
 
 with unused_packages_replaced():
     import fairseq2.recipe.base as base  # isort: skip
+    import fairseq2.recipe.composition  # noqa: F401  # else `run` imports it, without stand-ins
     from fairseq2.checkpoint.manager import CheckpointStateNotValidError
     from fairseq2.composition import register_model_family
     from fairseq2.datasets import DataReader
