@@ -22,14 +22,3 @@ def check_positive(**values: float) -> None:
     for name, value in values.items():
         if value <= 0:
             raise UserError(f"`{name}` must be above 0, not {value}")
-
-
-def check_not_negative(**values: float) -> None:
-    """Refuse what is below zero.
-
-    Raises:
-        UserError: Naming the first such value.
-    """
-    for name, value in values.items():
-        if value < 0:
-            raise UserError(f"`{name}` must not be negative, it is {value}")

@@ -73,11 +73,6 @@ class Coincidences:
         return percentile_interval(found, confidence)
 
 
-def krippendorff_alpha(items: Sequence[Sequence[float]], level: Level) -> float | None:
-    """Return Krippendorff's alpha of the values given to each item; see `Coincidences`."""
-    return Coincidences(items).alpha(level)
-
-
 def percentile_interval(
     values: Sequence[float] | Floats, confidence: float
 ) -> tuple[float, float] | None:

@@ -77,16 +77,6 @@ def predict_held_out(identifier: LanguageIdentifier, lines: Mapping[str, Sequenc
     )
 
 
-def apply_temperature(
-    probabilities: NDArray[np.float32], temperature: float
-) -> NDArray[np.float64]:
-    """Return probabilities whose logits are divided by a temperature, [N, C]."""
-    logits = _logits(probabilities) / temperature
-    logits -= logits.max(axis=1, keepdims=True)
-    whole = np.exp(logits)
-    return np.asarray(whole / whole.sum(axis=1, keepdims=True))
-
-
 def _logits(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return logarithms; -inf for classes that were left out because of their script."""
     with np.errstate(divide="ignore"):

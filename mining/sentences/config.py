@@ -1,4 +1,4 @@
-"""The settings of `tongues mining sentences` and `tongues mining text`."""
+"""Configs of `tongues mining sentences` and `tongues mining text`."""
 
 from dataclasses import dataclass, field
 
@@ -19,18 +19,38 @@ _LANGUAGE_SCRIPTS = ("Hans", "Hant", "Jpan", "Kore")
 
 @dataclass(frozen=True, kw_only=True)
 class FilterProfile:
-    """What a script or a language has other limits in; None leaves a limit as it is."""
+    """Limits that differ for a script or a language; null keeps the general limit."""
 
     min_characters: int | None = None
+    """Shorter sentences are dropped."""
+
     max_characters: int | None = None
+    """Longer sentences are dropped."""
+
     min_words: int | None = None
+    """Sentences with fewer words are dropped."""
+
     max_word_characters: int | None = None
+    """Sentences with a longer word are dropped."""
+
     min_letter_share: float | None = None
+    """Least share of letters and marks among the characters that are not spaces, 0 to 1."""
+
     max_digit_share: float | None = None
+    """Largest share of digits among the characters that are not spaces, 0 to 1."""
+
     max_character_run: int | None = None
+    """Repetitions of one character in a row from which a sentence is dropped."""
+
     max_word_share: float | None = None
+    """Largest share of the commonest word (of the commonest letter in scripts without spaces),
+    0 to 1."""
+
     min_script_share: float | None = None
+    """Least share of letters in the script of the identified language, 0 to 1."""
+
     min_lid_score: float | None = None
+    """Least probability of the identified language, 0 to 1."""
 
     def __post_init__(self) -> None:
         _check_limits(self)
@@ -45,38 +65,40 @@ class SentenceFilterConfig:
     """
 
     min_characters: int = 6
-    """Shorter sentences are too common to be anybody's translation."""
+    """Shorter sentences are dropped: too common to be found again as a translation."""
 
     max_characters: int = 1000
-    """Longer ones are overlong lines; FLORES-200's longest sentence has about 700."""
+    """Longer sentences are dropped; FLORES-200's longest has about 700."""
 
     min_words: int = 2
-    """A word alone is a label."""
+    """Sentences with fewer words are dropped: a single word is a label."""
 
     max_word_characters: int = 80
-    """A longer word is an address, a key or encoded data; FLORES-200's longest has 72 (in Lao)."""
+    """Sentences with a longer word are dropped: it is an address, a key or encoded data.
+    FLORES-200's longest has 72 characters (in Lao)."""
 
     min_letter_share: float = 0.6
-    """Letters and marks among the characters that are not spaces."""
+    """Least share of letters and marks among the characters that are not spaces, 0 to 1."""
 
     max_digit_share: float = 0.35
-    """Digits among the characters that are not spaces."""
+    """Largest share of digits among the characters that are not spaces, 0 to 1."""
 
     max_character_run: int = 12
-    """The same character this many times in a row is a ruler or a scream, not a sentence."""
+    """Sentences with the same character this many times in a row are dropped, as rulers are."""
 
     max_word_share: float = 0.5
-    """Share of the commonest word, in sentences of at least eight words; in scripts without
-    spaces, of the commonest letter."""
+    """Largest share of the commonest word in sentences of at least eight words, 0 to 1; of the
+    commonest letter in scripts without spaces."""
 
     min_script_share: float = 0.5
-    """Letters that belong to the script of the identified language."""
+    """Least share of letters in the script of the identified language, 0 to 1."""
 
     min_lid_score: float = 0.5
-    """Probability of the identified language; the identifier's own thresholds come first."""
+    """Least probability of the identified language, 0 to 1; the identifier's own thresholds
+    apply first."""
 
     profiles: dict[str, FilterProfile] = field(default_factory=dict)
-    """Other limits by script (`Thai`) or language (`tha_Thai`); the language's win."""
+    """Other limits by script (`Thai`) or language (`tha_Thai`); those of a language win."""
 
     def __post_init__(self) -> None:
         _check_limits(self)
@@ -107,7 +129,7 @@ class SentencesConfig:
     """Records and JSON lines above this are skipped and counted; blocks of plain text are cut."""
 
     memory_mb: int = execution_only(256)
-    """What a process may hold of sentences at a time, besides a document and the identifier."""
+    """Memory for sentences in each process, in MiB, besides a document and the identifier."""
 
     workers: int = execution_only(2)
     """Processes, each with a shard and an identifier of its own."""

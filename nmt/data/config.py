@@ -158,7 +158,7 @@ class BatchConfig:
     """Pairs with more tokens on a side are left out."""
 
     round_size: int = 65_536
-    """Pairs that are drawn at once, then sorted by length into batches."""
+    """Pairs that are drawn together, sorted by length and cut into batches."""
 
     def __post_init__(self) -> None:
         if self.max_tokens < 2 * (self.max_length + 3):
@@ -172,9 +172,10 @@ class BatchConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseConfig:
-    """What is trained from an update on, until the next phase."""
+    """Which directions are trained from an update until the next phase."""
 
     from_update: int = 0
+    """Update at which the phase begins; that of the first phase is 0."""
 
     directions: tuple[str, ...] = ()
     """Directions of this phase; empty leaves the choice to `resource_levels`."""
@@ -194,7 +195,7 @@ class PhaseConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class CurriculumConfig:
-    """When directions enter training; the optimizer and its schedule go on across phases."""
+    """When directions enter training; optimizer and schedule continue across phases."""
 
     phases: tuple[PhaseConfig, ...] = (PhaseConfig(),)
 

@@ -1,4 +1,4 @@
-"""Configs of vocabulary and training, with their defaults; each other room has its own."""
+"""Config of training, with its defaults."""
 
 import math
 from dataclasses import dataclass, field
@@ -30,8 +30,13 @@ class OptimizerConfig:
     """Peak, reached after the warm-up."""
 
     betas: tuple[float, ...] = (0.9, 0.98)
+    """Decay of AdamW's running means of gradients and of their squares (NLLB-200)."""
+
     epsilon: float = 1e-6
+    """Added to AdamW's denominator, so that small gradients do not divide by zero (NLLB-200)."""
+
     weight_decay: float = 0.0
+    """Decoupled weight decay of AdamW, multiplied by the learning rate; 0 for none (NLLB-200)."""
 
     warmup_updates: int = 8000
     """Updates over which the learning rate rises from 0."""
@@ -75,6 +80,7 @@ class TrainConfig:
     directories of `.txt` and `.tsv` files, or such files."""
 
     validation_split: str = "dev"
+    """Split of `flores` that validations use."""
 
     validation_sentences: int = 50
     """First sentences of the split whose likelihood is measured, per direction."""
@@ -92,15 +98,16 @@ class TrainConfig:
     selection: SelectionConfig = field(default_factory=SelectionConfig)
 
     parallel: ParallelConfig = execution_only(ParallelConfig())  # noqa: RUF009 (frozen)
-    """Another number or arrangement of processes may go on with a training."""
+    """How processes share the work; a training may resume with another arrangement of them."""
 
     distillation: DistillationConfig | None = None
-    """A teacher beside the bitext; none without it."""
+    """A teacher model whose predictions the student learns from as well; null for none."""
 
     updates: int = 300_000
     """Optimizer steps in all."""
 
     label_smoothing: float = 0.1
+    """Share of the target probability that is spread evenly over the vocabulary (NLLB-200)."""
 
     balance_loss_weight: float = 0.01
     """Weight of the gates' load-balance losses, summed over layers, per target token."""
@@ -109,7 +116,8 @@ class TrainConfig:
     """Weight of |mean G - 0.8| per target token, where the model has conditional routing."""
 
     matmul_precision: Literal["highest", "high", "medium"] = "highest"
-    """How exact fp32 products are; `medium` lets processors that can multiply in bfloat16."""
+    """Precision of fp32 matrix products (`torch.set_float32_matmul_precision`); `medium` allows
+    bfloat16 on processors that have it."""
 
     checkpoint_every: int = 1000
     """Updates between checkpoints."""
@@ -121,6 +129,7 @@ class TrainConfig:
     """Updates between lines of progress."""
 
     seed: int = 2
+    """Seed of weights, dropout and the order of batches."""
 
     threads: int = 2
     """Torch threads. Results are reproducible for a given number on a given machine."""

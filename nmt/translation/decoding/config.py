@@ -1,4 +1,4 @@
-"""How a model translates. Every default of translation stands here."""
+"""Config of translation, with its defaults."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,7 @@ class SamplingConfig:
     2020)."""
 
     seed: int = 1
-    """With the place of a sentence in its input it decides what is drawn."""
+    """Seed of the draws; what a sentence gets also depends on its position in the input."""
 
     def __post_init__(self) -> None:
         if self.temperature <= 0:
@@ -63,31 +63,32 @@ class TranslateConfig:
 
     max_batch_tokens: int = 8192
     """Positions of a batch: sentences · beam size · source tokens of the longest. Memory grows with
-    it; a sentence that has more by itself is a batch by itself."""
+    it; a longer sentence is translated in a batch of its own."""
 
     block_lines: int = 4096
-    """Lines that are read before they are sorted by length and translated; from a pipe, answers
-    come out after so many. 1 answers every line at once."""
+    """Lines that are read, sorted by length and translated together; output appears block by block.
+    1 translates every line as it arrives."""
 
     max_source_tokens: int = 0
-    """An input with more tokens is split by sentence; 0 for as many as the model has positions."""
+    """Inputs with more tokens are split into sentences; 0 for the model's own limit."""
 
     max_length_factor: float = 1.5
     """A hypothesis has at most factor · source tokens + `max_length_constant` tokens."""
 
     max_length_constant: int = 10
+    """Tokens that are added to the limit of a hypothesis, at least 1; see `max_length_factor`."""
 
     length_penalty: float = 1.0
     """Scores are divided by length to this power; above 1 favors longer hypotheses."""
 
     experts: ExpertsConfig = field(default_factory=ExpertsConfig)
-    """Only the experts that the languages at hand need, on request."""
+    """Which experts are loaded: all, or only those that the languages at hand need."""
 
     device: Literal["auto", "cpu", "cuda"] = execution_only("auto")
-    """Where the model runs; `auto` takes a GPU where there is one."""
+    """Where the model runs; `auto` uses a GPU if there is one."""
 
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """In what the model computes. The gates always choose experts in float32."""
+    """Data type of the computation. Gates always choose experts in float32."""
 
     threads: int = 2
     """Torch threads."""
@@ -110,13 +111,13 @@ class BackTranslateConfig:
     """How text becomes bitext."""
 
     translate: TranslateConfig = field(default_factory=TranslateConfig)
-    """Beam search or sampling, and all else about translating."""
+    """How the text is translated: beam search or sampling, limits and device."""
 
     part_sentences: int = 20_000
-    """Sentences per task: what is lost at most when a run is killed."""
+    """Sentences per task, and so the most that is lost when a run is killed."""
 
     max_sentences: int = 0
-    """Sentences per direction, from the first shard on; 0 for all."""
+    """Sentences per direction, counted from the first shard; 0 for all."""
 
     min_score: float | None = None
     """Pairs whose score (log-probability / tokens^`length_penalty`) is lower are dropped."""

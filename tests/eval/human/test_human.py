@@ -15,7 +15,7 @@ from corpus.files import read_lines, write_lines
 from eval.cli import group
 from eval.config import CorrelateConfig
 from eval.correlate import correlate_human
-from eval.human.agreement import Coincidences, Level, krippendorff_alpha
+from eval.human.agreement import Coincidences, Level
 from eval.human.correlation import COEFFICIENTS, correlate, mean_ranks
 from eval.human.judgments import calibrate, read_judgments, score_directions
 
@@ -50,21 +50,21 @@ def items_of(table: list[list[float]]) -> list[list[float]]:
     ],
 )
 def test_alpha_is_as_published(table: list[list[float]], level: Level, published: float) -> None:
-    assert krippendorff_alpha(items_of(table), level) == pytest.approx(published, abs=5e-4)
+    assert Coincidences(items_of(table)).alpha(level) == pytest.approx(published, abs=5e-4)
 
 
 def test_alpha_is_one_when_all_agree_and_nothing_when_nothing_varies() -> None:
-    assert krippendorff_alpha([[1, 1], [2, 2], [5, 5, 5]], "ordinal") == 1.0
-    assert krippendorff_alpha([[3, 3], [3, 3]], "ordinal") is None
-    assert krippendorff_alpha([[3], [4]], "interval") is None
-    assert krippendorff_alpha([], "interval") is None
+    assert Coincidences([[1, 1], [2, 2], [5, 5, 5]]).alpha("ordinal") == 1.0
+    assert Coincidences([[3, 3], [3, 3]]).alpha("ordinal") is None
+    assert Coincidences([[3], [4]]).alpha("interval") is None
+    assert Coincidences([]).alpha("interval") is None
 
 
 @given(st.lists(st.lists(st.integers(1, 5), min_size=1, max_size=4), min_size=2, max_size=12))
 def test_alpha_does_not_depend_on_the_order_of_annotators_or_items(items: list[list[int]]) -> None:
     for level in ("nominal", "ordinal", "interval"):
-        first = krippendorff_alpha(items, level)  # type: ignore[arg-type]
-        other = krippendorff_alpha([list(reversed(one)) for one in reversed(items)], level)  # type: ignore[arg-type]
+        first = Coincidences(items).alpha(level)  # type: ignore[arg-type]
+        other = Coincidences([list(reversed(one)) for one in reversed(items)]).alpha(level)  # type: ignore[arg-type]
         assert first == pytest.approx(other) if first is not None else other is None
         assert first is None or first <= 1 + 1e-9
 
@@ -74,7 +74,7 @@ def test_sampled_items_weigh_as_often_as_they_were_drawn() -> None:
     weights = np.array([2, 0, 1, 1, 3, 0, 1, 1, 1, 0, 1], dtype=float)
     repeated = [item for item, count in zip(items, weights, strict=True) for _ in range(int(count))]
     for level in ("nominal", "interval", "ordinal"):
-        expected = krippendorff_alpha(repeated, level)  # type: ignore[arg-type]
+        expected = Coincidences(repeated).alpha(level)  # type: ignore[arg-type]
         assert Coincidences(items).alpha(level, weights) == pytest.approx(expected)  # type: ignore[arg-type]
 
 
