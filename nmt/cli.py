@@ -73,7 +73,7 @@ def vocabulary(
 @priced_job_options
 @config_options(TrainConfig)
 def tokenize(output: Path, job: JobOptions, config: TrainConfig) -> None:
-    """Tokenize the bitext and text of a training beforehand, for `data.directory`."""
+    """Tokenize the training data in advance, for `data.directory`."""
     from nmt.data.price import price_tokenize
     from nmt.data.tokenize import run_tokenize
 
@@ -89,15 +89,15 @@ def tokenize(output: Path, job: JobOptions, config: TrainConfig) -> None:
 @config_options(TrainConfig)
 @click.pass_context
 def train(context: click.Context, output: Path, as_json: bool, config: TrainConfig) -> None:
-    """Train a model; run again, it goes on from its last checkpoint.
+    """Train a model; run again, it resumes from its last checkpoint.
 
-    The same command in one process, under torchrun and under srun.
+    The command is the same for one process, torchrun and srun.
     """
     check_output(output, config)  # before torch is imported
     from nmt.training.train import train as train_model
 
     summary = train_model(config, output, load_scorer=context.obj["load_scorer"])
-    if summary is None:  # rank 0 says what there is to say
+    if summary is None:  # only rank 0 prints the result
         return
     if as_json:
         curves = read_curves(output / TRAINING_DIRECTORY)
@@ -126,10 +126,14 @@ def curriculum(training: Path, output: Path, config: DerivationConfig) -> None:
 @group.command()
 @click.argument("files", nargs=-1, type=PATH)
 @click.option("--model", type=PATH, required=True, help="Model directory.")
-@click.option("--source", required=True, help="Language of the input, as eng_Latn.")
+@click.option("--source", required=True, help="Language of the input, such as eng_Latn.")
 @click.option("--target", required=True, help="Language of the output.")
 @click.option("--output", type=PATH, default=None, help="Directory of the translations of FILES.")
-@click.option("--scores", is_flag=True, help="Begin lines with score, tab, log-probability, tab.")
+@click.option(
+    "--scores",
+    is_flag=True,
+    help="Prefix each line with its score and log-probability, separated by tabs.",
+)
 @executor_option
 @config_options(TranslateConfig)
 def translate(
@@ -187,7 +191,7 @@ def _translate_input(
 @click.option("--model", type=PATH, required=True, help="Model directory.")
 @click.option("--flores", type=PATH, required=True, help="Directory in FLORES-200's layout.")
 @click.option("--split", default="devtest", show_default=True, help="Split to translate.")
-@click.option("--directions", default="", help="A-B,C-D; all that were trained without it.")
+@click.option("--directions", default="", help="A-B,C-D; by default all trained directions.")
 @click.option("--output", type=PATH, required=True, help="Directory of the hypotheses.")
 @executor_option
 @config_options(TranslateConfig)
@@ -216,7 +220,7 @@ def translate_flores(
 @click.option(
     "--directions",
     required=True,
-    help="A-B,C-D that the bitext is for: text of B is there, and the model writes A.",
+    help="A-B,C-D: B is the language of the text, A that of the translations.",
 )
 @click.option("--output", type=PATH, required=True, help="Directory of the bitext.")
 @executor_option
@@ -239,8 +243,12 @@ def back_translate(
 
 @group.command()
 @click.option("--teacher", type=PATH, required=True, help="Model directory of the teacher.")
-@click.option("--bitext", type=PATH, required=True, help="Directory of bitext; sources are taken.")
-@click.option("--directions", default="", help="A-B,C-D; all that the teacher knows without it.")
+@click.option(
+    "--bitext", type=PATH, required=True, help="Directory of bitext whose sources are translated."
+)
+@click.option(
+    "--directions", default="", help="A-B,C-D; by default all that the teacher was trained on."
+)
 @click.option("--output", type=PATH, required=True, help="Directory of the new bitext.")
 @executor_option
 @config_options(TranslateConfig)
@@ -268,7 +276,7 @@ def distill(
 @click.option("--vocabulary-size", type=int, default=None, help="Tokens; NLLB-200's by default.")
 @config_options(LayoutConfig)
 def describe(size: str, as_json: bool, vocabulary_size: int | None, config: LayoutConfig) -> None:
-    """Count a model's parameters, operations and memory before anyone trains it."""
+    """Count the parameters, operations and memory of a model without training it."""
     named_config(size)
     from nmt.sizing.describe import describe_size
 
@@ -287,7 +295,7 @@ def describe(size: str, as_json: bool, vocabulary_size: int | None, config: Layo
 @click.option("--model", type=PATH, required=True, help="Model directory.")
 @click.option("--flores", type=PATH, required=True, help="Directory in FLORES-200's layout.")
 @click.option("--split", default="dev", show_default=True, help="Split to run through the model.")
-@click.option("--directions", default="", help="A-B,C-D; all that were trained without it.")
+@click.option("--directions", default="", help="A-B,C-D; by default all trained directions.")
 @click.option("--output", type=PATH, default=None, help="Directory of tables and a page.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @config_options(UsageConfig)
@@ -300,7 +308,7 @@ def experts(
     as_json: bool,
     config: UsageConfig,
 ) -> None:
-    """Say which experts the languages' tokens go to, layer by layer."""
+    """Report which experts the tokens of each language are routed to, layer by layer."""
     check_model(model)
     split_languages(flores, split)
     from nmt.usage.experts import measure_or_report
@@ -327,7 +335,7 @@ def experts(
 @click.option("--output", type=PATH, required=True, help="Model directory to write.")
 @config_options(ImportConfig)
 def import_command(source: Path, output: Path, config: ImportConfig) -> None:
-    """Make a model directory of an NLLB-200 checkpoint, dense or with experts."""
+    """Convert an NLLB-200 checkpoint, dense or with experts, to a model directory."""
     read_settings(source)
     from nmt.interop.import_model import import_checkpoint
 
@@ -341,12 +349,12 @@ def import_command(source: Path, output: Path, config: ImportConfig) -> None:
     "layout",
     type=click.Choice(["transformers", "ctranslate2"]),
     required=True,
-    help="Who is to read it; ctranslate2 takes dense models only.",
+    help="Target format; ctranslate2 supports dense models only.",
 )
 @click.option("--output", type=PATH, required=True, help="Directory to write.")
 @config_options(ExportConfig)
 def export_command(model: Path, layout: str, output: Path, config: ExportConfig) -> None:
-    """Write a model as transformers or CTranslate2 reads it."""
+    """Export a model in the format of transformers or CTranslate2."""
     check_model(model)
     if layout == "transformers":
         from nmt.interop.export_model import export_to_transformers as export

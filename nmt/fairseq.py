@@ -1,8 +1,8 @@
 """What layers, model and translation need of fairseq2, in one place, without its recipe.
 
 fairseq2 0.8.1 loads torch's compiler at its import and at each `BatchLayout`, for hints to compiled
-code. That is most of the time in which a translation starts, so it is left to who compiles:
-`prepare_compilation` gives the compiler what was held back.
+code. That is most of the time in which a translation starts, so only compilation loads it:
+`prepare_compilation` then passes on the hints that were held back.
 """
 
 import functools
@@ -27,7 +27,7 @@ class _TorchWithoutCompiler:
 
 @contextmanager
 def _compiler_held_back() -> Iterator[None]:
-    """Let functions be marked as not to compile, and not load the compiler for it."""
+    """Record which functions must not be compiled, without loading the compiler."""
     disable = torch.compiler.disable
     vars(torch.compiler)["disable"] = lambda function: function
     try:

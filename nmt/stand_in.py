@@ -1,12 +1,12 @@
 """Stand-ins for what fairseq2 imports and nothing here uses; see `nmt.fairseq`.
 
 `fairseq2n`, the native package of fairseq2, has a data pipeline and tokenizers. It is built for one
-version of torch and for Python below 3.13, and needs libsndfile. fairseq2 itself knows how to do
-without: with `fairseq2n.DOC_MODE` true, as when its documentation is built, it takes nothing else
-from there.
+version of torch and for Python below 3.13, and needs libsndfile. fairseq2 itself can do without it:
+with `fairseq2n.DOC_MODE` true, as when its documentation is built, it takes nothing else from
+there.
 
-The other packages are imported by parts of fairseq2 that read models and tokenizers of others or
-log to services. A recipe refers to them and never calls them; importing them costs seconds. Their
+The other packages are imported by parts of fairseq2 that read foreign models and tokenizers or log
+to services. A recipe refers to them and never calls them; importing them costs seconds. Their
 stand-ins are there only while fairseq2 is imported: a module that imports `transformers` for itself
 gets the real one.
 """

@@ -1,4 +1,4 @@
-"""Files of text of one language: which there are, and their sentences."""
+"""Files of monolingual text: listing them and reading their sentences."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ def text_files(directories: Sequence[Path]) -> list[TextFile]:
 
 
 def read_text(path: Path) -> Iterator[list[str]]:
-    """Yield the sentences of a text file, so many at a time."""
+    """Yield the sentences of a text file in batches."""
     if path.suffix == ".parquet":
         for batch in sentence_batches(path, ["text"]):
             yield [text or "" for text in batch.column("text").to_pylist()]

@@ -14,7 +14,7 @@ _M_MMAP_MAX = -4
 
 
 def keep_freed_memory() -> bool:
-    """Keep memory that training frees, for the next update; return whether that was possible.
+    """Keep freed memory for the next update; return whether that was possible.
 
     The C library gives large blocks back at once, and the system clears each page anew when it is
     asked for again. Of an update's gradients and activations that is a tenth of the time on a CPU,

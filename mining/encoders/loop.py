@@ -218,12 +218,12 @@ class Loop:
             tensors = load_file(path)
             facts = json.loads(tensors.pop(_FACTS).numpy().tobytes())
         except (OSError, KeyError, ValueError, SafetensorError) as error:
-            raise DataError(f"{path} is damaged: {error}. Delete it to begin anew.") from error
+            raise DataError(f"{path} is damaged: {error}. Delete it to start over.") from error
         identity = facts.pop("identity")
         if identity != self._settings.identity:
             raise UserError(
                 f"{path} is of other bitext or another config: its digest is {identity}, and now it"
-                f" would be {self._settings.identity}. Delete it to begin anew."
+                f" would be {self._settings.identity}. Delete it to start over."
             )
         best = facts.pop("best")
         self._standing = _Standing(best=Validation(**best) if best else None, **facts)
@@ -240,4 +240,4 @@ class Loop:
         self._learner.load_optimizer_state(groups["optimizer"])
         self._best = groups["best"]
         self._extra.load_state(groups["extra"])
-        logger.info("going on from update %s in %s", f"{self._standing.update:,}", path)
+        logger.info("resuming from update %s in %s", f"{self._standing.update:,}", path)

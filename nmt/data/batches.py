@@ -1,9 +1,9 @@
 """Batches from tokenized pairs: directions by temperature, lengths in buckets, exact small state.
 
-Pairs are drawn in rounds. A round draws some thousand pairs, directions by their shares and pairs
-in the order of the direction's own shuffled epochs; sorts them by length; cuts the sorted list into
-batches of so many tokens; and deals the batches in random order. A round depends on the seed, its
-number, its phase and how far each direction's epochs had come: that is the whole state. Where a
+Pairs are drawn in rounds. A round draws thousands of pairs, directions by their shares and pairs in
+the order of the direction's own shuffled epochs; sorts them by length; cuts the sorted list into
+batches of at most `max_tokens`; and deals the batches in random order. A round depends on the seed,
+its number, its phase and how far each direction's epochs had come: that is the whole state. Where a
 phase of the curriculum begins, what is left of the round is not dealt.
 """
 
@@ -69,7 +69,7 @@ class Rows:
         return self._offsets[sentences + 1] - self._offsets[sentences]
 
     def texts(self, sentences: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the tokens of sentences, end to end."""
+        """Return the tokens of sentences, concatenated."""
         return pick(self._tokens, self._offsets[sentences], self.lengths(sentences)).astype(
             np.int64
         )
@@ -93,7 +93,7 @@ class Rows:
         texts: NDArray[np.int64],
         lengths: NDArray[np.int64],
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return rows as `assemble` does, of texts end to end with such lengths."""
+        """Return rows as `assemble` does, from concatenated texts of the given lengths."""
         begins = np.zeros_like(lengths)
         for prefix in prefixes:
             begins += prefix >= 0
@@ -139,7 +139,7 @@ class BatchStream:
 
     There is one sequence of batches, the same on every process. At each step process `rank` of
     `world_size` takes the batch of that place among the next `world_size`. So all processes have
-    the same state, and another number of processes can go on from it: no batch is lost or repeated.
+    the same state, from which another number of processes can resume: no batch is lost or repeated.
 
     Attributes:
         num_batches: Batches that all processes together have taken.
@@ -226,10 +226,10 @@ class BatchStream:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state` was taken, also by another number of processes.
+        """Resume from `state`, possibly with another number of processes.
 
-        The sequence of batches goes on at the same place. Between updates that is all; within one,
-        a process goes on at the same place of its update if as many batches make one.
+        The sequence of batches continues at the same place; a process that stopped within an update
+        continues within it if an update has the same number of batches.
         """
         self._pool.cursors = {name: int(state["cursors"][name]) for name in self._pool.cursors}
         position = int(state["position"])
@@ -242,8 +242,8 @@ class BatchStream:
         before = int(state["world_size"])
         if before != self._world_size and self._rank == 0:
             logger.info(
-                "update %s: %d processes took the batches so far, %d go on from batch %s of the"
-                " same sequence; none is lost or repeated",
+                "update %s: the training had %d processes and resumes with %d at batch %s of the"
+                " same sequence; no batch is lost or repeated",
                 f"{int(state['updates']):,}",
                 before,
                 self._world_size,

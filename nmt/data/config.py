@@ -1,4 +1,4 @@
-"""Settings of what a run trains on, and of what is kept out of it."""
+"""Config of training data: what is used, and what is excluded."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,15 +15,14 @@ class DataConfig:
     """How bitext and text become tokens."""
 
     directory: Path | None = None
-    """Where tokens stay for other runs with the same vocabulary (see `tongues nmt tokenize`).
-
-    Without it they are the run's own, and go when it is done."""
+    """Directory of tokens that runs with the same vocabulary share (see `tongues nmt tokenize`);
+    null keeps them with the run and deletes them when it is done."""
 
     workers: int = execution_only(2)
-    """Processes that tokenize, a file each; one where there is little to do."""
+    """Processes that tokenize, one file each; small inputs use one process."""
 
     keep_evaluation_sentences: bool = False
-    """Train on sentences of `flores` and `evaluation_sets` too, as a study of leaks may want."""
+    """Train on sentences of `flores` and `evaluation_sets` too, for studies of contamination."""
 
     evaluation_containment: float = 0.5
     """Share of the shorter sentence that may lie in n-grams shared with an evaluation sentence, as
@@ -75,31 +74,31 @@ class TrainingData:
 
 @dataclass(frozen=True, kw_only=True)
 class MonolingualConfig:
-    """Objectives that need no translation, beside the bitext's, as NLLB-200 had them.
+    """Objectives on monolingual text, in addition to translation, as in NLLB-200.
 
-    A language's text is drawn from in phases whose directions have the language.
+    A language's text is used in the phases whose directions include the language.
     """
 
     text: tuple[Path, ...] = ()
     """Directories of `<language>.txt` (plain, `.gz`, `.zst`), or of sentences by language."""
 
     denoising_weight: float = 0.0
-    """Sentences to restore from a masked copy, for each pair that is drawn."""
+    """Sentences to restore from a masked copy, per sampled pair."""
 
     causal_weight: float = 0.0
-    """Sentences for the decoder alone to predict, for each pair that is drawn."""
+    """Sentences for the decoder alone to predict, per sampled pair."""
 
     min_masked: float = 0.3
-    """Share of a sentence's tokens that is masked, at least (NLLB-200)."""
+    """Minimum share of a sentence's tokens that is masked (NLLB-200)."""
 
     max_masked: float = 0.5
-    """The same at most; each sentence has a share between the two."""
+    """Maximum share; each sentence gets a share between the two."""
 
     mean_span: float = 3.5
     """Mean of the Poisson distribution of masked spans' lengths (NLLB-200)."""
 
     random_share: float = 0.1
-    """Spans that become a random token instead of `<mask>` (NLLB-200)."""
+    """Share of spans that become a random token instead of `<mask>` (NLLB-200)."""
 
     def __post_init__(self) -> None:
         if min(self.denoising_weight, self.causal_weight) < 0:
@@ -133,12 +132,12 @@ TAGS = (PRIMARY, "mined", "back_translated", "smt_back_translated", DISTILLED)
 """Where a pair comes from. Primary and distilled bitext carry no tag in the source; the others one
 each.
 
-Back-translations of a neural model and of a statistical one are told apart, as in NLLB-200."""
+Back-translations by neural and by statistical models have different tags, as in NLLB-200."""
 
 
 ONE_WAY_TAGS = ("back_translated", "smt_back_translated", DISTILLED)
-"""Pairs that are trained from source to target only. A model wrote the source of back-translated
-ones, which is nothing to learn to write, and the target of distilled ones."""
+"""Pairs that are trained from source to target only. In back-translated pairs the source is machine
+output, which a model should not learn to write; in distilled pairs it is the target."""
 
 
 RESOURCE_LEVELS = ("high", "low", "very_low")
@@ -208,4 +207,6 @@ class CurriculumConfig:
     def __post_init__(self) -> None:
         starts = [phase.from_update for phase in self.phases]
         if not starts or starts[0] != 0 or sorted(set(starts)) != starts:
-            raise UserError(f"phases begin at updates {starts}; the first is 0 and they must rise")
+            raise UserError(
+                f"phases begin at updates {starts}; the first must be 0, and they must increase"
+            )

@@ -1,4 +1,4 @@
-"""What `tongues nmt tokenize` will cost: the command on the beginnings of some files."""
+"""Cost estimate of `tongues nmt tokenize`, from a trial run on the beginnings of some files."""
 
 import dataclasses
 import functools
@@ -20,7 +20,7 @@ _CUT_FILES = 8
 
 
 def price_tokenize(data: TrainingData, output: Path) -> Price:
-    """Measure what the files that are not tokens yet will cost. Lines of text files are counted.
+    """Estimate the cost of the files that are not tokenized yet. Lines of text files are counted.
 
     Raises:
         UserError: If a file is missing.
@@ -75,7 +75,7 @@ def _cut(
     sizes: Mapping[str, int],
     columns: Mapping[str, str],
 ) -> Cut:
-    """Write the first lines of some files, of bitext and of text as each is of the whole."""
+    """Write the first lines of some files, with the whole's proportions of bitext and text."""
     kinds: tuple[list[str], list[str]] = [], []
     for name, path in files.items():
         kinds[TextFile.of_task(name, path) is not None].append(name)

@@ -1,4 +1,4 @@
-"""What a round of batches is made of: which pairs and sentences are drawn, and their lengths."""
+"""Sampling for a round of batches: which pairs and sentences are drawn, and their lengths."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ def datasets(
     monolingual: MonolingualConfig | None,
     seed: int,
 ) -> list[Dataset]:
-    """Return all that a run draws from.
+    """Return the datasets that a run samples from.
 
     Args:
         pairs: Pairs of each direction.
@@ -167,7 +167,7 @@ class Pool:
 def share_round(
     datasets: Sequence[Dataset], size: int, temperature: float, generator: np.random.Generator
 ) -> dict[str, int]:
-    """Return how many of each dataset a round draws.
+    """Return how many items of each dataset a round draws.
 
     Within an objective p ∝ n^(1/temperature), n the dataset's pairs or sentences; the objectives
     share by their weights. A round is no larger than what there is.

@@ -1,4 +1,4 @@
-"""Shuffled epochs of any size, of which a stretch can be had without the rest."""
+"""Shuffled epochs of any size, any range of which can be computed without the rest."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 _SHUFFLED_WHOLE = 1 << 15
-"""Up to so many items an epoch is a list that is shuffled and kept."""
+"""Epochs of up to this many items are shuffled as a list in memory."""
 
 _FEISTEL_ROUNDS = 6
 _MULTIPLIERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 
 
 class ShuffledEpochs:
-    """The order of a set of items in one epoch after the other, each shuffled by itself.
+    """The order of a set of items in consecutive epochs, each shuffled separately.
 
     Small sets are shuffled whole. Of large ones, which would cost seconds and gigabytes, an item's
     place is computed: a Feistel network permutes the numbers below a power of two, and a number

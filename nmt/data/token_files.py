@@ -1,4 +1,4 @@
-"""Tokens of sentences as files: two memory-mapped arrays a shard, written as a stream.
+"""Tokens of sentences as files: two memory-mapped arrays per shard, written as a stream.
 
 `NAME.tokens.npy` holds the tokens of all sentences end to end, `NAME.offsets.npy` where each begins
 and, one more, where the last ends. In a shard of pairs the sides of pair i are the sentences 2i and
@@ -37,7 +37,7 @@ def token_dtype(vocabulary_size: int) -> np.dtype[Any]:
 def pick(
     tokens: NDArray[Any], starts: NDArray[np.int64], lengths: NDArray[np.int64]
 ) -> NDArray[Any]:
-    """Return stretches of an array end to end."""
+    """Return ranges of an array, concatenated."""
     ends = np.cumsum(lengths)
     total = int(ends[-1]) if len(ends) else 0
     picked: NDArray[Any] = tokens[np.repeat(starts - (ends - lengths), lengths) + np.arange(total)]
@@ -124,8 +124,8 @@ class _Array:
             raise DataError(f"{path} is not a readable array: {error}") from error
         if version != _VERSION or len(shape) != 1 or size != begin + shape[0] * dtype.itemsize:
             raise DataError(
-                f"{path} is not a whole array of one dimension. Delete it and its receipt; the next"
-                " run writes it anew."
+                f"{path} is not a complete one-dimensional array. Delete it and its receipt; the"
+                " next run rewrites it."
             )
         return cls(path, dtype, shape[0], begin)
 
@@ -140,7 +140,7 @@ class TokenShards:
     """Reads sentences of many shards, few of which are open at a time."""
 
     def __init__(self, shards: Sequence[Path]) -> None:
-        """Look at the shards' files.
+        """Open the shards' files.
 
         Raises:
             DataError: If one is missing or damaged.

@@ -1,6 +1,6 @@
-"""Bitext and text of one language as shards of tokens: a job with a shard per file.
+"""Tokenization of bitext and monolingual text: a job with one shard per file.
 
-What may not be trained on is left out here, counted by reason: pairs with an empty, overlong or
+What must not be trained on is excluded here and counted by reason: pairs with an empty, overlong or
 damaged side (bytes that were not UTF-8) and sentences of evaluation sets.
 """
 
@@ -114,7 +114,7 @@ class Part:
 
 @dataclass(frozen=True)
 class DirectionPairs:
-    """What there is to train for one direction; two times the same language for text."""
+    """The training data of one direction; for text both languages are the same."""
 
     direction: Direction
     parts: tuple[Part, ...]
@@ -140,14 +140,14 @@ def _bitext_inputs(data: TrainingData) -> list[tuple[str, int, Direction, Path]]
     there = {direction for _, _, direction, _ in found}
     for direction in wanted:
         if direction not in there and direction.reverse not in there:
-            raise UserError(f"no bitext for direction {direction}, which `directions` names")
+            raise UserError(f"`directions` lists {direction}, for which there is no bitext")
     return found
 
 
 def tokenize(
     data: TrainingData, vocabulary: Vocabulary, directory: Path, *, replace: bool = False
 ) -> TokenizedBitext:
-    """Tokenize the bitext and text of a run into a directory; what is there already is opened.
+    """Tokenize the bitext and text of a run into a directory; existing tokens are reused.
 
     Args:
         data: What is tokenized.
@@ -161,7 +161,7 @@ def tokenize(
     """
     pairs, texts = _bitext_inputs(data), text_files(data.text)
     names = [f"{tag}/{number}/{direction}" for tag, number, direction, _ in pairs]
-    # Before the work that would be for nothing.
+    # Checked before the work, which would be wasted.
     for language in sorted({language for _, _, direction, _ in pairs for language in direction}):
         vocabulary.language_index(language)
     summary = run_tokenize(data, directory, replace=replace)
@@ -182,7 +182,7 @@ def tokenize(
 def run_tokenize(
     data: TrainingData, directory: Path, executor: Executor = LOCAL, *, replace: bool = False
 ) -> Summary:
-    """Run the job that tokenizes, a task per file; its counts say what was left out and why.
+    """Run the tokenization job, one task per file; its counts list what was excluded and why.
 
     Args:
         data: What is tokenized.
@@ -222,7 +222,7 @@ def run_tokenize(
 
 
 def _discard_outdated(directory: Path, tasks: Sequence[Task], settings: TokenizeConfig) -> None:
-    """Let the job redo what was made with other settings or from other files."""
+    """Let the job redo shards that were made with other settings or from other files."""
     if not (directory / CONFIG_FILE).is_file():
         return
     try:

@@ -1,1 +1,1 @@
-"""Checkpoints of others: from and to transformers' layout, on to CTranslate2."""
+"""Import from and export to the layout of transformers, and export to CTranslate2."""

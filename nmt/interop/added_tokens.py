@@ -81,7 +81,7 @@ def read_added_tokens(
             if token.flags:
                 raise UserError(
                     f"{directory}: the added word `{token.content}` has"
-                    f" {' and '.join(token.flags)}, which ours have no counterpart of"
+                    f" {' and '.join(token.flags)}, which models here do not support"
                 )
         names[index] = token.content
     is_closed = bool(tokenizer.get("added_tokens_decoder"))
@@ -119,7 +119,7 @@ def _place_others(
 def _stands_there(
     directory: Path, index: int, token: _Token, processor: sentencepiece.SentencePieceProcessor
 ) -> bool:
-    """Whether an added token is what stands at its id anyway: a control symbol or a piece.
+    """Whether an added token only repeats what its id means anyway: a control symbol or a piece.
 
     Raises:
         DataError: If something else stands there.

@@ -1,4 +1,4 @@
-"""How checkpoints are brought in and out."""
+"""Config of importing and exporting checkpoints."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,7 +11,7 @@ class ImportConfig:
     """How a checkpoint in transformers' layout is imported."""
 
     dtype: Literal["kept", "float32", "float16", "bfloat16"] = "kept"
-    """Type of the weights that are written; training and translation compute in their own."""
+    """Data type of the weights that are written; it does not decide the type of computation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,10 +22,10 @@ class ExportConfig:
     """Type of the weights in transformers' layout."""
 
     shard_bytes: int = 5_000_000_000
-    """A file of weights is no larger, but for a single larger tensor (transformers' 5 GB)."""
+    """Maximum bytes of a weights file, unless a single tensor is larger (transformers' 5 GB)."""
 
     nllb_codes: bool = False
-    """Languages have the codes of NLLB-200's own tokenizer: `sat_Beng` for `sat_Olck`."""
+    """Use the language codes of NLLB-200's own tokenizer: `sat_Beng` for `sat_Olck`."""
 
     quantization: Literal["float32", "int8", "int8_float32", "float16", "int16", "bfloat16"] = (
         "int8"

@@ -27,7 +27,7 @@ _TOKENIZER = (PIECES_FILE, TOKENIZER_FILE, SYMBOLS_FILE)
 
 
 def export_to_ctranslate2(model: Path, output: Path, config: ExportConfig) -> Summary:
-    """Write a dense model as CTranslate2's `Translator` reads it, with its tokenizer beside it.
+    """Write a dense model for CTranslate2's `Translator`, with its tokenizer in the same directory.
 
     The converter holds the whole model in memory.
 

@@ -43,12 +43,12 @@ class Shard(NamedTuple):
 
 
 def export_to_transformers(model: Path, output: Path, config: ExportConfig) -> Summary:
-    """Write a model as `M2M100ForConditionalGeneration` or `NllbMoeForConditionalGeneration` reads.
+    """Export a model for `M2M100ForConditionalGeneration` or `NllbMoeForConditionalGeneration`.
 
     A task per file of weights, and one for all else. Weights go from file to file in chunks.
 
     Raises:
-        UserError: If it is no model, or has what transformers' models have no place for.
+        UserError: If it is no model, or has weights that transformers' models do not support.
         JobError: If it is damaged.
     """
     description = read_description(model)

@@ -24,14 +24,14 @@ logger = logging.getLogger(__name__)
 
 
 def import_checkpoint(source: Path, output: Path, config: ImportConfig) -> Summary:
-    """Write the model directory of an NLLB-200 checkpoint, dense or with experts, as a job.
+    """Import an NLLB-200 checkpoint, dense or with experts, as a model directory; runs as a job.
 
-    Weights go from file to file in chunks, so that memory does not depend on the model's size.
+    Weights are copied from file to file in chunks, so memory does not depend on the model's size.
     The checkpoint does not say what it was trained on: its directions are all pairs of its
     languages.
 
     Raises:
-        UserError: If it is of another family, or asks for what ours do otherwise.
+        UserError: If it is of another family, or has settings that are not supported.
         JobError: If a file is missing, damaged, or does not fit the config.
     """
     stored = read_checkpoint(source)

@@ -1,7 +1,8 @@
-"""Which of our weights is which of transformers': M2M100 for dense models, NLLB-MoE with experts.
+"""Names of weights here and in transformers: M2M100 for dense models, NLLB-MoE with experts.
 
-Ours stack the experts of a layer in one tensor; transformers keeps each by itself. The embedding is
-one matrix for source, target and output in both, with a row for each token (see `tokens`).
+Here the experts of a layer are stacked in one tensor; transformers keeps one tensor per expert. The
+embedding is one matrix for source, target and output in both, with a row for each token (see
+`tokens`).
 """
 
 import re
@@ -25,7 +26,7 @@ COMPUTED = ("model.encoder.embed_positions.weights", "model.decoder.embed_positi
 """Sinusoids, which old files hold though both sides compute them."""
 
 OUTPUT_BIAS = "final_logits_bias"
-"""A bias on the logits in some old files; ours have none, so that it must be zero."""
+"""A bias on the logits in some old files; models here have none, so it must be zero."""
 
 OUR_EMBEDDINGS = (
     "encoder_frontend.embed.weight",
@@ -105,7 +106,7 @@ def _their_keys(key: str, shape: tuple[int, ...], *, is_mixture: bool) -> tuple[
     inside = key[layer_match.end() :] if layer_match else ""
     if layer_match and not _KNOWN.fullmatch(inside):
         raise UserError(
-            f"the model has the weights `{key}`, which transformers' NLLB models have no place for;"
+            f"the model has the weights `{key}`, which transformers' NLLB models do not have;"
             " it cannot be exported"
         )
     for old, new in (*_SAME, *(_MIXTURE if is_mixture else _DENSE)):

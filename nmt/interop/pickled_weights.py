@@ -1,9 +1,9 @@
-"""Weights that torch pickled (`pytorch_model.bin`), found in their file without being loaded.
+"""Weights pickled by torch (`pytorch_model.bin`), found in their file without being loaded.
 
 torch writes a zip archive without compression: `data.pkl`, a pickled dictionary whose tensors refer
 to storages, and a file for each storage (torch/serialization.py, `_save`). The pickle is read with
 nothing allowed but dictionaries and tensors, and a tensor becomes the place of its bytes in the
-file, so that no code of others runs and no weight is held in memory.
+file, so that no foreign code runs and no weight is held in memory.
 """
 
 import collections

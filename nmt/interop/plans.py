@@ -47,7 +47,7 @@ def plan_import(
 
 
 def _with_one_embedding(stored: Mapping[str, Stored]) -> dict[str, Stored]:
-    """Return the tensors without copies of the embedding and what is computed anyway."""
+    """Return the tensors without copies of the embedding and computed sinusoids."""
     left = {key: tensor for key, tensor in stored.items() if key not in COMPUTED}
     bias = left.pop(OUTPUT_BIAS, None)
     if bias is not None and not is_zero(bias):

@@ -1,7 +1,7 @@
-"""Shapes: transformers' `config.json` to ours and back.
+"""Converts model shapes from and to transformers' `config.json`.
 
-What would change the logits and has no counterpart here is refused; what matters in training only
-is left out and said.
+A setting that would change the logits and has no counterpart here is refused; one that affects
+training only is dropped with a warning.
 """
 
 import logging

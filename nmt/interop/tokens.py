@@ -1,4 +1,4 @@
-"""Vocabularies: transformers' tokenizer files to ours and back.
+"""Converts vocabularies from and to transformers' tokenizer files.
 
 `NllbTokenizer` has `<s> <pad> </s> <unk>` first, then the pieces of SentencePiece that are text,
 then what `tokenizer_config.json` or `special_tokens_map.json` add: the languages, `<mask>` and any
@@ -162,12 +162,12 @@ def _symbols(names: Mapping[int, str]) -> dict[str, int]:
 
 
 def _names_language(content: str) -> bool:
-    """Whether a token is a language: one of FLORES-200, or one that somebody added to them."""
+    """Whether a token is a language: one of FLORES-200, or an added one."""
     return is_language(content) or _CODE.fullmatch(content) is not None
 
 
 def export_vocabulary(directory: Path, *, nllb_codes: bool = False) -> TokenizerFiles:
-    """Return a vocabulary as transformers' `NllbTokenizer` reads it.
+    """Return a vocabulary in the form of transformers' `NllbTokenizer`.
 
     Args:
         directory: The vocabulary.

@@ -64,7 +64,7 @@ def size_of(tensor: NewTensor) -> int:
 def write_tensors(
     path: Path, tensors: Sequence[NewTensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write a file, whole or not at all, in the order and with the header of `safetensors`.
+    """Write a file atomically, in the order and with the header of `safetensors`.
 
     That is by type, then by name, so that equal weights make equal bytes.
 

@@ -1,4 +1,4 @@
-"""A model's shape: what a recipe may set, the named sizes, and what must hold."""
+"""A model's shape: the keys of a recipe, the named sizes, and consistency checks."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class ModelShape:
     """Width of embeddings and layers."""
 
     max_seq_len: int = 1024
-    """Positions of a sequence, at most."""
+    """Maximum number of positions of a sequence."""
 
     num_encoder_layers: int = 24
     """Layers of the encoder."""
@@ -49,10 +49,10 @@ class ModelShape:
     """Layer i, from 0, has experts where (i + 1) % n == 0, in encoder and decoder."""
 
     capacity_factor: float = 2.0
-    """In training an expert takes capacity_factor · ceil(T/E) assignments; 0 for all."""
+    """In training an expert takes at most capacity_factor · ceil(T/E) assignments; 0: no limit."""
 
     batch_prioritized_routing: bool = False
-    """Capacity is given out by gate probability instead of by the order of the batch."""
+    """Assign capacity in the order of gate probabilities instead of the order of the batch."""
 
     expert_output_masking_p: float = 0.2
     """Probability that an expert's output for a token is masked in training (EOM)."""
@@ -61,13 +61,13 @@ class ModelShape:
     """Probability that a token's combined output is masked in training (FOM)."""
 
     gating_dropout_p: float = 0.0
-    """Probability that a layer leaves tokens to the experts of their own rank for a step."""
+    """Probability that a layer routes tokens only to experts of their own rank in a step."""
 
     gating_dropout_ranks: int = 0
-    """In one process, the ranks that gating dropout imagines; 0 for one per expert, as NLLB had."""
+    """Ranks that gating dropout simulates in a single process; 0 for one per expert, as in NLLB."""
 
     cmr: bool = False
-    """A dense network beside the experts and a gate between them (conditional routing, CMR)."""
+    """Add a dense network parallel to the experts, with a gate between the two (CMR)."""
 
     cmr_gate_dropout_p: float = 0.0
     """Dropout on that gate."""
@@ -106,7 +106,7 @@ def _none_by_default(config_class: type[T]) -> type[T]:
 
 @_none_by_default
 class ModelConfig(ModelShape, _NamedSize):
-    """A named size and what differs from it; None leaves a field as the size has it."""
+    """A named size and the fields that differ from it; null keeps the value of the size."""
 
 
 SIZES: dict[str, dict[str, Any]] = {
@@ -151,7 +151,7 @@ def named_config(size: str) -> MoEConfig:
 
 
 def resolve_config(config: ModelConfig, vocabulary_size: int, pad_index: int) -> MoEConfig:
-    """Return the shape of a named size with a recipe's differences, for a vocabulary."""
+    """Return the shape of a named size with a recipe's changes and the size of a vocabulary."""
     differences = {
         field.name: getattr(config, field.name)
         for field in dataclasses.fields(config)

@@ -1,4 +1,4 @@
-"""A trained model as a directory that describes itself.
+"""A trained model as a self-describing directory.
 
 `model.safetensors`, `model.json` (shape, directions, digest of the weights), `vocabulary/`, and
 beside them the run's `config.yaml` and receipts.
@@ -38,7 +38,7 @@ class TrainedModel:
     translator: Translator
     vocabulary: Vocabulary
     directions: tuple[Direction, ...]
-    """What it was trained on, sorted."""
+    """The directions it was trained on, sorted."""
 
     lost: LostChoices | None = None
     """What counts tokens that lose an expert, where some were left out."""
@@ -64,7 +64,7 @@ def save_model(
 
 
 def describe_model(directory: Path, config: MoEConfig, directions: Sequence[Direction]) -> Path:
-    """Write `model.json` beside weights that are there; return it."""
+    """Write `model.json` for existing weights; return its path."""
     description = {
         "family": FAMILY,
         "config": config.to_json(),
@@ -99,7 +99,7 @@ class ModelDescription:
 
 
 def read_description(directory: Path) -> ModelDescription:
-    """Read what a model directory says of itself.
+    """Read the description of a model directory.
 
     Raises:
         UserError: If the directory is not a model.

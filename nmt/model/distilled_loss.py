@@ -15,7 +15,7 @@ from nmt.model.loss import chunked_loss
 
 
 class TeacherTargets(NamedTuple):
-    """What a teacher says of each target position, as far as it has been computed."""
+    """A teacher's prediction at each target position, from which distributions are computed."""
 
     hidden_ND: Tensor
     """The teacher's decoder output; its logits are made with the student's, a chunk at a time."""

@@ -18,5 +18,5 @@ def check_model(directory: Path) -> None:
         if not (directory / name).is_file():
             raise UserError(
                 f"{directory} is not a translation model: it has no {name}. `tongues nmt train`"
-                " writes one; an interrupted training goes on when the same command is run again."
+                " writes one; an interrupted training resumes when the same command is run again."
             )

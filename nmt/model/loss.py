@@ -15,7 +15,7 @@ MAX_LOGITS_PER_CHUNK = 1 << 24
 """Logits held at once: 64 MiB in fp32."""
 
 _CHUNKS_ON_GPU = 4
-"""Times as many on a GPU, whose products of 64 rows with 256 k tokens would wait for memory."""
+"""Factor for GPUs, where products of 64 rows with 256 k tokens would be bound by memory."""
 
 
 class Grade(Protocol):

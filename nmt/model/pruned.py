@@ -1,4 +1,4 @@
-"""A model with some of its experts only: those that the languages at hand use.
+"""A model with only those of its experts that the languages at hand use.
 
 The gate keeps the rows of these experts, so that a token whose first or second choice is left out
 goes to the best of the others. How many tokens that happens to is counted as they are translated.
@@ -119,5 +119,5 @@ class LostChoices:
             self.num_tokens += sum(layer.layout.seq_lens)
         else:
             self.num_tokens += len(is_lost_T)
-        # Stays on the device until somebody asks: no layer waits for a GPU.
+        # Stays on the device until it is read, so that no layer waits for a GPU.
         self._lost = self._lost + is_lost_T.sum()

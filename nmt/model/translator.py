@@ -32,8 +32,7 @@ class Translator(TransformerModel):  # type: ignore[misc]  # final, but nothing 
 
     Attributes:
         nll: Summed negative log-likelihood of the last loss, for the log.
-        teacher_targets: Computes what a teacher says of a batch; None without a
-            teacher.
+        teacher_targets: Computes a teacher's soft targets of a batch; None without a teacher.
         divergence: Summed divergence from the teacher of the last loss, for the log.
     """
 
@@ -172,7 +171,7 @@ class MoEFactory(NllbFactory):
 
 
 def _hand_over_layout(layer: nn.Module, arguments: tuple[Any, ...]) -> None:
-    """Tell the experts of a layer where its input is padding; fairseq2's interface does not."""
+    """Pass the padding of its input to a layer's experts; fairseq2's interface does not."""
     moe: MoEFeedForwardNetwork = layer.ffn  # type: ignore[assignment]
     moe.layout = arguments[1]
 

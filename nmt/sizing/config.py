@@ -1,4 +1,4 @@
-"""How training would be laid out on GPUs, for the count of memory before anyone pays for it."""
+"""The layout of a training on GPUs, from which its memory is estimated."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,16 +8,16 @@ from corpus.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class LayoutConfig:
-    """How training would be laid out on GPUs."""
+    """The layout of a training on GPUs."""
 
     gpus: int = 1
     """Processes in all, each with a GPU."""
 
     shard_size: int = 1
-    """Processes that share out one copy of the model (FSDP2); 1 for whole copies."""
+    """Processes that shard one copy of the model (FSDP2); 1 for whole copies."""
 
     expert_parallel: bool = False
-    """Tokens travel to the experts, instead of experts' weights to the tokens."""
+    """Send tokens to the experts instead of gathering the experts' weights."""
 
     precision: Literal["fp32", "bf16", "fp16"] = "bf16"
     """Of products."""

@@ -16,7 +16,7 @@ from nmt.sizing.memory import estimate_memory
 def describe_size(
     size: str, vocabulary_size: int | None = None, layout: LayoutConfig | None = None
 ) -> dict[str, Any]:
-    """Count what a named size holds and does.
+    """Count the parameters, operations and memory of a named size.
 
     `active_parameters` are those that one token meets: all of the dense part, two experts of each
     Mixture-of-Experts layer. `flops_per_token` is for training on one source and one target token:

@@ -1,4 +1,4 @@
-"""How much of a device's arithmetic training uses: model FLOPs utilization.
+"""Model FLOPs utilization: how much of a device's peak throughput training uses.
 
 MFU = model FLOPs per second / peak FLOPs per second, where model FLOPs are those that the forward
 and the backward pass need, without what activation checkpointing computes again (Chowdhery et al.
@@ -32,7 +32,7 @@ class TokenFlops(NamedTuple):
     """The rest of the decoder, and the output embedding."""
 
     def of(self, source_tokens: float, target_tokens: float) -> float:
-        """Return the operations for so many tokens of each side."""
+        """Return the operations for a number of tokens of each side."""
         return self.source * source_tokens + self.target * target_tokens
 
 

@@ -1,4 +1,4 @@
-"""Memory of training a model on each GPU, counted before anyone pays for one.
+"""Estimate of the memory that training needs on each GPU.
 
 States. Weights, gradients and Adam's two moments are fp32: 4 + 4 + 8 bytes per parameter, divided
 by the processes that share out a copy of the model, experts too.
@@ -19,7 +19,7 @@ dropout take 1 byte on a GPU:
     experts               residual 4D; gate 4D + 8E; tokens KbD; inner KbF; outputs KbD; mask KD
     ends of a stack       2 · 4D, mask D
 
-Attention scores are not kept: fused kernels compute them anew. With activation checkpointing each
+Attention scores are not kept: fused kernels recompute them. With activation checkpointing each
 layer keeps its input, 4D, and the widest layer is at work.
 
 Loss. The gradient of the output embedding and of hidden states, and three fp32 copies of a chunk's

@@ -1,4 +1,4 @@
-"""The checkpoints that fairseq2 keeps of a training: which there are, and what is in them.
+"""The checkpoints of a training, as fairseq2 keeps them: listing and loading them.
 
 `checkpoints/step_<update>/` is one, renamed from `step_<update>.tmp` when it is whole;
 `checkpoints/scores/step_<update>.txt` holds the score of its validation, higher is better.
@@ -20,7 +20,7 @@ _WEIGHTS = Path("model", "pp_00", "tp_00", "sdp_00.pt")
 
 
 def best_update(training: Path) -> int:
-    """Return the saved update with the best score, the later of equals.
+    """Return the saved update with the best score, the latest of equal ones.
 
     Raises:
         DataError: If no checkpoint has a score.
@@ -50,15 +50,15 @@ def load_weights(training: Path, update: int, model: Translator) -> None:
     try:
         model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise DataError(f"{path} is damaged: {error}. Delete {training} to train anew.") from error
+        raise DataError(f"{path} is damaged: {error}. Delete {training} to start over.") from error
 
 
 def hold_while_validating(manager: Any, validator: Any, then: Callable[[], None]) -> None:
-    """Let a checkpoint be finished only after the validation that comes with it.
+    """Finish a checkpoint only after its validation.
 
     fairseq2 saves in the background and may rename a checkpoint while its update is validated. A
-    training killed then would go on after that update, and its validation would be missing from
-    the curves and from what is best.
+    training killed then would resume after that update, and its validation would be missing from
+    the curves and from the choice of the best update.
 
     Args:
         manager: fairseq2's checkpoint manager.

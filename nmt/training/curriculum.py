@@ -1,4 +1,4 @@
-"""Phases from validation curves: a direction enters so late that it stops where it was best.
+"""Phases from validation curves: each direction enters so late that training ends at its best.
 
 NLLB-200, section 6.4.3 of the paper: in a run on all directions, note the update n after which a
 direction's validation loss rises again; in the run to come, of T updates, let it enter at T - n.
@@ -34,11 +34,11 @@ class DerivationConfig:
     """How phases are derived."""
 
     updates: int = 0
-    """Updates of the run that the phases are for; 0 for as many as the measured run had."""
+    """Updates of the new run; 0 for as many as the measured run had."""
 
     phase_starts: tuple[int, ...] = ()
-    """Updates at which phases may begin, the first 0; empty for NLLB-200's, which are 0, 57 %, 77 %
-    and 90 % of `updates`."""
+    """Updates at which phases may begin, the first being 0; empty for NLLB-200's, which are 0, 57
+    %, 77 % and 90 % of `updates`."""
 
     def __post_init__(self) -> None:
         starts = list(self.phase_starts)

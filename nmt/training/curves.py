@@ -120,7 +120,7 @@ def _lines(path: Path) -> list[Any]:
             record = None
         if not isinstance(record, dict) or not isinstance(record.get(_UPDATE), int):
             raise DataError(
-                f"{path}:{number} is not a report of training; delete the line to go on without it"
+                f"{path}:{number} is not a report of training; delete the line to continue"
             )
         found.append(record)
     return found

@@ -8,19 +8,20 @@ from corpus.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class DistillationConfig:
-    """How a student learns from a teacher, beside the bitext."""
+    """How a student learns from a teacher's predictions as well as from the bitext."""
 
     teacher: Path
     """Model directory of the teacher; student and teacher share the vocabulary."""
 
     weight: float = 0.5
-    """Share of the divergence from the teacher in the loss; the bitext has the rest."""
+    """Weight of the divergence from the teacher in the loss, 0 to 1; the bitext has the rest."""
 
     temperature: float = 1.0
     """Both models' logits are divided by it in the divergence (Hinton et al. 2015)."""
 
     top_k: int = 8
-    """Tokens of the teacher's distribution that are kept (Tan et al. 2019); 0 for all."""
+    """Tokens of the teacher's distribution to keep, the most likely ones (Tan et al. 2019); 0:
+    all."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.weight <= 1:

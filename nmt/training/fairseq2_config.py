@@ -1,4 +1,4 @@
-"""The training config as the sections that fairseq2's recipes have."""
+"""The training config converted to the sections of a fairseq2 recipe."""
 
 from dataclasses import asdict, dataclass, field
 

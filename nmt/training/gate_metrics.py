@@ -1,4 +1,4 @@
-"""What the log says of the gates: how evenly experts are loaded, and how much is dropped.
+"""Gate metrics for the log: how evenly experts are loaded, and how much is dropped.
 
 Shape suffixes: E experts.
 """

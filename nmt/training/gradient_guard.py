@@ -1,7 +1,7 @@
-"""Updates whose gradients are not finite are skipped, counted, and in the end refused.
+"""Skips and counts updates with gradients that are not finite, up to a limit.
 
 fairseq2 skips an update only where it scales the loss (fp16). In fp32 and bf16 one overflow would
-leave weights that are no numbers, which no later update can mend.
+leave weights that are not numbers, from which training cannot recover.
 """
 
 import logging
@@ -28,10 +28,10 @@ class SkippedUpdates:
 
 
 class GradientGuard(DataParallelFacade):
-    """Takes the gradients away where their norm is not finite, so that the optimizer does nothing.
+    """Discards gradients whose norm is not finite, so that the optimizer does nothing.
 
     Stands before the facade by which the trainer clips gradients, as all processes know the norm
-    there. Weights, moments and step counts stay as they are; the learning rate goes on.
+    there. Weights, moments and step counts stay as they are; the learning rate schedule continues.
     """
 
     def __init__(
@@ -49,8 +49,8 @@ class GradientGuard(DataParallelFacade):
             facade: What clips the gradients.
             model: Whose gradients they are.
             skipped: The count.
-            max_in_a_row: Skipped updates in a row that are one too many.
-            scales_loss: The trainer scales the loss (fp16) and skips by itself.
+            max_in_a_row: Skipped updates in a row at which training stops.
+            scales_loss: Whether the trainer scales the loss (fp16) and skips updates itself.
         """
         self._facade = facade
         self._model = model
@@ -59,7 +59,7 @@ class GradientGuard(DataParallelFacade):
         self._scales_loss = scales_loss
 
     def clip_grad_norm(self, max_norm: float | None) -> Tensor:
-        """Clip the gradients; return their norm, or 0 where they are taken away.
+        """Clip the gradients; return their norm, or 0 if they were discarded.
 
         Raises:
             UserError: If too many updates in a row had no finite gradient.

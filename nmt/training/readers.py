@@ -1,4 +1,4 @@
-"""Batches as fairseq2's trainer takes them, and where they come from."""
+"""Readers of training and validation batches for fairseq2's trainer."""
 
 from collections.abc import Sequence
 
@@ -61,14 +61,14 @@ class StreamReader(DataReader[TokenBatch]):
         return [TokenBatch(next(self._stream)) for _ in range(self._accumulated)]
 
     def reset(self) -> None:
-        """Do nothing: the stream has no end to come back from."""
+        """Do nothing: the stream is endless."""
 
     def state_dict(self) -> dict[str, object]:
         """Return the stream's state; the trainer has no other place for the count."""
         return {"stream": self._stream.state(), "skipped_updates": self._skipped.total}
 
     def load_state_dict(self, state_dict: dict[str, object]) -> None:
-        """Go on where the state was taken."""
+        """Resume from a state."""
         stream, skipped = state_dict["stream"], state_dict["skipped_updates"]
         assert isinstance(stream, dict)
         assert isinstance(skipped, int)
@@ -85,7 +85,7 @@ class ListReader(DataReader[TokenBatch]):
     """A process's share of validation batches, the same in every pass.
 
     Where batches do not come out even, the processes without one run the last again and count
-    nothing: those who share out weights or experts have to run the model equally often.
+    nothing: processes that share weights or experts must run the model equally often.
     """
 
     def __init__(self, batches: Sequence[Batch], rank: int = 0, world_size: int = 1) -> None:

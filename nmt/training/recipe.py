@@ -1,4 +1,4 @@
-"""The fairseq2 recipe: its trainer with ours in it, its run, its log.
+"""The fairseq2 recipe: trainer, run and log.
 
 With `nmt.training.fairseq2_config`, `readers`, `units`, `validation_unit` and
 `parallel.preemption`, the only modules that use fairseq2's recipe and trainer API.
@@ -77,19 +77,19 @@ _TERA = 1e12
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """What a training is made of, beside its config."""
+    """The parts of a training besides its config."""
 
     model_config: MoEConfig
     stream: BatchStream
     validation: ValidationSet
     vocabulary: Vocabulary
     score: TranslationScorer | None
-    """What scores translations of validation sentences; None where none are translated."""
+    """Scorer of validation translations; None if nothing is translated."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What came of it."""
+    """The result of a training."""
 
     model: Translator
 
@@ -97,7 +97,7 @@ class Trained:
     """The last update."""
 
     kept_update: int
-    """The update that the model is of."""
+    """The update whose weights the model has."""
 
     skipped_updates: int
     """Updates without a finite gradient."""
@@ -257,9 +257,9 @@ class TranslationRecipe(base.Recipe):
         return ValidationUnit(model, module, direction, translating)
 
     def _add_what_recipes_lack(self, context: base.RecipeContext, trainer: Any) -> None:
-        """Give the trainer what it can do and no section of a recipe asks it for.
+        """Set options of the trainer that fairseq2's recipe sections do not cover.
 
-        Its parts are replaced under their own names: fairseq2 0.8.1 has no other way in.
+        They are set on the trainer's private attributes: fairseq2 0.8.1 offers no other way.
         """
         if not self._training.validation.batches:
             return
@@ -278,7 +278,7 @@ class TranslationRecipe(base.Recipe):
 
 
 class Patience(EarlyStopper):
-    """Stops training when validations have brought nothing better for too long.
+    """Stops training when validation no longer improves.
 
     Reads the curves, so that an interrupted training stops where an undisturbed one does.
     """
@@ -288,13 +288,13 @@ class Patience(EarlyStopper):
         self._directory = directory
 
     def should_stop(self, step_nr: int, score: float) -> bool:
-        """Return whether the validation after this update is one too many."""
+        """Return whether patience is exhausted at the validation after this update."""
         scores = mean_scores(read_curves(self._directory), self._selection.score)
         return stopped_at(scores, self._selection.patience) is not None
 
 
 def check_device(config: TrainConfig) -> None:
-    """Refuse what this machine cannot compute in.
+    """Refuse a precision that this machine does not support.
 
     Raises:
         UserError: If the precision needs a GPU and there is none.
@@ -364,7 +364,7 @@ def run_recipe(
 
 
 def _write_page(directory: Path, config: TrainConfig, model: Translator | None) -> None:
-    """Write the page of a training as far as it has come."""
+    """Write the report page of the training so far."""
     assert model is not None
     parameters = sum(parameter.numel() for parameter in model.parameters())
     curves = read_curves(directory)
@@ -374,7 +374,7 @@ def _write_page(directory: Path, config: TrainConfig, model: Translator | None) 
 
 @contextmanager
 def _errors_of_ours() -> Iterator[None]:
-    """Raise what a person can mend as errors that say how."""
+    """Turn failures that the user can fix into errors that say how."""
     try:
         yield
     except (OperationalError, CheckpointStateNotValidError) as error:
@@ -391,7 +391,7 @@ def _errors_of_ours() -> Iterator[None]:
 
 
 def _system_error(error: BaseException | None) -> OSError | None:
-    """Return what the system said: torch's writer hides a full disk behind two other errors."""
+    """Return the system's error: torch's writer hides a full disk behind two other errors."""
     while error is not None and not isinstance(error, OSError):
         error = error.__cause__ or error.__context__
     return error

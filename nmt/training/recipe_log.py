@@ -1,4 +1,4 @@
-"""Where the lines of fairseq2 go, which logs for itself."""
+"""Redirects the log of fairseq2, which configures logging itself."""
 
 import logging
 import warnings
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def log_in_file_only() -> Iterator[None]:
-    """Keep fairseq2's lines in its log file, and the environment out of it.
+    """Send fairseq2's log lines to a file, without environment variables.
 
     fairseq2 replaces the handlers of the root logger, and would log every environment variable,
     secrets too.
@@ -42,5 +42,5 @@ def _is_not_environment(record: logging.LogRecord) -> bool:
 
 
 def _is_not_zero(record: logging.LogRecord) -> bool:
-    """Whether a line is not torcheval's, which takes a mean of 0 for one of nothing."""
+    """Whether a record is not torcheval's false warning about a mean of 0."""
     return not record.getMessage().startswith("No calls to update()")

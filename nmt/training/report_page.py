@@ -1,4 +1,4 @@
-"""The page of a training: loss, validation of each direction, load of the gates over updates."""
+"""Report page of a training: loss, validation of each direction, and load of the gates."""
 
 from __future__ import annotations
 

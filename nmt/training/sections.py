@@ -13,30 +13,30 @@ class ComputeConfig:
     """How an update is computed."""
 
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """Of products in forward and backward passes; weights and optimizer stay in fp32. fp16 needs a
-    GPU and scales the loss."""
+    """Precision of products in forward and backward passes; weights and optimizer stay in fp32.
+    fp16 needs a GPU and scales the loss."""
 
     accumulated_batches: int = 1
     """Batches of each process whose gradients are summed for one update."""
 
     activation_checkpointing: bool = False
-    """Keep only the inputs of layers and compute the rest again in the backward pass."""
+    """Keep only the inputs of layers and recompute the rest in the backward pass."""
 
     compile: bool = False
-    """Compile the layers with `torch.compile`; minutes at the start, less time per update."""
+    """Compile the layers with `torch.compile`: minutes at the start, faster updates."""
 
     compile_backend: str = "inductor"
-    """Of `torch.compile`."""
+    """Backend of `torch.compile`."""
 
     max_skipped_updates: int = 100
-    """Updates in a row whose gradients are not finite, after which training stops in error."""
+    """Updates in a row with gradients that are not finite after which training fails."""
 
     peak_teraflops: float | None = execution_only(None)
-    """Operations per second of one device in 10^12, for the model FLOPs utilization; measured with
-    a large product at the start if not given."""
+    """Peak of one device in 10^12 operations per second, for the model FLOPs utilization; null
+    measures it with a large product at the start."""
 
     tensorboard: bool = execution_only(True)
-    """Write metrics for TensorBoard too."""
+    """Also write metrics for TensorBoard."""
 
     def __post_init__(self) -> None:
         for name in ("accumulated_batches", "max_skipped_updates"):
@@ -48,7 +48,7 @@ class ComputeConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ChrfConfig:
-    """Translating sentences of the validation split, scored with chrF++."""
+    """Translation of validation sentences, scored with chrF++."""
 
     sentences: int = 20
     """First sentences of the split that are translated per direction; 0 for none."""
@@ -73,14 +73,14 @@ class ChrfConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SelectionConfig:
-    """Which update the model is of, and when training ends before its last update."""
+    """Which update is kept as the model, and when training stops early."""
 
     keep: Literal["last", "best"] = "last"
-    """The model directory is made from the last update, or from that with the best validation."""
+    """Whether the model has the weights of the last update or of the best validation."""
 
     score: Literal["nll", "chrf++"] = "nll"
-    """What is best: the lowest mean negative log-likelihood per token, or the highest mean chrF++,
-    over directions."""
+    """Criterion for the best update: lowest mean negative log-likelihood per token, or highest mean
+    chrF++, over directions."""
 
     patience: int = 0
     """Validations in a row without a better score after which training stops; 0 for never."""
@@ -91,5 +91,5 @@ class SelectionConfig:
 
     @property
     def needs_validation(self) -> bool:
-        """Whether the score decides anything."""
+        """Whether the score is used."""
         return self.keep == "best" or self.patience > 0

@@ -1,4 +1,4 @@
-"""What a training came to, in plain numbers: for `--json`, and for the page."""
+"""The results of a training in plain numbers, for `--json` and the report page."""
 
 import math
 import statistics
@@ -18,7 +18,8 @@ def summarize(curves: Curves) -> dict[str, Any]:
     Returns:
         `update`, `loss`, `nll`, `tokens_per_second` and `mfu` (medians), `skipped_updates`, of the
         reports; `validation`, {direction: {nll, chrf, best_nll, best_nll_update, best_chrf,
-        best_chrf_update}}; `best`, {nll, chrf++: {update, mean}}. None for what there is not.
+        best_chrf_update}}; `best`, {nll, chrf++: {update, mean}}. None for values that do not
+        exist.
     """
     last = curves.training[-1] if curves.training else {}
     best = {}

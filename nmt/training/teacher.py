@@ -29,8 +29,8 @@ _VOCABULARY_FILES = (vocabulary_files.MODEL_FILE, vocabulary_files.LAYOUT_FILE)
 class Teacher:
     """Computes the teacher's distribution over the tokens at each target position.
 
-    It is no module of the student: no optimizer, checkpoint or data-parallel wrapper sees it. It
-    works as at evaluation, without dropout and without capacity of its experts.
+    It is not a module of the student: no optimizer, checkpoint or data-parallel wrapper sees it. It
+    runs in evaluation mode, without dropout and without expert capacity.
     """
 
     def __init__(self, config: DistillationConfig, device: torch.device) -> None:
@@ -68,7 +68,7 @@ def teacher_files(config: DistillationConfig | None) -> tuple[Path, ...]:
 
 
 def check_teacher(config: DistillationConfig, vocabulary: Path) -> None:
-    """Refuse a teacher whose tokens are not the student's.
+    """Refuse a teacher with another vocabulary than the student's.
 
     Raises:
         UserError: If it is no model or has another vocabulary.

@@ -45,13 +45,13 @@ _SCRATCH = ("checkpoints", "data", "cache")
 def train(
     config: TrainConfig, output: Path, *, load_scorer: ScorerLoader | None = None
 ) -> Summary | None:
-    """Train a model, or go on with an interrupted training of the same config and data.
+    """Train a model, or resume an interrupted training of the same config and data.
 
     Under torchrun or srun every process calls this; rank 0 writes, and the others return None.
 
     Args:
         config: The training.
-        output: The model directory; what is known of the training goes to `training/` in it.
+        output: The model directory; checkpoints, metrics and the page go to `training/` in it.
         load_scorer: Loads what scores validation translations; without it none are made.
 
     Raises:
@@ -86,7 +86,7 @@ def _train_together(
         check_teacher(config.distillation, config.vocabulary)
         inputs += teacher_files(config.distillation)
     task = Task(name="model", inputs=tuple(inputs))
-    if world.is_rank_zero:  # so that going on does not begin with reading all the bitext
+    if world.is_rank_zero:  # so that resuming does not begin with reading all the bitext
         forget_failed_run(output)
         recall_digests(_data_directory(config, output) / RECEIPTS / TOKENIZE_JOB)
     summary = run_together(
@@ -127,7 +127,7 @@ def _train_model(
     with world.first("data"):
         if world.is_rank_zero:
             _check_fingerprint(directory, config, task.inputs)
-        # Tokens of a run that made no checkpoint are nobody's, unless they lie in a directory of
+        # Tokens of a run that made no checkpoint may be replaced, unless they lie in a directory of
         # their own.
         replace = config.data.directory is None and last_update(directory) == 0
         bitext = tokenize(
@@ -190,13 +190,13 @@ def _scorer(
     if load_scorer is not None:
         return load_scorer()
     if config.selection.needs_validation and config.selection.score == "chrf++":
-        raise ValueError("`selection.score` is chrf++, and no scorer was handed in")
-    logger.info("no scorer was handed in: validation goes without chrF++")
+        raise ValueError("`selection.score` is chrf++, but no scorer was given")
+    logger.info("no scorer given: validation without chrF++")
     return None
 
 
 def _check_fingerprint(directory: Path, config: TrainConfig, inputs: tuple[Path, ...]) -> None:
-    """Refuse to go on with a training of other data; receipts cannot tell before it is done."""
+    """Refuse to resume a training on other data; there is no receipt before it is done."""
     path = directory / _FINGERPRINT_FILE
     settings = json.dumps(without_execution(config, plain_config(config)))
     digests = [describe_input(file)["blake2b"] for file in inputs]
@@ -204,6 +204,6 @@ def _check_fingerprint(directory: Path, config: TrainConfig, inputs: tuple[Path,
     if last_update(directory) > 0 and path.exists() and read_json(path) != here:
         raise UserError(
             f"{directory} holds an unfinished training on other data than the bitext and vocabulary"
-            f" are now. Delete {directory.parent} to train anew."
+            f" are now. Delete {directory.parent} to start over."
         )
     write_json(path, here)

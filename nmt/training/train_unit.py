@@ -1,4 +1,4 @@
-"""What fairseq2's trainer asks of a training: the loss of an update, and a line for the log."""
+"""The train unit of fairseq2's trainer: the loss of an update, and a line for the log."""
 
 import logging
 import math
@@ -27,7 +27,7 @@ _DIVERGENCE = "divergence_from_teacher"
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """What the utilization of the devices is computed from."""
+    """Data for computing the utilization of the devices."""
 
     flops: TokenFlops
 
@@ -58,7 +58,7 @@ class TranslationUnit(TrainUnit[TokenBatch]):
         self._started: float | None = None
 
     def prepare_metric_bag(self, metric_bag: MetricBag) -> None:
-        """Declare what the log counts."""
+        """Declare the metrics."""
         for name in ("loss", "nll_loss", "balance_loss"):
             metric_bag.add(name, Mean())
         if self._config.distillation is not None:
@@ -123,7 +123,7 @@ class TranslationUnit(TrainUnit[TokenBatch]):
         metric_bag.get(_FINITE, Sum).update(is_finite.float())
 
     def process_metric_values(self, values: MutableMapping[str, object]) -> None:
-        """Add what follows from the sums, and log a line for the person who waits."""
+        """Add the derived metrics, and log a line of progress."""
         assert self._started is not None
         seconds = max(time.monotonic() - self._started, 1e-9)
         self._started = None

@@ -22,7 +22,7 @@ _EXTRA_TOKENS = 3
 
 @dataclass(frozen=True)
 class ValidationSet:
-    """What is measured after some updates."""
+    """The data of a validation."""
 
     batches: dict[Direction, list[Batch]]
     """Batches whose likelihood is measured."""
@@ -77,7 +77,7 @@ def _report_missing(
     directions: Sequence[Direction],
     covered: Sequence[Direction],
 ) -> None:
-    """Say what is not validated; an error where all is not and something depends on it."""
+    """Warn of directions without validation; raise if none is left but one is needed."""
     missing = sorted({language for d in directions for language in d} - there)
     if not missing:
         return

@@ -1,4 +1,4 @@
-"""What fairseq2's validator asks of a direction: its likelihood and its chrF++."""
+"""The validation unit of fairseq2's validator: likelihood and chrF++ of one direction."""
 
 import logging
 from collections.abc import MutableMapping
@@ -36,15 +36,15 @@ class Translating:
     references: list[str]
 
     shared_with: Gang | None = None
-    """Processes that translate a part each; None where each translates all, as those have to who
-    share out weights or experts: a search takes as many steps as its sentences need."""
+    """Processes that translate a part each; None where each translates all, which is necessary if
+    they share weights or experts, since a search takes as many steps as its sentences need."""
 
     def chrf(self) -> float:
         """Return chrF++ of what the model makes of the sources."""
         translator = TextTranslator(self.model, self.config)
         gang = self.shared_with
         rank, size = (gang.rank, gang.size) if gang is not None else (0, 1)
-        # Shapes change with every step of a search; compiled layers would be compiled anew.
+        # Shapes change with every step of a search; compiled layers would be recompiled.
         with torch.compiler.set_stance("force_eager"):
             own = translator.translate(self.sources[rank::size], *self.direction)
         parts: list[list[str]] = [own]

@@ -1,4 +1,4 @@
-"""Back-translation: text of a language as the target of pairs whose source a model writes.
+"""Back-translation: monolingual text as target, with a model's translation of it as source.
 
 Sennrich, Haddow and Birch 2016; NLLB-200 section 6.4.1. A task per part of a shard; the parts of a
 direction are then joined to one bitext file, which training takes as `bitext.back_translated`.
@@ -72,7 +72,7 @@ class BackTranslate:
     needed: Needed
 
     def __call__(self, task: Task) -> Outcome:
-        """Translate the sentences that the task's arguments count off."""
+        """Translate the range of sentences in the task's arguments."""
         direction = parse_direction(task.name.split("/")[0])
         translator = shared_translator(self.model, self.config.translate, self.needed)
         translator.counts = Counter()
@@ -136,7 +136,7 @@ def back_translate(
         model: Model directory; it translates from target to source.
         text: Sentences by language, as `tongues mining sentences` writes them, or a directory of
             `<language>.txt[.gz|.zst]`.
-        directions: What the pairs are for: the model writes the source, the text is the target.
+        directions: Directions of the bitext: the source is the model's, the target is the text.
         output: Directory; gets `<source>-<target>.parquet`.
         config: How.
         executor: Where the parts are worked on.

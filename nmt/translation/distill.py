@@ -32,7 +32,7 @@ SCHEMA = pa.schema([("score", pa.float32()), ("source", pa.string()), ("target",
 
 @dataclass(frozen=True)
 class DistillBitext:
-    """Work of a task: the sources of one direction and what the teacher makes of them."""
+    """Work of a task: the sources of one direction and the teacher's translations."""
 
     teacher: Path
     output: Path
@@ -82,8 +82,8 @@ def distill_bitext(
 ) -> Summary:
     """Translate the sources of a bitext with a teacher, a task per direction.
 
-    `<source>-<target>.parquet` in `output` holds `score`, `source` and `target`; its target is not
-    for translating from, so training takes it as `bitext.distilled`, from source to target only.
+    `<source>-<target>.parquet` in `output` holds `score`, `source` and `target`; its targets must
+    not be used as sources, so training takes it as `bitext.distilled`, from source to target only.
 
     Args:
         teacher: Model directory.

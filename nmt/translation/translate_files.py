@@ -31,7 +31,7 @@ def model_files(model: Path, config: TranslateConfig) -> tuple[Path, ...]:
 
 
 def needed_arguments(config: TranslateConfig, needed: Needed) -> dict[str, Any]:
-    """Return what a task depends on where experts are left out: the languages they are kept for."""
+    """Return what a task depends on if experts are left out: the languages they are loaded for."""
     return {"experts_for": needed._asdict()} if config.experts.usage else {}
 
 

@@ -1,4 +1,4 @@
-"""Translation of lines, in order, one out for one in: by beam search or by sampling."""
+"""Translation line by line, in order, by beam search or by sampling."""
 
 import logging
 import math
@@ -35,7 +35,7 @@ _SEPARATORS = str.maketrans("\t\n\r", "   ")
 
 
 class Translation(NamedTuple):
-    """What became of a line."""
+    """The translation of a line."""
 
     text: str
 
@@ -66,12 +66,12 @@ class TextTranslator:
 
     Attributes:
         model: The model.
-        counts: Lines so far, and what a person should know of them: `unknown_characters` are those
-            that no token stands for, in `lines_with_unknown_characters`; `split` had more tokens
-            than fit and were translated sentence by sentence; `broken` sentences did not fit by
-            themselves and were cut at punctuation or words; `unfinished` translations reached the
-            length limit before they ended. Where experts are left out, `routed` tokens, over all
-            layers, and `lost_expert`, those that lost one of their two.
+        counts: Lines so far, and what the user should know about them: `unknown_characters` are
+            those that no token stands for, in `lines_with_unknown_characters`; `split` had more
+            tokens than fit and were translated sentence by sentence; `broken` sentences did not fit
+            by themselves and were cut at punctuation or words; `unfinished` translations reached
+            the length limit before they ended. Where experts are left out, `routed` tokens, over
+            all layers, and `lost_expert`, those that lost one of their two.
     """
 
     def __init__(self, model: TrainedModel, config: TranslateConfig) -> None:
@@ -99,7 +99,7 @@ class TextTranslator:
         """Return the translations of lines; an empty one gives an empty one.
 
         Raises:
-            UserError: If a language is unknown to everybody or to the model.
+            UserError: If a language code is unknown, or the model does not have the language.
         """
         return [translation.text for translation in self.translate_scored(lines, source, target)]
 
@@ -138,7 +138,7 @@ class TextTranslator:
         return [self._join(parts, target) for parts in found]
 
     def stream(self, lines: Iterable[str], source: str, target: str) -> Iterator[list[Translation]]:
-        """Yield the translations of lines, in order, so many at a time as a block has."""
+        """Yield the translations of lines, in order, block by block."""
         iterator = iter(lines)
         total = len(lines) if isinstance(lines, Sequence) else None
         first = 0
@@ -148,7 +148,7 @@ class TextTranslator:
                 first += len(block)
 
     def warn(self) -> None:
-        """Log what a person should know of what was translated so far."""
+        """Log the counts that the user should know of."""
         for name, text in (
             ("split", f"lines had more than {self._limit} tokens; split by sentence and joined"),
             ("broken", "sentences of theirs did not fit either; cut at punctuation or words"),
@@ -289,7 +289,7 @@ def open_translator(model: Path, config: TranslateConfig, needed: Needed) -> Tex
 
 
 def _check_languages(direction: Direction, vocabulary: Vocabulary) -> None:
-    """Refuse languages that a model has no token for, codes that nobody knows with a guess."""
+    """Refuse languages that a model has no token for; for unknown codes suggest similar ones."""
     for language in direction:
         if language not in vocabulary.languages:
             check_language(language)
@@ -299,7 +299,7 @@ def _check_languages(direction: Direction, vocabulary: Vocabulary) -> None:
 def check_direction(
     direction: Direction, vocabulary: Vocabulary, trained: Sequence[Direction]
 ) -> None:
-    """Warn of a direction that a model has never seen; refuse languages it does not know.
+    """Warn of a direction that a model was not trained on; refuse languages it does not know.
 
     Raises:
         UserError: If the model has no token for one of the languages.

@@ -9,7 +9,7 @@ from corpus.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class UsageConfig:
-    """What is run through the model."""
+    """Which directions and sentences are run through the model."""
 
     through: str = ""
     """Only directions from or into this language. With 202 languages these are 402 instead of
@@ -19,7 +19,7 @@ class UsageConfig:
     """First sentences of the split per language; 0 for all."""
 
     device: Literal["auto", "cpu", "cuda"] = execution_only("auto")
-    """Where the model runs; `auto` takes a GPU where there is one."""
+    """Where the model runs; `auto` uses a GPU if there is one."""
 
     threads: int = 2
     """Torch threads."""

@@ -1,4 +1,4 @@
-"""Which directions of a test set are run through a model, and their text."""
+"""Choice of the directions of a test set that are run through a model, with their text."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -27,7 +27,7 @@ Counts = Mapping[str, Sequence[float]]
 
 
 class Measured(NamedTuple):
-    """What one direction's text does in a model."""
+    """Expert usage of one direction's text in a model."""
 
     direction: Direction
     counts: Counts

@@ -87,7 +87,7 @@ def _mean(values: Float64) -> float | None:
 
 
 def cluster_order(languages: Sequence[str], found: Sequence[LayerSimilarity]) -> list[str]:
-    """Return languages so that those alike over all layers stand together.
+    """Return languages ordered so that similar ones, over all layers, are adjacent.
 
     Average linkage on the mean similarity over the layers that know both; two groups are joined
     with the ends together that are most alike.

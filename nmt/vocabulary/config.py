@@ -1,4 +1,4 @@
-"""Settings of a vocabulary."""
+"""Config of a vocabulary."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -23,13 +23,13 @@ class VocabularyConfig:
     """Sentences that the model is trained on, over all languages. Bounds memory."""
 
     languages: tuple[str, ...] = ()
-    """Languages that get a token without having text."""
+    """Languages that get a token although they have no text."""
 
     character_coverage: float = 0.99995
-    """Share of characters that get a piece of their own."""
+    """Share of the text's characters that get a piece of their own (SentencePiece)."""
 
     seed: int = 1
-    """Chooses the sentences."""
+    """Seed of the choice of sentences."""
 
     columns: dict[str, str] = field(default_factory=dict)
     """Name, or number from 1, of the columns `source` and `target` of bitext whose header does not

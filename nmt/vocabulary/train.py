@@ -1,4 +1,4 @@
-"""Training of a vocabulary: distinct sentences, languages by temperature, in two passes.
+"""Training of a vocabulary on distinct sentences, sampled by temperature, in two passes.
 
 Memory is bounded whatever the amount of text. The first pass estimates how many distinct sentences
 each language has, from the smallest hashes of its sentences; the second keeps as many sentences of
@@ -39,12 +39,12 @@ SKETCH_HASHES = 1 << 16
 """Hashes kept of a language: fewer sentences are counted exactly, more to 0.4 percent (1/√k)."""
 
 _MAX_BYTES = 4192
-"""SentencePiece's own limit, beyond which it leaves sentences out without a word."""
+"""SentencePiece's own limit, beyond which it drops sentences silently."""
 
 _COUNTED = ("lines", "rejected.empty", "rejected.damaged_characters", "rejected.too_long")
 
 _MANY_SENTENCES = 10_000_000
-"""From here on SentencePiece needs wider counters."""
+"""Size from which SentencePiece needs wider counters."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _hashes(lines: Sequence[str], seed: int) -> UInt64:
 
 
 class SmallestHashes:
-    """Of all hashes that are added the smallest distinct ones, so many, and what they are of."""
+    """The smallest distinct hashes of all that are added, up to a number, with their values."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -202,7 +202,7 @@ def count_distinct(
     Args:
         sources: The files.
         seed: Of the hashes.
-        counts: Is told of lines that are left out, by reason.
+        counts: Counts the lines that are left out, by reason.
     """
     counts = Counter() if counts is None else counts
     sketches: dict[str, SmallestHashes] = {}
@@ -238,7 +238,7 @@ def share(sizes: dict[str, int], config: VocabularyConfig) -> dict[str, int]:
 
 
 def _repeated(sample: dict[str, NDArray[np.object_]], wanted: dict[str, int]) -> Iterator[str]:
-    """Yield the sentences, those of a language that has too few as often as needed."""
+    """Yield the sentences, repeating those of languages that have too few."""
     for language, lines in sample.items():
         for i in range(wanted[language] if len(lines) else 0):
             yield lines[i % len(lines)]

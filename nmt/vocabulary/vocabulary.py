@@ -48,7 +48,7 @@ def language_symbol(language: str) -> str:
 
 
 def nllb_symbols(num_pieces: int, languages: Sequence[str]) -> dict[str, int]:
-    """Return the indices of all that is not text, as NLLB-200's checkpoints have them.
+    """Return the indices of all symbols, as in NLLB-200's checkpoints.
 
     `<s> <pad> </s> <unk>`, then the pieces of SentencePiece that are text, the languages in the
     order given, the tags, and last `<mask>`, which those checkpoints lack.
@@ -273,7 +273,7 @@ class Vocabulary:
         return [index, *pieces, self.end_index]
 
     def unknown_texts(self, sentence: str) -> list[str]:
-        """Return the runs of a sentence that no token stands for."""
+        """Return the parts of a sentence that no token represents."""
         text = normalize(sentence)
         parts = [text] if self._word_pattern is None else self._word_pattern.split(text)[::2]
         found = []
@@ -310,7 +310,7 @@ def _any_of(words: Mapping[str, int]) -> re.Pattern[str] | None:
 
 
 def _first_layout(num_pieces: int, languages: Sequence[str]) -> dict[str, Any]:
-    """Return the layout of directories that do not spell theirs out: they were the first."""
+    """Return the layout of old directories, which do not record it."""
     after = [
         *map(language_symbol, languages),
         *(TAG_SYMBOLS[tag] for tag in _FIRST_TAGS),

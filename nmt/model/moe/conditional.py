@@ -15,7 +15,7 @@ CMR_BUDGET = 0.8
 
 
 class ConditionalRouting(nn.Module):
-    """A dense network beside the experts, and a gate that says how much of each a token gets.
+    """A dense network parallel to the experts, and a gate that mixes the two for each token.
 
     G = Dropout(sigmoid(x · w + b)), 0 for padding; out = dense(x) · (1 - G) + experts(x) · G
 

@@ -1,4 +1,4 @@
-"""Gating dropout (Liu et al. 2022): now and then tokens stay with the experts of their own rank.
+"""Gating dropout (Liu et al. 2022): in some steps tokens stay with the experts of their rank.
 
 Shape suffixes: T tokens; E experts; K choices of a token.
 """
@@ -25,7 +25,7 @@ class GatingDropout:
     """This process's, where processes do share them; None where one imagines all ranks."""
 
     def draw(self) -> bool:
-        """Say whether this layer leaves out the exchange in this step.
+        """Return whether this layer skips the exchange in this step.
 
         The host draws, so that no GPU has to be waited for. Ranks that share experts have to
         agree (`nmt.training.parallel.experts`).

@@ -1,4 +1,4 @@
-"""Experts one after the other, on a CPU, where the host knows how many tokens each one has.
+"""Experts computed one after the other, for CPUs, where the loads are known to the host.
 
 What a product makes is used while it is in the processor's cache: the gradient of the inner layer
 is held for one expert at a time, and gradients of weights are written where they belong. Of the

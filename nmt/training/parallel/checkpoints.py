@@ -1,4 +1,4 @@
-"""Checkpoints of any number of processes: joined into one model, or dealt to another number.
+"""Checkpoints of any number of processes: joined into one model, or resharded.
 
 A checkpoint of fairseq2 is `step_N/` with `model/pp_00/tp_00/sdp_<shard>.pt` and `optimizer/…` for
 each process that shares out the model, `trainer/rank_<rank>.pt` and `data_reader/dp_<rank>.pt` for
@@ -49,7 +49,7 @@ class Layout:
 
 
 def layout_of(step: Path) -> Layout:
-    """Return how a checkpoint is divided, as its files say."""
+    """Return how a checkpoint is divided, by its files."""
     shards = len(list((step / "model").glob("pp_00/tp_00/sdp_*.pt")))
     world_size = len(list((step / "trainer").glob("rank_*.pt")))
     if not shards or not world_size:
@@ -117,11 +117,11 @@ def split(whole: Tensor, shards: int) -> list[Tensor]:
 
 
 def fit_checkpoint(training: Path, layout: Layout, create: Callable[[], nn.Module]) -> bool:
-    """Deal the last checkpoint to another number of processes, if it is of another; say whether.
+    """Reshard the last checkpoint if the number of processes changed; return whether it did.
 
-    Model and optimizer are joined and divided anew. The trainer's state (update, schedule, loss
-    scale) and the data's are the same for all; random numbers begin anew where `Resumable` sees
-    that the number of processes is another.
+    Model and optimizer are joined and divided again. The trainer's state (update, schedule, loss
+    scale) and the data's are the same for all; `Resumable` reseeds random numbers when the number
+    of processes changes.
     """
     _undo_cut_change(training)
     update = last_update(training)
@@ -148,12 +148,12 @@ def fit_checkpoint(training: Path, layout: Layout, create: Callable[[], nn.Modul
     step.rename(old)
     new.rename(step)
     shutil.rmtree(old)
-    logger.info("%s was of %s; %s go on from it", step.name, before, layout)
+    logger.info("%s was saved by %s; resuming with %s", step.name, before, layout)
     return True
 
 
 def _undo_cut_change(training: Path) -> None:
-    """Undo a change of layout that was cut short before its last step, else finish it."""
+    """Undo a change of layout that was interrupted before its last step; otherwise finish it."""
     for before in (training / CHECKPOINTS).glob(f"step_*{_OLD}"):
         step = before.with_suffix("")
         if step.exists():
@@ -245,7 +245,7 @@ def _save(states: Sequence[Mapping[str, Any]], new: Path, kind: str) -> None:
 
 
 def keep_plain_state(optimizer: Optimizer) -> None:
-    """Let an optimizer's state be plain tensors, each process's rows, in checkpoints.
+    """Store an optimizer's state in checkpoints as plain tensors, the rows of each process.
 
     Distributed tensors would be pickled with the processes they are of, and could be loaded by the
     same number of processes only.

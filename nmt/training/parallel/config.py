@@ -8,22 +8,23 @@ from corpus.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class ParallelConfig:
-    """What each process holds; one process alone holds everything, whatever stands here."""
+    """What each process holds; a single process always holds everything."""
 
     mode: Literal["ddp", "fsdp"] = "ddp"
     """`ddp`: the whole model in every process. `fsdp`: its parameters, gradients and optimizer
-    states are shared out, and gathered layer by layer as they are needed (FSDP2)."""
+    states are sharded, and gathered layer by layer when needed (FSDP2)."""
 
     shard_size: int = 0
-    """Processes that share out one copy of the model; 0 for all. With fewer, neighbors share a copy
-    (hybrid): the number of GPUs of a node keeps the gathering within nodes. Only for `fsdp`."""
+    """Processes that shard one copy of the model; 0 for all. With fewer, each group of neighbors
+    has a copy (hybrid): with the number of GPUs of a node, gathering stays within nodes. Only for
+    `fsdp`."""
 
     expert_parallel: bool = False
-    """Keep whole experts where they are and send the tokens to them, instead of gathering their
+    """Keep each expert whole on one process and send the tokens to it, instead of gathering its
     weights. `shard_size` must divide the number of experts. Only for `fsdp`."""
 
     timeout_minutes: int = 15
-    """A process that waits so long for the others in the middle of an update gives up."""
+    """Minutes that a process waits for the others within an update before it fails."""
 
     def __post_init__(self) -> None:
         if self.shard_size < 0 or self.shard_size == 1:
@@ -39,7 +40,7 @@ class ParallelConfig:
             raise UserError(f"`timeout_minutes` is {self.timeout_minutes}; it must be positive")
 
     def shards(self, world_size: int, num_experts: int) -> int:
-        """Return how many processes share out a copy of the model, of so many in all.
+        """Return how many of `world_size` processes shard a copy of the model.
 
         Raises:
             UserError: If the processes or the experts cannot be divided so.

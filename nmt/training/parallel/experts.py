@@ -1,4 +1,4 @@
-"""Expert parallelism: each process of a gang holds some experts whole, and tokens travel to them.
+"""Expert parallelism: each process of a gang holds some experts; tokens are sent to them.
 
 Shape suffixes: A assignments, sorted by expert; D model_dim; E experts; R processes of the gang;
 L experts of a process, E = R·L; B assignments that arrive at a process.
@@ -45,7 +45,7 @@ class SharedOutExperts(nn.Module):
     """
 
     def __init__(self, whole: Experts, gangs: Gangs) -> None:
-        """Take this process's share of experts that every process has drawn alike."""
+        """Take this process's share of the experts, which every process initialized identically."""
         super().__init__()
         self._gangs = gangs
         self.num_experts = len(next(whole.parameters()))
@@ -138,9 +138,10 @@ class AgreedGatingDropout(GatingDropout):
 
 
 class _SharedOutFactory(MoEFactory):
-    """Builds models whose experts are shared out layer by layer, so that one at most is whole.
+    """Builds models whose experts are sharded layer by layer, so that one layer at most is whole.
 
-    All experts are drawn, and most let go, so that weights are those that one process would draw.
+    Each process draws all experts and frees most of them, so that weights equal those of a single
+    process.
     """
 
     def _replace_feed_forward(self, layer: nn.Module) -> None:
@@ -161,12 +162,12 @@ class _SharedOutFactory(MoEFactory):
 
 
 def create_shared_out(config: MoEConfig) -> Translator:
-    """Build a model with fresh weights whose experts are shared out over the current gangs."""
+    """Build a model with fresh weights whose experts are sharded over the current gangs."""
     return _SharedOutFactory(config).create_model()
 
 
 def apply_fsdp(model: nn.Module, granularity: str, wrapper: FSDPWrapper) -> nn.Module:
-    """Share out all of a model but the experts that are shared out already."""
+    """Shard all of a model but the experts, which are sharded already."""
     with _hidden_experts(model):
         return apply_fsdp_to_transformer(model, granularity, wrapper)  # type: ignore[arg-type]
 

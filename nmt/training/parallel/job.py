@@ -1,4 +1,4 @@
-"""A job that several processes do together: rank 0 keeps its receipt, the others follow."""
+"""A job of several processes: rank 0 keeps its receipt, the others follow."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ Work = Callable[[Task], Outcome]
 def run_together(
     world: World, task: Task, work: Work, job: Callable[[Work], Summary]
 ) -> Summary | None:
-    """Do the work of a job of one task on all processes; return what rank 0 has of it.
+    """Do the work of a one-task job on all processes; return the result of rank 0.
 
     Rank 0 alone runs `job`, which checks config and receipt, calls the work if there is any, and
     writes the receipt. The others learn whether there is, do it too, and wait until all is written.

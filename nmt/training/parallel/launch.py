@@ -1,4 +1,4 @@
-"""Which of how many processes this is, as torchrun or Slurm's srun says."""
+"""Rank and number of processes, as set by torchrun or Slurm's srun."""
 
 import os
 import re
@@ -25,7 +25,7 @@ class Place:
 
 
 def find_place(environment: MutableMapping[str, str] = os.environ) -> Place:
-    """Read this process's place; under srun, set what torchrun would have set.
+    """Read this process's rank; under srun, set the variables that torchrun would set.
 
     torchrun sets RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR and MASTER_PORT, which
     torch.distributed reads. Without RANK, and in a step of several tasks, Slurm's variables give
@@ -95,7 +95,7 @@ def first_host(nodes: str) -> str:
 
 @contextmanager
 def as_groups(place: Place, size: int) -> Iterator[None]:
-    """Let fairseq2 take each group of `size` neighbors for a machine, where that is not all.
+    """Make fairseq2 treat each group of `size` neighbors as a machine, unless that is all.
 
     Its hybrid sharding shares out a copy of the model among the processes of each machine, and
     knows machines by LOCAL_WORLD_SIZE alone. The device, which it would choose by LOCAL_RANK, is

@@ -1,4 +1,4 @@
-"""Stopping between two updates: the scheduler signals, a checkpoint is written, the run ends.
+"""Preemption between updates: on a scheduler's signal a checkpoint is written and the run ends.
 
 fairseq2's trainer has a request to stop, but heeds it only where no number of updates is given, and
 validates before it ends. Here the data end instead, for a moment: the trainer writes a checkpoint
@@ -43,7 +43,7 @@ class ResumableReader(DataReader[TokenBatch]):
 
         Args:
             reader: Where batches come from.
-            agree: Told whether this process wants to stop, returns whether all stop now.
+            agree: Takes whether this process wants to stop, returns whether all stop now.
             preemption: Whether this process was asked to.
             finish_checkpoint: Waits until a checkpoint in the making is whole.
             rank: This process among those that train together.
@@ -82,10 +82,10 @@ class ResumableReader(DataReader[TokenBatch]):
         return {"reader": self._reader.state_dict(), "world_size": self._world_size}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on where the state was taken, the last that the trainer restores.
+        """Resume from a state; the trainer restores this one last.
 
-        Where another number of processes goes on, some have the same state of random numbers from
-        the checkpoint; each then takes a seed of its own from it.
+        If the number of processes changed, several get the same state of random numbers from the
+        checkpoint; each then derives its own seed from it.
         """
         self._reader.load_state_dict(state_dict["reader"])
         if state_dict["world_size"] != self._world_size:
@@ -104,7 +104,7 @@ class _Stop(Exception):  # noqa: N818 - no error
 class ResumableTask(Task):
     """Runs a trainer; a signal ends it after the update, with a checkpoint.
 
-    `Preempted` tells the caller, who runs the same command again to go on.
+    `Preempted` informs the caller, who resumes by running the same command again.
     """
 
     def __init__(self, trainer: Task, reader: ResumableReader, preemption: Preemption) -> None:
@@ -124,7 +124,7 @@ class ResumableTask(Task):
             step = self._trainer.step_nr
             raise Preempted(
                 f"stopped by {self._preemption.signal_name} after update {step:,}; its checkpoint"
-                " is written. Run the same command again to go on."
+                " is written. Run the same command again to resume."
                 if step
                 else f"stopped by {self._preemption.signal_name} before the first update"
             )

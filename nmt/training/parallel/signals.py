@@ -52,7 +52,7 @@ class Preemption:
         if not self._can_wait:
             raise Preempted(
                 f"stopped by {self.signal_name} before or after training. Run the same command"
-                " again to go on."
+                " again to resume."
             )
 
     @contextmanager

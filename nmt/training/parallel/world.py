@@ -1,7 +1,7 @@
-"""What the processes of a training tell each other beside tensors, and how they end together.
+"""Coordination of a training's processes besides tensors, and how they end together.
 
-All of it goes through the key-value store that torch.distributed meets at, which rank 0 or torchrun
-holds. It works before there are process groups, between machines, and while others are busy.
+It uses the key-value store of torch.distributed's rendezvous, which rank 0 or torchrun holds. It
+works before there are process groups, between machines, and while others are busy.
 """
 
 import logging
@@ -25,10 +25,10 @@ _LEFT = "left"
 _POLL_SECONDS = 0.05
 _WATCH_SECONDS = 1.0
 _GRACE_SECONDS = 20.0
-"""How long others may take to notice a failure themselves before their process is ended."""
+"""Seconds in which other processes may notice a failure themselves before they are ended."""
 
 _LINGER_SECONDS = 5.0
-"""How long rank 0 keeps the store that it may hold, for others to read why all end."""
+"""Seconds for which rank 0 keeps the store, so that others can read why all end."""
 
 _INTERRUPTED = 130
 
@@ -37,7 +37,7 @@ _BROKEN = re.compile(r"gloo|NCCL|[Cc]onnection|[Bb]roken pipe|[Ss]ocket|recv|TCP
 
 
 class World:
-    """The processes that train one model together; one alone talks to nobody.
+    """The processes that train one model together; a single process needs no communication.
 
     Attributes:
         place: Which of how many this is.
@@ -61,16 +61,16 @@ class World:
 
     @property
     def is_rank_zero(self) -> bool:
-        """Whether this process writes what is written once."""
+        """Whether this process has rank 0, which writes all outputs."""
         return self.place.rank == 0
 
     def publish(self, key: str, word: str) -> None:
-        """Leave a word for the others."""
+        """Publish a value for the others."""
         if self._store is not None:
             self._store.set(key, word)
 
     def wait_for(self, key: str) -> str:
-        """Return the word left under a key; wait for it however long the others work."""
+        """Return the value published under a key; wait for it as long as the others work."""
         while not self._store.check([key]):
             self._raise_failure()
             time.sleep(_POLL_SECONDS)
@@ -79,7 +79,7 @@ class World:
 
     @contextmanager
     def first(self, name: str) -> Iterator[None]:
-        """Run the block on rank 0, then on the others, who find done what needs doing once."""
+        """Run the block on rank 0 first, then on the others, which find one-time work done."""
         if not self.is_rank_zero:
             self.wait_for(f"first/{name}")
         yield
@@ -87,7 +87,7 @@ class World:
             self.publish(f"first/{name}", "done")
 
     def barrier(self, name: str) -> None:
-        """Wait until all are here, before they wait where they could not see a failure."""
+        """Wait for all processes, before operations in which a failure of one goes unnoticed."""
         if self._store is None:
             return
         here = self._store.add(f"meet/{name}", 1)
@@ -97,7 +97,7 @@ class World:
             here = self._store.add(f"meet/{name}", 0)
 
     def agrees_to_stop(self, is_wanted: bool) -> bool:
-        """Return whether all stop now, which any may want; all ask once at the same update.
+        """Return whether all stop now, at the request of any; each calls this once per update.
 
         Rank 0 decides for each update, so that all stop after the same one.
         """
@@ -125,7 +125,7 @@ class World:
 
     @contextmanager
     def failure_scope(self) -> Iterator[None]:
-        """Run the block; a failure on one process ends all, and is reported by that one.
+        """Run the block; a failure of one process ends all, and that process reports it.
 
         Raises:
             OtherProcessError: On the others.
@@ -149,7 +149,7 @@ class World:
             self._leave()
 
     def _common_failure(self, error: BaseException) -> BaseException:
-        """Return what this process is to raise: the first to fail says why, the others nothing."""
+        """Return what this process is to raise: only the first to fail reports the reason."""
         if isinstance(error, OtherProcessError):
             return error
         if isinstance(error, Preempted) and self._has_agreed:
@@ -166,9 +166,9 @@ class World:
             return OtherProcessError(int(first.split()[1]))
         if _is_broken_connection(error):
             return LostProcessError(
-                f"process {self.rank} of {self.size} lost another one, which said nothing; was it"
-                " killed, for memory perhaps? Run the same command again to go on from the last"
-                f" checkpoint. ({_root_line(error)})"
+                f"process {self.rank} of {self.size} lost another one, which reported no error;"
+                " was it killed for lack of memory? Run the same command again to resume from the"
+                f" last checkpoint. ({_root_line(error)})"
             )
         logger.error("process %d of %d failed", self.rank, self.size)
         return error
@@ -178,7 +178,7 @@ class World:
             raise OtherProcessError(int(self._store.get(_FAILURE).decode().split()[1]))
 
     def _leave(self) -> None:
-        """Close process groups; rank 0, who may hold the store, leaves last."""
+        """Close process groups; rank 0, which may hold the store, exits last."""
         import torch.distributed as dist
 
         if dist.is_initialized():
@@ -200,7 +200,7 @@ def _exit_code(error: BaseException) -> int:
 
 
 def _is_broken_connection(error: BaseException | None) -> bool:
-    """Whether an error, or what caused it, is that of a collective whose other end is gone."""
+    """Whether an error or its cause is that of a collective whose peer is gone."""
     while error is not None:
         if isinstance(error, RuntimeError) and _BROKEN.search(str(error)):
             return True
@@ -215,9 +215,9 @@ def _root_line(error: BaseException) -> str:
 
 
 class _Watch:
-    """Ends this process when another failed and it hangs where it cannot see that.
+    """Ends this process when another failed and it hangs without noticing.
 
-    A collective on GPUs, say, waits for a process that is gone until its time is over.
+    A collective on GPUs, for example, waits for a lost process until its timeout.
     """
 
     def __init__(self, store: Any, place: Place) -> None:
@@ -257,9 +257,9 @@ class _Watch:
 
 
 def join_world() -> World:
-    """Meet the other processes that torchrun or srun started; one alone meets nobody.
+    """Join the other processes that torchrun or srun started, if any.
 
-    Only rank 0 logs what all would say.
+    Only rank 0 writes the log.
     """
     place = find_place()
     if place.size == 1:

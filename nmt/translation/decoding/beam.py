@@ -26,7 +26,7 @@ class Hypothesis(NamedTuple):
     """Of tokens and end, given the source and the target language."""
 
     is_complete: bool
-    """Whether it ended by itself, and not because it was as long as it may be."""
+    """Whether it ended with the end token rather than at the length limit."""
 
     @property
     def length(self) -> int:
@@ -39,11 +39,12 @@ class Hypothesis(NamedTuple):
 
 
 class BeamSearch:
-    """Seeks the likeliest translations of one batch.
+    """Searches for the most likely translations of one batch.
 
     At each step the 2·K best continuations of a sentence's K beams are looked at. One that ends and
-    is among the first K is a finished hypothesis; the first K that do not end go on. A sentence is
-    done with K finished hypotheses, or when no beam can come to a better score than its best one.
+    is among the first K is a finished hypothesis; the first K that do not end are continued. A
+    sentence is done with K finished hypotheses, or when no beam can reach a better score than its
+    best one.
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class BeamSearch:
         parent_BC = place_BC // token_NC.shape[1]
         token_BC = token_NC.view(num, -1).gather(1, place_BC)
         is_end_BC = token_BC == self._symbols.end
-        # At the limit a beam whose likeliest token is the end would have ended by itself.
+        # At the limit a beam whose most likely token is the end has ended properly.
         likes_to_go_on_BK = (found.token_NC[:, 0] != self._symbols.end).view(num, -1)
         is_forced_BK = at_limit_B.unsqueeze(1) & likes_to_go_on_BK
         self._finish(total_BC[:, :beams], parent_BC, is_end_BC[:, :beams], length, is_forced_BK)
@@ -158,7 +159,7 @@ class BeamSearch:
         self._best_forced_B[sentence] = is_forced_BK[better_B, parent]
 
     def _cannot_improve(self, score_B: Tensor, limit_B: Tensor) -> Tensor:
-        """Whether the best beam, were it to go on to the limit at no cost, would still lose."""
+        """Whether the best beam would lose even if it reached the limit at no further cost."""
         bound_B = score_B / (limit_B + 1) ** self._length_penalty
         return self._best_score_B[self._sentence_B] >= bound_B
 
@@ -181,7 +182,7 @@ class BeamSearch:
 
 
 def _end_at_limit(found: Candidates, symbols: Symbols, at_limit_N: Tensor) -> tuple[Tensor, Tensor]:
-    """Leave rows that are as long as they may be one candidate, to end."""
+    """Leave rows at the length limit one candidate: the end."""
     first_C = torch.arange(found.token_NC.shape[1], device=at_limit_N.device) == 0
     forced_NC = at_limit_N.unsqueeze(1)
     only_end_NC = found.end_N.unsqueeze(1).where(first_C, -torch.inf)

@@ -13,13 +13,13 @@ class SamplingConfig:
     """How tokens are drawn where `method` is `sampling`."""
 
     temperature: float = 1.0
-    """Logits are divided by it: below 1 likely tokens are favored, above 1 unlikely ones."""
+    """Divisor of the logits; below 1 favors likely tokens, above 1 unlikely ones."""
 
     top_k: int = 0
-    """Tokens that may be drawn at each step, the likeliest; 0 for all (Fan et al. 2018: 10)."""
+    """Number of most likely tokens to draw from at each step; 0 for all (Fan et al. 2018: 10)."""
 
     top_p: float = 1.0
-    """The likeliest tokens that together have this probability may be drawn (Holtzman et al.
+    """Draw from the most likely tokens that together have this probability (Holtzman et al.
     2020)."""
 
     seed: int = 1
@@ -42,7 +42,7 @@ class ExpertsConfig:
     """`usage.json` of `tongues nmt experts`, measured on this model; all experts without it."""
 
     share: float = 0.99
-    """Share of each language's tokens, by gate weight, whose experts stay."""
+    """Share of each language's tokens, by gate weight, that the loaded experts cover, 0 to 1."""
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
@@ -54,10 +54,11 @@ class TranslateConfig:
     """How a model translates."""
 
     method: Literal["beam", "sampling"] = "beam"
-    """`beam` seeks the likeliest translation; `sampling` draws one, for back-translation."""
+    """`beam` searches for the most likely translation; `sampling` draws one, for
+    back-translation."""
 
     beam_size: int = 4
-    """Hypotheses that are kept at each step (NLLB-200); of `beam` only."""
+    """Hypotheses that are kept at each step, for `beam` (NLLB-200)."""
 
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
 

@@ -42,7 +42,7 @@ class _Layer(NamedTuple):
 
 
 class DecoderState:
-    """What a batch of sentences has come to.
+    """The state of decoding a batch of sentences.
 
     Attributes:
         num_steps: Tokens that every row has been given, T.
@@ -86,14 +86,14 @@ class DecoderState:
         return self._final_norm(hidden_ND)
 
     def reorder(self, row_N: Tensor) -> None:
-        """Let row i go on from what row `row_N[i]` was; their number may change."""
+        """Replace row i by row `row_N[i]`; the number of rows may change."""
         there = self._cache_TLN2D[: self.num_steps]
         kept = there.new_empty((len(self._cache_TLN2D), there.shape[1], len(row_N), there.shape[3]))
         torch.index_select(there, 2, row_N, out=kept[: self.num_steps])
         self._cache_TLN2D = kept
 
     def keep(self, sentence_B: Tensor) -> None:
-        """Let go of the sources of all sentences but these; `reorder` lets go of their rows."""
+        """Drop the sources of all sentences but these; `reorder` drops their rows."""
         self._layers = [
             layer._replace(
                 key_BHSd=layer.key_BHSd.index_select(0, sentence_B),

@@ -26,7 +26,7 @@ class Symbols(NamedTuple):
 
     @property
     def forbidden(self) -> list[int]:
-        """Those that no hypothesis takes; their probability goes to nobody else."""
+        """Tokens that no hypothesis may use; their probability is not redistributed."""
         return [self.pad, self.unknown]
 
 

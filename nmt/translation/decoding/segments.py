@@ -1,4 +1,4 @@
-"""Inputs longer than a model takes, in parts: by sentence, and where that is not enough, inside."""
+"""Splits inputs that are too long for a model: into sentences, and those into parts if needed."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -18,18 +18,18 @@ _CLOSED_UP = frozenset({"Hans", "Hant", "Jpan"})
 """Scripts without a space between sentences; Thai, Lao, Khmer and Burmese put one there."""
 
 _CHARACTERS_PER_TOKEN = 4
-"""A first guess at how much text fits; the search goes on from there."""
+"""First guess at how much text fits; the search starts from it."""
 
 _CLUSTER = 32
-"""More characters than a letter and its marks are in any text that means something."""
+"""Longer than a letter and its marks in any meaningful text."""
 
 
 class Segments(NamedTuple):
-    """A line as what is translated at a time."""
+    """A line as the parts that are translated separately."""
 
     encoded: list[list[int]]
     num_broken: int
-    """Sentences that were too long by themselves."""
+    """Sentences that were too long."""
 
 
 def split_line(line: str, encode: Encode, limit: int) -> Segments:

@@ -89,7 +89,7 @@ def test_state_of_other_bitext_or_damaged_is_refused(
         with pytest.raises(Killed):
             run_train_encoder([bitext], tmp_path / "encoder", CONFIG)
     write_bitext(tmp_path / "bitext", last="another")
-    with pytest.raises(UserError, match=r"is of other bitext .* Delete it to begin anew"):
+    with pytest.raises(UserError, match=r"is of other bitext .* Delete it to start over"):
         run_train_encoder([bitext], tmp_path / "encoder", CONFIG)
     state = tmp_path / "encoder" / STATE_FILE
     state.write_bytes(state.read_bytes()[:1000])

@@ -156,8 +156,8 @@ def test_other_numbers_of_processes_go_on_with_the_same_sequence_and_say_so(
             assert equal(take(stream, steps), mine)
         state, position, updates = stream.state(), position + steps * world_size, updates + steps
         assert (state["num_batches"], state["updates"]) == (position, updates)
-    assert "3 processes took the batches so far, 2 go on from batch 12" in caplog.text
-    assert caplog.text.count("go on from batch") == 2  # once a change, not once a process
+    assert "the training had 3 processes and resumes with 2 at batch 12" in caplog.text
+    assert caplog.text.count("and resumes with") == 2  # once a change, not once a process
 
 
 def test_phases_begin_at_updates_however_many_batches_make_one(

@@ -205,7 +205,7 @@ def test_training_stopped_by_the_scheduler_goes_on_to_the_same_bytes(
     (stopped,) = run.wait()
     assert stopped.code == 143, stopped
     assert "stopped by SIGTERM after update" in stopped.stderr
-    assert "Run the same command again to go on." in stopped.stderr
+    assert "Run the same command again to resume." in stopped.stderr
     assert "Traceback" not in stopped.stderr
     (again,) = trainings.run(1, "stopped", *slow)
     assert "update 3/" not in again.stderr, "it began anew instead of going on"
@@ -260,7 +260,7 @@ def test_a_process_that_is_killed_ends_all_with_one_message(trainings: Trainings
     first, second = run.wait()
     assert (first.code, second.code) == (1, -signal.SIGKILL)
     assert first.stderr.count("error: ") == 1
-    assert "lost another one, which said nothing" in first.stderr
+    assert "lost another one, which reported no error" in first.stderr
     assert "Traceback" not in first.stderr
 
 
