@@ -304,7 +304,7 @@ def test_model_with_conditional_routing_is_not_exported() -> None:
     from nmt.interop.names import weight_pairs
     from nmt.model.config import named_config
 
-    with pytest.raises(UserError, match="no place for"):
+    with pytest.raises(UserError, match="do not have"):
         weight_pairs(dataclasses.replace(named_config("tiny"), cmr=True))
 
 
