@@ -1,1 +1,1 @@
-"""What every stage shares: languages, records, shards, text, jobs, configuration, console."""
+"""Code shared by all stages: languages, records, shards, text, jobs, configuration, console."""

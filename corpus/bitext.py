@@ -37,7 +37,7 @@ BATCH_ROWS = 1 << 14
 
 BYTE_ORDER_MARK = "\ufeff"
 _FIRST_LINES = 100
-"""Lines from which the columns of a TSV are told."""
+"""Lines from which the columns of a TSV are recognized."""
 _FEW_LINES = 3
 _MOST_ZEROS = 0.2
 """Share of zero characters above which a file is UTF-16, or no text."""
@@ -47,9 +47,9 @@ class BitextReader:
     """The pairs of a bitext file, as tables of one schema with at least `source` and `target`.
 
     Parquet; TSV (plain, `.gz`, `.zst`) with a header; or TSV without one, whose first two columns
-    are source and target. How columns are told is said in `corpus.bitext_columns`. A side that is
-    null is empty. A TSV with its header, or all of its first lines, in quotation marks is read as
-    the `csv` module wrote it. May be iterated again, from the beginning.
+    are source and target. `corpus.bitext_columns` describes how columns are recognized. A side that
+    is null is empty. A TSV with its header, or all of its first lines, in quotation marks is read
+    as the `csv` module wrote it. May be iterated again, from the beginning.
 
     Attributes:
         schema: Columns of every table; in a TSV all are strings but `score`.
@@ -261,7 +261,7 @@ class BitextReader:
         return sum(1 for _ in self._numbered_rows())
 
     def copy_first(self, copy: Path, pairs: int) -> int:
-        """Write the first pairs to another file as they stand here; return how many."""
+        """Copy the first pairs to another file unchanged; return how many."""
         if not self._is_parquet:
             numbers = [number for number, _ in itertools.islice(self._numbered_rows(), pairs)]
             last = numbers[-1] if numbers else int(self._has_header)
@@ -279,7 +279,7 @@ class BitextReader:
 
 
 def _repeats(rows: Sequence[Sequence[str]], names: Mapping[str, int]) -> bool:
-    """Whether what would be the names of both sides stands in the next row too."""
+    """Whether the names of both sides would also be the content of the next row."""
     places = [names[side] for side in SIDES]
     return len(rows) > 1 and all(
         place < len(rows[1]) and rows[1][place] == rows[0][place] for place in places
@@ -377,7 +377,7 @@ def copy_first_pairs(
 
 
 def check_bitext_name(path: Path) -> None:
-    """Refuse a file that bitext cannot be written to; asked before the work, not after it.
+    """Refuse a path that bitext cannot be written to; called before the work starts.
 
     Raises:
         UserError: If the suffix is of no format, or the path is a directory.

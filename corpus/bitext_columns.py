@@ -1,4 +1,4 @@
-"""Which columns of a bitext file are source, target and score: by their names, or as told.
+"""Which columns of a bitext file are source, target and score: by name, or as configured.
 
 Names are compared without case, quotation marks and the words that only say "text": `Source`,
 `"src"`, `source_text`, `sentence_eng_Latn`, `translation.fr`. Languages are told by FLORES-200
@@ -32,7 +32,7 @@ _FILLERS = frozenset({
     "raw", "seg", "segment", "segments", "sent", "sentence", "sentences", "string", "text", "texts",
     "txt",
 })  # fmt: skip
-"""Words beside a side or a language that say nothing of which column it is."""
+"""Words in column names that say nothing about the side."""
 _NUMBERED = re.compile(r"(?:sentence|sent|text|txt|segment|seg|side|lang|l|s)_?([12])")
 _SCORES = frozenset({
     "alignment_score", "bicleaner_ai_score", "bicleaner_score", "laser3_score", "laser_score",
@@ -59,14 +59,14 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[T ][\d:.,+Z-]*)?")
 _CODE = re.compile(r"[a-z]{2,3}(?:[_-][A-Za-z]{2,4})?")
 _FEW = 3
 _MOST = 0.95
-"""Share of a column's cells from which on it is taken to hold numbers, addresses or codes."""
+"""Share of a column's cells from which it is taken to hold numbers, addresses or codes."""
 
 
 def check_columns(columns: Mapping[str, str]) -> None:
     """Check the config key `columns`.
 
     Raises:
-        UserError: If it names something else than source, target and score, or only one side.
+        UserError: If it names anything but source, target and score, or only one side.
     """
     unknown = sorted(set(columns) - set(ROLES))
     if unknown:
@@ -110,7 +110,7 @@ def named_columns(
     Args:
         path: The file, for messages.
         names: Of its columns, or the cells of its first line.
-        columns: The names that a person gave; empty for the usual ones.
+        columns: The configured names; empty for the usual ones.
         direction: Of the file, where it is known.
 
     Returns:
@@ -141,7 +141,7 @@ def looks_like_header(cells: Sequence[str]) -> bool:
 
 
 def check_first_lines(path: Path, rows: Sequence[Sequence[str]]) -> None:
-    """Refuse a TSV without a header whose first two columns are, by the look of them, no text.
+    """Refuse a TSV without a header whose first two columns do not look like text.
 
     Raises:
         DataError: Saying what is there and how to name the columns.
@@ -160,7 +160,7 @@ def check_first_lines(path: Path, rows: Sequence[Sequence[str]]) -> None:
 
 
 def _all_numbers(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether a file of two columns has numbers in both, which may well be pairs."""
+    """Whether both columns of a two-column file hold numbers, which may be pairs."""
     return all(
         len(row) == 2 and all(_NUMBER.fullmatch(cell.strip()) for cell in row) for row in rows
     )

@@ -13,14 +13,14 @@ from corpus.scatter import ScatterConfig
 
 @click.group()
 def group() -> None:
-    """Built-in constructed languages, real text in shards, public data sets and models."""
+    """Constructed languages, test data, public data sets and models."""
 
 
 @group.command()
 @click.option("--output", type=PATH, required=True, help="Directory for the data set.")
 @config_options(ConstructedConfig)
 def constructed(output: Path, config: ConstructedConfig) -> None:
-    """Write ten constructed languages: crawl shards, gold, seed bitext, dev and devtest."""
+    """Write ten constructed languages: crawl shards, gold, bitext, dev and devtest."""
     from corpus.constructed.generate import generate
 
     summary = generate(config, output)
@@ -30,11 +30,13 @@ def constructed(output: Path, config: ConstructedConfig) -> None:
 
 @group.command("scatter")
 @click.option("--text", type=PATH, required=True, help="Line-aligned <language>.txt files.")
-@click.option("--other", type=PATH, required=True, help="Unaligned <language>.txt files around it.")
+@click.option(
+    "--other", type=PATH, required=True, help="Unaligned <language>.txt files to surround it."
+)
 @click.option("--output", type=PATH, required=True, help="Directory for crawl/ and gold/.")
 @config_options(ScatterConfig)
 def scatter_command(text: Path, other: Path, output: Path, config: ScatterConfig) -> None:
-    """Scatter aligned text in crawl shards, so that mining can be measured on real text."""
+    """Hide aligned text in crawl shards, to measure mining on real text."""
     from corpus.scatter import scatter
 
     summary = scatter(text, other, output, config)
@@ -49,14 +51,14 @@ def scatter_command(text: Path, other: Path, output: Path, config: ScatterConfig
     "source",
     default=None,
     metavar="URL_OR_PATH",
-    help="A copy of the file, or a directory or URL that holds it, instead of the publisher.",
+    help="Copy of the file, or directory or URL that has it, to use instead of the publisher.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @config_options(DownloadConfig)
 def fetch_command(
     names: tuple[str, ...], source: str | None, as_json: bool, config: DownloadConfig
 ) -> None:
-    """Fetch NAMES (flores200, spm200, laser2 ...) into the cache directory, checked."""
+    """Download NAMES (flores200, spm200, laser2 ...) to the cache directory and verify them."""
     from corpus.fetch.fetch import fetch_all
 
     fetched = fetch_all(names, config, source)
@@ -72,7 +74,7 @@ def fetch_command(
 @group.command("list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def list_command(as_json: bool) -> None:
-    """List what `tongues data fetch` knows, and what the cache directory holds of it."""
+    """List what `tongues data fetch` can download, and what the cache directory already has."""
     from corpus.fetch.catalog import LASER3_PREFIX
     from corpus.fetch.fetch import list_resources
 

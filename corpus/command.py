@@ -1,4 +1,4 @@
-"""What the commands of all stages share: config options, results, exit codes."""
+"""Shared parts of commands: config options, results, exit codes."""
 
 import dataclasses
 import functools
@@ -42,7 +42,7 @@ def config_options(config_class: type[Any]) -> Callable[[F], F]:
             type=PATH,
             multiple=True,
             is_eager=True,
-            help="YAML file with the keys that differ; may be repeated, later files win.",
+            help="YAML file with the keys to change; may be repeated, later files win.",
         )
         @click.option(
             "--config",
@@ -85,14 +85,14 @@ def config_options(config_class: type[Any]) -> Callable[[F], F]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class JobOptions:
-    """How a command over shards runs, as its options say."""
+    """The options of a command over shards."""
 
     executor: Executor
     dry_run: bool
     as_json: bool
 
     def print_price(self, price: Price) -> None:
-        """Print what a job will cost: tables for people, or one JSON object for machines."""
+        """Print a cost estimate: as tables, or as one JSON object."""
         if self.as_json:
             print_json(price.as_json())
         else:
@@ -138,7 +138,7 @@ def job_options(function: F) -> F:
     def command(
         *args: Any, executor: str, as_json: bool, dry_run: bool = False, **kwargs: Any
     ) -> Any:
-        # An estimate needs no cluster, and no place in a job array.
+        # An estimate needs no cluster and no job array.
         where = LOCAL if dry_run else find_executor(executor)
         job = JobOptions(executor=where, dry_run=dry_run, as_json=as_json)
         return function(*args, job=job, **kwargs)
@@ -157,7 +157,7 @@ def print_json(value: Any) -> None:
 
 
 def print_counts(title: str, counts: Mapping[str, int], as_json: bool = False) -> None:
-    """Print counts by reason: a table on standard error for people, or JSON for machines."""
+    """Print counts by reason: as a table on standard error, or as JSON."""
     if as_json:
         print_json(dict(counts))
         return

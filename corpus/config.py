@@ -78,7 +78,7 @@ class Bounds:
         return in_range and inside and not is_beyond
 
     def __str__(self) -> str:
-        """Say the range: `at least 0 and below 1`."""
+        """Return the range in words: `at least 0 and below 1`."""
         words = {
             "at least": self.at_least,
             "above": self.above,
@@ -110,7 +110,7 @@ class Config:
 
 
 class Required:
-    """Stands for a value without default that was not given, where that is allowed."""
+    """Placeholder for a required value that was not given, where that is allowed."""
 
 
 REQUIRED = Required()
@@ -307,7 +307,7 @@ def _unchecked(config_class: type[Any], values: Mapping[str, Any]) -> Any:
 
 
 def _place_of(message: str, places: Mapping[str, Place], place: Place) -> Place:
-    """Return where the first key that a message names in backticks stands, else `place`."""
+    """Return where the first key in backticks of a message was written, else `place`."""
     named = (key for key in re.findall(r"`(\w+)`", message) if key in places)
     return places.get(next(named, ""), place)
 
@@ -377,7 +377,7 @@ def _scalar(hint: Any, value: Any, place: Place, name: str) -> Any:
             raise UserError(f"{place}: `{name}` is {shown(value)}, beyond integers of 64 bits")
         return value
     if hint is float and not isinstance(value, bool):
-        # YAML 1.1 reads `1e-4` as text; a person means the number.
+        # YAML 1.1 reads `1e-4` as text; the user means the number.
         try:
             number = float(value)
         except (TypeError, ValueError, OverflowError):

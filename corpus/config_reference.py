@@ -1,4 +1,4 @@
-"""Configs for people to read: YAML with comments, and a page of all commands' keys.
+"""Documentation of configs: YAML with comments, and a page of all commands' keys.
 
 What a key means, its unit and its source are in the docstring under its field; its range is in its
 type (see `corpus.config`).
@@ -43,9 +43,9 @@ def _own_docs(config_class: type[Any]) -> dict[str, str]:
 
 
 def commented_yaml(config: Any) -> str:
-    """Return a config as YAML with what each key means above it.
+    """Return a config as YAML with the meaning of each key as a comment.
 
-    A value that must be given and is not (`corpus.config.REQUIRED`) is a comment of its own.
+    A required value that was not given (`corpus.config.REQUIRED`) becomes a comment.
     """
     return "\n".join(_lines(config, 0)) + "\n"
 
@@ -84,7 +84,7 @@ def _first_line(config_class: type[Any]) -> str:
 
 
 def _kind(hint: Any) -> str:
-    """Say a type and its range in words: `int, at least 1`."""
+    """Return a type and its range in words: `int, at least 1`."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         bounds = [str(note) for note in arguments[1:] if isinstance(note, Bounds)]
@@ -107,8 +107,7 @@ class Key(NamedTuple):
     """A row of the reference page."""
 
     name: str
-    """With the groups it stands in: `pairs.neighbors`; `[]` is an item of a list, `<key>` of a
-    mapping."""
+    """With its groups: `pairs.neighbors`; `[]` is an item of a list, `<key>` of a mapping."""
     default: str
     kind: str
     about: str

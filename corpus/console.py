@@ -1,4 +1,4 @@
-"""What a person sees while a job runs: log lines, progress, tables. All on standard error."""
+"""Output for the user while a job runs: log lines, progress, tables; all on standard error."""
 
 import logging
 import os
@@ -73,7 +73,7 @@ class Progress:
 
 
 def format_duration(seconds: float) -> str:
-    """Return a duration as a person says it: `42 s`, `6 min 05 s`, `3 h 12 min`."""
+    """Return a duration in readable form: `42 s`, `6 min 05 s`, `3 h 12 min`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s" if whole >= 10 else f"{seconds:.1f} s"

@@ -1,4 +1,4 @@
-"""The kinds of failure a person can do something about.
+"""The kinds of failure that the user can do something about.
 
 Anything else that is raised is a bug or the environment and keeps its traceback.
 """
@@ -23,32 +23,32 @@ class DataError(TonguesError):
 
 
 class JobError(TonguesError):
-    """Some shards failed; the others are finished and are kept."""
+    """Some shards failed; the others are finished and kept."""
 
     exit_code = 3
 
 
 class FetchError(TonguesError):
-    """A download failed for a reason outside: no network, a server's refusal, no room."""
+    """A download failed for an external reason: network, server, or a full disk."""
 
     exit_code = 1
 
 
 class ShareDone(TonguesError):  # noqa: N818 - it ends the command well, with exit code 0
-    """This process did its share of a job; what follows waits for the shares of others."""
+    """This process finished its share of a job; the next step waits for the other shares."""
 
     exit_code = 0
 
 
 class Preempted(TonguesError):  # noqa: N818 - it ends the command well, for now
-    """A signal of the scheduler stopped a training after a checkpoint; it is to be run again."""
+    """A scheduler's signal stopped a training after a checkpoint; run it again to resume."""
 
     exit_code = 143
     """128 + SIGTERM, whichever signal it was; schedulers and scripts requeue on it."""
 
 
 class OtherProcessError(TonguesError):
-    """Another of the processes that work together failed, and has said why; this one says nothing.
+    """Another process of the same job failed and reported it; this one reports nothing.
 
     Attributes:
         exit_code: That of the other.
@@ -60,6 +60,6 @@ class OtherProcessError(TonguesError):
 
 
 class LostProcessError(TonguesError):
-    """Another of the processes that work together is gone without a word."""
+    """Another process of the same job ended without reporting an error."""
 
     exit_code = 1

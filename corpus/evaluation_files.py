@@ -1,7 +1,7 @@
-"""The files of evaluation sets and the sentences in them, whatever the files are called.
+"""The files of evaluation sets and their sentences, whatever the files are called.
 
-What is not read would be trained on, so that only what is known to hold no sentences is passed over
-(read-me files, licenses, checksums), and a file that cannot be read is an error.
+What is not read would be trained on, so only files known to hold no sentences are skipped (READMEs,
+licenses, checksums), and a file that cannot be read is an error.
 """
 
 import bz2
@@ -101,7 +101,7 @@ def _walk(directory: Path) -> list[Path]:
 
 
 def evaluation_sentences(path: Path) -> Iterator[str]:
-    """Yield all that may be a sentence in a file of an evaluation set.
+    """Yield everything in a file of an evaluation set that may be a sentence.
 
     Of text every cell between tabs, whatever the suffix; of CSV every cell; of JSON and JSON lines
     every string, and of Parquet every column of text, but for ids, addresses and the like; of SGML,

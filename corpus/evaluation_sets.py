@@ -31,7 +31,7 @@ _BATCH = 1 << 13
 _BITS_PER_GRAM = 16
 _BITS = np.left_shift(1, np.arange(8)).astype(np.uint8)
 _MAX_OWNERS = 64
-"""Evaluation sentences that an n-gram is attributed to; more share only names and phrases."""
+"""Maximum evaluation sentences per n-gram; n-grams with more are names and phrases."""
 
 
 class _Grams(NamedTuple):
@@ -83,7 +83,7 @@ class EvaluationSentences:
         return found
 
     def reasons(self, keys: Sequence[str], max_containment: float) -> list[str]:
-        """Return for each sentence key why it must not stay; empty if it may.
+        """Return for each sentence key why it must be removed; empty if it may stay.
 
         A key that is an evaluation sentence is the same. One is contained where
         (m - 1) × stride + n characters, m being the n-grams in common with one evaluation sentence,
@@ -105,7 +105,7 @@ class EvaluationSentences:
         ]
 
     def pair_reasons(self, keys: Sequence[Sequence[str]], max_containment: float) -> list[str]:
-        """Return for each pair why it must not stay, on either side; see `reasons`.
+        """Return for each pair why it must be removed, by either side; see `reasons`.
 
         Args:
             keys: Sentence keys of the sources, and of the targets.

@@ -1,4 +1,4 @@
-r"""Reading and writing files: whole or not at all, lines that end at `\n` only, checksums."""
+r"""Reading and writing files: atomic writes, lines that end at `\n` only, checksums."""
 
 import codecs
 import contextlib
@@ -83,7 +83,7 @@ def _shortened(name: str, taken: int) -> str:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove the temporary files of `path` that killed processes left, not those of live ones.
+    """Remove temporary files of `path` that killed processes left, not those of running ones.
 
     Whether a process of another machine lives cannot be seen; its files go when nothing was
     written to them for an hour.
@@ -132,7 +132,7 @@ def _may_be_written(temporary: Path, node: str, process: int) -> bool:
 
 
 def _ran_already(process: int, moment: float) -> bool:
-    """Return whether a process is running that may have begun before a moment in Unix time.
+    """Return whether a process is running that may have started before a given Unix time.
 
     In containers the first process often does not collect the dead, which then keep their numbers
     as zombies for good; and a restarted container gives the same small numbers to others.
@@ -170,7 +170,7 @@ def make_directory(path: Path) -> None:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove what only a job's last step needed, and the directory above when that is empty."""
+    """Remove the intermediate files of a job, and the directory above if it is empty."""
     shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):  # another output's parts are still there
         folder.parent.rmdir()

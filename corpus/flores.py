@@ -39,7 +39,7 @@ def split_languages(directory: Path, split: str) -> list[str]:
 
 @functools.cache
 def _warn_of_unknown(folder: Path, unknown: tuple[str, ...]) -> None:
-    """Name the files that are left out, once a run."""
+    """Log the files that are left out, once per run."""
     more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
     logger.warning(
         "%s: left out, as these are no language codes of FLORES-200: %s%s",

@@ -2,9 +2,8 @@
 
 The table lists the 204 texts of FLORES-200 (https://github.com/facebookresearch/flores, README).
 Families are Glottolog's top level, with creoles and constructed languages set apart as the NLLB
-paper does.
-Codes `qaa` to `qtz`, which ISO 639-3 reserves for private use, name the built-in constructed
-languages and may be used for a person's own.
+paper does. Codes `qaa` to `qtz`, which ISO 639-3 reserves for private use, name the built-in
+constructed languages and may be used for your own.
 """
 
 import difflib
@@ -19,10 +18,10 @@ _CODE = re.compile(r"[a-z]{3}_[A-Z][a-z]{3}")
 _PRIVATE_USE = re.compile(r"q[a-t][a-z]_[A-Z][a-z]{3}")
 
 UNKNOWN_LANGUAGE = "und"
-"""What an identifier answers where it is not sure (ISO 639-3 `und`)."""
+"""Label for lines whose language is uncertain (ISO 639-3 `und`)."""
 
 NO_LANGUAGE = "zxx"
-"""What it answers for text that is no language: code, digits, mojibake (ISO 639-3 `zxx`)."""
+"""Label for text in no language: code, digits, mojibake (ISO 639-3 `zxx`)."""
 
 
 class Language(NamedTuple):
@@ -40,7 +39,7 @@ class Language(NamedTuple):
 
 
 class Direction(NamedTuple):
-    """An ordered pair of languages: what is translated into what."""
+    """An ordered pair of languages, source first."""
 
     source: str
     target: str
@@ -102,7 +101,7 @@ def check_language(code: str) -> Language:
     """Return the language of a code.
 
     Raises:
-        UserError: If nobody knows the code; the message suggests the nearest ones.
+        UserError: If the code is unknown; the message suggests the nearest ones.
     """
     if code in known_languages():
         return known_languages()[code]

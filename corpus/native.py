@@ -1,9 +1,9 @@
-"""Compiled parts, where the machine that installed the package had a compiler.
+"""Compiled parts, available if the package was installed with a compiler.
 
 They are plain shared libraries with a C interface, built by setuptools beside the Python files
 (`[[tool.setuptools.ext-modules]]` in pyproject.toml, each marked optional) and called through
-ctypes, which lets go of the interpreter lock meanwhile. Every one of them has a slower twin in
-Python or NumPy that gives the same answers; `TONGUES_NATIVE=0` makes the twins be used.
+ctypes, which releases the interpreter lock during calls. Each has a slower equivalent in Python or
+NumPy with the same results, which `TONGUES_NATIVE=0` selects.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def load_library(package: str, name: str, interface: int) -> ctypes.CDLL | None:
     Args:
         package: Importable package that the library lies in, as `lid`.
         name: Module name of the extension without its package, as `_kernel`.
-        interface: What its `tongues_interface` must return. One built from older sources, in a
-            checkout that went on, would read and write beyond the arrays it is given.
+        interface: What its `tongues_interface` must return. One built from older sources would read
+            and write beyond the arrays it is given.
     """
     if os.environ.get(SWITCH, "1") == "0":
         return None

@@ -1,4 +1,4 @@
-"""What one stage needs of another while it runs; `tongues.py` hands in the objects."""
+"""Protocols for what one stage needs from another at run time; `tongues.py` passes the objects."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ class Prediction(NamedTuple):
 
 
 class LanguageIdentifier(Protocol):
-    """Names the language of lines; `und` where it is not sure, `zxx` for what is no language."""
+    """Identifies the language of lines; `und` if it is uncertain, `zxx` if it is no language."""
 
     @property
     def languages(self) -> Sequence[str]:

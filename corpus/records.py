@@ -190,7 +190,7 @@ def _is_by_product(path: Path) -> bool:
 
 @functools.cache
 def _warn_of_others(directory: Path, names: tuple[str, ...], expected: str) -> None:
-    """Name what is left out of a directory of bitext, once a run."""
+    """Log what is left out of a directory of bitext, once per run."""
     logger.warning(
         "%s: not read as bitext, because of the name: %s; %s",
         directory,
@@ -218,7 +218,7 @@ def labeled_text_files(directory: Path) -> dict[str, Path]:
     """Return the `<language>.txt[.gz|.zst]` files of a directory by language, sorted.
 
     Raises:
-        UserError: If the directory is missing, holds none, or names a language nobody knows.
+        UserError: If the directory is missing, holds none, or has a file of an unknown language.
     """
     if not directory.is_dir():
         raise UserError(f"text directory {directory} does not exist")

@@ -24,17 +24,17 @@ _VERSIONS = (
     "ETag", "etag", "Content-MD5", "md5Hash", "crc32c", "version_id", "generation", "LastModified",
     "Last-Modified", "last_modified", "mtime", "modified", "created",
 )  # fmt: skip
-"""What file systems call the thing that changes with a file, the surest first."""
+"""Names of file systems' version fields, the most reliable first."""
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file by its URL; stands where a local `Path` could."""
+    """A file by its URL, used in place of a local `Path`."""
 
     url: str
 
     def __str__(self) -> str:
-        """Return the URL without what gives access: user, password and query."""
+        """Return the URL without credentials: user, password and query."""
         return _CHAIN.join(map(_without_access, self.url.split(_CHAIN)))
 
     @property
@@ -64,7 +64,7 @@ class RemoteFile:
             yield file
 
     def describe(self) -> dict[str, Any]:
-        """Return what a receipt says of it: URL, size, and what changes when it does.
+        """Return its entry in receipts: URL, size, and version.
 
         `version` is the first of ETag, checksum, generation and time of change that its file
         system tells; where it tells none, only the size stands for the content.
@@ -92,7 +92,7 @@ class RemoteFile:
 
 
 def find_files(arguments: Sequence[str]) -> list[Path | RemoteFile]:
-    """Return the files that a person named by path or URL; `*` in a URL stands for what matches.
+    """Return the files given by path or URL; `*` in a URL is a wildcard.
 
     Raises:
         UserError: If nothing matches a URL, or the package for its kind is missing.
@@ -171,6 +171,6 @@ def _connect(url: str) -> tuple[Any, str]:
 
 
 def _network_errors() -> tuple[type[Exception], ...]:
-    """Return what reading raises: OSError, and what a loaded network package has of its own."""
+    """Return the exceptions of reading: OSError and those of loaded network packages."""
     client = sys.modules.get("aiohttp")
     return (OSError, client.ClientError) if client is not None else (OSError,)

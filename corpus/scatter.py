@@ -1,4 +1,4 @@
-"""Crawl shards with a known answer: aligned text scattered among other text of its languages.
+"""Crawl shards with known translations: aligned text hidden among other text of its languages.
 
 Mining is measured on them: the sentences that are translations of each other are known, and
 everything around them is not.
@@ -31,13 +31,13 @@ _INNER_END = regex.compile(r"[.!?…؟۔।:;](?=[\s\p{P}]+\p{L})|[。！？](?=
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ScatterConfig(Config):
-    """What is scattered, and among what."""
+    """Which text is scattered, and among how much other text."""
 
     languages: tuple[str, ...]
     """Languages to scatter, the pivot of the gold pairs first."""
 
     other_lines: NonNegativeInt = 6000
-    """Lines of other text per language, at most."""
+    """Maximum lines of other text per language."""
 
     document_lines: PositiveInt = 25
     """Lines per document, on average."""
@@ -46,7 +46,7 @@ class ScatterConfig(Config):
     """Documents in one shard, of all languages mixed."""
 
     seed: int = 1
-    """Decides order and placement."""
+    """Seed of order and placement."""
 
     def __post_init__(self) -> None:
         """Check the languages as well."""

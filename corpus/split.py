@@ -1,4 +1,4 @@
-"""Sentences out of a paragraph, by punctuation and script; nothing is lost.
+"""Splits paragraphs into sentences, by punctuation and script, without losing text.
 
 In crawl text the language is not known yet where this runs (it is identified sentence by sentence),
 so the rules go by script: full stops that only end sentences always split; `.` splits unless it

@@ -1,4 +1,4 @@
-"""Text as every stage sees it: one normalizer, one sentence key, scripts of a line."""
+"""Text processing for all stages: normalization, sentence keys, scripts."""
 
 import functools
 import hashlib
@@ -14,7 +14,7 @@ SPACES = regex.compile(
     r"[\s\p{Cc}\p{Zs}\p{Zl}\p{Zp}\ufeff\u200b\u2060\u00ad\u200e\u200f\u202a-\u202e\u2066-\u2069]+"
 )
 REPLACEMENT = "\ufffd"
-"""What reading makes of bytes that are no UTF-8, and others before us made of theirs."""
+"""U+FFFD, which replaces bytes that are not UTF-8."""
 
 _RUNS = re.compile(" +")
 _DIGIT = regex.compile(r"\p{Nd}")
@@ -59,7 +59,7 @@ def normalize(text: str) -> str:
 
 
 class _KeyCharacters(dict[int, str]):
-    """What becomes of each character in a sentence's key, found when it is first met."""
+    """Cache of what each character becomes in a sentence's key."""
 
     def __missing__(self, code: int) -> str:
         character = chr(code)
@@ -75,7 +75,7 @@ _KEY_CHARACTERS = _KeyCharacters()
 
 
 def sentence_key(text: str) -> str:
-    """Return what two copies of a sentence share: no case, no punctuation, all numbers as `0`.
+    """Return the key that copies of a sentence share: no case, no punctuation, numbers as `0`.
 
     Sentences from one template that differ in numbers only have the same key.
     """

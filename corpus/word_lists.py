@@ -1,8 +1,8 @@
-"""Word lists that a user brings: a directory, a TSV, or the published zips with their password.
+"""Word lists given by the user: a directory, a TSV, or the published zips with their password.
 
 Toxicity-200 comes as one zip that holds `<language>_twl.txt` or a zip for each language, encrypted
 (github.com/facebookresearch/flores, toxicity/README.md). Opening it is the user's decision, so the
-password is the user's to give, in the environment and never in a config that is kept.
+user gives the password, in the environment and never in a stored config.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class WordList:
     unusable: int
     """Lines without a letter or digit."""
     origin: Path
-    """The file it came from: an input of the job."""
+    """The file it was read from, an input of the job."""
 
 
 def read_word_lists(path: Path) -> dict[str, WordList]:

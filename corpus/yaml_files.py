@@ -1,4 +1,4 @@
-"""YAML of people and of strangers: plain values with their places, in bounded time and memory.
+"""Safe YAML: plain values with their line numbers, in bounded time and memory.
 
 YAML 1.1 by PyYAML's safe loader, less what a config has no use for: dates stay text, and tags,
 aliases to what they stand in, keys that are no text, depth and size without bound are refused.

@@ -1,1 +1,1 @@
-"""Ten constructed languages with everything a machine-translation pipeline needs, from one seed."""
+"""Ten constructed languages with all data that a translation pipeline needs, from one seed."""

@@ -1,4 +1,4 @@
-"""A crawl of a small web: documents in ten languages, with everything that is wrong with them."""
+"""A crawl of a small web: documents in ten languages, with the usual defects of crawls."""
 
 from collections.abc import Mapping, Sequence
 from random import Random
@@ -115,7 +115,7 @@ def _noise(text: LanguageText, others: Sequence[LanguageText], random: Random) -
 
 
 def garble(sentence: str, random: Random) -> str:
-    """Return a sentence as a program shows it that reads UTF-8 as another encoding.
+    """Return a sentence decoded wrongly, as by a program that reads UTF-8 as another encoding.
 
     Pure ASCII would survive that, so its letters are lost to replacement characters instead.
     """
@@ -129,7 +129,7 @@ def garble(sentence: str, random: Random) -> str:
 
 
 def _overlong(text: LanguageText, random: Random) -> str:
-    """Return a line without an end in sight, as pages have that lost their markup."""
+    """Return a very long line, as in pages that lost their markup."""
     glue = " " if text.spaced else ""
     parts: list[str] = []
     length = 0

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 GENERATOR_VERSION = 2
-"""Counts up whenever the same seed would give other bytes."""
+"""Version of the generator: increased whenever the same seed gives other bytes."""
 
 CRAWL_DESCRIPTION = "text of a constructed crawl"
 
@@ -58,7 +58,7 @@ class Scale:
     devtest: int
     shards: int
     lexicon_share: float
-    """Share of every class of concepts that is used."""
+    """Share of each class of concepts that is used."""
 
 
 SCALES = {
@@ -103,7 +103,7 @@ class ConstructedConfig(Config):
     """`demo`: trains in minutes on two cores. `tiny`: a twelfth of it, for tests."""
 
     seed: int = 1
-    """Another seed gives other words and other sentences."""
+    """Seed of words and sentences."""
 
 
 class ConstructedWorld:

@@ -1,4 +1,4 @@
-"""Words: one protoroot per concept and family, and what sound changes made of it in each language.
+"""Words: one protoroot per concept and family, with each language's sound changes applied.
 
 Names are the same for everybody; each language fits them to its sounds a little.
 """

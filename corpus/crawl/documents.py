@@ -1,4 +1,4 @@
-"""Documents out of crawl shards: WET and WARC, JSON lines, Parquet, plain text.
+"""Documents of crawl shards: WET and WARC, JSON lines, Parquet, plain text.
 
 Shards are read as streams, in bounded memory, from this machine or by URL. Malformed records are
 counted and skipped with their offset; invalid UTF-8 is replaced and counted; of a truncated file
@@ -63,7 +63,7 @@ class Documents:
     """The documents of one shard, to be iterated once.
 
     Attributes:
-        counts: What was met so far: `documents`, `invalid_utf8`, `malformed`, `oversized`,
+        counts: Counts so far: `documents`, `invalid_utf8`, `malformed`, `oversized`,
             `without_text`, and of crawled pages `revisits`, `other_status`, `other_media`,
             `unreadable_pages`, `pages_over_limits` and `cut_pages`.
         boilerplate_characters: Characters of menus and the like that were left out of pages.
@@ -94,7 +94,7 @@ class Documents:
         self._note_nothing_read(kind)
 
     def _note_nothing_read(self, kind: str) -> None:
-        """Note a shard that holds records of which none could be used: it is not an empty one.
+        """Note a shard none of whose records could be used, as opposed to an empty shard.
 
         Pages of a crawl may all be without text; but then they are records.
         """
@@ -126,7 +126,7 @@ class Documents:
             self._findings.note(f" is not a {self._shard.suffix} file")
 
     def _is_other_encoding(self, start: bytes) -> bool:
-        """Note text that is UTF-16 or UTF-32, by its mark or its zeros; it would read as noise."""
+        """Note text that is UTF-16 or UTF-32, by its byte order mark or zero bytes."""
         try:
             check_encoding(start, self._shard)
         except DataError as error:
@@ -151,7 +151,7 @@ class Documents:
     def _read_blocks(self, stream: ByteStream) -> Iterator[Document]:
         """Read plain text: a document per block of lines between blank lines.
 
-        A block with more than the most bytes goes on as a further document.
+        A block above the limit of bytes is continued as a further document.
         """
         offset = stream.offset
         block: list[bytes] = []
@@ -311,7 +311,7 @@ def shard_kind(shard: Shard) -> str:
 
 
 def open_shard(shard: Shard) -> AbstractContextManager[BinaryIO]:
-    """Open a shard for reading as it is, compressed or not."""
+    """Open a shard for reading its raw bytes, compressed or not."""
     if isinstance(shard, RemoteFile):
         return shard.open()
     return cast(AbstractContextManager[BinaryIO], shard.open("rb"))

@@ -1,4 +1,4 @@
-"""What is met while a shard is read: counts, damage, and where."""
+"""Findings while a shard is read: counts, damage, and its place."""
 
 import logging
 from collections import Counter
@@ -12,7 +12,7 @@ class Findings:
     """Counts of what a shard holds, and the first reason why part of it could not be read.
 
     Attributes:
-        counts: How often each thing was met.
+        counts: Counts by kind.
         problem: Why part of the shard could not be read; empty if all of it could.
     """
 
@@ -22,13 +22,13 @@ class Findings:
         self.problem = ""
 
     def skip(self, reason: str, offset: int, what: str) -> None:
-        """Count what was skipped, and say where while it is rare."""
+        """Count what was skipped; log the place of the first few."""
         self.counts[reason] += 1
         if self.counts[reason] <= _LOGGED_DEFECTS:
             logger.warning("%s: byte %d: %s; skipped", self._name, offset, what)
 
     def note(self, problem: str) -> None:
-        """Note why part of the shard could not be read, unless something before it is known."""
+        """Note why part of the shard could not be read; the first note is kept."""
         if not self.problem:
             self.problem = f"{self._name}{problem}"
 

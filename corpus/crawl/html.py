@@ -50,8 +50,8 @@ class Page(NamedTuple):
 def read_page(record: Record, max_bytes: int, counts: Counter[str] | None = None) -> Page:
     """Return the text of a response, resource or conversion record.
 
-    What headers say is believed only where the bytes agree: crawlers store pages decoded under
-    their old `Transfer-Encoding` and `Content-Encoding`, and servers leave out media types.
+    Headers are believed only where the bytes agree: crawlers store pages decoded under their old
+    `Transfer-Encoding` and `Content-Encoding`, and servers leave out media types.
 
     Args:
         record: Its content is an HTTP response, or the page itself.
@@ -155,7 +155,7 @@ class Body(NamedTuple):
 
     data: bytes
     is_whole: bool
-    """Whether nothing of it was cut off or damaged."""
+    """Whether it is complete and undamaged."""
 
 
 def join_chunks(payload: bytes, is_declared: bool) -> Body:

@@ -1,9 +1,9 @@
-"""A process of its own that parses HTML, so that no page can take a shard with it.
+"""Parses HTML in a separate process, so that no page can crash the work on a shard.
 
-Parsers of HTML take the square of some inputs (deep nesting, unclosed formatting, attributes by the
-thousand) and their libraries are compiled code that nothing interrupts. So pages are parsed in a
-child process with a limit on its CPU time and memory; a page at which it dies is given up, and the
-next one gets a new child.
+HTML parsers take quadratic time on some inputs (deep nesting, unclosed formatting, attributes by
+the thousand) and are compiled code that cannot be interrupted. So pages are parsed in a child
+process with a limit on its CPU time and memory; a page on which it dies is skipped, and the next
+page gets a new child.
 """
 
 from __future__ import annotations

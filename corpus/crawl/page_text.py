@@ -45,7 +45,7 @@ _CELLS = re.compile(r"[ \t]*\t[ \t]*")
 
 
 class PageText(NamedTuple):
-    """The text of a page, and how much of it was left out."""
+    """The text of a page, and how much was removed."""
 
     text: str
     """Paragraphs, list items and table cells are lines."""
@@ -133,7 +133,7 @@ def _drop(node: Any) -> int:
 
 
 def _is_menu(node: Any) -> bool:
-    """Say whether an element holds little else than links that are no sentences."""
+    """Return whether an element holds little but links that are not sentences."""
     links = [link.text for link in node.query_selector_all("a")]
     text = node.text
     if len(links) < _MIN_LINKS or any(map(_STOP.search, (*links, text))):

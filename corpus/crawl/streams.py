@@ -46,7 +46,7 @@ class _Format:
     """What a member begins with right after another."""
 
     piece_bytes: int
-    """Compressed bytes to decompress at a time: they hold at most 16 MiB."""
+    """Compressed bytes to decompress at a time: they unpack to at most 16 MiB."""
 
     new_decompressor: Callable[[], _Decompressor]
 
@@ -191,7 +191,7 @@ class _Members:
         self.stream: ByteStream | None = None
 
     def _read_more(self) -> bool:
-        """Read on; what lies too far back to hold the next member is let go."""
+        """Read more; discard bytes too far back to hold the next member."""
         forgotten = max(0, self._position - _KEPT_BYTES)
         chunk = self._file.read(_READ_BYTES)
         self._buffer = self._buffer[forgotten:] + chunk

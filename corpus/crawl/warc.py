@@ -42,7 +42,7 @@ def media_type(header: str) -> str:
 
 
 def read_records(stream: ByteStream, findings: Findings, max_bytes: int) -> Iterator[Record]:
-    """Yield the sound records; after a malformed one, go on at the next version line.
+    """Yield the sound records; after a malformed one, resume at the next version line.
 
     Args:
         stream: The bytes.

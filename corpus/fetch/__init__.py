@@ -1,1 +1,1 @@
-"""Public data sets and models: what there is, downloading, unpacking."""
+"""Public data sets and models: catalog, download, unpacking."""

@@ -1,4 +1,4 @@
-"""What `tongues data fetch` knows: URLs, sizes and checksums of public data sets and models.
+"""Catalog of `tongues data fetch`: URLs, sizes and checksums of public data sets and models.
 
 URLs are those of the publishers, with their short links resolved:
 github.com/facebookresearch/flores (FLORES-200, NLLB-Seed, SPM-200), sacrebleu's `tokenizer_spm.py`
@@ -24,7 +24,7 @@ _NTREX_COMMIT = "52b9c57c45101e2c48d1d1aa318bcdc854c0d44d"
 
 MEBIBYTE = 1 << 20
 LARGEST_FILE = 4096 * MEBIBYTE
-"""Bytes at which a file of unknown size is given up; the largest LASER3 model has about 1 GiB."""
+"""Limit in bytes for files of unknown size; the largest LASER3 model has about 1 GiB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +33,9 @@ class CatalogFile:
 
     url: str
     size: int | None = None
-    """Bytes; None where nobody has said."""
+    """Size in bytes; None if unpublished."""
     sha256: str | None = None
-    """None where nobody has said: the first download records it, later ones must agree."""
+    """None if unpublished: the first download records it, and later ones must match."""
     name: str = ""
     """Its name in the cache; else the last part of the URL."""
 
@@ -57,7 +57,7 @@ class Resource:
     folder: str = ""
     """Directory in the cache; empty puts the files beside each other."""
     unpacked: int = 0
-    """Bytes at which unpacking is given up as hostile; 0 where the file is no archive."""
+    """Limit in bytes of the unpacked content; 0 if the file is no archive."""
 
     @property
     def is_archive(self) -> bool:

@@ -1,4 +1,4 @@
-"""Downloads that survive cuts: into `NAME.part`, resumed by HTTP Range, renamed when whole.
+"""Downloads that resume: to `NAME.part`, continued by HTTP Range, renamed when complete.
 
 A download is resumed only from the same version of the file: `NAME.part.json` keeps the ETag
 or date the server gave, and `If-Range` has it send the whole file again if that has changed
@@ -39,20 +39,20 @@ _LONGEST_WAIT_SECONDS = 30.0
 
 @dataclass(frozen=True, kw_only=True)
 class DownloadConfig(Config):
-    """How patient a download is."""
+    """Timeouts and attempts of downloads."""
 
     timeout_seconds: PositiveFloat = 60.0
-    """Seconds without a byte after which a connection is given up."""
+    """Seconds without data after which a connection is closed."""
 
     attempts: PositiveInt = 5
-    """Connections tried before giving up; each resumes where the last one broke off."""
+    """Number of connections to try; each resumes where the last one broke off."""
 
     wait_seconds: NonNegativeFloat = 1.0
-    """Wait before the second attempt; doubled each time, at most 30 s."""
+    """Seconds to wait before the second attempt; doubled each time, at most 30 s."""
 
 
 class Digest(NamedTuple):
-    """What a file is recognized by."""
+    """Size and checksum of a file."""
 
     size: int
     sha256: str
@@ -84,14 +84,14 @@ def download(
     largest: int,
     config: DownloadConfig,
 ) -> Digest:
-    """Download `url` to `path`, whole and with the right checksum, or not at all.
+    """Download `url` to `path`, complete and with the right checksum, or not at all.
 
     Args:
         url: An http(s) or file URL.
         path: Where it goes; `path.part` is kept when a download breaks off, and resumed.
         size: Bytes it must have; None for any up to `largest`.
         sha256: Checksum it must have; None for any.
-        largest: Bytes at which a file of unknown size is given up.
+        largest: Limit in bytes for a file of unknown size.
         config: Timeouts and attempts.
 
     Raises:
@@ -238,7 +238,7 @@ def _open(url: str, headers: Mapping[str, str], timeout: float, part: Path) -> _
 def _range_beyond_end(
     url: str, error: urllib.error.HTTPError, part: Path, timeout: float
 ) -> _Response:
-    """Answer 416: all bytes are here already, or what is here is of another version."""
+    """Handle status 416: all bytes are here already, or they are of another version."""
     have = part.stat().st_size
     match = _CONTENT_RANGE.fullmatch(error.headers.get("Content-Range", ""))
     if match is None or match[2] != str(have):
@@ -249,7 +249,7 @@ def _range_beyond_end(
 
 
 def _span(headers: Mapping[str, str], status: int, have: int) -> tuple[int, int | None]:
-    """Return the first byte that comes and the size of the whole file, if it is said."""
+    """Return the first byte to come and the size of the whole file, if the server gives it."""
     if status == http.HTTPStatus.PARTIAL_CONTENT:
         match = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
         if match is None or match[1] != str(have):
@@ -271,7 +271,7 @@ def _check_total(url: str, part: Path, total: int | None, size: int | None, larg
 
 
 def _check_chunked(url: str, headers: Mapping[str, str]) -> None:
-    """Refuse a file of no known length or checksum whose end and whose cut look the same."""
+    """Refuse a file of unknown length and checksum, whose truncation would go unnoticed."""
     if headers.get("Transfer-Encoding", "").lower() != "chunked":
         raise FetchError(
             f"{url}: the server does not say how long the file is, and nothing else tells a whole"

@@ -1,4 +1,4 @@
-"""`tongues data fetch`: public data sets and models into the cache directory, checked.
+"""`tongues data fetch`: downloads public data sets and models to the cache and verifies them.
 
 Files lie in the cache under their published names, archives unpacked in a folder. `fetched.json`
 there says where each came from, with its size and SHA-256: of files whose checksum nobody
@@ -32,7 +32,7 @@ _SCHEMES = ("http://", "https://", "file://")
 
 
 def cache_directory() -> Path:
-    """Return where downloads lie: `$TONGUES_CACHE`, else `~/.cache/tongues`."""
+    """Return the cache directory: `$TONGUES_CACHE`, or `~/.cache/tongues`."""
     given = os.environ.get("TONGUES_CACHE")
     return Path(given) if given else Path.home() / ".cache" / "tongues"
 
@@ -137,7 +137,7 @@ def _entry(resource: Resource, cache: Path) -> Entry:
 
 @contextmanager
 def _locked(cache: Path) -> Iterator[None]:
-    """Let one process at a time write to the cache; a second one waits, then finds it done."""
+    """Let one process at a time write to the cache; others wait and then find the work done."""
     with hold_lock(cache / LOCK, "fetch") as is_held:
         if is_held:
             yield
@@ -156,7 +156,7 @@ def _sweep(cache: Path) -> None:
 def _fetch_file(
     resource: Resource, file: CatalogFile, cache: Path, base: str | None, config: DownloadConfig
 ) -> bool:
-    """Make sure that a file is there and right; return whether it was there."""
+    """Ensure that a file is there and correct; return whether it was there already."""
     path = file_path(file, resource, cache)
     expected = _expected(file, _read_record(cache))
     if path.exists():
@@ -186,7 +186,7 @@ class _Expected(NamedTuple):
 
 
 def _expected(file: CatalogFile, record: dict[str, Any]) -> _Expected:
-    """Return what the file must be: by the catalog, else by what came the first time."""
+    """Return the expected size and checksum: from the catalog, or from the first download."""
     there = record["files"].get(file.file_name, {})
     return _Expected(
         file.size if file.size is not None or file.sha256 is not None else there.get("bytes"),
@@ -232,7 +232,7 @@ def _url(file: CatalogFile, base: str | None, files: int) -> str:
 def _fetch_archive(
     resource: Resource, cache: Path, base: str | None, config: DownloadConfig
 ) -> bool:
-    """Make sure that an archive's folder is there and whole; return whether it was there."""
+    """Ensure that an archive's folder is complete; return whether it was there already."""
     folder = cache / resource.folder
     record = _read_record(cache)["folders"].get(resource.folder)
     if folder.exists():

@@ -1,4 +1,4 @@
-"""Unpacking of archives from strangers: nothing outside the target, no links, no bombs.
+"""Safe unpacking of untrusted archives: nothing outside the target, no links, no bombs.
 
 Only plain files and directories are taken, with the permissions of the user, not of the archive.
 Sizes are those that come out, not those that the archive claims.
@@ -47,7 +47,7 @@ def unpack(archive: Path, target: Path, *, largest: int) -> Unpacked:
     Args:
         archive: The file.
         target: Directory that does not exist yet. After an error it does not exist either.
-        largest: Bytes of content at which the archive is given up.
+        largest: Limit in bytes of the archive's content.
 
     Raises:
         DataError: If the archive is damaged, holds a link, a device or an encrypted member, a path
@@ -196,7 +196,7 @@ class _BoundedHeader(tarfile.TarInfo):
 
 
 class _Limited:
-    """A stream that ends in an error after so many bytes: headers alone can be a bomb."""
+    """A stream that raises after a number of bytes: headers alone can be a bomb."""
 
     def __init__(self, stream: IO[bytes] | gzip.GzipFile, archive: Path, limit: int) -> None:
         self._stream = stream

@@ -1,6 +1,6 @@
-"""Jobs over shards: receipts, locks, prices and where shards are worked on.
+"""Jobs over shards: receipts, locks, cost estimates and executors.
 
-The one door for the stages: they import from here, never from the modules inside.
+Stages import from this package only, never from its modules.
 """
 
 from corpus.jobs.executors import EXECUTORS, LOCAL, Executor, find_executor

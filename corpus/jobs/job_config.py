@@ -1,4 +1,4 @@
-"""The config beside the outputs of a job: written once, and from then on the only one."""
+"""The config beside a job's outputs: written once, and checked by every later run."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ RECEIPTS = "receipts"
 CONFIG_FILE = "config.yaml"
 LOCK = ".lock"
 RUNNING = ".running"
-"""Locked in common by all processes that run jobs with a config."""
+"""Lock shared by all processes that run jobs with a config."""
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def hold_config(
     values: Any,
     has_begun: Callable[[], bool],
 ) -> Iterator[None]:
-    """Write the config, or check that the one already there is the same; keep it during the block.
+    """Write the config, or check that the existing one is the same; keep it during the block.
 
     A config that no result was made with, because the job failed at once, is replaced, unless
     another process is running with it.
@@ -89,7 +89,7 @@ def _is_writable(directory: Path) -> bool:
 
 
 def _give_way(path: Path, config: Any, values: Any, has_begun: Callable[[], bool]) -> bool:
-    """Write the config where there is none, or where nothing is made with another; say whether."""
+    """Write the config if there is none, or none that was used; return whether it was written."""
     if not path.exists():
         write_text(path, dump_config(config))
         return True
@@ -118,7 +118,7 @@ def _check_config(path: Path, name: str, config: Any, values: Any) -> None:
 
 
 def _difference(path: Path, config: Any, values: Any) -> str | None:
-    """Return how the config that is there differs, or None."""
+    """Return how the existing config differs, or None."""
     there = without_execution(config, read_yaml(path))
     here = json.loads(json.dumps(values))
     return None if there == here else differences(there, here)

@@ -27,12 +27,12 @@ def hold_lock(
 ) -> Iterator[bool]:
     """Hold the lock `name` of a lock file during the block; yield whether that succeeded.
 
-    Where the file system has no locks it is said once and the block runs without: two processes may
-    then do the same work, and as files appear whole, the later one replaces equal bytes.
+    Where the file system has no locks, a warning is logged and the block runs without: two
+    processes may then do the same work, and the later one replaces files with equal ones.
 
     Args:
         file: The lock file; it is made and stays.
-        name: Of what is locked. A process does not lock itself out.
+        name: Name of the lock. A process does not lock itself out.
         wait: Whether to wait for another process that holds it.
         is_shared: Whether others may hold it in the same way. A process that closes a lock file
             frees all its locks there, so one that is held for long has a file of its own.

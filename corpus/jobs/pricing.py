@@ -1,4 +1,4 @@
-"""Estimates what a job will cost by running it on small parts of its input.
+"""Estimates the cost of a job by running it on small parts of its input.
 
 The real command runs on parts of its input that grow, each in a new process and a temporary folder.
 The difference between first and last in CPU time, by the difference of their sizes, is the price of
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MEASURE_SECONDS = 4.0
-"""CPU time by which the last part has to exceed the first, for a price to be believed."""
+"""CPU seconds by which the last part must exceed the first for a reliable price."""
 
 _GROWTH = 6
 _MOST_PARTS = 6
@@ -95,7 +95,7 @@ class Trial:
     """Its name."""
 
     unit: str
-    """What its work is counted in, in the plural."""
+    """Unit of its work, in the plural."""
 
     shards: Mapping[str, int]
     """All shards with their sizes in that unit."""
@@ -110,7 +110,7 @@ class Trial:
     """Runs the command on that folder, writing to another; picklable."""
 
     first: int
-    """Units of the smallest part worth a try."""
+    """Units of the smallest part worth trying."""
 
     workers: int
     """Processes of the real run."""
@@ -151,7 +151,7 @@ class _Part:
 
 
 def finished(output: Path, job: str, names: Collection[str]) -> frozenset[str]:
-    """Return which tasks of a job are done; whether their receipts match is for the job to say."""
+    """Return which tasks of a job are done; the job itself checks whether receipts match."""
     receipts = {name: output / RECEIPTS / job / f"{name}.json" for name in names}
     return frozenset(
         name for name, path in receipts.items() if path.exists() and not read_json(path)["problem"]
@@ -165,7 +165,7 @@ def spread(items: Sequence[T], count: int) -> list[T]:
 
 
 def price_job(trial: Trial) -> Price:
-    """Measure what a command's shards that are to do will cost.
+    """Estimate the cost of the shards that a command has still to do.
 
     Raises:
         TonguesError: As the command itself, where the part cannot be run.
@@ -203,7 +203,7 @@ _ASSUMPTIONS = (
 
 
 def _try_parts(trial: Trial, units: int) -> list[_Part]:
-    """Try growing parts until one took long enough, or is all there is."""
+    """Try growing parts until one takes long enough or is the whole input."""
     parts: list[_Part] = []
     size = min(trial.first, units)
     while True:
@@ -229,7 +229,7 @@ def _try_part(trial: Trial, size: int) -> _Part:
 
 
 def _be_silent() -> None:
-    """Keep bars of progress and lines of the trial off the terminal; errors are raised."""
+    """Keep progress bars and log lines of the trial off the terminal; errors are raised."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
@@ -263,7 +263,7 @@ def _read_stage(receipts: Path) -> _Stage:
 
 
 def _line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Return the slope between the first and the last point, and what it leaves of the first.
+    """Return the slope between the first and the last point, and the intercept.
 
     A single point goes through zero. Where noise makes either negative, it is taken for zero.
     """
@@ -314,7 +314,7 @@ def _peak_memory(trial: Trial, parts: Sequence[_Part], largest: int) -> float:
 
 
 def describe_price(price: Price) -> str:
-    """Return a price as tables for people."""
+    """Return a price as readable tables."""
     done = set(price.done)
     listed = list(price.shards.items())
     rows = [(name, size, "done" if name in done else "to do") for name, size in listed[:_LISTED]]

@@ -1,4 +1,4 @@
-"""Receipts: what a finished shard was made from, and whether that still holds."""
+"""Receipts: what a finished shard was made from, and whether it is still the same."""
 
 import functools
 import importlib.metadata
@@ -16,7 +16,7 @@ from corpus.remote import RemoteFile
 
 
 def describe_input(file: Path | RemoteFile) -> dict[str, Any]:
-    """Return what a receipt says of an input file.
+    """Return a receipt's entry for an input file.
 
     Raises:
         DataError: If the file is not there.
@@ -36,7 +36,7 @@ def describe_input(file: Path | RemoteFile) -> dict[str, Any]:
 
 
 def recall_digests(receipts: Path) -> None:
-    """Take the digests of input files from the receipts of a job, where there are any.
+    """Take the digests of input files from the receipts of a job, if there are any.
 
     This process then reads those files again only if their size or time of change is another, as
     `is_done` does.
@@ -125,7 +125,7 @@ def is_done(
 
 
 def check_digests(files: Iterable[Path], receipts: Iterable[Path]) -> None:
-    """Refuse files that are not the bytes that the receipts of their jobs describe.
+    """Refuse files whose content differs from the receipts of the jobs that wrote them.
 
     Files that none of the receipts names were made elsewhere, and pass.
 
@@ -156,10 +156,10 @@ def check_digests(files: Iterable[Path], receipts: Iterable[Path]) -> None:
 
 
 def forget_outdated(receipts: Path, tasks: Sequence[Task], *, keep_others: bool) -> None:
-    """Take back what tasks made from other inputs than there are now: files and receipts.
+    """Delete files and receipts that tasks made from inputs other than the current ones.
 
-    For a command's own intermediate files: unlike with a person's inputs no error is due when
-    there are more of them, or other ones.
+    For a command's own intermediate files: unlike with the user's inputs, more or other ones are
+    not an error.
 
     Args:
         receipts: Directory of the job's receipts.

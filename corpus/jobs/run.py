@@ -33,9 +33,9 @@ logger = logging.getLogger(__name__)
 
 
 class _Clock:
-    """Wall time since the process started, or since the job before: a stage's own share.
+    """Wall time since the process started or the previous job ended: the share of this stage.
 
-    Imports and preparation count, as the person waits for them too.
+    Imports and preparation count, as the user waits for them too.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ _POLL_SECONDS = 1.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What a whole job did, finished earlier or now."""
+    """The result of a whole job, including earlier runs."""
 
     counts: Mapping[str, int]
     done: int
@@ -118,7 +118,7 @@ def _run_share(
     executor: Executor,
     results: Callable[[Sequence[Task]], Iterator[tuple[Task, Result]]],
 ) -> Summary:
-    """Run what of this process's share is not done; log and return the result."""
+    """Run the unfinished tasks of this process's share; log and return the result."""
     share = executor.share(tasks)
     todo = [task for task in share if not attempt.is_done(task)]
     skipped = len(share) - len(todo)
@@ -163,7 +163,7 @@ def has_receipt(name: str, task: Task, output: Path, config: Any = None) -> bool
 
 
 def redo_changed(name: str, tasks: Sequence[Task], output: Path) -> list[Task]:
-    """Let a job redo the shards whose inputs changed: delete their receipts; return what is to do.
+    """Let a job redo the shards whose inputs changed: delete their receipts; return these tasks.
 
     Elsewhere a receipt that does not match is an error, because old and new results would mix. This
     is for jobs whose results are found by the digests of their inputs, so that nothing can mix and
@@ -208,7 +208,7 @@ def _check_names(tasks: Sequence[Task]) -> None:
 def _check_shares(
     name: str, attempt: "Attempt", tasks: Sequence[Task], share: Sequence[Task]
 ) -> None:
-    """Stop where the job has shards that another process is to do and has not done."""
+    """Raise if the job has unfinished shards that belong to another process."""
     mine = {task.name for task in share}
     left = [task for task in tasks if task.name not in mine and not attempt.is_done(task)]
     if left:
@@ -280,7 +280,7 @@ class Attempt:
 
 @dataclasses.dataclass
 class _Run:
-    """What came back of one run's tasks."""
+    """The results of one run's tasks."""
 
     failures: dict[str, str] = dataclasses.field(default_factory=dict)
     peak_memory_mb: float = 0.0
@@ -292,7 +292,7 @@ def _run_all(
     attempt: Attempt,
     results: Callable[[Sequence[Task]], Iterator[tuple[Task, Result]]],
 ) -> _Run:
-    """Run the tasks, those that others hold when they are free; return why each failed one did."""
+    """Run the tasks, waiting for those that others hold; return why each failed one failed."""
     run = _Run()
     with Progress(len(todo), name, "shards") as progress:
         while todo:
@@ -317,7 +317,7 @@ def _run_all(
 
 
 def _wait_for_others(name: str, attempt: Attempt, busy: Sequence[Task]) -> None:
-    """Wait until another process has let go of one of the tasks at least."""
+    """Wait until another process has released at least one of the tasks."""
     if not busy:
         return
     logger.info(

@@ -1,4 +1,4 @@
-"""What a job is made of: tasks, what they did, and what an executor brings back of them."""
+"""The parts of a job: tasks, their outcomes, and the results that executors return."""
 
 import dataclasses
 import traceback
@@ -24,7 +24,7 @@ class Task:
     """Such files that are not on this machine."""
 
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """What else it depends on: plain JSON values."""
+    """Other values that it depends on, as plain JSON."""
 
     @property
     def files(self) -> tuple[Path | RemoteFile, ...]:
@@ -71,12 +71,12 @@ class Busy:
 
 @dataclasses.dataclass(frozen=True)
 class Raised:
-    """The task met a bug, a mistake of the user's, or a full disk: the whole job ends with it."""
+    """The task hit a bug, a mistake of the user, or a full disk, which ends the whole job."""
 
     error: Exception
 
     def __reduce__(self) -> tuple[type["Raised"], tuple[Exception]]:
-        """Carry the error to another process, with the traceback that it loses there."""
+        """Send the error to another process with its traceback, which pickling would lose."""
         error = self.error
         told = "In a worker process:\n" + "".join(traceback.format_exception(error))
         # Exceptions of other packages may not survive the way: their text does.

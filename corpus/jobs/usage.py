@@ -1,4 +1,4 @@
-"""What this process has used of the machine."""
+"""Memory and CPU time that this process has used."""
 
 import resource
 import sys
@@ -11,8 +11,8 @@ _PEAK = "VmHWM:"
 def peak_memory_mb() -> float:
     """Return the peak resident memory of this process in MB (2^20 bytes).
 
-    Linux says it of the program that runs now; `getrusage`, asked elsewhere, also counts what the
-    process was before it became this program.
+    Linux reports it for the current program; `getrusage`, used elsewhere, also counts the process
+    before `exec`.
     """
     if _STATUS.exists():
         for line in _STATUS.read_text(encoding="ascii", errors="replace").split("\n"):

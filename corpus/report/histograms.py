@@ -10,7 +10,7 @@ from corpus.report.html import escape
 
 _WIDTH, _HEIGHT = 760, 330
 _MIN_WIDTH = 600
-"""On a telephone the page scrolls it rather than shrink its words beyond reading."""
+"""On narrow screens the chart scrolls rather than shrink its text."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 20, 48, 62, 40
 _TICKS = 5
 _CHARACTER_WIDTH = 7.2

@@ -104,7 +104,7 @@ for (const table of document.querySelectorAll("table.sortable"))
 
 
 def escape(text: object) -> str:
-    """Return text that shows as it is, whatever it holds."""
+    """Return text escaped for HTML."""
     return html.escape(str(text))
 
 
@@ -122,7 +122,7 @@ def page(title: str, subtitle: str, body: Sequence[str], script: str = "", style
 
 
 def interactive_script() -> str:
-    """Return what the scripts of interactive pages share; it comes before them."""
+    """Return the shared script of interactive pages; it precedes theirs."""
     return (resources.files("corpus.report") / "interactive.js").read_text(encoding="utf-8")
 
 
@@ -148,7 +148,7 @@ def section(title: str, explanation: str, content: str) -> str:
 
 
 def absent(title: str, wanted: str) -> str:
-    """Return a card that says which file is not there."""
+    """Return a card that names a missing file."""
     return section(title, "", f'<p class="missing">Missing: {escape(wanted)}.</p>')
 
 

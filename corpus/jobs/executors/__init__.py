@@ -1,8 +1,8 @@
-"""Where tasks run. Executors know nothing of what a task does; tasks know nothing of executors.
+"""Where tasks run. Executors do not know what a task does; tasks do not know executors.
 
 `local` is a pool of processes on this machine, `ray` a Ray cluster, `slurm` one rank of an array.
-All run the same task function, which writes the receipt itself, so that a directory can be begun
-under one and finished under another.
+All run the same task function, which writes the receipt itself, so a job can be started with one
+executor and finished with another.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +19,7 @@ class Executor(Protocol):
     """Runs the tasks of a job somewhere."""
 
     def share(self, tasks: Sequence[Task]) -> Sequence[Task]:
-        """Return those of all the job's tasks that this process is to see done."""
+        """Return the tasks, of all of the job's, that this process is responsible for."""
         ...
 
     def run(

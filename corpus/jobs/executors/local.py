@@ -1,4 +1,4 @@
-"""A pool of processes on this machine, in which a worker's death costs one task."""
+"""A pool of processes on this machine; the death of a worker costs one task."""
 
 import contextlib
 import multiprocessing
@@ -14,7 +14,7 @@ from types import TracebackType
 from corpus.jobs.tasks import Failed, Result, Task
 
 DEATHS_ALLOWED = 1
-"""A task whose worker dies is tried once more; a second death is the task's own doing."""
+"""A task whose worker dies is retried once; a second death is blamed on the task."""
 
 _STOP_SECONDS = 5.0
 
@@ -39,7 +39,7 @@ class LocalExecutor:
 
 
 class _Pool:
-    """Workers that each hold one task at a time, so that it is known which one a death hit."""
+    """Workers with one task at a time, so that it is known which task a death affects."""
 
     def __init__(self, attempt: Callable[[Task], Result], size: int) -> None:
         self._attempt = attempt
@@ -99,7 +99,7 @@ class _Worker:
             self.connection.send(task)
 
     def finish(self) -> tuple[Task, Result | None]:
-        """Return the task and its result; None if the process died over it."""
+        """Return the task and its result; None if the process died during it."""
         task, self.task = self.task, None
         assert task is not None
         try:
@@ -130,7 +130,7 @@ def _cause_of_death(exit_code: int | None) -> str:
 
 
 def _serve(connection: Connection, attempt: Callable[[Task], Result]) -> None:
-    """Do the tasks that come until no more do."""
+    """Do tasks until there are no more."""
     # An interrupt from the keyboard reaches all processes; the parent ends its workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # takes temporary files along
@@ -144,7 +144,7 @@ def _serve(connection: Connection, attempt: Callable[[Task], Result]) -> None:
 
 
 def _die_with_parent() -> None:
-    """End this process when its parent is killed, rather than work on for nobody."""
+    """End this process when its parent is killed."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

@@ -1,4 +1,4 @@
-"""A Ray cluster: the one that RAY_ADDRESS or this machine knows, or one started here.
+"""A Ray cluster: that of RAY_ADDRESS, one running on this machine, or one started here.
 
 Paths go through Ray, never data: all nodes see the same file system under the same names, and have
 the same packages.
@@ -28,13 +28,13 @@ from corpus.jobs.tasks import Failed, Raised, Result, Task
 logger = logging.getLogger(__name__)
 
 LOSSES_ALLOWED = 5
-"""A node that goes is seldom the task's doing, unless that happens to it again and again."""
+"""The loss of a node is seldom caused by the task, unless it happens repeatedly."""
 
 _AHEAD = 2
 """Tasks handed to Ray for each of its CPUs, so that none of them waits for the next."""
 
 _LOOK_SECONDS = 5.0
-"""How often to see whether the cluster has grown."""
+"""Seconds between checks whether the cluster has grown."""
 
 
 class ClusterExecutor:
@@ -110,7 +110,7 @@ def _attempt_in(attempt: Callable[[Task], Result], task: Task, folder: str) -> R
 
 
 def _fetch(reference: Any, task: Task, deaths: Counter[str], losses: Counter[str]) -> Result | None:
-    """Return a task's result; None if its worker or node died and it is to be tried again."""
+    """Return a task's result; None if its worker or node died and it must be retried."""
     try:
         result: Result = ray.get(reference)
     except (NodeDiedError, LocalRayletDiedError) as error:

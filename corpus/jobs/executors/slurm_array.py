@@ -1,4 +1,4 @@
-"""One rank of a Slurm job array, or of a parallel step: every n-th task is its share.
+"""One rank of a Slurm job array or parallel step, which does every n-th task.
 
 Ranks never wait for each other, since those of an array need not run at the same time. A run that
 depends on the array (`sbatch --dependency`) continues when all have ended.
@@ -44,7 +44,7 @@ class ArrayExecutor:
         return cls(rank * step_ranks + procedure, ranks * step_ranks)
 
     def share(self, tasks: Sequence[Task]) -> Sequence[Task]:
-        """Return this rank's tasks, of all the job has, done or not: so ranks agree on them."""
+        """Return this rank's tasks among all of the job's, done or not, so that ranks agree."""
         return tasks[self.rank :: self.ranks]
 
     def run(
