@@ -266,7 +266,7 @@ def _check_total(url: str, part: Path, total: int | None, size: int | None, larg
     if total is None or (size is None and total <= largest) or total == size:
         return
     _discard(part)
-    wanted = f"{size:,} were expected" if size is not None else f"at most {largest:,} are taken"
+    wanted = f"{size:,} were expected" if size is not None else f"at most {largest:,} are allowed"
     raise DataError(f"{url} has {total:,} bytes, and {wanted}; it was not downloaded")
 
 
@@ -314,7 +314,7 @@ def _write(file: io.RawIOBase, chunk: bytes, part: Path) -> None:
         if error.errno != errno.ENOSPC:
             raise
         raise FetchError(
-            f"the disk is full; what fitted is kept in {part}. Make room, then run the same"
+            f"the disk is full; what was received is kept in {part}. Free some space, then run the same"
             " command again, which resumes the download."
         ) from None
 
