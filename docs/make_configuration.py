@@ -17,11 +17,16 @@ def config_classes() -> dict[str, type[Any]]:
     """Return the config class of each command that has one, by `STAGE COMMAND`."""
     found: dict[str, type[Any]] = {}
     for stage, (module, _) in GROUPS.items():
-        group: click.Group = importlib.import_module(module).group
-        for name, command in sorted(group.commands.items()):
+        group: click.Command = importlib.import_module(module).group
+        commands = (
+            {f"{stage} {name}": command for name, command in sorted(group.commands.items())}
+            if isinstance(group, click.Group)
+            else {stage: group}
+        )
+        for name, command in commands.items():
             config_class = getattr(command.callback, "config_class", None)
             if config_class is not None:
-                found[f"{stage} {name}"] = config_class
+                found[name] = config_class
     return found
 
 

@@ -314,8 +314,8 @@ def _write(file: io.RawIOBase, chunk: bytes, part: Path) -> None:
         if error.errno != errno.ENOSPC:
             raise
         raise FetchError(
-            f"the disk is full; what was received is kept in {part}. Free some space, then run the same"
-            " command again, which resumes the download."
+            f"the disk is full; the received part is kept in {part}. Free some space, then run the"
+            " same command again, which resumes the download."
         ) from None
 
 

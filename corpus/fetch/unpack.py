@@ -207,5 +207,7 @@ class _Limited:
         data = self._stream.read(count)
         self._left -= len(data)
         if self._left < 0:
-            raise DataError(f"{self._archive} unpacks to more bytes than allowed; unpacking stopped.")
+            raise DataError(
+                f"{self._archive} unpacks to more bytes than allowed. It was not unpacked."
+            )
         return data

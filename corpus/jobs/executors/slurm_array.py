@@ -65,7 +65,7 @@ def _array_rank(variables: Mapping[str, int]) -> tuple[int, int]:
     if variables.get("SLURM_ARRAY_TASK_COUNT", ranks) != ranks:
         raise UserError(
             f"the Slurm array has {variables['SLURM_ARRAY_TASK_COUNT']} elements from {first} to"
-            f" {last}, so some are left out, and their shards would not be processed. Give a whole range,"
-            " as in --array=0-15; what is done is skipped."
+            f" {last}, so some are left out, and their shards would not be processed. Give a whole"
+            " range, as in --array=0-15; what is done is skipped."
         )
     return (identifier - first) // step, ranks
