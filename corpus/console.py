@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import time
+import unicodedata
 from collections.abc import Sequence
 from types import TracebackType
 
@@ -83,24 +84,55 @@ def format_duration(seconds: float) -> str:
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return rows as an aligned text table; numbers to the right, text to the left."""
+    """Return rows as an aligned text table; numbers to the right, text to the left.
+
+    Columns are aligned by what a terminal shows: wide characters take two places, combining ones
+    none. Where standard output is a terminal, right-to-left text is isolated, so that it does not
+    reorder the columns beside it.
+    """
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    header = [_isolate(name) if is_terminal else name for name in header]
     cells = [[_cell(value) for value in row] for row in rows]
+    if is_terminal:
+        cells = [[_isolate(cell) for cell in row] for row in cells]
     numeric = [
         all(isinstance(row[i], int | float) or row[i] is None for row in rows)
         for i in range(len(header))
     ]
     widths = [
-        max(len(header[i]), *(len(row[i]) for row in cells)) if cells else len(header[i])
-        for i in range(len(header))
+        max([_width(header[i]), *(_width(row[i]) for row in cells)]) for i in range(len(header))
     ]
     lines = []
     for row in [list(header), ["-" * width for width in widths], *cells]:
         padded = [
-            cell.rjust(width) if is_number else cell.ljust(width)
+            _pad(cell, width, is_number)
             for cell, width, is_number in zip(row, widths, numeric, strict=True)
         ]
         lines.append("  ".join(padded).rstrip())
     return "\n".join(lines)
+
+
+def _pad(text: str, width: int, to_the_right: bool) -> str:
+    space = " " * (width - _width(text))
+    return space + text if to_the_right else text + space
+
+
+def _width(text: str) -> int:
+    """Return how many places of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        2 if unicodedata.east_asian_width(character) in "WF" else 1
+        for character in text
+        if unicodedata.category(character) not in ("Mn", "Me", "Cf")
+    )
+
+
+def _isolate(text: str) -> str:
+    """Return right-to-left text between the marks that keep its order to itself (UAX 9)."""
+    if text.isascii() or not any(unicodedata.bidirectional(one) in ("R", "AL") for one in text):
+        return text
+    return f"\N{FIRST STRONG ISOLATE}{text}\N{POP DIRECTIONAL ISOLATE}"
 
 
 def _cell(value: object) -> str:

@@ -73,17 +73,19 @@ def write_score_report(directory: Path, output: Path) -> tuple[Scores, list[Syst
         target: directory / CELLS / f"{target}.parquet"
         for target in sorted({direction.target for direction in directions})
     }
+    known = find_table(config)
     data = grid_data(
         {
             (row.system, row.metric, row.direction): row.value
             for row in sorted(scores.rows, key=lambda row: metrics.index(row.metric))
         },
         systems,
-        page_languages(directions, find_table(config)),
+        page_languages(directions, known),
         language_intervals(
             {target: path for target, path in cells.items() if path.is_file()}, config.confidence
         ),
         None,
+        known.published_with,
     )
     checks = read_checks(check_files(directory))
     write_text(output, render_scores(scores, data, checks, table))

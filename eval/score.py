@@ -228,12 +228,14 @@ def _render(
 ) -> str:
     """Return the page."""
     directions = {row.direction for row in scores.rows}
+    known = find_table(config)
     data = grid_data(
         {(row.system, row.metric, row.direction): row.value for row in scores.rows},
         list(systems),
-        page_languages(directions, find_table(config)),
+        page_languages(directions, known),
         language_intervals({target: grid.cells(target) for target in targets}, grid.confidence),
         example_segments(scores.rows, systems, grid, config.page_directions, config.page_lines),
+        known.published_with,
     )
     return render_scores(scores, data, read_checks(check_files(grid.output)), table)
 

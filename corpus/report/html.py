@@ -63,6 +63,15 @@ svg .rule { stroke: var(--line); } svg .tick { stroke: var(--ink); stroke-width:
 .sample dt { color: var(--soft); font-size: 13px; } .sample dd { margin: 0; font-size: 16px; }
 .warnings li { color: var(--warn); }
 footer { color: var(--soft); font-size: 13px; margin-top: 24px; }
+@media print { :root { color-scheme: light; --page: #fff; --card: #fff; --ink: #1d2430;
+    --soft: #555e6b; --line: #dcdad2; --accent: #2f6fdf; --accent-soft: #dbe6fb; --good: #1f8f5f;
+    --warn: #b45309; --base: #b9b4a7; --low: 243,241,234; --high: 47,111,223; }
+  * { print-color-adjust: exact; } main { max-width: none; padding: 0; }
+  section { overflow: visible; padding: 12px 0; border-width: 1px 0 0; border-radius: 0; }
+  .scroll { max-height: none; overflow: visible; } .columns { display: block; }
+  th, td { padding-right: 8px; font-size: 12px; overflow-wrap: anywhere; }
+  h2, h3 { break-after: avoid; } tr, svg, canvas, .figure, .sample { break-inside: avoid; }
+  canvas { max-width: 100%; height: auto !important; } }
 @media (max-width: 560px) { main { padding: 20px 12px 40px; } section { padding: 16px; }
   header h1 { font-size: 24px; } .figures { grid-template-columns: repeat(2, 1fr); }
   .sample { grid-template-columns: 1fr; } }
@@ -75,6 +84,7 @@ INTERACTIVE_CSS = """
 .controls label { color: var(--soft); font-size: 13px; }
 select { font: inherit; color: var(--ink); background: var(--card); border: 1px solid var(--line);
   border-radius: 8px; padding: 4px 8px; max-width: 60vw; }
+@media print { .controls { position: static; } #tip { display: none; } }
 canvas { display: block; cursor: crosshair; }
 .legend { display: flex; align-items: center; gap: 10px; color: var(--soft); font-size: 13px;
   font-variant-numeric: tabular-nums; margin: 0 0 10px; }

@@ -14,7 +14,10 @@ function unpack(text, Type) {
   return new Type(bytes.buffer);
 }
 
-const isDark = () => matchMedia("(prefers-color-scheme: dark)").matches;
+let isPrinting = false;
+addEventListener("beforeprint", () => { isPrinting = true; });
+addEventListener("afterprint", () => { isPrinting = false; });
+const isDark = () => !isPrinting && matchMedia("(prefers-color-scheme: dark)").matches;
 const hex = text => [1, 3, 5].map(i => parseInt(text.slice(i, i + 2), 16));
 // A function from shares in 0 to 1 to colors, [r, g, b].
 function ramp(stops) {
@@ -34,5 +37,6 @@ function tip(event, lines) {
   box.style.left = Math.max(4, left) + "px";
   box.style.top = Math.min(event.clientY + 16, innerHeight - box.offsetHeight - 8) + "px";
 }
-const heat = () => ramp(isDark() ? ["#1d2430", "#25477f", "#4f86e0", "#b9d4ff"]
-  : ["#f1efe8", "#b5d0f5", "#3f7de0", "#14366f"]);
+// Both ends differ from the card behind them: a low value is not an empty cell.
+const heat = () => ramp(isDark() ? ["#2c3f66", "#2f5aa6", "#5c92ea", "#c4dbff"]
+  : ["#dfe6f0", "#a9c8f3", "#3f7de0", "#14366f"]);

@@ -117,12 +117,25 @@ function drawMap() {
   pen.imageSmoothingEnabled = false;
   pen.drawImage(small, label, label, size * cell, size * cell);
   const style = getComputedStyle(document.body);
+  if (cell >= 8) crossOut(pen, order, values, label, cell, style.getPropertyValue("--base"));
   pen.fillStyle = style.getPropertyValue("--soft");
   pen.strokeStyle = style.getPropertyValue("--line");
   pen.font = "11px system-ui, sans-serif";
   drawLabels(pen, order, label, cell);
   shown = { order, label, cell, values };
   drawLegend(color, low, high, isDifference);
+}
+
+// Directions without a score get a stroke through their cell: they are not low ones.
+function crossOut(pen, order, values, label, cell, color) {
+  pen.strokeStyle = color;
+  pen.beginPath();
+  order.forEach((s, y) => order.forEach((t, x) => {
+    if (s === t || !Number.isNaN(values[s * size + t])) return;
+    pen.moveTo(label + x * cell + 2, label + (y + 1) * cell - 2);
+    pen.lineTo(label + (x + 1) * cell - 2, label + y * cell + 2);
+  }));
+  pen.stroke();
 }
 
 function drawLabels(pen, order, label, cell) {
@@ -202,8 +215,9 @@ function drawBars() {
   const order = ordered(means).filter(i => !Number.isNaN(means[i][state.side]));
   const most = Math.max(1e-6, ...order.map(i => Math.max(Math.abs(means[i][state.side]),
     intervals?.[state.side]?.[languages[i].code]?.[1] ?? 0)));
-  const room = $("bars"), left = 190, step = 19;
-  const width = Math.max(420, Math.min(1060, room.clientWidth - 20));
+  const room = $("bars"), step = 19;
+  const width = Math.max(260, Math.min(1060, room.clientWidth - 20)), isNarrow = width < 480;
+  const left = isNarrow ? 92 : 190, longest = isNarrow ? 13 : 26;
   const zero = isDifference ? left + (width - left - 60) / 2 : left;
   const scale = (isDifference ? (width - left - 60) / 2 : width - left - 60) / most;
   room.replaceChildren();
@@ -222,7 +236,7 @@ function drawBars() {
       group.append(svg("title", {}, `${languages[i].name} (${languages[i].code}): ` +
         show(value, isDifference) + (around ? `, ${show(around[0])} to ${show(around[1])}` : "")));
       group.append(svg("text", { x: left - 8, y: y + 12, "text-anchor": "end" },
-        languages[i].name.length > 26 ? languages[i].code : languages[i].name));
+        languages[i].name.length > longest ? languages[i].code : languages[i].name));
       group.append(svg("rect", { class: value < 0 ? "loss" : "bar", x, y: y + 2, rx: 2,
         width: Math.abs(value * scale), height: step - 6 }));
       if (around) group.append(svg("path", { class: "whisker",
@@ -328,13 +342,14 @@ function drawVersus() {
 function drawSizes() {
   if (!$("sizes")) return;
   const means = meansOf(current()), points = [];
+  const sentences = data.counts ? `training sentences of ${data.counts}` : "training sentences";
   languages.forEach((one, i) => {
     const y = means[i][state.side];
     if (one.lines > 0 && !Number.isNaN(y))
       points.push({ x: Math.log10(one.lines), y,
-        lines: [one.name, `${one.lines.toLocaleString("en")} training sentences`, show(y)] });
+        lines: [one.name, `${one.lines.toLocaleString("en")} ${sentences}`, show(y)] });
   });
-  scatter("sizes", points, "training sentences", data.metrics[state.metric], false, true);
+  scatter("sizes", points, sentences, data.metrics[state.metric], false, true);
 }
 
 function drawWorst() {
@@ -428,6 +443,12 @@ if ($("direction")) {
   drawSegments();
 }
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+// Paper is white: what is drawn for the screen in the dark is drawn again, and all of it is open.
+addEventListener("beforeprint", () => {
+  for (const one of document.querySelectorAll("details")) one.open = true;
+  redraw();
+});
+addEventListener("afterprint", redraw);
 let waiting = 0;
 addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(redraw, 120); });
 const started = performance.now();

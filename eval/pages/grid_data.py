@@ -74,6 +74,7 @@ def grid_data(
     languages: Sequence[GridLanguage],
     intervals: Mapping[tuple[str, str], Mapping[str, Mapping[str, Interval]]],
     segments: Segments | None,
+    counts: str = "",
 ) -> dict[str, Any]:
     """Return the JSON that `grid.js` reads.
 
@@ -84,6 +85,7 @@ def grid_data(
         intervals: By system and metric: `source` and `target`, each with the interval of a
             language's mean as that side.
         segments: Example lines; None for a page without.
+        counts: What the counts of training sentences were published with; empty for a person's own.
     """
     metrics = list(dict.fromkeys(metric for _, metric, _ in values))
     place = {language.code: number for number, language in enumerate(languages)}
@@ -99,6 +101,7 @@ def grid_data(
         "metrics": metrics,
         "scales": scales,
         "decimals": DECIMALS,
+        "counts": counts,
         "cells": None if is_whole else _packed(np.array(cells, "<u2")),
         "scores": [
             [

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _STYLE = """
 #bars, #segments { max-height: 560px; overflow: auto; }
+@media print { #bars, #segments { max-height: none; overflow: visible; } }
 svg .loss { fill: var(--warn); } svg .whisker { stroke: var(--ink); stroke-width: 2; }
 summary { cursor: pointer; font-size: 19px; font-weight: 700; }
 #worst tbody tr { cursor: pointer; } #worst tbody tr:hover td { color: var(--accent); }
@@ -89,12 +90,12 @@ def render_scores(
         _warnings(scores),
         _controls(),
         _map() if _is_grid(directions) else "",
-        _bars(),
+        _bars(data["counts"]),
         '<div class="columns">',
         _canvas("versus", "System against system", "Each point is a direction."),
-        _sizes() if has_sizes else "",
+        _sizes(data["counts"]) if has_sizes else "",
         "</div>",
-        _averages(scores),
+        _averages(scores, data["counts"]),
         _worst(),
         *_checks(checks),
         _segments() if data["segments"] else "",
@@ -140,17 +141,28 @@ def _controls() -> str:
 def _map() -> str:
     return section(
         "Every direction",
-        "Source languages down, target languages across. Cells without a score are blank. Point at"
-        " a cell for its directions and scores; click it for its lines, where the page has them.",
+        "Source languages down, target languages across. Directions without a score are crossed"
+        " out. Point at a cell for its directions and scores; click it for its lines, where the"
+        " page has them.",
         '<div class="legend"><span id="legend-low"></span><span id="legend"></span>'
         '<span id="legend-high"></span></div><div id="map-room"><canvas id="map"></canvas></div>',
     )
 
 
-def _bars() -> str:
+def _levels(counts: str) -> str:
+    """Return where resource levels come from."""
+    if not counts:
+        return " Resource levels are those of the table of languages that was given."
+    return (
+        f" Resource levels are by the counts of training sentences published with {counts}, not by"
+        " what the systems here were trained on."
+    )
+
+
+def _bars(counts: str) -> str:
     return section(
         "By language",
-        "Mean over directions, with its interval where one was computed.",
+        "Mean over directions, with its interval where one was computed." + _levels(counts),
         select("side", "as", [("target", "target"), ("source", "source")])
         + '<div id="bars"></div>',
     )
@@ -160,11 +172,18 @@ def _canvas(name: str, title: str, explanation: str) -> str:
     return section(title, explanation, f'<canvas id="{name}"></canvas>')
 
 
-def _sizes() -> str:
+def _sizes(counts: str) -> str:
+    of_whom = f"{counts}'s training text" if counts else "training text"
+    whence = (
+        f"published with {counts}; the systems here may have had others"
+        if counts
+        else "of the table of languages that was given"
+    )
     return _canvas(
         "sizes",
-        "Score against training text",
-        "Each point is a language: its mean score over its training sentences, in powers of ten.",
+        f"Score against {of_whom}",
+        "Each point is a language: its mean score over its training sentences, in powers of ten,"
+        f" {whence}.",
     )
 
 
@@ -213,7 +232,7 @@ def _warnings(scores: Scores) -> str:
     )
 
 
-def _averages(scores: Scores) -> str:
+def _averages(scores: Scores, counts: str) -> str:
     shown = set(distinct_buckets(scores.averages))
     rows = [
         [one.system, one.metric, one.bucket, one.mean, one.low, one.high, one.n, one.n_missing]
@@ -225,7 +244,7 @@ def _averages(scores: Scores) -> str:
         "Averages",
         "Plain means over directions, with bootstrap intervals over lines. A direction counts as"
         " its poorer language; very low is inside low. Script, family and further columns are"
-        " those of the target.",
+        " those of the target." + _levels(counts),
         f'<div class="scroll">{table(header, rows, sortable=True)}</div>',
     )
 

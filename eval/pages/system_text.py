@@ -25,7 +25,11 @@ MAX_DIRECTIONS = 40
 
 SYSTEMS_CSS = """
 table.systems { width: auto; min-width: 50%; } table.systems th[scope] { color: var(--ink); }
-table.systems tr.mean > * { border-bottom: 0; font-weight: 600; } td.soft b { color: inherit; }
+table.systems tr.mean > * { border-bottom: 0; font-weight: 600; background: var(--card);
+  position: sticky; bottom: 0; box-shadow: 0 -1px var(--line); }
+table.systems thead th { position: sticky; top: 0; background: var(--card); }
+@media print { table.systems th, table.systems td { position: static !important; } }
+ td.soft b { color: inherit; }
 .better { color: var(--good); } .worse { color: var(--warn); } td.soft { color: var(--soft); }
 @media (max-width: 600px) { section { padding: 16px 14px; }
   table.systems th, table.systems td { padding-right: 10px; font-size: 13px; } }

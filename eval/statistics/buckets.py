@@ -48,6 +48,8 @@ class LanguageTable:
     """Value of each language, by column: `family` and any other."""
     sentences: Mapping[str, int] = field(default_factory=dict)
     """Training sentences of each language, where they are known."""
+    published_with: str = ""
+    """What the built-in counts were published with; empty for a person's own table."""
 
 
 def count_level(sentences: int) -> str:
@@ -74,6 +76,7 @@ def built_in_table(version: str = LATEST_COUNTS) -> LanguageTable:
         {code: count_level(count) for code, count in sentences.items()},
         {"family": {code: language.family for code, language in known_languages().items()}},
         sentences,
+        version.upper(),
     )
 
 

@@ -185,6 +185,21 @@ def test_whole_grid_of_flores_fits_300_kilobytes() -> None:
     assert len(page.encode()) <= 300_000
 
 
+def test_counts_of_training_text_are_said_to_be_nllbs_unless_a_table_is_given(
+    run: Path, tmp_path: Path
+) -> None:
+    page = (run / "scores" / "report.html").read_text(encoding="utf-8")
+    assert "<h2>Score against NLLB-200&#x27;s training text</h2>" in page
+    assert read_data(page)["counts"] == "NLLB-200"
+    make_run(tmp_path)
+    rows = [f"{code}\t{number}000000" for number, code in enumerate(LANGUAGES, 1)]
+    write_lines(tmp_path / "languages.tsv", ["language\tsentences", *rows])
+    score(tmp_path, languages=tmp_path / "languages.tsv")
+    page = (tmp_path / "scores" / "report.html").read_text(encoding="utf-8")
+    assert "<h2>Score against training text</h2>" in page
+    assert "NLLB-200" not in page
+
+
 def test_tables_for_papers_escape_names_and_say_what_is_missing() -> None:
     averages = [
         Average("a_b", "chrf++", "xx-eng/low", 41.26, 3, 0, 40.5, 42.0),
@@ -197,6 +212,25 @@ def test_tables_for_papers_escape_names_and_say_what_is_missing() -> None:
     assert "12.0 (n = 2)" in markdown
     assert r"directions & n & a\_b & c|d \\" in latex
     assert r"xx-eng/low & 3 & 41.3 [40.5, 42.0] & -- \\" in latex
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_printed_page_is_not_cut_where_the_screen_scrolls(run: Path, tmp_path: Path) -> None:
+    assert CHROMIUM is not None
+    page = (run / "scores" / "report.html").read_text(encoding="utf-8")
+    pages = {}
+    for name, text in (("whole", page), ("cut", page.replace("@media print", "@media none"))):
+        (tmp_path / f"{name}.html").write_text(text, encoding="utf-8")
+        subprocess.run(
+            [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer",
+             "--virtual-time-budget=5000", f"--print-to-pdf={tmp_path / name}.pdf",
+             (tmp_path / f"{name}.html").resolve().as_uri()],
+            capture_output=True, check=True, timeout=120,
+        )  # fmt: skip
+        pages[name] = len(re.findall(rb"/Type\s*/Page\b", (tmp_path / f"{name}.pdf").read_bytes()))
+    # 24 lines of the first of six directions stand below each other on paper.
+    assert pages["whole"] >= pages["cut"] + 2
 
 
 @pytest.mark.slow
