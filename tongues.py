@@ -1,8 +1,8 @@
 """The front door: `tongues lid|mining|nmt|eval|data …`.
 
 Each group is imported only when it is called, so that help and mistakes answer at once. This is
-also the one place that knows all rooms: where a stage needs another's model while it runs, its
-loader is handed in here.
+also the only module that knows all stages: where a stage needs another's model at run time, its
+loader is passed in here.
 """
 
 import errno
@@ -50,7 +50,7 @@ EXTRA_PACKAGES = {
     "torch",
     "xxhash",
 }  # fmt: skip
-"""Packages that the extras of the stages bring."""
+"""Packages that the stages' extras install."""
 
 
 def load_identifier(path: Path) -> "LanguageIdentifier":
@@ -134,7 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _open_closed_streams() -> None:
-    """Put the null device in the place of standard streams that the caller closed."""
+    """Replace standard streams that the caller closed by the null device."""
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
     sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115
@@ -150,7 +150,7 @@ def _is_utf8(text: str) -> bool:
 
 @contextmanager
 def _terminations_as_interrupts() -> Iterator[None]:
-    """Let SIGTERM, which schedulers send before they kill, end a command as Ctrl-C does."""
+    """Handle SIGTERM, which schedulers send before they kill, like Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -142,7 +142,7 @@ def distill(
     config: DistillConfig,
     as_json: bool,
 ) -> None:
-    """Add languages: a student that puts them where the teacher puts their translations.
+    """Add languages: train a student that embeds them where the teacher embeds translations.
 
     One task on this machine; no executor can share it out.
     """
@@ -165,7 +165,7 @@ def import_laser(
     output: Path,
     config: ImportLaserConfig,
 ) -> None:
-    """Make an encoder directory from a LASER2 or LASER3 checkpoint, without fairseq."""
+    """Convert a LASER2 or LASER3 checkpoint to an encoder directory, without fairseq."""
     from mining.encoders.laser import run_import_laser
 
     summary = run_import_laser(checkpoint, sentencepiece, vocabulary, output, config)
@@ -187,7 +187,7 @@ def xsim(
     as_json: bool,
     config: XsimConfig,
 ) -> None:
-    """Measure the share of sentences that find another's translation."""
+    """Measure xsim: the share of sentences matched with a wrong translation."""
     from mining.encoders.xsim import measure_xsim
     from mining.encoders.xsim_page import write_xsim, xsim_rows
 
@@ -345,7 +345,7 @@ def score(bitext: Path, encoder: Path, output: Path, config: ScoreConfig, job: J
     multiple=True,
     help="Sets whose sentences must not stay: layout of FLORES-200, or text; may be repeated.",
 )
-@click.option("--lid", type=PATH, default=None, help="Language identifier to ask of both sides.")
+@click.option("--lid", type=PATH, default=None, help="Language identifier for both sides.")
 @click.option(
     "--toxicity", type=PATH, default=None, help="Word lists: <language>.txt in a directory."
 )
@@ -387,7 +387,7 @@ def filter_bitext(
 @click.option("--output", type=PATH, required=True, help="Metadata, .meta, .meta.gz or .meta.zst.")
 @job_options
 def metadata(bitext: Path, sentences: Path, output: Path, job: JobOptions) -> None:
-    """Write where the sentences of a bitext stood, without text, as NLLB's metadata does.
+    """Write the places of a bitext's sentences, without text, in the format of NLLB's metadata.
 
     One shard: an executor says where it is worked on.
     """
@@ -412,7 +412,7 @@ def rebuild(
     config: RebuildConfig,
     job: JobOptions,
 ) -> None:
-    """Find the text of bitext metadata again, in crawl SHARDS, files or URLs, or in sentences."""
+    """Recover the text of bitext metadata from crawl SHARDS, files or URLs, or from sentences."""
     from corpus.remote import find_files
     from mining.bitext.rebuild import run_rebuild
 
@@ -424,10 +424,10 @@ def rebuild(
 @group.command()
 @click.option("--bitext", type=PATH, required=True, help="Directory of mined bitext.")
 @click.option("--gold", type=PATH, required=True, help="Directory of the pairs known to be there.")
-@click.option("--sentences", type=PATH, default=None, help="Adds the recall they allow at best.")
+@click.option("--sentences", type=PATH, default=None, help="Adds the highest possible recall.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def evaluate(bitext: Path, gold: Path, sentences: Path | None, as_json: bool) -> None:
-    """Compare mined pairs with pairs known to be in the shards."""
+    """Compare mined pairs with the pairs known to be in the shards."""
     from mining.bitext.evaluate import evaluate_mining
 
     result = evaluate_mining(bitext, gold, sentences)
@@ -447,7 +447,7 @@ def evaluate(bitext: Path, gold: Path, sentences: Path | None, as_json: bool) ->
 def report(
     bitext: Path, mined: Path | None, sentences: Path | None, embeddings: Path | None, output: Path
 ) -> None:
-    """Write a page: counts from step to step, scores and precision, samples, domains."""
+    """Write a report page: counts by step, scores and precision, samples, domains."""
     from mining.bitext.report import write_report
 
     write_report(output, bitext=bitext, mined=mined, sentences=sentences, embeddings=embeddings)

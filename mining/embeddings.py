@@ -79,7 +79,7 @@ class Embeddings:
         return unit(vectors)
 
     def blocks(self, rows: int = _BLOCK_ROWS) -> Iterator[Float32]:
-        """Yield all rows as unit vectors, in order, so many at a time."""
+        """Yield all rows as unit vectors, in order, in blocks."""
         for start in range(0, len(self), rows):
             yield self.take(slice(start, start + rows))
 
@@ -114,13 +114,13 @@ def scales_path(path: Path) -> Path:
 
 
 def check_one_space(files: Sequence[Path]) -> None:
-    """Refuse vectors that were made by encoders of different spaces.
+    """Refuse vectors of encoders with different spaces.
 
     Args:
         files: `space.json` of languages, or what known pairs have in its place.
 
     Raises:
-        UserError: Naming two such files; one that is not there says nothing, and passes.
+        UserError: Naming two such files; a missing file passes.
     """
     spaces = {str(read_json(file)["space"]): file for file in files if file.is_file()}
     if len(spaces) > 1:
@@ -167,7 +167,7 @@ def embedding_receipt(path: Path) -> Path:
 
 
 def check_embeddings(paths: Iterable[Path]) -> None:
-    """Refuse embedding files that are not the bytes that `tongues mining embed` wrote.
+    """Refuse embedding files that changed after `tongues mining embed` wrote them.
 
     Raises:
         DataError: Naming the file and both digests.
@@ -249,7 +249,7 @@ def write_embeddings(
 def write_array(path: Path, array: Float16) -> None:
     """Write an array as `.npy`, whole or not at all.
 
-    `np.save` on a full disk says how many numbers it wrote, not that the disk is full.
+    On a full disk `np.save` reports the numbers it wrote, not that the disk is full.
     """
     header = {"descr": "<f2", "fortran_order": False, "shape": array.shape}
     with atomic_path(path) as temporary, temporary.open("wb") as file:

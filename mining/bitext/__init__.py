@@ -1,1 +1,1 @@
-"""What is done with scored pairs: filtering, measuring."""
+"""Scored pairs: filtering, scoring, measuring, reporting."""

@@ -28,7 +28,7 @@ SISTER_LANGUAGES = (
     "pes_Arab,prs_Arab",
     "zho_Hans,zho_Hant,yue_Hant",
 )
-"""What identifiers trained on little text confuse with certainty (measured on FLORES-200 dev)."""
+"""Languages that identifiers trained on little text confuse confidently (FLORES-200 dev)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class FilterConfig(Config):
     does not say which they are."""
 
     min_score: float = 0.0
-    """Margin below which pairs are dropped, on top of the threshold they were mined with."""
+    """Pairs with a lower margin are dropped, in addition to the threshold of mining."""
 
     max_score: float = 10.0
     """Margin above which pairs are dropped; copies and outliers of sparse regions lie there. It
@@ -61,10 +61,11 @@ class FilterConfig(Config):
     languages (Bosnian and Croatian) need more, up to 1."""
 
     min_script_share: Share = 0.5
-    """Letters that belong to the script of their side's language."""
+    """Minimum share of letters in the script of the side's language, 0 to 1."""
 
     min_number_agreement: Share = 0.5
-    """Digits of numbers that both sides have, by the digits of the side that has more."""
+    """Minimum share of digits in numbers that both sides have, of the digits of the side with
+    more."""
 
     numbers_in_words: tuple[str, ...] = (
         "dik_Latn",
@@ -77,10 +78,10 @@ class FilterConfig(Config):
     them a number that only one side has is no reason."""
 
     max_toxicity_difference: NonNegativeInt = 2
-    """Words of the toxicity lists by which the sides may differ (stopes' value)."""
+    """Maximum difference in words of the toxicity lists between the sides (stopes' value)."""
 
     min_other_language_score: Share = 0.9
-    """Probability from which a side that is identified as another language is rejected."""
+    """Probability from which a side identified as another language is rejected."""
 
     sister_languages: tuple[str, ...] = SISTER_LANGUAGES
     """Languages, comma-separated, of which one is accepted for another by the identifier."""
@@ -114,10 +115,10 @@ class FilterConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class RebuildConfig(Config):
-    """How the text of bitext metadata is found again."""
+    """How the text of bitext metadata is recovered."""
 
     workers: PositiveInt = execution_only(2)  # noqa: RUF009
-    """Processes, each with a shard; each holds 24 bytes for every line of the metadata."""
+    """Processes, each with a shard; each needs 24 bytes per line of the metadata."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Mined pairs against pairs known to be there: precision, recall and F1."""
+"""Compares mined pairs with known pairs: precision, recall and F1."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -50,7 +50,7 @@ def score_pairs(mined: set[Pair], gold: set[Pair]) -> dict[str, float]:
 
 
 def evaluate_mining(bitext: Path, gold: Path, sentences: Path | None = None) -> MiningScores:
-    """Compare every gold file with the mined bitext of its language pair, either way round.
+    """Compare every gold file with the mined bitext of its language pair, in either direction.
 
     Args:
         bitext: Directory of mined bitext.

@@ -1,4 +1,4 @@
-"""Which mined pairs are kept; every reject has a reason. A stream, twice read."""
+"""Filtering of mined pairs as a stream in two passes; every rejected pair has a reason."""
 
 import functools
 import logging
@@ -31,7 +31,7 @@ FILTER_JOB = "filter"
 
 @dataclass(frozen=True, kw_only=True)
 class FilterInputs:
-    """What pairs are held against: files, each optional."""
+    """Files that pairs are checked against, each optional."""
 
     evaluation_sets: tuple[Path, ...] = ()
     lid: Path | None = None
@@ -51,7 +51,7 @@ class FilterInputs:
         return (*evaluation_files(self.evaluation_sets), *models, *sorted(lists))
 
     def toxicity_lists(self, direction: Direction | None) -> dict[str, WordList]:
-        """Return the lists of the two languages, those that there are."""
+        """Return the lists of the two languages, as far as they exist."""
         if self.toxicity is None:
             return {}
         lists = read_word_lists(self.toxicity)
@@ -115,7 +115,7 @@ def run_filter(
 
 
 def check_files(bitext: Path, output: Path, rejects: Path | None) -> None:
-    """Refuse a bitext that is not there, and outputs that are none or another of the files.
+    """Refuse a missing bitext, and outputs that are unusable or another of the files.
 
     Raises:
         UserError: Naming the file.
@@ -137,7 +137,7 @@ def _know(
     load_identifier: Callable[[Path], LanguageIdentifier] | None,
     length_ratio: float,
 ) -> Knowledge:
-    """Load what pairs are held against; picklable, so that a worker elsewhere can."""
+    """Loads what pairs are checked against; picklable, for workers on other machines."""
     evaluation = evaluation_files(inputs.evaluation_sets)
     identifier = None
     if inputs.lid is not None and load_identifier is not None:

@@ -1,4 +1,4 @@
-"""The sentences that bitext metadata asks for, looked for shard by shard."""
+"""Search for the sentences of bitext metadata, shard by shard."""
 
 import functools
 import unicodedata
@@ -110,7 +110,7 @@ def find_in_shard(task: Task, *, parts: Path) -> Outcome:
 
 @functools.lru_cache(maxsize=1)
 def _wanted(metadata: Path, *state: int) -> Wanted:
-    """Read the metadata once per process, not once for each shard."""
+    """Read the metadata once per process instead of once per shard."""
     return Wanted.read(metadata)
 
 
@@ -134,7 +134,7 @@ def _find_in_document(document: Document, wanted: Wanted, texts: dict[int, str])
 
 
 def _candidates(line: str) -> Iterator[str]:
-    """Yield what a sentence of a line may have become: ours, as it stood, and NLLB's NFKC."""
+    """Yield the forms of a sentence to look up: normalized here, unchanged, and in NLLB's NFKC."""
     for whole in {line, repair(line)}:
         for sentence in (whole, *split_sentences(whole)):
             text = normalize(sentence)

@@ -6,10 +6,10 @@ a pair, columns are separated by a space:
     wet_file_url document_sha1 document_url line_number_in_document paragraph_digest
     sentence_digest lid_score laser_score direction language line_number_in_direction
 
-Text of the web is not ours to hand on, but where it stood is. Our unit in a document is the
-sentence, not the line, so here the shard stands for the WET file, `position` for the line, the
-sentence's `hash` for the paragraph's digest, and the SHA-1 is `-`. Digests of sentences are XXH3 of
-64 bits, as NLLB's are.
+Text of the web cannot be redistributed, but its place can. Our unit in a document is the sentence,
+not the line, so here the shard stands for the WET file, `position` for the line, the sentence's
+`hash` for the paragraph's digest, and the SHA-1 is `-`. Digests of sentences are XXH3 of 64 bits,
+as NLLB's are.
 """
 
 import functools
@@ -42,7 +42,7 @@ _LEFT_OUT = "left_out.not_in_sentences"
 
 
 class Side(NamedTuple):
-    """A line of metadata: where one sentence of a pair stood. Fields are NLLB's columns."""
+    """A line of metadata: the place of one sentence of a pair. Fields are NLLB's columns."""
 
     wet_file_url: str
     document_sha1: str
@@ -143,7 +143,7 @@ def metadata_direction(path: Path) -> Direction | None:
 def run_metadata(
     bitext: Path, sentences: Path, output: Path, executor: Executor = LOCAL
 ) -> Summary:
-    """Write where the sentences of a bitext file stood: two lines a pair, source first.
+    """Write the places of a bitext's sentences: two lines per pair, source first.
 
     Pairs of which a sentence is not among `sentences` are left out and counted. What is known of
     each sentence of the bitext is held in memory.
@@ -209,7 +209,7 @@ def _write_metadata(
 
 
 def _places(reader: BitextReader, side: str, shards: Sequence[Path]) -> dict[int, _Place]:
-    """Return where the sentences of a side stand, by the digest of their text."""
+    """Return the places of the sentences of a side, by the digest of their text."""
     texts = (text for table in reader for text in table.column(side).to_pylist())
     # A side that is not there is among no sentences, so its pair is left out and counted.
     wanted = pa.array({sentence_hash(text) for text in texts if text}, pa.uint64())

@@ -1,4 +1,4 @@
-"""Whether two sides of a pair speak of the same numbers, whatever script writes them.
+"""Whether two sides of a pair have the same numbers, in any script.
 
 A mined pair whose sides differ in a number only is the commonest kind of near miss (the number
 replacements of xsim++: Chen et al. 2023, section 3).
@@ -25,7 +25,7 @@ _BUDDHIST_OFFSET = 543
 def numbers_of(text: str) -> Counter[str]:
     """Count the numbers of a text of two or more digits, as ASCII digits without separators.
 
-    Single digits are left out: languages write small numbers as words as they please.
+    Single digits are left out: languages often write small numbers as words.
     """
     found: Counter[str] = Counter()
     for match in _NUMBER.findall(text):

@@ -1,4 +1,4 @@
-"""What is asked of a pair by itself: lengths, copies, scripts. And the median length ratio."""
+"""Checks of single pairs: lengths, copies, scripts; and the median length ratio."""
 
 import math
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Bitext metadata to bitext: the text again, from sentences or crawl shards at hand.
+"""From bitext metadata back to bitext: recovers the text from sentences or crawl shards.
 
 Two jobs: the first looks for sentences in every shard, the second puts the pairs together.
 """
@@ -41,7 +41,7 @@ class _Half(NamedTuple):
 
 @dataclass
 class _Pairs:
-    """What a metadata file asks for; all of it is held in memory."""
+    """The pairs of a metadata file, all in memory."""
 
     sides: tuple[dict[int, _Half], dict[int, _Half]] = ({}, {})
     """Source and target of a pair by its number."""
@@ -51,7 +51,7 @@ class _Pairs:
 
 
 class RebuildInputs(NamedTuple):
-    """What text is looked for in, for a metadata file."""
+    """Where the text of a metadata file is searched."""
 
     direction: Direction | None
     """None where the metadata are empty and nothing is named by one."""

@@ -1,4 +1,4 @@
-"""What mining left behind, read for its report: receipts, calibrations, bitext."""
+"""The data of the mining report, read from receipts, calibrations and bitext."""
 
 import functools
 import heapq
@@ -56,7 +56,7 @@ class DirectionReport:
 
 @dataclass(frozen=True, kw_only=True)
 class Domain:
-    """What one site gave."""
+    """The contribution of one site."""
 
     name: str
     pairs: int
@@ -80,7 +80,7 @@ class MiningReport:
 def collect(
     bitext: Path, mined: Path | None, sentences: Path | None, embeddings: Path | None
 ) -> MiningReport:
-    """Read what a run left behind; pairs are read as a stream."""
+    """Collect the report's data of a run; pairs are read as a stream."""
     files = bitext_files(bitext)
     sides: Counter[str] = Counter()
     directions = [_direction(direction, path, mined, sides) for direction, path in files.items()]

@@ -1,4 +1,4 @@
-"""Which filters a pair has to pass, in order; the first that it does not is its reason."""
+"""The filters that a pair must pass, in order; the first failure is the reason."""
 
 import logging
 from collections import Counter
@@ -43,7 +43,7 @@ REASONS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Knowledge:
-    """What the filters know besides the pairs; what is not there is not asked."""
+    """Data of the filters besides the pairs; filters without data are skipped."""
 
     length_ratio: float
     """Median length of a target by that of its source."""
@@ -55,7 +55,7 @@ class Knowledge:
     """Lists by language."""
 
     def unmeasured(self) -> list[str]:
-        """Return the filters that cannot be asked of some pair, as `filter.language` or `filter`.
+        """Return filters that cannot be applied to some pairs, as `filter.language` or `filter`.
 
         A language without a list is not measured; it is not free of what lists are for.
         """
@@ -152,7 +152,7 @@ class PairFilter:
     def _check_languages(
         self, reasons: list[str], sources: Sequence[str], targets: Sequence[str]
     ) -> None:
-        """Reject pairs of which a side is surely in another language; undecided ones pass."""
+        """Reject pairs with a side that is confidently identified as another language."""
         if self._known.identifier is None or self._known.direction is None:
             return
         for texts, language in zip((sources, targets), self._known.direction, strict=True):

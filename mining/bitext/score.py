@@ -1,4 +1,4 @@
-"""Margins for a bitext that is there already.
+"""Margins for an existing bitext.
 
 Two jobs: the first embeds blocks of pairs, the second scores all of them.
 """
@@ -166,7 +166,7 @@ def _side_path(part: Path, side: int) -> Path:
 
 @functools.lru_cache(maxsize=2)
 def _encoder(path: Path, device: str, batch_tokens: int) -> Encoder:
-    """Load an encoder once per process, not once for each block."""
+    """Load an encoder once per process instead of once per block."""
     return load_encoder(path, threads=1, device=device, batch_tokens=batch_tokens)
 
 

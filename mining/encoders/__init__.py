@@ -125,7 +125,7 @@ def load_encoder(
 
 
 def encoder_space(path: Path) -> str:
-    """Return what encoders share whose vectors can be compared: a teacher and its students.
+    """Return the identifier of an encoder's space, which a teacher shares with its students.
 
     Raises:
         UserError: If the directory is not an encoder's.

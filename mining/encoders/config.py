@@ -1,4 +1,4 @@
-"""The settings of encoders: their architectures, training, distillation."""
+"""Configs of encoders: architectures, training, distillation."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -42,7 +42,7 @@ class BagConfig(Config):
     """Inner width of the residual MLP."""
 
     max_characters: PositiveInt = 400
-    """Only this much of a sentence's beginning is read."""
+    """Characters of a sentence that are read, from its beginning."""
 
     romanize: bool = False
     """Read n-grams of the romanized text too, where it differs: names and numbers then look alike
@@ -148,7 +148,7 @@ SequenceConfig = LstmConfig | TransformerConfig
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderTrainingConfig(Config):
-    """What training and distilling an encoder share."""
+    """Settings shared by training and distillation of an encoder."""
 
     bag: BagConfig = field(default_factory=BagConfig)
 
@@ -173,7 +173,7 @@ class EncoderTrainingConfig(Config):
     """Cosines of a contrast are multiplied by this before the softmax."""
 
     feature_dropout: Share = 0.4
-    """Share of a sentence's features left out in training a bag, drawn anew every time."""
+    """Share of a sentence's features that is dropped at random in training a bag."""
 
     temperature: PositiveFloat = 5.0
     """A direction with n pairs is drawn in proportion to n^(1/temperature)."""

@@ -1,4 +1,4 @@
-"""An encoder directory: weights, vocabulary and what reads them, under one fingerprint."""
+"""Encoder directories: weights, vocabulary and architecture, under one fingerprint."""
 
 import hashlib
 import json

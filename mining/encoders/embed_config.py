@@ -1,4 +1,4 @@
-"""The settings of using encoders: embedding and xsim."""
+"""Configs of embedding, known pairs, xsim and LASER import."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -53,14 +53,14 @@ class KnownConfig(EmbedConfig):
 
 
 def check_encoder_languages(encoders: Mapping[str, Path]) -> None:
-    """Refuse encoders of what is no language code."""
+    """Refuse encoders for unknown language codes."""
     for language in encoders:
         check_language(language)
 
 
 @dataclass(frozen=True, kw_only=True)
 class XsimConfig(Config):
-    """How the share of sentences that find another's translation is measured."""
+    """How xsim is measured: the share of sentences matched with a wrong translation."""
 
     neighbors: PositiveInt = 4
     """Neighbors of the margin, k."""

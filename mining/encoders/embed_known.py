@@ -118,7 +118,7 @@ def pair_encoder_files(
 
 @functools.lru_cache(maxsize=2)
 def _encoder(path: Path, device: str, batch_tokens: int) -> Encoder:
-    """Load an encoder once per process, not once for each side of each direction."""
+    """Load an encoder once per process instead of once per side of each direction."""
     return load_encoder(path, threads=1, device=device, batch_tokens=batch_tokens)
 
 

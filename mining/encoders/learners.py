@@ -1,7 +1,7 @@
 """An encoder that learns: its model, its optimizer, one update after the other.
 
-Everything random is drawn from the seed and the number of the update, so that a run that goes on
-from its state on disk draws what an undisturbed one does.
+Everything random is drawn from the seed and the number of the update, so that a resumed run draws
+the same numbers as an undisturbed one.
 """
 
 import logging
@@ -53,11 +53,11 @@ class Learner(Protocol):
         ...
 
     def optimizer_state(self) -> dict[str, Tensor]:
-        """Return what the next step needs besides the weights."""
+        """Return the state of the optimizer."""
         ...
 
     def load_optimizer_state(self, state: dict[str, Tensor]) -> None:
-        """Take up what `optimizer_state` gave."""
+        """Restore the state of the optimizer."""
         ...
 
     def save(self, path: Path, **more: Any) -> tuple[Path, ...]:

@@ -1,7 +1,8 @@
-"""The loop of training: validation, early stop, and a state on disk to go on from.
+"""The training loop: validation, early stopping, and a state on disk to resume from.
 
-A run that is killed anywhere and started again ends with the bytes of an undisturbed one: the state
-holds weights, optimizer, best weights so far and what the caller adds, and is written whole.
+A run that is killed at any point and started again gives output identical to an undisturbed one:
+the state holds weights, optimizer, best weights so far and what the caller adds, and is written
+whole.
 """
 
 import json
@@ -37,8 +38,8 @@ class Validation:
     """xsim by direction."""
 
     distance: float
-    """Mean of 1 - cosine of the pairs. Told, not judged by: it grows when hard negatives spread the
-    vectors, and true pairs stand out all the more."""
+    """Mean of 1 - cosine of the pairs. Reported, but not a criterion: it grows when hard negatives
+    spread the vectors, although true pairs then stand out more."""
 
     @property
     def error(self) -> float:
@@ -47,20 +48,20 @@ class Validation:
 
 
 class Extra(Protocol):
-    """What else must come back when a run goes on."""
+    """Further state that must be restored when a run resumes."""
 
     def state(self) -> dict[str, Tensor]:
         """Return it as tensors by name."""
         ...
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        """Take it up."""
+        """Restore it."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoopSettings:
-    """How often a run looks and saves, and where."""
+    """How often a run validates and saves, and where."""
 
     name: str
     """Of the command, for progress."""
@@ -73,12 +74,12 @@ class LoopSettings:
     """Where the state lies between updates."""
 
     identity: str
-    """Digest of inputs and config: a state of others is refused."""
+    """Digest of inputs and config: a state with another digest is refused."""
 
 
 @dataclass(kw_only=True)
 class _Standing:
-    """Where a run stands."""
+    """The progress of a run."""
 
     update: int = 0
     best: Validation | None = None
@@ -89,7 +90,7 @@ class _Standing:
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What a run gave; the learner has its best weights."""
+    """The result of a run; the learner has its best weights."""
 
     updates: int
     best_update: int
@@ -98,7 +99,7 @@ class Trained:
     """Update, error and distance of each validation."""
 
     def as_facts(self) -> dict[str, object]:
-        """Return what an encoder's description tells of its training."""
+        """Return the facts about training for an encoder's description."""
         return asdict(self)
 
 
@@ -109,7 +110,7 @@ def learning_rate(number: int, updates: int, peak: float) -> float:
 
 
 class Loop:
-    """Runs updates from wherever the state on disk stands."""
+    """Runs updates, starting from the state on disk."""
 
     def __init__(
         self, learner: Learner, settings: LoopSettings, updates: int, extra: Extra
@@ -124,11 +125,11 @@ class Loop:
     def run(
         self, step: Callable[[int], None], validate: Callable[[], Validation | None]
     ) -> Trained:
-        """Take all steps, or fewer where the held-out pairs say so, and keep the best weights.
+        """Take all steps, or fewer if validation stops improving, and keep the best weights.
 
         Args:
             step: Takes the update of that number.
-            validate: Looks at the held-out pairs; None where there are none.
+            validate: Measures the held-out pairs; None where there are none.
         """
         settings = self._settings
         self._resume()
@@ -178,7 +179,7 @@ class Loop:
             worst,
             found.errors[worst],
         )
-        # Of equal ones the last is best: the rate falls to zero, and the last updates settle.
+        # Of equal ones the last is best: the rate falls to zero, and the last updates converge.
         if standing.best is not None and error > standing.best.error:
             standing.misses += 1
             if 0 < self._settings.patience <= standing.misses:

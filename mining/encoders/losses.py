@@ -1,4 +1,4 @@
-"""What encoders are trained by."""
+"""Losses of training and distilling encoders."""
 
 import torch
 from torch import Tensor

@@ -35,13 +35,13 @@ class HardNegatives:
         self._neighbors: dict[str, Int64] = {}
 
     def refresh_points(self, updates: int) -> frozenset[int]:
-        """Return the updates before which the neighbors are looked for anew."""
+        """Return the updates before which the neighbors are recomputed."""
         return (
             frozenset(int(share * updates) for share in _REFRESHES) if self._count else frozenset()
         )
 
     def refresh(self, learner: Learner, tokens: TokenRows) -> None:
-        """Look for each sentence's neighbors with the encoder as it is now."""
+        """Find each sentence's neighbors with the current encoder."""
         for language, pool in self._pools.items():
             vectors = torch.from_numpy(learner.encode_tokens(tokens.take(pool)))
             count = min(_NEIGHBORS + 1, len(pool))

@@ -1,4 +1,4 @@
-"""What `tongues mining embed` will cost: the command on the first sentences of some shards."""
+"""Cost estimate of `tongues mining embed`, from a trial run on some shards' first sentences."""
 
 import dataclasses
 import functools
@@ -23,7 +23,7 @@ _CUT_SHARDS = 8
 def price_embed(
     sentences: Path, encoder: Path, output: Path, config: EmbedConfig, languages: Sequence[str] = ()
 ) -> Price:
-    """Measure what the shards that are not embedded yet will cost.
+    """Estimate the cost of the shards that are not embedded yet.
 
     Raises:
         UserError: If there are no sentences, or the directory is not an encoder's.

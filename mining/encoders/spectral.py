@@ -1,4 +1,4 @@
-"""A start for feature vectors: cross-language latent semantic indexing (Dumais et al. 1997).
+"""Initial feature vectors by cross-language latent semantic indexing (Dumais et al. 1997).
 
 Features that occur in translations of each other get near vectors before training begins. Training
 from there needs a fraction of the updates that it needs from random vectors; docs/experiments.md.

@@ -1,4 +1,4 @@
-"""Contrastive training of an encoder on bitext, the same bytes for the same seed."""
+"""Contrastive training of an encoder on bitext, reproducible for a given seed."""
 
 import functools
 import hashlib
@@ -84,7 +84,7 @@ def _train_task(
 def loop_settings(
     name: str, task: Task, output: Path, config: EncoderTrainingConfig
 ) -> LoopSettings:
-    """Return how often the run of a command looks and saves, and where."""
+    """Return how often the run of a command validates and saves, and where."""
     values = without_execution(config, plain_config(config))
     parts = [values, dict(task.arguments), *map(digest_file, task.inputs)]
     text = json.dumps(parts, sort_keys=True)
@@ -147,7 +147,7 @@ def train_encoder(
 
 
 def whitening_rows(training: dict[Direction, Int64], seed: int) -> Int64:
-    """Return sentences to take variances from: both sides of up to so many pairs a direction."""
+    """Return sentences to measure variances on: both sides of some pairs of each direction."""
     rng = np.random.default_rng((seed, _WHITENING_STREAM))
     parts = [
         rows[rng.permutation(len(rows))[:_WHITENING_PAIRS]].ravel() for rows in training.values()
@@ -180,7 +180,7 @@ def training_texts(pairs: TrainingPairs, validation: dict[Direction, Int64]) -> 
 def log_plan(
     pairs: TrainingPairs, training: dict[Direction, Int64], learner: Learner, updates: int
 ) -> None:
-    """Say what is about to be done."""
+    """Log what is about to be done."""
     logger.info(
         "training on %s pairs of %d directions: %s sentences, %s parameters, %s updates",
         f"{sum(len(rows) for rows in training.values()):,}",

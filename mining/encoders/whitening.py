@@ -1,4 +1,4 @@
-"""Whitening: directions in which all sentences differ much count less, the others more.
+"""Partial whitening: reduces the weight of directions with large variance.
 
 Trained vectors spread over few directions (of 256, an effective 47 on real text), so that many
 sentences are near each other along the same ones. Partial whitening evens that out after training

@@ -1,4 +1,4 @@
-"""xsim and xsim++: the share of sentences that find another's translation.
+"""xsim and xsim++: the share of sentences matched with a wrong translation.
 
 xsim: Heffernan, Çelebi and Schwenk 2022, section 4. xsim++, where altered sentences stand among the
 candidates: Chen et al. 2023.
@@ -26,7 +26,7 @@ from mining.search.margin import best_candidates
 logger = logging.getLogger(__name__)
 
 MISALIGNED = "misaligned"
-"""The kind of a wrong answer that is another sentence of the set, not an altered one."""
+"""The kind of an error whose match is another sentence of the set, not an altered one."""
 
 
 @dataclass(frozen=True, kw_only=True)

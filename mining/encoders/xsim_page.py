@@ -1,4 +1,4 @@
-"""What `tongues mining xsim --output` writes: JSON, a table, and a page with a plot by language."""
+"""Output of `tongues mining xsim`: JSON, a table, and a page with a plot by language."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""English sentences altered a little so that they mean something else, for xsim++.
+"""English sentences with small changes that alter their meaning, for xsim++.
 
 Three kinds, after Chen et al. 2023 (section 3): numbers, entities, and what they call causality
 (negations and antonyms). Theirs come from parsers and taggers, these are rules: figures of xsim++
@@ -15,7 +15,7 @@ ENGLISH = "eng_Latn"
 """The language that the rules are for."""
 
 _PER_KIND = {"number": 4, "entity": 8, "causality": 4}
-"""At most so many altered sentences of each kind; most of Chen et al.'s have other entities."""
+"""Maximum altered sentences of each kind; most of Chen et al.'s have other entities."""
 
 _DIGITS = re.compile(r"\d+")
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")

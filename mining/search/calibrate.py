@@ -1,10 +1,10 @@
-"""What a threshold is worth: known pairs planted in the search space tell.
+"""Calibration of thresholds with known pairs that are planted in the search space.
 
 The best threshold moves with encoder, k and index, so it is not a constant but a measurement. Some
 known pairs are planted whole: the share of them that is found is the recall. Of others only one
-side is planted: whatever they are paired with is wrong, and tells how often a sentence without a
-translation gets a pair. The corpus's own second choices tell the same without plants. What follows
-from both is in `mining.search.expected_precision`.
+side is planted: whatever they are paired with is wrong, which shows how often a sentence without a
+translation gets a pair. The corpus's own second choices give the same estimate without plants. What
+follows from both is in `mining.search.expected_precision`.
 """
 
 from dataclasses import asdict, dataclass
@@ -43,7 +43,7 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Thresholds and what they are worth, lowest first."""
+    """Thresholds and what they are expected to keep, lowest first."""
 
     translated: int
     """Estimated number of sentences that have a translation on the other side, T."""

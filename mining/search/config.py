@@ -1,4 +1,4 @@
-"""The settings of search and scoring."""
+"""Configs of search and scoring."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -42,7 +42,7 @@ class SearchConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class ExactSearchConfig(SearchConfig):
-    """How neighbors are found where the index that `mine` shares has no place."""
+    """How neighbors are found by commands that do not use the shared index."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

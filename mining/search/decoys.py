@@ -1,10 +1,10 @@
-"""What false pairs score, told by the corpus itself: its second choices.
+"""Scores of false pairs, estimated by the corpus's own second choices.
 
-Take every mined pair away and mine again. The translations are gone with the first choices, so what
-is found is false, and it comes from the lines that are mined: decoys, as in the target-decoy search
-of proteomics (Elias and Gygi 2007). They score lower than first choices, by how much is known:
-where false candidates of a sentence that score above a margin come at a rate r, and sentences are
-more and less crowded by a gamma distribution of shape S, then of the sentences have
+Remove every mined pair and mine again. The translations are gone with the first choices, so what is
+found is false, and it comes from the lines that are mined: decoys, as in the target-decoy search of
+proteomics (Elias and Gygi 2007). They score lower than first choices, by how much is known: where
+false candidates of a sentence that score above a margin come at a rate r, and sentences are more
+and less crowded by a gamma distribution of shape S, then of the sentences have
 
     at least one: first(r) = 1 - (1 + r / S)^-S
     at least two: second(r) = first(r) - r * (1 + r / S)^-(S + 1)
@@ -26,7 +26,7 @@ from mining.search.margin import Float32, Neighbors, Pairs, select_pairs
 Float64 = npt.NDArray[np.float64]
 
 FEWEST = 80
-"""Second choices that are needed to tell anything."""
+"""Second choices that are needed for an estimate."""
 
 _SHAPE = 8.0
 """Of the gamma distribution of crowdedness. On text without any translation, noise of NTREX-128
@@ -36,7 +36,7 @@ tail, and rather to too many false pairs."""
 _RATES = np.concatenate([[0.0], np.geomspace(1e-6, 30.0, 2000)])
 _TOP_RANK = 20
 """Above the margin of this rank, second choices are too few to count: the logarithm of the rate
-goes on as a straight line."""
+continues as a straight line."""
 
 _BODY = 0.25
 """The line is fitted from there to this share of the second choices."""
@@ -73,7 +73,7 @@ class Decoys(NamedTuple):
 def second_choices(
     forward: Neighbors, backward: Neighbors, first: Pairs, margin: Margin, retrieval: Retrieval
 ) -> Pairs:
-    """Return the pairs that are selected when the first ones are taken away."""
+    """Return the pairs that are selected when the first ones are removed."""
     pairs = select_pairs(forward, backward, margin, retrieval, without=first)
     is_pair = np.isfinite(pairs.score)
     return Pairs(pairs.source[is_pair], pairs.target[is_pair], pairs.score[is_pair])

@@ -107,7 +107,7 @@ class _Search:
     def both(
         self, source: Vectors, target: Vectors
     ) -> tuple[Neighbors, Neighbors, tuple[Int64, Int64]]:
-        """Return the neighbors of both sides, and the rows of each that are not sure."""
+        """Return the neighbors of both sides, and the rows of each that are not certain."""
         sources, targets = len(source.matrix), len(target.matrix)
         frames, kept = plan_search(source, target, self._products, self._neighbors)
         forward, backward = self._result(sources, targets), self._result(targets, sources)
@@ -219,7 +219,7 @@ class _Search:
         heaps: list[Best],
         slack: Float32,
     ) -> Int64:
-        """Score what was kept of some rows in full; return the rows that are not sure."""
+        """Score the candidates of some rows in full; return the rows that are not certain."""
         result, is_exact = self._products.rescore(
             queries.matrix[own],
             queries.norms[own],

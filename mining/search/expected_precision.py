@@ -1,11 +1,11 @@
-"""How many of the mined pairs are wrong, as far as plants and second choices can tell.
+"""Estimates how many mined pairs are wrong, from plants and second choices.
 
 With N sentences of a side, of which T have a translation, a threshold keeps
 
     kept = T * recall + wrong
 
-`recall` is the share of planted pairs that found each other. Two witnesses tell `wrong`, and the
-one that says more is believed:
+`recall` is the share of planted pairs that found each other. Two estimates give `wrong`, and the
+larger one is used:
 
     plants = (N - T) * alone + T * misled
     decoys = what second choices say (`mining.search.decoys`)

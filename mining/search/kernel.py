@@ -193,7 +193,7 @@ class Kernel:
         padded = -(-count // PANEL) * PANEL
         limit = self._column_limit if as_columns else _ROW_LIMIT
         codes: npt.NDArray[Any] = np.empty((count, depth), np.int8)
-        # Columns beyond the last one must never be anybody's neighbor.
+        # Columns beyond the last one must never be a neighbor.
         scale, offset = np.zeros(padded, np.float32), np.full(padded, -np.inf, np.float32)
         error, length = np.empty(count, np.float32), np.empty(count, np.float32)
         basis = np.empty(0, np.float32) if frame.basis is None else _panels(frame.basis)
@@ -259,7 +259,7 @@ class Kernel:
         slack: Float32,
         neighbors: int,
     ) -> tuple[Neighbors, npt.NDArray[np.bool_]]:
-        """Score what was kept in full precision; say whose neighbors are surely the nearest.
+        """Score the candidates in full precision; return whose neighbors are certain.
 
         Args:
             rows: [N, D]

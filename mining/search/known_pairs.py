@@ -24,7 +24,7 @@ KNOWN_SPACE_SUFFIX = ".space.json"
 """`<source>-<target>.space.json`: the space of the encoder that embedded these pairs."""
 
 MIN_KNOWN = 40
-"""Fewer pairs than this tell nothing of a precision: 40 leave ten sentences a side alone."""
+"""Minimum number of pairs for an estimate of precision: 40 leave ten sentences a side alone."""
 
 
 class Known(NamedTuple):

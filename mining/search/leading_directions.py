@@ -1,4 +1,4 @@
-"""Leading directions of vectors: where a few dimensions hold most of every vector, only they count.
+"""Search in leading directions, for vectors that lie mostly within a few dimensions.
 
 With B the leading directions of all vectors, x = B a + t and t orthogonal to B, so that
 

@@ -10,7 +10,7 @@ def _choose_blas_kernel() -> None:
     """Tell the OpenBLAS inside the faiss wheel which kernel to use, before it is loaded.
 
     Builds of it do not know every recent CPU and then fall back to a kernel of 2004, four times
-    slower. SkylakeX is right for everything with AVX-512. A value that is set is left alone.
+    slower. SkylakeX is right for everything with AVX-512. An existing value is kept.
     """
     cpu = Path("/proc/cpuinfo")
     if "OPENBLAS_CORETYPE" not in os.environ and cpu.exists() and "avx512bw" in cpu.read_text():

@@ -47,7 +47,7 @@ def run_mine(
         target: Target language.
         output: The bitext; `<name>.calibration.json` goes beside it.
         config: How pairs are found, scored and kept.
-        known: Directory of `tongues mining embed-known`; without it nothing is known of precision.
+        known: Directory of `tongues mining embed-known`; without it no precision is estimated.
         executor: Where it runs.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Mining with known pairs planted: the pairs, the threshold, and what to expect of them."""
+"""Mining with planted known pairs: the pairs, the threshold, and their expected precision."""
 
 import functools
 from pathlib import Path
@@ -30,7 +30,7 @@ each other, and what a sentence meets there would not be what it meets in the co
 
 
 class Mined(NamedTuple):
-    """What mining found."""
+    """The result of mining."""
 
     pairs: Pairs
     """Best first, those below the threshold too."""
@@ -56,7 +56,7 @@ def mine_calibrated(
     scratch: Path | None = None,
     index: Path | None = None,
 ) -> Mined:
-    """Mine two languages; with known pairs, measure what thresholds are worth.
+    """Mine two languages; with known pairs, calibrate thresholds.
 
     Plants change nothing in the pairs: neighbors among the corpus and among the plants are found
     apart, and put together only to see what the plants would be paired with.

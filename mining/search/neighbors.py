@@ -1,4 +1,4 @@
-"""Which plan finds the neighbors: by size, or as a person says."""
+"""The plan by which neighbors are found: by size, or as configured."""
 
 import functools
 from pathlib import Path

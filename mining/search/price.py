@@ -1,4 +1,4 @@
-"""What `tongues mining mine` will cost: the command on the first sentences of both languages."""
+"""Cost estimate of `tongues mining mine`, from a trial run on both languages' first sentences."""
 
 import functools
 import math
@@ -34,7 +34,7 @@ def price_mine(
     config: MineConfig,
     known: Path | None = None,
 ) -> Price:
-    """Measure what mining a language pair will cost.
+    """Estimate the cost of mining a language pair.
 
     The unit is a comparison of a sentence with a sentence, since every one is compared with all of
     the other language.

@@ -1,9 +1,9 @@
 """Above a million sentences: one index, trained once over all languages, filled a block at a time.
 
-Clusters and codes are learned from vectors of all languages together, not anew for each pair. To
-mine a pair, the trained index is filled with a block of one language, searched with all of the
-other, and emptied; what it finds is scored in full precision, since margins of the index's own
-distances would cost several points of F1.
+Clusters and codes are learned once from vectors of all languages, not for each pair. To mine a
+pair, the trained index is filled with a block of one language, searched with all of the other, and
+emptied; what it finds is scored in full precision, since margins of the index's own distances would
+cost several points of F1.
 """
 
 import functools
@@ -162,7 +162,7 @@ def index_files(embeddings: Path) -> tuple[Path, ...]:
 
 
 def check_index(index: Path) -> None:
-    """Refuse an index that is not the bytes that `tongues mining train-index` wrote.
+    """Refuse an index that changed after `tongues mining train-index` wrote it.
 
     Raises:
         DataError: Naming the file and both digests.

@@ -1,4 +1,4 @@
-"""Vectors of a language, what multiplies them, and arrays that live on disk."""
+"""Vectors of a language, the interface of products, and arrays on disk."""
 
 import math
 import os
@@ -90,7 +90,7 @@ def scratch_array(shape: tuple[int, ...], dtype: Any, folder: Path | None) -> np
     if folder is None or not all(shape):
         return np.empty(shape, dtype)
     with tempfile.TemporaryFile(dir=folder) as file:
-        # Reserved now: a disk that fills up later would end the process without a word.
+        # Reserved now: a disk that fills up later would silently kill the process.
         os.posix_fallocate(file.fileno(), 0, math.prod(shape) * np.dtype(dtype).itemsize)
         return np.memmap(file, dtype, "w+", shape=shape)
 

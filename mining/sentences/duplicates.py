@@ -18,7 +18,7 @@ SENTENCE = np.dtype([("key", "<u8"), ("text", "<u8"), ("place", "<u8"), ("row", 
 """A sentence: hashes of its key, its text, its place, and its row among all of its language."""
 
 LOSER = np.dtype([("row", "<u8"), ("reason", "u1")])
-"""A row that goes, and why, as an index into `REASONS`."""
+"""A row to drop, and why, as an index into `REASONS`."""
 
 REASONS = ("duplicate", "near_duplicate")
 DUPLICATE, NEAR_DUPLICATE = range(2)
@@ -28,7 +28,7 @@ _SORTS = 2
 def find_duplicates(
     sentences: Iterable[Records], scratch: Path, memory_bytes: int
 ) -> Iterator[Records]:
-    """Yield the rows that go, in ascending order.
+    """Yield the rows to drop, in ascending order.
 
     A key with n sentences of d different texts loses n - d duplicates and d - 1 near duplicates.
 

@@ -42,7 +42,7 @@ class _Candidate(NamedTuple):
 
 
 class _Rows:
-    """Where the sentences of a shard go: the kept by language, the others to be counted."""
+    """Collects the sentences of a shard: kept ones by language, counts of the others."""
 
     def __init__(self, kept: RowsByName, rejected: RowsByName | None, shard: str) -> None:
         self.counts: Counter[str] = Counter()
@@ -119,7 +119,7 @@ def extract_shard(
 
 
 def _replace(work: Path, name: str, made: Path, paths: Sequence[Path]) -> list[Path]:
-    """Put the parts of a shard in place of earlier ones, while no other run reads those."""
+    """Replace the earlier parts of a shard, while no other run reads them."""
     with hold_lock(work / PARTS_LOCK, PARTS_LOCK, wait=True):
         shutil.rmtree(work / name, ignore_errors=True)
         made.rename(work / name)
@@ -147,7 +147,7 @@ def _extract(
 def _candidates(
     documents: Documents, config: SentencesConfig, profiles: Profiles, rows: _Rows
 ) -> Iterator[_Candidate]:
-    """Yield the sentences that may be good ones of some language, rejecting the others."""
+    """Yield the sentences that may be kept in some language, rejecting the others."""
     for document in documents:
         position = 0
         for line in lines_of(document.text):

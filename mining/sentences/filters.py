@@ -37,7 +37,7 @@ def language_reason(prediction: Prediction, languages: frozenset[str], min_lid_s
     """Return why a sentence is rejected by what was identified; empty if it is kept.
 
     Args:
-        prediction: What the identifier says of it.
+        prediction: The identifier's prediction.
         languages: Languages wanted; empty for all.
         min_lid_score: The least probability.
     """
@@ -53,7 +53,7 @@ def language_reason(prediction: Prediction, languages: frozenset[str], min_lid_s
 
 
 def form_reason(text: str, language: str, limits: Limits) -> str:
-    """Return why a normalized sentence is no good one of its language; empty if it is kept."""
+    """Return why a normalized sentence is rejected in its language; empty if it is kept."""
     if len(text) < limits.min_characters:
         return "too_short"
     if len(text) > limits.max_characters:

@@ -25,7 +25,7 @@ MERGE_JOB = "merge"
 def merge_language(
     task: Task, *, output: Path, scratch: Path, memory_bytes: int, write_rejects: bool
 ) -> Outcome:
-    """Copy a language's sentences shard by shard, without those that lose against a copy.
+    """Copy a language's sentences shard by shard, dropping duplicates.
 
     Args:
         task: Named by the language; its inputs are the parts, `<shard>/<language>.parquet`.
@@ -83,14 +83,14 @@ def _hashes(parts: Sequence[Path]) -> Iterator[Records]:
 
 
 class _Losers:
-    """The rows that go, taken in order of their numbers."""
+    """The rows to drop, in order of their numbers."""
 
     def __init__(self, blocks: Iterator[Records]) -> None:
         self._blocks = blocks
         self._block: Records | None = next(blocks, None)
 
     def take(self, start: int, end: int) -> np.ndarray[tuple[int], np.dtype[np.int8]]:
-        """Return for each row from `start` to `end` why it goes, -1 where it stays."""
+        """Return for each row from `start` to `end` why it is dropped, -1 if it is kept."""
         reasons = np.full(end - start, -1, np.int8)
         while self._block is not None:
             here = self._block[: np.searchsorted(self._block["row"], end)]

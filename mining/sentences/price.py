@@ -1,4 +1,4 @@
-"""What `tongues mining sentences` will cost: the command on the beginnings of some shards."""
+"""Cost estimate of `tongues mining sentences`, from a trial run on some shards' beginnings."""
 
 import dataclasses
 import functools
@@ -29,7 +29,7 @@ def price_sentences(
     config: SentencesConfig,
     load_identifier: IdentifierLoader,
 ) -> Price:
-    """Measure what the shards that are not done yet will cost.
+    """Estimate the cost of the shards that are not done yet.
 
     Raises:
         UserError: If a shard or the identifier is missing.

@@ -1,4 +1,4 @@
-"""What counts as a good sentence in a language: general limits, its script's, its own.
+"""Limits for sentences by language: general ones, those of its script, and its own.
 
 Lengths and word rules that fit European languages reject whole scripts: a Chinese sentence has a
 third of the characters, Thai, Lao, Khmer, Burmese and Tibetan put no space between words.
@@ -26,7 +26,7 @@ SCRIPT_PROFILES = {
     "Mymr": _UNSPACED,
     "Tibt": _UNSPACED,
 }
-"""Where scripts differ. Tests hold every FLORES-200 language to what survives."""
+"""Limits of scripts. Tests check how much of every FLORES-200 language passes."""
 
 
 class Limits(NamedTuple):

@@ -1,4 +1,4 @@
-"""Parquet files written as their rows come, in bounded memory."""
+"""Parquet files written row by row in bounded memory."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
