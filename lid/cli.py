@@ -73,6 +73,12 @@ def train(data: Path, output: Path, config: TrainConfig) -> None:
     is_flag=True,
     help="Answer with a confusable group, such as bos_Latn,hrv_Latn, where no language is sure.",
 )
+@click.option(
+    "--spans",
+    "with_spans",
+    is_flag=True,
+    help="Write language, score, start and end of each part of a line that mixes languages.",
+)
 def identify(
     model: Path,
     top: int,
@@ -80,6 +86,7 @@ def identify(
     languages: str,
     second_model: Path | None,
     with_groups: bool,
+    with_spans: bool,
 ) -> None:
     """Write `language<TAB>score` for each line of standard input."""
     from lid.identify import identify_blocks
@@ -88,7 +95,7 @@ def identify(
     lines = invalid_lines = 0
     output = sys.stdout.buffer
     for block in identify_blocks(
-        sys.stdin.buffer, model, top, processes, wanted, second_model, with_groups
+        sys.stdin.buffer, model, top, processes, wanted, second_model, with_groups, with_spans
     ):
         try:
             output.write(block.text)

@@ -22,6 +22,7 @@ from corpus.protocols import Prediction
 from lid.engine.preparation import MAX_CHARACTERS
 from lid.groups import GroupIdentifier, read_groups
 from lid.identifier import Agreement, LanguageIdentifier
+from lid.spans import SpanIdentifier
 
 Identifier = LanguageIdentifier | Agreement | GroupIdentifier
 
@@ -50,6 +51,7 @@ def identify_blocks(
     languages: Sequence[str] = (),
     second_model: Path | None = None,
     with_groups: bool = False,
+    with_spans: bool = False,
 ) -> Iterator[Block]:
     """Yield the answers to a byte stream's lines, in order.
 
@@ -62,20 +64,28 @@ def identify_blocks(
         second_model: Model directory that must give the same answer; else the answer is `und`.
         with_groups: Whether a confusable group is answered where no language of it is sure; see
             `lid.groups`.
+        with_spans: Whether the parts of a line are answered; see `lid.spans`.
 
     Raises:
-        UserError: If two of `top` above 1, a second model and groups are asked for.
+        UserError: If two of `top` above 1, a second model, groups and spans are asked for.
     """
-    asked = {"--top": top > 1, "--and": second_model is not None, "--groups": with_groups}
+    asked = {
+        "--top": top > 1,
+        "--and": second_model is not None,
+        "--groups": with_groups,
+        "--spans": with_spans,
+    }
     if sum(asked.values()) > 1:
         names = " and ".join(name for name, is_asked in asked.items() if is_asked)
         raise UserError(f"{names} exclude each other; leave out all but one.")
     first = LanguageIdentifier.load(model, languages=languages)
-    identifier: Identifier = first
+    identifier: Identifier | SpanIdentifier = first
     if second_model is not None:
         identifier = Agreement(first, LanguageIdentifier.load(second_model, languages=languages))
     if with_groups:
         identifier = GroupIdentifier(first, read_groups(model))
+    if with_spans:
+        identifier = SpanIdentifier(first)
     if processes == 1:
         for block in read_blocks(stream):
             yield answer_block(block, identifier, top)
@@ -101,7 +111,7 @@ def identify_blocks(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-_shared: Identifier | None = None
+_shared: Identifier | SpanIdentifier | None = None
 
 
 def _answer_shared(block: bytes, top: int) -> Block:
@@ -159,16 +169,21 @@ def _first_characters(line: bytes) -> bytes:
     return kept[: end - 1] if kept[end - 1] >= 0xC0 else kept
 
 
-def answer_block(block: bytes, identifier: Identifier, top: int) -> Block:
+def answer_block(block: bytes, identifier: Identifier | SpanIdentifier, top: int) -> Block:
     r"""Answer the lines of a block.
 
     With `top` 1 a line is `language\tscore`. With more, the answer is followed by the classes that
-    come next, or where the answer is `und`, by the best ones, `top` pairs in all.
+    come next, or where the answer is `und`, by the best ones, `top` pairs in all. With spans, a
+    line is `language\tscore\tstart\tend` for each part, tabs between.
     """
     lines = Lines(io.BytesIO(block), is_start=False)
     texts = list(lines)
     rows: list[str] = []
-    if top == 1 or not isinstance(identifier, LanguageIdentifier):
+    if isinstance(identifier, SpanIdentifier):
+        for spans in identifier.identify(texts):
+            fields = (f"{one.language}\t{one.score:.4f}\t{one.start}\t{one.end}" for one in spans)
+            rows.append("\t".join(fields) + "\n")
+    elif top == 1 or not isinstance(identifier, LanguageIdentifier):
         for language, score in identifier.identify(texts):
             rows.append(f"{language}\t{score:.4f}\n")
     else:
