@@ -125,7 +125,7 @@ def _lines_of(
     statistics, _ = load_statistics(grid, direction.target, references, texts)
     scores = dict(zip(names, find_metric(metric).score_sentences(statistics[metric]), strict=True))
     order = np.argsort(scores[first], kind="stable")
-    places = np.unique(np.linspace(0, len(order) - 1, count).astype(int))
+    places = sorted({int(place) for place in np.linspace(0, len(order) - 1, count)})
     hypotheses = {name: text.lines for name, text in zip(names, texts, strict=True)}
     return [
         SegmentLine(

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +93,22 @@ def test_every_command_has_json() -> None:
     for name, command in group.commands.items():
         assert "--json" in [flag for param in command.params for flag in param.opts], name
     assert isinstance(group, click.Group)
+
+
+def test_scoring_one_direction_imports_only_what_it_needs(folder: Path, tmp_path: Path) -> None:
+    # Each of these costs tenths of a second, of the 1.5 that scoring one direction may take.
+    write_lines(tmp_path / "one" / "eng_Latn-fra_Latn.txt", LINES)
+    arguments = [
+        "eval", "score", "--hypotheses", str(tmp_path / "one"), "--flores", str(folder / "flores"),
+        "--output", str(tmp_path / "out"), "--metrics", "chrf++",
+    ]  # fmt: skip
+    unwanted = ["matplotlib", "numpy.ma", "pandas", "scipy", "torch"]
+    code = (
+        f"import sys, tongues\nassert tongues.main({arguments!r}) == 0\n"
+        f"print('UNWANTED', sorted(set({unwanted!r}) & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "UNWANTED []" in done.stdout
 
 
 def test_score_and_report_print_the_same_json_object(folder: Path, tmp_path: Path) -> None:
