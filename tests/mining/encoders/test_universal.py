@@ -28,7 +28,7 @@ from mining.encoders.embed import run_embed  # noqa: E402
 from mining.encoders.embed_config import EmbedConfig, KnownConfig, XsimConfig  # noqa: E402
 from mining.encoders.embed_known import run_embed_known  # noqa: E402
 from mining.encoders.universal import (  # noqa: E402
-    FastConvolution,
+    Inference,
     Network,
     UniversalEncoder,
     minimal_filter,
@@ -129,17 +129,22 @@ def test_minimal_filter_gives_direct_convolution(order: int) -> None:
     assert found == pytest.approx(np.correlate(signal, weights, "valid"), abs=1e-12)
 
 
-@pytest.mark.parametrize("count", [1, 3, 4, 5, 30])
-def test_fast_convolution_is_that_of_the_network(count: int) -> None:
+def test_inference_of_any_weights_is_that_of_the_network() -> None:
     torch.manual_seed(1)
     network = Network()
-    for weight in [*network.second, network.second_bias]:
+    for weight in network.parameters():
         torch.nn.init.normal_(weight, std=0.05)
-    hidden = torch.randn(count, universal.FILTERS)
-    fast = FastConvolution(network)
-    with torch.no_grad():
-        for i in range(3):
-            assert (fast(i, hidden) - network.convolve(i, hidden)).abs().max() < 2e-5
+    rows = torch.randn(50, universal.DIMENSION)
+    inference = Inference(network)
+    for lengths in ([1], [2, 1, 3], [30, 1, 1, 7], [5] * 9):
+        sentences = [torch.randint(50, (length,)).tolist() for length in lengths]
+        distinct, layout = pack(sentences)
+        with torch.no_grad():
+            expected = network(rows[distinct], layout)
+        with torch.inference_mode():
+            sums = inference.sum_features(inference.tabulate(rows[distinct]), layout)
+            found = network.finish(sums, layout.lengths)
+        assert (found - expected).abs().max() < 1e-5
 
 
 def test_weights_of_another_version_are_refused(
