@@ -60,7 +60,7 @@ TEXTS = [
     "a tab\tand a break\nwithin", "www.example.org/path?x=1&y=2", "word " * 300,
 ]  # fmt: skip
 """Two sentences in each of its languages, and others. The package's own tokenizer differs from the
-SentencePiece library in empty text, unknown characters side by side, and ties of the score."""
+SentencePiece library in empty text and in unknown characters side by side."""
 
 
 @pytest.fixture(scope="module")
