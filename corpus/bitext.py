@@ -56,8 +56,8 @@ class BitextReader:
 
     Raises:
         UserError: If the file does not exist.
-        DataError: If it is damaged, a line lacks a column, or it cannot be told which columns are
-            source and target; the message names the line.
+        DataError: If it is damaged, a line lacks a column, or source and target columns are
+            unclear; the message names the line.
     """
 
     def __init__(
@@ -73,8 +73,8 @@ class BitextReader:
         Args:
             path: The file.
             rows: Pairs of a table, at most.
-            columns: Name, or number from 1, of the columns `source`, `target` and `score`, where
-                they are not to be told by the file's header.
+            columns: Name, or number from 1, of the columns `source`, `target` and `score`, to
+                override the file's header.
             direction: Whose languages a header may name; that of the file's name if not given.
         """
         if not path.is_file():
@@ -178,7 +178,7 @@ class BitextReader:
         )
 
     def _first_lines(self) -> list[str]:
-        """Return the first lines, from which the columns are told.
+        """Return the first lines, from which the columns are recognized.
 
         Raises:
             DataError: If they are no text.
@@ -188,7 +188,7 @@ class BitextReader:
         if text.startswith("\ufffd\ufffd") or text.count("\0") > _MOST_ZEROS * len(text):
             raise DataError(
                 f"{self._path} is no text in UTF-8. UTF-16 is converted with `iconv -f UTF-16 -t"
-                " UTF-8`; Parquet is told by the suffix .parquet."
+                " UTF-8`; Parquet is recognized by the suffix .parquet."
             )
         return [line.removeprefix(BYTE_ORDER_MARK) for line in first[:1]] + first[1:]
 

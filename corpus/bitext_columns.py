@@ -1,9 +1,9 @@
 """Which columns of a bitext file are source, target and score: by name, or as configured.
 
 Names are compared without case, quotation marks and the words that only say "text": `Source`,
-`"src"`, `source_text`, `sentence_eng_Latn`, `translation.fr`. Languages are told by FLORES-200
-code, ISO 639-1 or -3 code or English name; which of them is the source is said by the direction of
-the file. A file without a header has source and target first; one whose first columns hold numbers,
+`"src"`, `source_text`, `sentence_eng_Latn`, `translation.fr`. Languages are recognized by
+FLORES-200 code, ISO 639-1 or -3 code or English name; the direction of the file determines the
+source. A file without a header has source and target first; one whose first columns hold numbers,
 addresses or codes, or whose first line looks like a header that is not understood, is refused.
 """
 

@@ -24,7 +24,7 @@ How a config is declared:
 - What depends on more than one field is checked in `__post_init__`, which calls
   `super().__post_init__()` first. All errors are `UserError`; a key in backticks in the message
   gives it the line of that key.
-- The docstring under a field says meaning, unit and source. `--dump-config` and
+- The docstring under a field gives meaning, unit and source. `--dump-config` and
   docs/configuration.md show it.
 """
 

@@ -93,7 +93,7 @@ def iterate_batches(
 
 
 def _written_out(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Return a batch whose dictionary columns hold each value, so that its size is what it says."""
+    """Return a batch with decoded dictionary columns, whose reported size is its real size."""
     columns = [
         column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
         for column in batch.columns
@@ -124,7 +124,7 @@ def read_columns(file: pq.ParquetFile, source: Source, columns: Sequence[str]) -
 
 
 def _chunks(source: Source) -> list[list[ColumnChunk]]:
-    """Return what the footer says of the columns of each row group."""
+    """Return the metadata of the columns of each row group."""
     if isinstance(source, Path):
         with source.open("rb") as file:
             return read_footer(file)
@@ -134,7 +134,7 @@ def _chunks(source: Source) -> list[list[ColumnChunk]]:
 def _rows_at_a_time(
     source: Source, chunks: Sequence[ColumnChunk], columns: Sequence[str] | None, rows: int
 ) -> int:
-    """Return how many rows of a row group hold at most `BATCH_BYTES`, by what its headers say."""
+    """Return how many rows of a row group hold at most `BATCH_BYTES`, by its headers."""
     for chunk in chunks:
         if columns is not None and chunk.name not in columns:
             continue

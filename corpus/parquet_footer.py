@@ -1,4 +1,4 @@
-"""What a Parquet file's footer says of its columns, read without pyarrow's metadata classes.
+"""The columns in a Parquet file's footer, read without pyarrow's metadata classes.
 
 pyarrow's `RowGroupMetaData.column` checks statistics in C++ and ends the process where they are
 damaged, which no `except` catches (seen with pyarrow 26; reading the columns raises an error). So

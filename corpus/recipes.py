@@ -1,4 +1,4 @@
-"""The recipes that come with the package, and the command that copies one out."""
+"""The recipes of the package, and the command that copies one."""
 
 import re
 import shutil
@@ -13,7 +13,7 @@ RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 """Beside the packages, both in a clone and where a wheel is installed."""
 
 _BESIDE = re.compile(r"\$HERE/\.\./([\w.-]+)")
-"""How a recipe's script names what lies beside its directory."""
+"""How a recipe's script refers to files next to its directory."""
 
 
 def recipe_names() -> list[str]:

@@ -295,7 +295,7 @@ def mine_local(
 ) -> None:
     """Find translations inside pairs of documents that belong together.
 
-    One shard, however many documents: an executor says where it is worked on.
+    One shard, however many documents: `--executor` sets where it runs.
     """
     from mining.search.mine_local import run_mine_local
 
@@ -314,7 +314,7 @@ def train_index(
 ) -> None:
     """Train the index that `mine` searches above a million sentences, for all pairs.
 
-    One shard, since clusters are learned from all: an executor says where it is worked on.
+    One shard, since clusters are learned from all: `--executor` sets where it runs.
     """
     from mining.search.train_index import run_train_index
 
@@ -389,7 +389,7 @@ def filter_bitext(
 def metadata(bitext: Path, sentences: Path, output: Path, job: JobOptions) -> None:
     """Write the places of a bitext's sentences, without text, in the format of NLLB's metadata.
 
-    One shard: an executor says where it is worked on.
+    One shard: `--executor` sets where it runs.
     """
     from mining.bitext.metadata import run_metadata
 

@@ -16,8 +16,8 @@ _M_MMAP_MAX = -4
 def keep_freed_memory() -> bool:
     """Keep freed memory for the next update; return whether that was possible.
 
-    The C library gives large blocks back at once, and the system clears each page anew when it is
-    asked for again. Of an update's gradients and activations that is a tenth of the time on a CPU,
+    The C library gives large blocks back at once, and the system clears each page again when it is
+    requested again. Of an update's gradients and activations that is a tenth of the time on a CPU,
     a quarter where a layer has 128 experts (decision 0015). Where the C library is not GNU's,
     nothing changes.
     """

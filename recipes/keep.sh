@@ -1,8 +1,8 @@
-# Sourced by the recipes: what every `run.sh` says and keeps.
+# Functions of every `run.sh`, which sources this file.
 
 say() { printf '\n== %s\n' "$*" >&2; }
 
-# Run a command whose result is printed, and keep the result; once it is there, it is done.
+# Run a command and store what it prints in a file; skip it if the file exists.
 keep() {
   local file=$1
   shift

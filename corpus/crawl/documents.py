@@ -2,7 +2,7 @@
 
 Shards are read as streams, in bounded memory, from this machine or by URL. Malformed records are
 counted and skipped with their offset; invalid UTF-8 is replaced and counted; of a truncated file
-everything before the cut is kept, and `Documents.problem` says what is missing.
+everything before the cut is kept, and `Documents.problem` reports what is missing.
 """
 
 import codecs
@@ -288,14 +288,14 @@ def read_documents(shard: Shard, max_bytes: int = MAX_DOCUMENT_BYTES) -> Documen
         max_bytes: Longer documents are skipped and counted; of plain text they are cut.
 
     Raises:
-        UserError: If the file does not exist or its name says no format.
+        UserError: If the file does not exist or its suffix is of no known format.
     """
     shard_kind(shard)
     return Documents(shard, max_bytes)
 
 
 def shard_kind(shard: Shard) -> str:
-    """Return the suffix that says a shard's format, without its compression.
+    """Return the suffix of a shard's format, without that of its compression.
 
     Raises:
         UserError: If it is not one of `SHARD_SUFFIXES`.

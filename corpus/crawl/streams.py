@@ -34,7 +34,7 @@ class _Decompressor(Protocol):
 
 @dataclass(frozen=True)
 class _Format:
-    """How the members of a compressed file are told and read."""
+    """How the members of a compressed file are found and read."""
 
     starts: tuple[bytes, ...]
     """The magic numbers that a member begins with."""

@@ -274,8 +274,8 @@ def _check_chunked(url: str, headers: Mapping[str, str]) -> None:
     """Refuse a file of unknown length and checksum, whose truncation would go unnoticed."""
     if headers.get("Transfer-Encoding", "").lower() != "chunked":
         raise FetchError(
-            f"{url}: the server does not say how long the file is, and nothing else tells a whole"
-            " one from one that was cut off. Download it by hand."
+            f"{url}: the server does not give the length of the file, so a truncated"
+            " download would go unnoticed. Download it by hand."
         )
 
 

@@ -1,8 +1,8 @@
 """`tongues data fetch`: downloads public data sets and models to the cache and verifies them.
 
 Files lie in the cache under their published names, archives unpacked in a folder. `fetched.json`
-there says where each came from, with its size and SHA-256: of files whose checksum nobody
-publishes, the first download records it and every later one must agree.
+there says where each came from, with its size and SHA-256: for files without a published checksum,
+the first download records it and every later one must match.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def fetch(
 
     Raises:
         UserError: If there is no such resource.
-        FetchError: If it cannot be had; the message says what to put where by hand.
+        FetchError: If it cannot be downloaded; the message says which file to put where by hand.
         DataError: If what came, or what is there, is not what was recorded.
     """
     resource = find_resource(name)

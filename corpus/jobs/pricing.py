@@ -247,7 +247,7 @@ def _measure(run: Callable[[Path, Path], object], cut: Cut, part: Path, output: 
 
 
 def _read_stage(receipts: Path) -> _Stage:
-    """Return what the receipts of a job say it took."""
+    """Return the time, memory and counts in the receipts of a job."""
     counts: Counter[str] = Counter()
     cpu = wall = 0.0
     files: set[Path] = set()

@@ -196,7 +196,7 @@ def _check_inputs(
             _check_remote_input(path, record, file)
             continue
         if not file.is_file():
-            raise DataError(f"input {file} does not exist; {path} says that it was used before")
+            raise DataError(f"input {file} does not exist; {path} lists it as an input")
         stat = file.stat()
         if stat.st_size == record["bytes"] and stat.st_mtime_ns == record.get("modified_ns"):
             continue
@@ -211,7 +211,7 @@ def _check_inputs(
 
 def _check_remote_input(path: Path, record: dict[str, Any], file: RemoteFile) -> None:
     now = file.describe()
-    # Not the URL: the same file may be reached by another one, signed anew for instance.
+    # Not the URL: the same file may have another one, for instance with a new signature.
     for key in ("bytes", "version"):
         if record.get(key) != now[key]:
             raise UserError(

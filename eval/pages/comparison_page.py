@@ -1,4 +1,4 @@
-"""The page of `tongues eval compare`: the systems beside each other, then the differences."""
+"""The page of `tongues eval compare`: the systems side by side, then the differences."""
 
 from __future__ import annotations
 

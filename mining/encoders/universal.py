@@ -36,7 +36,7 @@ from corpus.files import digest_file
 from mining.embeddings import Float32
 
 SPACE = "universal-sentence-encoder-multilingual-3"
-"""What its students' vectors can be compared with."""
+"""The identifier of its space, shared with its students."""
 
 DIMENSION = 512
 FILTERS = 256

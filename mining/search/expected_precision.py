@@ -7,8 +7,8 @@ With N sentences of a side, of which T have a translation, a threshold keeps
 `recall` is the share of planted pairs that found each other. Two estimates give `wrong`, and the
 larger one is used:
 
-    plants = (N - T) * alone + T * misled
-    decoys = what second choices say (`mining.search.decoys`)
+    plants = (N - T) * alone + T * misled decoys = the estimate by second choices
+    (`mining.search.decoys`)
 
 where `alone` is the share of plants without a partner that got a pair, and `misled` that of plants
 with one that got another. Plants tell it right where they are like the corpus, but what they are

@@ -136,7 +136,7 @@ def _load_vectors(path: Path, count: int) -> Float16:
     if matrix.ndim != 3 or matrix.shape[:2] != (2, count):
         raise DataError(
             f"{path} has the shape {list(matrix.shape)}, not [2, {count}, D] as its .parquet wants;"
-            " make both anew with `tongues mining embed-known`"
+            " rerun `tongues mining embed-known` to make both again"
         )
     return matrix
 

@@ -26,9 +26,8 @@ logger = logging.getLogger(__name__)
 def import_checkpoint(source: Path, output: Path, config: ImportConfig) -> Summary:
     """Import an NLLB-200 checkpoint, dense or with experts, as a model directory; runs as a job.
 
-    Weights are copied from file to file in chunks, so memory does not depend on the model's size.
-    The checkpoint does not say what it was trained on: its directions are all pairs of its
-    languages.
+    Weights are copied from file to file in chunks, so memory does not depend on the model's size. A
+    checkpoint does not record its training directions; all pairs of its languages are used.
 
     Raises:
         UserError: If it is of another family, or has settings that are not supported.

@@ -66,7 +66,7 @@ def read_pickled(path: Path) -> dict[str, Stored]:
     except zipfile.BadZipFile as error:
         raise UserError(
             f"{path} is no zip archive: it is damaged, or of torch before 1.6. Such a file is read"
-            " and written anew by torch where you trust it: torch.save(torch.load(OLD), NEW)"
+            " and rewritten by torch if you trust it: torch.save(torch.load(OLD), NEW)"
         ) from error
     except (
         pickle.UnpicklingError,

@@ -27,13 +27,13 @@ def last_update(training: Path) -> int:
 
 
 def has_begun(output: Path) -> bool:
-    """Return whether a run left a whole checkpoint or a model, which bind its config."""
+    """Return whether a run left a complete checkpoint or a model, which fix its config."""
     has_receipt = any((output / RECEIPTS / TRAIN_JOB).glob("*.json"))
     return has_receipt or last_update(output / TRAINING_DIRECTORY) > 0
 
 
 def check_output(output: Path, config: Any) -> None:
-    """Refuse an output that a run with another config has begun.
+    """Refuse an output that a run with another config has started.
 
     Raises:
         UserError: Naming every key that differs.
@@ -43,6 +43,6 @@ def check_output(output: Path, config: Any) -> None:
 
 
 def forget_failed_run(output: Path) -> None:
-    """Drop the config of a run that ended before its first checkpoint; it binds nothing."""
+    """Delete the config of a run that ended before its first checkpoint."""
     if (output / CONFIG_FILE).is_file() and not has_begun(output):
         forget_config(output)

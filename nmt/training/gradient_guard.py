@@ -78,7 +78,7 @@ class GradientGuard(DataParallelFacade):
                 f"{self._skipped.in_a_row} updates in a row had no finite gradient, and were"
                 " skipped: the training has diverged. Lower `optimizer.learning_rate` or raise"
                 " `optimizer.warmup_updates`, and train into another output directory."
-                " `compute.max_skipped_updates` says how many are too many."
+                " `compute.max_skipped_updates` sets the limit."
             )
         if not self._scales_loss:
             for parameter in self._model.parameters():

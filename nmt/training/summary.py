@@ -67,5 +67,5 @@ def _median(reports: Sequence[Mapping[str, Any]], name: str) -> float | None:
 
 
 def _finite(value: object) -> float | None:
-    """Return a number, or None for what is none: JSON has no other way to say so."""
+    """Return a number, or None for NaN, which JSON cannot express."""
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Submit a command over shards to Slurm, in RANKS parts, and what joins them.
+# Submit a command over shards to Slurm, in RANKS parts, with a last job that joins them.
 #
 #   RANKS=16 recipes/mining/submit.sh mining sentences data/crawl/*.gz --lid lid --output sentences
 #
-# Three jobs, each after the one before, and each the same command. Ranks never wait for each other:
-# the first array ends where a later stage would need all shards of an earlier one, so the second
-# goes on there (sentences: merging the languages; other commands have nothing left and say so). The
-# last runs on one node without ranks, does what a rank may have left, and fails if shards failed.
-# Prints the number of the last job.
+# Three jobs run the same command one after the other. Ranks never wait for each other: the first
+# array ends where a later stage needs all shards of an earlier one, and the second continues there
+# (sentences: merging the languages; other commands have nothing left to do). The last runs on one
+# node without ranks, finishes what a rank may have left, and fails if shards failed. Prints the
+# number of the last job.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -18,7 +18,7 @@ LANGUAGES="[$PIVOT, ${OTHERS// /, }]"
 source "$HERE/../keep.sh"
 mkdir -p "$WORK"
 
-# Copy a file that is not there yet, whole or not at all.
+# Copy a file atomically, unless it exists.
 bring() {
   if ! [ -f "$2" ]; then
     mkdir -p "$(dirname "$2")"
@@ -33,8 +33,8 @@ keep "$WORK/lid_measure.json" \
   tongues lid measure --model "$WORK/lid" --flores "$DATA/flores200_dataset" --split devtest --json
 
 say "2/9 Crawl shards: NTREX-128 scattered among other text"
-# The English text around it is of another source than the others', or they would hold translations
-# of each other that nobody knows of, and what is found rightly would count as wrong.
+# The surrounding English text is from another source than the others'; otherwise they would contain
+# unknown translations of each other, and correct finds would count as errors.
 bring "$DATA/nllb_seed/$PIVOT.txt" "$WORK/other/$PIVOT.txt"
 for language in $OTHERS; do
   bring "$DATA/lid/$language.txt.gz" "$WORK/other/$language.txt.gz"

@@ -111,7 +111,7 @@ class _Worker:
         return task, result
 
     def stop(self) -> None:
-        """End the process: at once if it is busy, since nobody waits for the result."""
+        """End the process: at once if it is busy, since its result is no longer needed."""
         self.connection.close()  # an idle one reads the end of its tasks
         if self.task is not None:
             self._process.terminate()

@@ -157,7 +157,7 @@ class World:
         code = _exit_code(error)
         try:
             if _is_broken_connection(error):
-                time.sleep(_WATCH_SECONDS)  # whoever broke it may be about to say why
+                time.sleep(_WATCH_SECONDS)  # the process that broke it may be about to report why
             word = f"{self.rank} {code}"
             first = self._store.compare_set(_FAILURE, "", word).decode()
         except RuntimeError:  # the store is gone, and with it the process that held it

@@ -150,7 +150,7 @@ def _prepare(module: nn.Module, encoded_BSD: Tensor) -> _Layer:
     own, source = module.self_attn, module.encoder_decoder_attn
     assert isinstance(own, StandardMultiheadAttention)
     assert isinstance(source, StandardMultiheadAttention)
-    # Joined anew for every batch, so that a model in training is read as it is now.
+    # Joined again for every batch, so that the current weights of a model in training are used.
     projections = [own.q_proj, own.k_proj, own.v_proj]
     heads = (*encoded_BSD.shape[:2], source.num_heads, source.head_dim)
     return _Layer(
