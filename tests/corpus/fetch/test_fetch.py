@@ -252,7 +252,7 @@ def test_cut_of_a_file_sent_in_chunks_is_noticed(server: Server, tmp_path: Path)
 
 def test_file_whose_end_nothing_tells_is_not_taken(server: Server, tmp_path: Path) -> None:
     server.says_length = False
-    with pytest.raises(FetchError, match="does not say how long"):
+    with pytest.raises(FetchError, match="does not give the length"):
         get(server, tmp_path / "x.bin", sha256=None)
     assert get(server, tmp_path / "x.bin") == SHA256  # with a checksum it may be
 
