@@ -48,7 +48,10 @@ from nmt.translation.translator import Translation, check_direction
 from nmt.usage.expert_selection import Needed
 
 PARTS = "parts"
-_NOTES = ("split", "broken", "routed", "lost_expert")
+_NOTES = (
+    "split", "broken", "routed", "lost_expert", "unknown_characters",
+    "lines_with_unknown_characters", "copied_characters",
+)  # fmt: skip
 """Counts of translation that a receipt holds too."""
 
 TRANSLATE_JOB = "back-translate"

@@ -4,7 +4,7 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ import torch
 from corpus.console import Progress
 from corpus.errors import UserError
 from corpus.languages import Direction, check_language
+from corpus.text import normalize
 from nmt.model.directory import TrainedModel, load_model
 from nmt.threads import find_device
 from nmt.translation.decoding.beam import BeamSearch, Hypothesis
@@ -21,6 +22,7 @@ from nmt.translation.decoding.decoder import DecoderState
 from nmt.translation.decoding.sampling import sample
 from nmt.translation.decoding.scores import Symbols
 from nmt.translation.decoding.segments import join_translations, split_line
+from nmt.translation.decoding.unknown import Copied, cut_unknown
 from nmt.usage.expert_selection import Needed, needed_experts
 from nmt.vocabulary.vocabulary import Vocabulary
 
@@ -41,7 +43,7 @@ class Translation(NamedTuple):
 
     log_probability: float
     """Of the text given the line, in nats; the sum of its parts where it was split. NaN for an
-    empty line."""
+    empty line, and for one of which nothing was translated."""
 
     score: float
     """log_probability / tokens^`length_penalty`, tokens as fairseq counts them: with the language
@@ -59,6 +61,13 @@ class _Segment(NamedTuple):
     line: int
     number: int
     pieces: list[int]
+    copied: Copied = Copied()
+
+
+class _Part(NamedTuple):
+    text: str
+    hypothesis: Hypothesis | None
+    """None where nothing but unknown characters was there."""
 
 
 class TextTranslator:
@@ -67,7 +76,8 @@ class TextTranslator:
     Attributes:
         model: The model.
         counts: Lines so far, and what the user should know about them: `unknown_characters` are
-            those that no token stands for, in `lines_with_unknown_characters`; `split` had more
+            those that no token stands for, in `lines_with_unknown_characters`, and
+            `copied_characters` those of them that are in the translations; `split` had more
             tokens than fit and were translated sentence by sentence; `broken` sentences did not fit
             by themselves and were cut at punctuation or words; `unfinished` translations reached
             the length limit before they ended. Where experts are left out, `routed` tokens, over
@@ -125,13 +135,17 @@ class TextTranslator:
         _check_languages(direction, vocabulary)
         target_index = vocabulary.language_index(target)
         segments = self._segments(lines, first)
-        found: list[dict[int, Hypothesis]] = [{} for _ in lines]
-        for batch in self._batches(segments):
+        found: list[dict[int, _Part]] = [{} for _ in lines]
+        for segment in segments:
+            if not segment.pieces:
+                found[segment.line][segment.number] = self._part(segment.copied, None)
+        for batch in self._batches([segment for segment in segments if segment.pieces]):
             rows = [vocabulary.source_row(source, segment.pieces) for segment in batch]
             keys = [(first + segment.line, segment.number) for segment in batch]
-            hypotheses = self._search(rows, target_index, keys)
+            symbols = self._symbols._replace(may_be_unknown=bool(batch[0].copied.inside))
+            hypotheses = self._search(rows, target_index, keys, symbols)
             for segment, hypothesis in zip(batch, hypotheses, strict=True):
-                found[segment.line][segment.number] = hypothesis
+                found[segment.line][segment.number] = self._part(segment.copied, hypothesis)
             progress.update(sum(segment.number == 0 for segment in batch))
         self.counts["lines"] += len(lines)
         self._count_lost()
@@ -152,7 +166,7 @@ class TextTranslator:
         for name, text in (
             ("split", f"lines had more than {self._limit} tokens; split by sentence and joined"),
             ("broken", "sentences of theirs did not fit either; cut at punctuation or words"),
-            ("unknown_characters", "characters are not in the vocabulary, and lost"),
+            ("unknown_characters", self._fate_of_unknown()),
             ("unfinished", "translations reached the length limit (`max_length_factor`)"),
         ):
             if self.counts[name]:
@@ -163,13 +177,20 @@ class TextTranslator:
                 100 * self.counts["lost_expert"] / self.counts["routed"],
             )
 
+    def _fate_of_unknown(self) -> str:
+        if self._config.unknown == "drop":
+            return "characters are not in the vocabulary, and lost"
+        lost = self.counts["unknown_characters"] - self.counts["copied_characters"]
+        return f"characters are not in the vocabulary and copied; {lost:,} of them found no place"
+
     def _count_unknown(self, line: str) -> None:
         """Count the characters of a line that the vocabulary lacks; name the first."""
         runs = self.model.vocabulary.unknown_texts(line)
         if not self.counts["unknown_characters"]:
             logger.warning(
-                "the vocabulary has no token for `%s`: such characters are translated as unknown",
+                "the vocabulary has no token for `%s`: such characters are %s",
                 "".join(runs)[:_SHOWN_UNKNOWN],
+                "copied" if self._config.unknown == "copy" else "translated as unknown",
             )
         self.counts["lines_with_unknown_characters"] += 1
         self.counts["unknown_characters"] += sum(map(len, runs))
@@ -185,14 +206,14 @@ class TextTranslator:
     def _segments(self, lines: Sequence[str], first: int) -> list[_Segment]:
         """Return what is translated at a time, longest first."""
         vocabulary = self.model.vocabulary
-        segments = []
+        segments: list[_Segment] = []
         for line, pieces in enumerate(vocabulary.encode(lines)):
             if not pieces:
                 continue
             if vocabulary.unknown_index in pieces:
                 self._count_unknown(lines[line])
             if len(pieces) <= self._limit:
-                segments.append(_Segment(line, 0, pieces))
+                segments.append(self._segment(line, 0, lines[line], pieces))
                 continue
             parts = split_line(lines[line], lambda text: vocabulary.encode([text])[0], self._limit)
             if not self.counts["split"]:
@@ -204,21 +225,50 @@ class TextTranslator:
                 )
             self.counts["split"] += 1
             self.counts["broken"] += parts.num_broken
-            segments += [_Segment(line, i, part) for i, part in enumerate(parts.encoded)]
-        return sorted(segments, key=lambda segment: -len(segment.pieces))
+            segments += [
+                self._segment(line, i, text, encoded)
+                for i, (text, encoded) in enumerate(zip(parts.texts, parts.encoded, strict=True))
+            ]
+        return sorted(segments, key=lambda one: (bool(one.copied.inside), -len(one.pieces)))
+
+    def _segment(self, line: int, number: int, text: str, pieces: list[int]) -> _Segment:
+        """Return a part of a line, less the unknown characters at its ends if they are copied."""
+        vocabulary = self.model.vocabulary
+        if self._config.unknown == "drop" or vocabulary.unknown_index not in pieces:
+            return _Segment(line, number, pieces)
+        rest, copied = cut_unknown(normalize(text), vocabulary.unknown_texts(text))
+        return _Segment(line, number, vocabulary.encode([rest])[0], copied)
+
+    def _part(self, copied: Copied, hypothesis: Hypothesis | None) -> _Part:
+        """Return the text of a translation with what is copied into it."""
+        text, placed = "", 0
+        if hypothesis is not None:
+            text = self.model.vocabulary.decode(hypothesis.tokens, copied.inside)
+            placed = hypothesis.tokens.count(self._symbols.unknown)
+        ends = copied.before + copied.after
+        inside = "".join(copied.inside[:placed])
+        self.counts["copied_characters"] += sum(not c.isspace() for c in ends + inside)
+        return _Part(copied.before + text + copied.after, hypothesis)
 
     def _batches(self, segments: Sequence[_Segment]) -> Iterator[Sequence[_Segment]]:
-        begin = 0
         rows = self._config.beam_size if self._config.method == "beam" else 1
-        while begin < len(segments):
-            width = len(segments[begin].pieces) + _SOURCE_EXTRA
-            size = max(1, self._config.max_batch_tokens // (rows * width))
-            yield segments[begin : begin + size]
-            begin += size
+        # The unknown token is allowed, or not, for all of a batch.
+        for _, group in groupby(segments, lambda segment: bool(segment.copied.inside)):
+            alike = list(group)
+            begin = 0
+            while begin < len(alike):
+                width = len(alike[begin].pieces) + _SOURCE_EXTRA
+                size = max(1, self._config.max_batch_tokens // (rows * width))
+                yield alike[begin : begin + size]
+                begin += size
 
     @torch.inference_mode()
     def _search(
-        self, rows: Sequence[Sequence[int]], target: int, keys: Sequence[Sequence[int]]
+        self,
+        rows: Sequence[Sequence[int]],
+        target: int,
+        keys: Sequence[Sequence[int]],
+        symbols: Symbols,
     ) -> list[Hypothesis]:
         model, config = self.model.translator, self._config
         lengths = [len(row) for row in rows]
@@ -231,7 +281,7 @@ class TextTranslator:
             return sample(
                 state,
                 model.output_weight,
-                self._symbols,
+                symbols,
                 target,
                 limits,
                 keys,
@@ -240,7 +290,7 @@ class TextTranslator:
         search = BeamSearch(
             state,
             model.output_weight,
-            self._symbols,
+            symbols,
             beam_size=config.beam_size,
             length_penalty=config.length_penalty,
         )
@@ -253,16 +303,18 @@ class TextTranslator:
         # The prompt takes one position; the end is never an input.
         return min(wanted, int(self.model.translator.max_target_seq_len) - 1)
 
-    def _join(self, parts: dict[int, Hypothesis], target: str) -> Translation:
+    def _join(self, parts: dict[int, _Part], target: str) -> Translation:
         if not parts:
             return Translation("", math.nan, math.nan)
         ordered = [parts[number] for number in sorted(parts)]
-        is_complete = all(part.is_complete for part in ordered)
+        text = join_translations([part.text for part in ordered], target).translate(_SEPARATORS)
+        hypotheses = [part.hypothesis for part in ordered if part.hypothesis is not None]
+        if not hypotheses:
+            return Translation(text, math.nan, math.nan)
+        is_complete = all(one.is_complete for one in hypotheses)
         self.counts["unfinished"] += not is_complete
-        texts = [self.model.vocabulary.decode(part.tokens) for part in ordered]
-        total = sum(part.log_probability for part in ordered)
-        length = sum(part.length for part in ordered)
-        text = join_translations(texts, target).translate(_SEPARATORS)
+        total = sum(one.log_probability for one in hypotheses)
+        length = sum(one.length for one in hypotheses)
         score = total / length**self._config.length_penalty
         return Translation(text, total, score, is_complete)
 

@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -284,20 +284,35 @@ class Vocabulary:
             found += [p for p, n in zip(pieces, numbers, strict=True) if n == unknown]
         return [piece.replace(_SPACE_PIECE, "") for piece in found]
 
-    def decode(self, indices: Sequence[int]) -> str:
-        """Return the text of token indices; symbols are left out, the unknown one too."""
+    def decode(self, indices: Sequence[int], unknown: Iterable[str] = ()) -> str:
+        """Return the text of token indices; symbols are left out.
+
+        Args:
+            indices: The tokens.
+            unknown: What unknown tokens stand for, in order; those beyond it are left out too.
+        """
+        copies = iter(unknown)
         if not self._words_at.keys().isdisjoint(indices):
-            return self._decode_around_words(indices)
+            return self._decode_around_words(indices, copies)
+        text: str
         pieces = self._pieces_at[np.asarray(indices, np.int64)]
-        text: str = self._pieces.decode(pieces[pieces >= 0].tolist())
+        if self.unknown_index not in indices:
+            text = self._pieces.decode(pieces[pieces >= 0].tolist())
+            return text
+        names = [
+            next(copies, "") if index == self.unknown_index else self._pieces.id_to_piece(piece)
+            for index, piece in zip(indices, pieces.tolist(), strict=True)
+            if piece >= 0 or index == self.unknown_index
+        ]
+        text = self._pieces.decode([name for name in names if name])
         return text
 
-    def _decode_around_words(self, indices: Sequence[int]) -> str:
+    def _decode_around_words(self, indices: Sequence[int], copies: Iterator[str]) -> str:
         parts = []
         is_word = self._words_at.__contains__
         for word, run in itertools.groupby(map(int, indices), is_word):
             tokens = list(run)
-            parts += [self._words_at[i] for i in tokens] if word else [self.decode(tokens)]
+            parts += [self._words_at[i] for i in tokens] if word else [self.decode(tokens, copies)]
         return " ".join(filter(None, parts))
 
 

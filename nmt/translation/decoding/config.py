@@ -82,6 +82,11 @@ class TranslateConfig:
     length_penalty: float = 1.0
     """Scores are divided by length to this power; above 1 favors longer hypotheses."""
 
+    unknown: Literal["drop", "copy"] = "drop"
+    """What becomes of characters that the vocabulary lacks, as emoji. `drop`: nothing in the
+    translation stands for them. `copy`: those at the ends of a line, or of its sentences where it
+    is split, are put there; those inside take the places of the model's unknown tokens in order."""
+
     experts: ExpertsConfig = field(default_factory=ExpertsConfig)
     """Which experts are loaded: all, or only those that the languages at hand need."""
 

@@ -23,11 +23,13 @@ class Symbols(NamedTuple):
     pad: int
     unknown: int
     end: int
+    may_be_unknown: bool = False
+    """Whether a hypothesis may take the unknown token."""
 
     @property
     def forbidden(self) -> list[int]:
         """Tokens that no hypothesis may use; their probability is not redistributed."""
-        return [self.pad, self.unknown]
+        return [self.pad] if self.may_be_unknown else [self.pad, self.unknown]
 
 
 class Candidates(NamedTuple):

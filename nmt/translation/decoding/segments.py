@@ -27,7 +27,10 @@ _CLUSTER = 32
 class Segments(NamedTuple):
     """A line as the parts that are translated separately."""
 
+    texts: list[str]
     encoded: list[list[int]]
+    """Tokens of each text."""
+
     num_broken: int
     """Sentences that were too long."""
 
@@ -37,16 +40,21 @@ def split_line(line: str, encode: Encode, limit: int) -> Segments:
 
     Nothing is left out: the parts joined are the line, but for white space.
     """
-    encoded = []
+    texts: list[str] = []
+    encoded: list[list[int]] = []
     num_broken = 0
     for sentence in iterate_sentences(line):
         pieces = encode(sentence)
         if len(pieces) <= limit:
+            texts.append(sentence)
             encoded.append(pieces)
             continue
         num_broken += 1
-        encoded += [encode(part) for part in break_sentence(sentence, encode, limit)]
-    return Segments([pieces for pieces in encoded if pieces], num_broken)
+        parts = list(break_sentence(sentence, encode, limit))
+        texts += parts
+        encoded += map(encode, parts)
+    kept = [i for i, pieces in enumerate(encoded) if pieces]
+    return Segments([texts[i] for i in kept], [encoded[i] for i in kept], num_broken)
 
 
 def break_sentence(sentence: str, encode: Encode, limit: int) -> Iterator[str]:

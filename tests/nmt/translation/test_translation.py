@@ -11,7 +11,9 @@ from corpus.errors import UserError
 from corpus.files import read_lines
 from corpus.languages import Direction
 from nmt.model.directory import load_model
+from nmt.translation.decoding.beam import Hypothesis
 from nmt.translation.decoding.config import TranslateConfig
+from nmt.translation.decoding.scores import Symbols
 from nmt.translation.translate_files import translate_files
 from nmt.translation.translator import TextTranslator, open_translator
 from nmt.usage.expert_selection import Needed
@@ -98,6 +100,43 @@ def test_characters_that_the_vocabulary_lacks_are_counted_and_named_once(
         "the vocabulary has no token for `🙂🙂“`: such characters are translated as unknown",
         "4 characters are not in the vocabulary, and lost",
     ]
+
+
+def test_characters_that_the_vocabulary_lacks_are_copied_on_request(
+    model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = translator(model)
+    wanted = plain.translate(["bara kino", "kili"], "qaa_Latn", "qab_Latn")
+    copying = translator(model, unknown="copy")
+    lines = ["🙂 “bara kino”", "kili", "🙂 🙂", "", "bara 🙂 kino"]
+    found = copying.translate_scored(lines, "qaa_Latn", "qab_Latn")
+    assert [one.text for one in found[:4]] == [f"🙂 “{wanted[0]}”", wanted[1], "🙂 🙂", ""]
+    assert math.isnan(found[2].score)
+    assert copying.counts["unknown_characters"] == 6
+    lost = "🙂" not in found[4].text
+    assert copying.counts["copied_characters"] == 6 - lost
+    copying.warn()
+    assert "6 characters are not in the vocabulary and copied; " in caplog.text
+
+
+def test_unknown_token_of_a_translation_becomes_what_the_source_has(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copying = translator(model, unknown="copy", max_source_tokens=16)
+    allowed = []
+
+    def copy_rows(
+        rows: list[list[int]], target: int, keys: object, symbols: Symbols
+    ) -> list[Hypothesis]:
+        allowed.extend([symbols.may_be_unknown] * len(rows))
+        return [Hypothesis(row[1:-1], -1.0, True) for row in rows]
+
+    monkeypatch.setattr(copying, "_search", copy_rows)
+    lines = ["bara “kino” 🙂 tu.", "kili", "bara 🙂 kino.", "“bara” kino. " * 5 + "bara “kino” tu."]
+    assert copying.translate(lines, "qaa_Latn", "qab_Latn") == lines
+    assert copying.counts["copied_characters"] == copying.counts["unknown_characters"] == 24
+    assert allowed == sorted(allowed)
+    assert allowed.count(False) == 1
 
 
 def test_block_is_answered_before_the_next_one_is_read(model: Path) -> None:
