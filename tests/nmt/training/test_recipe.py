@@ -4,6 +4,7 @@ import errno
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -213,7 +214,7 @@ def test_config_of_a_begun_training_cannot_be_changed(data: Path, tmp_path: Path
     from corpus.jobs import run_job
 
     run_job(name="train", tasks=[], work=lambda task: None, output=tmp_path, config=config)  # type: ignore[arg-type,return-value]
-    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "training" / "checkpoints" / "step_2" / "trainer").mkdir(parents=True)
     changed = configured(data, updates=3, optimizer={"learning_rate": 0.1})
     with pytest.raises(UserError, match=r"another config.*learning_rate"):
         train(changed, tmp_path)
@@ -239,8 +240,7 @@ def test_damaged_checkpoint_of_the_best_update_is_named(tmp_path: Path) -> None:
     weights = folder / "step_4" / "model" / "pp_00" / "tp_00" / "sdp_00.pt"
     weights.parent.mkdir(parents=True)
     weights.write_bytes(b"PK\x03\x04 half")
-    config = named_config("tiny")
-    config.vocab_size = 20
+    config = replace(named_config("tiny"), vocab_size=20)
     with pytest.raises(DataError, match=r"sdp_00\.pt is damaged"):
         load_weights(tmp_path, 4, create_model(config))
     shutil.rmtree(folder)

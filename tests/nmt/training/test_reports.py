@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -50,8 +51,7 @@ def test_one_expert_is_evenly_loaded_and_no_tokens_are_no_error() -> None:
 
 
 def test_operations_of_a_dense_model_are_six_per_parameter_and_token() -> None:
-    config = named_config("tiny")
-    config.num_experts, config.vocab_size = 0, 90
+    config = replace(named_config("tiny"), num_experts=0, vocab_size=90)
     model = create_model(config)
     flops = token_flops(model)
     # A source and a target token together meet every parameter once, the embedding as output.
@@ -60,9 +60,8 @@ def test_operations_of_a_dense_model_are_six_per_parameter_and_token() -> None:
 
 
 def test_only_two_experts_of_a_layer_count() -> None:
-    few, many = named_config("tiny"), named_config("tiny")
-    few.num_experts, many.num_experts = 2, 8
-    few.vocab_size = many.vocab_size = 90
+    few = replace(named_config("tiny"), num_experts=2, vocab_size=90)
+    many = replace(few, num_experts=8)
     gates = 6 * config_dim(few) * (8 - 2)
     more, less = token_flops(create_model(many)), token_flops(create_model(few))
     assert (more.source - less.source, more.target - less.target) == (gates, gates)

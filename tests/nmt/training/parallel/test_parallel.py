@@ -388,7 +388,7 @@ def test_process_that_waits_learns_that_another_failed() -> None:
     store = HashStore()
     store.set("failure", "1 2")
     with pytest.raises(OtherProcessError) as failure:
-        World(Place(rank=0, size=2), store).ask("data")
+        World(Place(rank=1, size=2), store).wait_for("first/data")
     assert failure.value.exit_code == 2
     assert str(failure.value) == ""
 
@@ -458,7 +458,7 @@ def test_shards_divide_processes_and_experts() -> None:
         ({"shard_size": 2}, "needs `mode: fsdp`"),
         ({"expert_parallel": True}, "needs `mode: fsdp`"),
         ({"mode": "fsdp", "shard_size": 1}, "`shard_size` is 1"),
-        ({"timeout_minutes": 0}, "must be positive"),
+        ({"timeout_minutes": 0}, "must be at least 1"),
     ],
 )
 def test_arrangements_without_sense_are_refused(values: dict[str, object], message: str) -> None:
