@@ -3,28 +3,43 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 from corpus.bitext_columns import check_columns
-from corpus.config import execution_only
+from corpus.config import (
+    Bounds,
+    Config,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Share,
+    execution_only,
+)
 from corpus.errors import UserError
 from corpus.languages import parse_direction
 
+PositiveShare = Annotated[float, Bounds(above=0, at_most=1)]
+InnerShare = Annotated[float, Bounds(above=0, below=1)]
+Temperature = Annotated[float, Bounds(above=0, is_finite=False)]
+"""Of sampling with p ∝ n^(1/temperature); infinity samples evenly."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class DataConfig:
+class DataConfig(Config):
     """How bitext and text become tokens."""
 
     directory: Path | None = None
     """Directory of tokens that runs with the same vocabulary share (see `tongues nmt tokenize`);
     null keeps them with the run and deletes them when it is done."""
 
-    workers: int = execution_only(2)
+    workers: PositiveInt = execution_only(2)  # noqa: RUF009
     """Processes that tokenize, one file each; small inputs use one process."""
 
     keep_evaluation_sentences: bool = False
     """Train on sentences of `flores` and `evaluation_sets` too, for studies of contamination."""
 
-    evaluation_containment: float = 0.5
+    evaluation_containment: PositiveShare = 0.5
     """Share of the shorter sentence that may lie in n-grams shared with an evaluation sentence, as
     in `tongues mining filter`."""
 
@@ -33,11 +48,8 @@ class DataConfig:
     does not say which they are."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_columns(self.columns)
-        if not 0 < self.evaluation_containment <= 1:
-            raise UserError(
-                f"`evaluation_containment` is {self.evaluation_containment}; it is a share above 0"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +85,7 @@ class TrainingData:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MonolingualConfig:
+class MonolingualConfig(Config):
     """Objectives on monolingual text, in addition to translation, as in NLLB-200.
 
     A language's text is used in the phases whose directions include the language.
@@ -82,39 +94,35 @@ class MonolingualConfig:
     text: tuple[Path, ...] = ()
     """Directories of `<language>.txt` (plain, `.gz`, `.zst`), or of sentences by language."""
 
-    denoising_weight: float = 0.0
+    denoising_weight: NonNegativeFloat = 0.0
     """Sentences to restore from a masked copy, per sampled pair."""
 
-    causal_weight: float = 0.0
+    causal_weight: NonNegativeFloat = 0.0
     """Sentences for the decoder alone to predict, per sampled pair."""
 
-    min_masked: float = 0.3
+    min_masked: InnerShare = 0.3
     """Minimum share of a sentence's tokens that is masked (NLLB-200)."""
 
-    max_masked: float = 0.5
+    max_masked: InnerShare = 0.5
     """Maximum share; each sentence gets a share between the two."""
 
-    mean_span: float = 3.5
+    mean_span: PositiveFloat = 3.5
     """Mean of the Poisson distribution of masked spans' lengths (NLLB-200)."""
 
-    random_share: float = 0.1
+    random_share: Share = 0.1
     """Share of spans that become a random token instead of `<mask>` (NLLB-200)."""
 
     def __post_init__(self) -> None:
-        if min(self.denoising_weight, self.causal_weight) < 0:
-            raise UserError("weights of `monolingual` must not be negative")
+        super().__post_init__()
         if bool(self.text) != self.is_used:
             raise UserError(
                 "`monolingual` needs both `text` and a `denoising_weight` or `causal_weight`"
                 " above 0"
             )
-        if not 0 < self.min_masked <= self.max_masked < 1:
+        if self.min_masked > self.max_masked:
             raise UserError(
-                f"`min_masked` {self.min_masked} and `max_masked` {self.max_masked} must rise"
-                " between 0 and 1"
+                f"`min_masked` is {self.min_masked}, more than `max_masked`, {self.max_masked}"
             )
-        if self.mean_span <= 0 or not 0 <= self.random_share <= 1:
-            raise UserError("`mean_span` must be positive and `random_share` between 0 and 1")
 
     @property
     def is_used(self) -> bool:
@@ -144,36 +152,35 @@ RESOURCE_LEVELS = ("high", "low", "very_low")
 
 
 @dataclass(frozen=True, kw_only=True)
-class BatchConfig:
+class BatchConfig(Config):
     """How pairs become batches."""
 
-    max_tokens: int = 8192
+    max_tokens: PositiveInt = 8192
     """Source and target positions of a batch, padding included."""
 
-    temperature: float = 1.0
+    temperature: Temperature = 1.0
     """Directions are sampled with p ∝ n^(1/temperature), n their pairs (NLLB-200: 1)."""
 
-    max_length: int = 256
+    max_length: PositiveInt = 256
     """Pairs with more tokens on a side are left out."""
 
-    round_size: int = 65_536
+    round_size: PositiveInt = 65_536
     """Pairs that are drawn together, sorted by length and cut into batches."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.max_tokens < 2 * (self.max_length + 3):
             raise UserError(
                 f"`max_tokens` is {self.max_tokens}, too small for one pair of `max_length`"
                 f" {self.max_length}"
             )
-        if self.temperature <= 0:
-            raise UserError(f"`temperature` is {self.temperature}; it must be positive")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PhaseConfig:
+class PhaseConfig(Config):
     """Which directions are trained from an update until the next phase."""
 
-    from_update: int = 0
+    from_update: NonNegativeInt = 0
     """Update at which the phase begins; that of the first phase is 0."""
 
     directions: tuple[str, ...] = ()
@@ -183,6 +190,7 @@ class PhaseConfig:
     """Levels of directions in this phase; only where `directions` is empty."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for direction in self.directions:
             parse_direction(direction)
         for level in self.resource_levels:
@@ -193,18 +201,19 @@ class PhaseConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CurriculumConfig:
+class CurriculumConfig(Config):
     """When directions enter training; optimizer and schedule continue across phases."""
 
     phases: tuple[PhaseConfig, ...] = (PhaseConfig(),)
 
-    high_resource_pairs: int = 1_000_000
+    high_resource_pairs: NonNegativeInt = 1_000_000
     """A direction with this many pairs is `high`, one with fewer `low` (NLLB-200)."""
 
-    very_low_resource_pairs: int = 100_000
+    very_low_resource_pairs: NonNegativeInt = 100_000
     """A direction with this many pairs or fewer is `very_low` (NLLB-200)."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         starts = [phase.from_update for phase in self.phases]
         if not starts or starts[0] != 0 or sorted(set(starts)) != starts:
             raise UserError(

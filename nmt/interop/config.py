@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from corpus.errors import UserError
+from corpus.config import Config, PositiveInt
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImportConfig:
+class ImportConfig(Config):
     """How a checkpoint in transformers' layout is imported."""
 
     dtype: Literal["kept", "float32", "float16", "bfloat16"] = "kept"
@@ -15,13 +15,13 @@ class ImportConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportConfig:
+class ExportConfig(Config):
     """How a model is exported."""
 
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     """Type of the weights in transformers' layout."""
 
-    shard_bytes: int = 5_000_000_000
+    shard_bytes: PositiveInt = 5_000_000_000
     """Maximum bytes of a weights file, unless a single tensor is larger (transformers' 5 GB)."""
 
     nllb_codes: bool = False
@@ -31,7 +31,3 @@ class ExportConfig:
         "int8"
     )
     """Type of the weights for CTranslate2."""
-
-    def __post_init__(self) -> None:
-        if self.shard_bytes <= 0:
-            raise UserError(f"`shard_bytes` is {self.shard_bytes}; it must be positive")

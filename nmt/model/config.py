@@ -2,74 +2,77 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
+from corpus.config import Bounds, Config, NonNegativeFloat, NonNegativeInt, PositiveInt
 from corpus.errors import UserError
 
 T = TypeVar("T")
 
 FAMILY = "tongues_moe"
 
+DropProbability = Annotated[float, Bounds(at_least=0, below=1)]
+
 
 @dataclass(frozen=True, kw_only=True)
-class ModelShape:
+class ModelShape(Config):
     """Layers, widths, dropout and experts; names and defaults are those of fairseq2's NLLB."""
 
-    model_dim: int = 1024
+    model_dim: PositiveInt = 1024
     """Width of embeddings and layers."""
 
-    max_seq_len: int = 1024
+    max_seq_len: PositiveInt = 1024
     """Maximum number of positions of a sequence."""
 
-    num_encoder_layers: int = 24
+    num_encoder_layers: PositiveInt = 24
     """Layers of the encoder."""
 
-    num_decoder_layers: int = 24
+    num_decoder_layers: PositiveInt = 24
     """Layers of the decoder."""
 
-    num_encoder_attn_heads: int = 16
+    num_encoder_attn_heads: PositiveInt = 16
     """Attention heads of an encoder layer; they must divide `model_dim`."""
 
-    num_decoder_attn_heads: int = 16
+    num_decoder_attn_heads: PositiveInt = 16
     """Attention heads of a decoder layer; they must divide `model_dim`."""
 
-    ffn_inner_dim: int = 8192
+    ffn_inner_dim: PositiveInt = 8192
     """Inner width of a feed-forward network, and of an expert."""
 
-    dropout_p: float = 0.1
+    dropout_p: DropProbability = 0.1
     """Dropout on the outputs of layers, of experts and of the embedding."""
 
-    attention_dropout_p: float = 0.1
+    attention_dropout_p: DropProbability = 0.1
     """Dropout on attention weights."""
 
-    num_experts: int = 0
+    num_experts: NonNegativeInt = 0
     """Experts of a Mixture-of-Experts layer; 0 makes all layers dense."""
 
-    moe_every_n_layers: int = 4
+    moe_every_n_layers: PositiveInt = 4
     """Layer i, from 0, has experts where (i + 1) % n == 0, in encoder and decoder."""
 
-    capacity_factor: float = 2.0
+    capacity_factor: NonNegativeFloat = 2.0
     """In training an expert takes at most capacity_factor · ceil(T/E) assignments; 0: no limit."""
 
     batch_prioritized_routing: bool = False
     """Assign capacity in the order of gate probabilities instead of the order of the batch."""
 
-    expert_output_masking_p: float = 0.2
+    expert_output_masking_p: DropProbability = 0.2
     """Probability that an expert's output for a token is masked in training (EOM)."""
 
-    final_output_masking_p: float = 0.0
+    final_output_masking_p: DropProbability = 0.0
     """Probability that a token's combined output is masked in training (FOM)."""
 
-    gating_dropout_p: float = 0.0
+    gating_dropout_p: DropProbability = 0.0
     """Probability that a layer routes tokens only to experts of their own rank in a step."""
 
-    gating_dropout_ranks: int = 0
+    gating_dropout_ranks: NonNegativeInt = 0
     """Ranks that gating dropout simulates in a single process; 0 for one per expert, as in NLLB."""
 
     cmr: bool = False
     """Add a dense network parallel to the experts, with a gate between the two (CMR)."""
 
-    cmr_gate_dropout_p: float = 0.0
+    cmr_gate_dropout_p: DropProbability = 0.0
     """Dropout on that gate."""
 
 
@@ -77,10 +80,10 @@ class ModelShape:
 class MoEConfig(ModelShape):
     """A model's whole shape; fairseq2 builds its Transformer from it."""
 
-    vocab_size: int = 256_206
+    vocab_size: PositiveInt = 256_206
     """Tokens of the vocabulary; NLLB-200's by default."""
 
-    pad_idx: int = 0
+    pad_idx: NonNegativeInt = 0
     """Token that fills up batches."""
 
     def to_json(self) -> dict[str, Any]:
@@ -168,21 +171,17 @@ def check_shape(config: MoEConfig) -> None:
     """Check a resolved shape.
 
     Raises:
-        UserError: If a value is out of its range or does not go with another.
+        UserError: If a value does not go with another.
     """
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if field.name.endswith("_p") and not 0 <= value < 1:
-            raise UserError(f"`model.{field.name}` is {value}; it must be from 0 to below 1")
     ranks = config.gating_dropout_ranks
-    if ranks < 0 or (ranks > 0 and config.num_experts % ranks != 0):
+    if ranks > 0 and config.num_experts % ranks != 0:
         raise UserError(
             f"`model.gating_dropout_ranks` is {ranks}; it must divide `num_experts`,"
             f" {config.num_experts}, or be 0"
         )
     for side in ("encoder", "decoder"):
         heads = getattr(config, f"num_{side}_attn_heads")
-        if heads < 1 or config.model_dim % heads != 0:
+        if config.model_dim % heads != 0:
             raise UserError(
                 f"`model.num_{side}_attn_heads` is {heads}; it must divide `model_dim`,"
                 f" {config.model_dim}"

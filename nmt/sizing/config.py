@@ -3,17 +3,18 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from corpus.config import Config, PositiveInt
 from corpus.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
-class LayoutConfig:
+class LayoutConfig(Config):
     """The layout of a training on GPUs."""
 
-    gpus: int = 1
+    gpus: PositiveInt = 1
     """Processes in all, each with a GPU."""
 
-    shard_size: int = 1
+    shard_size: PositiveInt = 1
     """Processes that shard one copy of the model (FSDP2); 1 for whole copies."""
 
     expert_parallel: bool = False
@@ -22,16 +23,14 @@ class LayoutConfig:
     precision: Literal["fp32", "bf16", "fp16"] = "bf16"
     """Of products."""
 
-    max_tokens: int = 8192
+    max_tokens: PositiveInt = 8192
     """Source and target positions of a batch on one GPU, half and half."""
 
     activation_checkpointing: bool = False
     """Keep only the inputs of layers and compute the rest again."""
 
     def __post_init__(self) -> None:
-        for name in ("gpus", "shard_size", "max_tokens"):
-            if getattr(self, name) < 1:
-                raise UserError(f"`{name}` is {getattr(self, name)}; it must be 1 or more")
+        super().__post_init__()
         if self.gpus % self.shard_size != 0:
             raise UserError(
                 f"`shard_size` is {self.shard_size}, and {self.gpus} GPUs (`gpus`) cannot be"

@@ -1,11 +1,18 @@
 """Config of training, with its defaults."""
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from corpus.config import execution_only
+from corpus.config import (
+    Bounds,
+    Config,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    execution_only,
+)
 from corpus.errors import UserError
 from corpus.languages import parse_direction
 from nmt.data.config import (
@@ -23,42 +30,38 @@ from nmt.training.sections import ChrfConfig, ComputeConfig, SelectionConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimizerConfig:
+class OptimizerConfig(Config):
     """AdamW and its schedule."""
 
-    learning_rate: float = 0.002
+    learning_rate: PositiveFloat = 0.002
     """Peak, reached after the warm-up."""
 
-    betas: tuple[float, ...] = (0.9, 0.98)
+    betas: tuple[Annotated[float, Bounds(at_least=0, below=1)], ...] = (0.9, 0.98)
     """Decay of AdamW's running means of gradients and of their squares (NLLB-200)."""
 
-    epsilon: float = 1e-6
+    epsilon: NonNegativeFloat = 1e-6
     """Added to AdamW's denominator, so that small gradients do not divide by zero (NLLB-200)."""
 
-    weight_decay: float = 0.0
+    weight_decay: NonNegativeFloat = 0.0
     """Decoupled weight decay of AdamW, multiplied by the learning rate; 0 for none (NLLB-200)."""
 
-    warmup_updates: int = 8000
+    warmup_updates: NonNegativeInt = 8000
     """Updates over which the learning rate rises from 0."""
 
     schedule: Literal["inverse_sqrt", "linear", "cosine"] = "inverse_sqrt"
     """How the learning rate falls; the latter two reach 0 at the last update."""
 
-    max_grad_norm: float = 1.0
+    max_grad_norm: NonNegativeFloat = 1.0
     """Gradients with a larger norm are scaled down to it; 0 leaves them as they are (NLLB-200)."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.learning_rate < math.inf:
-            raise UserError(f"`learning_rate` is {self.learning_rate}; it must be positive")
-        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
-            raise UserError(f"`betas` are {list(self.betas)}; they are two from 0 to below 1")
-        for name in ("epsilon", "weight_decay", "max_grad_norm", "warmup_updates"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise UserError(f"`{name}` is {getattr(self, name)}; it must not be negative")
+        super().__post_init__()
+        if len(self.betas) != 2:
+            raise UserError(f"`betas` are {list(self.betas)}; there must be two")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(Config):
     """One training run."""
 
     vocabulary: Path
@@ -82,7 +85,7 @@ class TrainConfig:
     validation_split: str = "dev"
     """Split of `flores` that validations use."""
 
-    validation_sentences: int = 50
+    validation_sentences: PositiveInt = 50
     """First sentences of the split whose likelihood is measured, per direction."""
 
     chrf: ChrfConfig = field(default_factory=ChrfConfig)
@@ -103,38 +106,39 @@ class TrainConfig:
     distillation: DistillationConfig | None = None
     """A teacher model whose predictions the student learns from as well; null for none."""
 
-    updates: int = 300_000
+    updates: PositiveInt = 300_000
     """Optimizer steps in all."""
 
-    label_smoothing: float = 0.1
+    label_smoothing: Annotated[float, Bounds(at_least=0, below=1)] = 0.1
     """Share of the target probability that is spread evenly over the vocabulary (NLLB-200)."""
 
-    balance_loss_weight: float = 0.01
+    balance_loss_weight: NonNegativeFloat = 0.01
     """Weight of the gates' load-balance losses, summed over layers, per target token."""
 
-    cmr_loss_weight: float = 0.1
+    cmr_loss_weight: NonNegativeFloat = 0.1
     """Weight of |mean G - 0.8| per target token, where the model has conditional routing."""
 
     matmul_precision: Literal["highest", "high", "medium"] = "highest"
     """Precision of fp32 matrix products (`torch.set_float32_matmul_precision`); `medium` allows
     bfloat16 on processors that have it."""
 
-    checkpoint_every: int = 1000
+    checkpoint_every: PositiveInt = 1000
     """Updates between checkpoints."""
 
-    validate_every: int = 5000
+    validate_every: PositiveInt = 5000
     """Updates between validations."""
 
-    report_every: int = 100
+    report_every: PositiveInt = 100
     """Updates between lines of progress."""
 
-    seed: int = 2
+    seed: NonNegativeInt = 2
     """Seed of weights, dropout and the order of batches."""
 
-    threads: int = 2
+    threads: PositiveInt = 2
     """Torch threads. Results are reproducible for a given number on a given machine."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         unknown = [tag for tag in self.bitext if tag not in TAGS]
         if unknown:
             raise UserError(f"`{unknown[0]}` is not a tag of bitext; there are {', '.join(TAGS)}")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from corpus.config import Config, NonNegativeInt
 from corpus.errors import DataError, UserError
 from corpus.files import read_json, read_lines, write_text
 from corpus.jobs import Outcome, Summary, Task, run_job
@@ -30,17 +31,18 @@ _TABLE_HEADER = ("direction", "update", "nll")
 
 
 @dataclass(frozen=True, kw_only=True)
-class DerivationConfig:
+class DerivationConfig(Config):
     """How phases are derived."""
 
-    updates: int = 0
+    updates: NonNegativeInt = 0
     """Updates of the new run; 0 for as many as the measured run had."""
 
-    phase_starts: tuple[int, ...] = ()
+    phase_starts: tuple[NonNegativeInt, ...] = ()
     """Updates at which phases may begin, the first being 0; empty for NLLB-200's, which are 0, 57
     %, 77 % and 90 % of `updates`."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         starts = list(self.phase_starts)
         if starts and (starts[0] != 0 or sorted(set(starts)) != starts):
             raise UserError(f"`phase_starts` is {starts}; the first is 0 and they must rise")

@@ -3,20 +3,19 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from corpus.config import execution_only
-from corpus.errors import UserError
+from corpus.config import Config, NonNegativeInt, PositiveFloat, PositiveInt, execution_only
 from corpus.languages import parse_direction
 
 
 @dataclass(frozen=True, kw_only=True)
-class ComputeConfig:
+class ComputeConfig(Config):
     """How an update is computed."""
 
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Precision of products in forward and backward passes; weights and optimizer stay in fp32.
     fp16 needs a GPU and scales the loss."""
 
-    accumulated_batches: int = 1
+    accumulated_batches: PositiveInt = 1
     """Batches of each process whose gradients are summed for one update."""
 
     activation_checkpointing: bool = False
@@ -28,51 +27,41 @@ class ComputeConfig:
     compile_backend: str = "inductor"
     """Backend of `torch.compile`."""
 
-    max_skipped_updates: int = 100
+    max_skipped_updates: PositiveInt = 100
     """Updates in a row with gradients that are not finite after which training fails."""
 
-    peak_teraflops: float | None = execution_only(None)
+    peak_teraflops: PositiveFloat | None = execution_only(None)  # noqa: RUF009
     """Peak of one device in 10^12 operations per second, for the model FLOPs utilization; null
     measures it with a large product at the start."""
 
     tensorboard: bool = execution_only(True)
     """Also write metrics for TensorBoard."""
 
-    def __post_init__(self) -> None:
-        for name in ("accumulated_batches", "max_skipped_updates"):
-            if getattr(self, name) < 1:
-                raise UserError(f"`{name}` is {getattr(self, name)}; it must be 1 or more")
-        if self.peak_teraflops is not None and self.peak_teraflops <= 0:
-            raise UserError(f"`peak_teraflops` is {self.peak_teraflops}; it must be positive")
-
 
 @dataclass(frozen=True, kw_only=True)
-class ChrfConfig:
+class ChrfConfig(Config):
     """Translation of validation sentences, scored with chrF++."""
 
-    sentences: int = 20
+    sentences: NonNegativeInt = 20
     """First sentences of the split that are translated per direction; 0 for none."""
 
     directions: tuple[str, ...] = ()
     """Directions to translate; empty for `max_directions` of those that are validated."""
 
-    max_directions: int = 20
+    max_directions: NonNegativeInt = 20
     """With no `directions`: this many, evenly spaced among those validated; 0 for all."""
 
-    beam_size: int = 1
+    beam_size: PositiveInt = 1
     """1 is greedy: several times faster than NLLB's 4, and some tenths of chrF++ lower."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for direction in self.directions:
             parse_direction(direction)
-        if self.sentences < 0 or self.max_directions < 0:
-            raise UserError("`sentences` and `max_directions` must be 0 or more")
-        if self.beam_size < 1:
-            raise UserError(f"`beam_size` is {self.beam_size}; it must be 1 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
-class SelectionConfig:
+class SelectionConfig(Config):
     """Which update is kept as the model, and when training stops early."""
 
     keep: Literal["last", "best"] = "last"
@@ -82,12 +71,8 @@ class SelectionConfig:
     """Criterion for the best update: lowest mean negative log-likelihood per token, or highest mean
     chrF++, over directions."""
 
-    patience: int = 0
+    patience: NonNegativeInt = 0
     """Validations in a row without a better score after which training stops; 0 for never."""
-
-    def __post_init__(self) -> None:
-        if self.patience < 0:
-            raise UserError(f"`patience` is {self.patience}; it must be 0 or more")
 
     @property
     def needs_validation(self) -> bool:

@@ -1,31 +1,32 @@
 """Config of a vocabulary."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 from corpus.bitext_columns import check_columns
+from corpus.config import Bounds, Config, PositiveInt
 
 
 @dataclass(frozen=True, kw_only=True)
-class VocabularyConfig:
+class VocabularyConfig(Config):
     """How the SentencePiece model is trained."""
 
-    size: int = 256_000
+    size: PositiveInt = 256_000
     """Pieces, control symbols of SentencePiece included (NLLB-200)."""
 
     kind: Literal["bpe", "unigram"] = "bpe"
     """SentencePiece's algorithm."""
 
-    temperature: float = 5.0
+    temperature: Annotated[float, Bounds(above=0, is_finite=False)] = 5.0
     """Languages are sampled with p ∝ n^(1/temperature), n their distinct sentences (NLLB-200)."""
 
-    max_sentences: int = 10_000_000
+    max_sentences: PositiveInt = 10_000_000
     """Sentences that the model is trained on, over all languages. Bounds memory."""
 
     languages: tuple[str, ...] = ()
     """Languages that get a token although they have no text."""
 
-    character_coverage: float = 0.99995
+    character_coverage: Annotated[float, Bounds(above=0, at_most=1)] = 0.99995
     """Share of the text's characters that get a piece of their own (SentencePiece)."""
 
     seed: int = 1
@@ -36,4 +37,5 @@ class VocabularyConfig:
     say which they are."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_columns(self.columns)

@@ -3,18 +3,19 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from corpus.config import Config, NonNegativeInt, PositiveInt
 from corpus.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
-class ParallelConfig:
+class ParallelConfig(Config):
     """What each process holds; a single process always holds everything."""
 
     mode: Literal["ddp", "fsdp"] = "ddp"
     """`ddp`: the whole model in every process. `fsdp`: its parameters, gradients and optimizer
     states are sharded, and gathered layer by layer when needed (FSDP2)."""
 
-    shard_size: int = 0
+    shard_size: NonNegativeInt = 0
     """Processes that shard one copy of the model; 0 for all. With fewer, each group of neighbors
     has a copy (hybrid): with the number of GPUs of a node, gathering stays within nodes. Only for
     `fsdp`."""
@@ -23,11 +24,12 @@ class ParallelConfig:
     """Keep each expert whole on one process and send the tokens to it, instead of gathering its
     weights. `shard_size` must divide the number of experts. Only for `fsdp`."""
 
-    timeout_minutes: int = 15
+    timeout_minutes: PositiveInt = 15
     """Minutes that a process waits for the others within an update before it fails."""
 
     def __post_init__(self) -> None:
-        if self.shard_size < 0 or self.shard_size == 1:
+        super().__post_init__()
+        if self.shard_size == 1:
             raise UserError(
                 f"`shard_size` is {self.shard_size}; it is 0 for all processes, or 2 or more"
             )
@@ -36,8 +38,6 @@ class ParallelConfig:
             raise UserError(
                 f"`{name}` needs `mode: fsdp`; with `ddp` every process holds the model"
             )
-        if self.timeout_minutes < 1:
-            raise UserError(f"`timeout_minutes` is {self.timeout_minutes}; it must be positive")
 
     def shards(self, world_size: int, num_experts: int) -> int:
         """Return how many of `world_size` processes shard a copy of the model.

@@ -2,84 +2,81 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from corpus.config import execution_only
-from corpus.errors import UserError
+from corpus.config import (
+    Bounds,
+    Config,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    execution_only,
+)
+
+PositiveShare = Annotated[float, Bounds(above=0, at_most=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SamplingConfig:
+class SamplingConfig(Config):
     """How tokens are drawn where `method` is `sampling`."""
 
-    temperature: float = 1.0
+    temperature: PositiveFloat = 1.0
     """Divisor of the logits; below 1 favors likely tokens, above 1 unlikely ones."""
 
-    top_k: int = 0
+    top_k: NonNegativeInt = 0
     """Number of most likely tokens to draw from at each step; 0 for all (Fan et al. 2018: 10)."""
 
-    top_p: float = 1.0
+    top_p: PositiveShare = 1.0
     """Draw from the most likely tokens that together have this probability (Holtzman et al.
     2020)."""
 
-    seed: int = 1
+    seed: NonNegativeInt = 1
     """Seed of the draws; what a sentence gets also depends on its position in the input."""
-
-    def __post_init__(self) -> None:
-        if self.temperature <= 0:
-            raise UserError(f"`temperature` is {self.temperature}; it must be positive")
-        if not 0 < self.top_p <= 1:
-            raise UserError(f"`top_p` is {self.top_p}; it must be above 0 and at most 1")
-        if self.top_k < 0:
-            raise UserError(f"`top_k` is {self.top_k}; it must be positive, or 0 for all tokens")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExpertsConfig:
+class ExpertsConfig(Config):
     """Which experts of a model are loaded."""
 
     usage: Path | None = None
     """`usage.json` of `tongues nmt experts`, measured on this model; all experts without it."""
 
-    share: float = 0.99
+    share: PositiveShare = 0.99
     """Share of each language's tokens, by gate weight, that the loaded experts cover, 0 to 1."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
-            raise UserError(f"`share` is {self.share}; it must be above 0 and at most 1")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TranslateConfig:
+class TranslateConfig(Config):
     """How a model translates."""
 
     method: Literal["beam", "sampling"] = "beam"
     """`beam` searches for the most likely translation; `sampling` draws one, for
     back-translation."""
 
-    beam_size: int = 4
+    beam_size: PositiveInt = 4
     """Hypotheses that are kept at each step, for `beam` (NLLB-200)."""
 
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
 
-    max_batch_tokens: int = 8192
+    max_batch_tokens: PositiveInt = 8192
     """Positions of a batch: sentences · beam size · source tokens of the longest. Memory grows with
     it; a longer sentence is translated in a batch of its own."""
 
-    block_lines: int = 4096
+    block_lines: PositiveInt = 4096
     """Lines that are read, sorted by length and translated together; output appears block by block.
     1 translates every line as it arrives."""
 
-    max_source_tokens: int = 0
+    max_source_tokens: NonNegativeInt = 0
     """Inputs with more tokens are split into sentences; 0 for the model's own limit."""
 
-    max_length_factor: float = 1.5
+    max_length_factor: NonNegativeFloat = 1.5
     """A hypothesis has at most factor · source tokens + `max_length_constant` tokens."""
 
-    max_length_constant: int = 10
+    max_length_constant: PositiveInt = 10
     """Tokens that are added to the limit of a hypothesis, at least 1; see `max_length_factor`."""
 
-    length_penalty: float = 1.0
+    length_penalty: NonNegativeFloat = 1.0
     """Scores are divided by length to this power; above 1 favors longer hypotheses."""
 
     unknown: Literal["drop", "copy"] = "drop"
@@ -96,40 +93,22 @@ class TranslateConfig:
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Data type of the computation. Gates always choose experts in float32."""
 
-    threads: int = 2
+    threads: PositiveInt = 2
     """Torch threads."""
-
-    def __post_init__(self) -> None:
-        for name in ("beam_size", "max_batch_tokens", "block_lines", "threads"):
-            if getattr(self, name) < 1:
-                raise UserError(f"`{name}` is {getattr(self, name)}; it must be at least 1")
-        for name in ("max_source_tokens", "max_length_factor", "length_penalty"):
-            if getattr(self, name) < 0:
-                raise UserError(f"`{name}` is {getattr(self, name)}; it must not be negative")
-        if self.max_length_constant < 1:
-            raise UserError(
-                f"`max_length_constant` is {self.max_length_constant}; a hypothesis needs one token"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
-class BackTranslateConfig:
+class BackTranslateConfig(Config):
     """How text becomes bitext."""
 
     translate: TranslateConfig = field(default_factory=TranslateConfig)
     """How the text is translated: beam search or sampling, limits and device."""
 
-    part_sentences: int = 20_000
+    part_sentences: PositiveInt = 20_000
     """Sentences per task, and so the most that is lost when a run is killed."""
 
-    max_sentences: int = 0
+    max_sentences: NonNegativeInt = 0
     """Sentences per direction, counted from the first shard; 0 for all."""
 
     min_score: float | None = None
     """Pairs whose score (log-probability / tokens^`length_penalty`) is lower are dropped."""
-
-    def __post_init__(self) -> None:
-        if self.part_sentences < 1:
-            raise UserError(f"`part_sentences` is {self.part_sentences}; it must be at least 1")
-        if self.max_sentences < 0:
-            raise UserError(f"`max_sentences` is {self.max_sentences}; 0 stands for all")

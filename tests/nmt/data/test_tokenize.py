@@ -238,8 +238,11 @@ def test_text_of_one_language_comes_from_files_and_from_sentences(
     [
         ({"text": (Path("t"),)}, "needs both `text` and"),
         ({"causal_weight": 1.0}, "needs both `text` and"),
-        ({"text": (Path("t"),), "denoising_weight": -1.0}, "must not be negative"),
-        ({"min_masked": 0.6}, "must rise"),
+        (
+            {"text": (Path("t"),), "denoising_weight": -1.0},
+            "`denoising_weight` is -1.0; it must be at least 0",
+        ),
+        ({"min_masked": 0.6}, "`min_masked` is 0.6, more than `max_masked`, 0.5"),
     ],
 )
 def test_settings_of_text_that_cannot_be_are_refused(

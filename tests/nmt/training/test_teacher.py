@@ -165,8 +165,8 @@ def test_chunks_change_nothing_and_are_all_that_is_held(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"weight": 1.2}, "`weight` is 1.2; it must be from 0 to 1"),
-        ({"temperature": 0.0}, "`temperature` is 0.0; it must be positive"),
+        ({"weight": 1.2}, "`weight` is 1.2; it must be at least 0 and at most 1"),
+        ({"temperature": 0.0}, "`temperature` is 0.0; it must be above 0"),
         ({"top_k": -1}, "`top_k` is -1"),
     ],
 )

@@ -250,8 +250,11 @@ def test_model_with_everything_on_trains_all_its_weights() -> None:
     ("differences", "message"),
     [
         ({"gating_dropout_ranks": 3}, "`model.gating_dropout_ranks` is 3; it must divide"),
-        ({"final_output_masking_p": 1.0}, "`model.final_output_masking_p` is 1.0"),
-        ({"gating_dropout_p": -0.1}, "`model.gating_dropout_p` is -0.1"),
+        (
+            {"final_output_masking_p": 1.0},
+            "`final_output_masking_p` is 1.0; it must be at least 0 and below 1",
+        ),
+        ({"gating_dropout_p": -0.1}, "`gating_dropout_p` is -0.1"),
     ],
 )
 def test_impossible_masking_is_refused(differences: dict[str, object], message: str) -> None:
