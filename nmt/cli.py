@@ -23,6 +23,7 @@ from corpus.files import stdin_lines
 from corpus.flores import split_languages
 from corpus.jobs import Executor
 from corpus.languages import Direction, check_language, parse_directions
+from nmt.data.directory import check_tokens
 from nmt.interop.config import ExportConfig, ImportConfig
 from nmt.interop.settings import read_settings
 from nmt.model.config import named_config
@@ -74,6 +75,7 @@ def vocabulary(
 @config_options(TrainConfig)
 def tokenize(output: Path, job: JobOptions, config: TrainConfig) -> None:
     """Tokenize the training data in advance, for `data.directory`."""
+    check_tokens(output, config.training_data)  # before SentencePiece is loaded
     from nmt.data.price import price_tokenize
     from nmt.data.tokenize import run_tokenize
 

@@ -85,6 +85,20 @@ class TrainingData:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TokenizeConfig:
+    """What the tokens depend on besides their texts and the vocabulary."""
+
+    max_length: int
+    """Sentences with more tokens are left out, pairs with their other side."""
+
+    evaluation_containment: float
+    """As in `DataConfig`."""
+
+    columns: dict[str, str]
+    """As in `DataConfig`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class MonolingualConfig(Config):
     """Objectives on monolingual text, in addition to translation, as in NLLB-200.
 

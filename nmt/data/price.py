@@ -12,7 +12,8 @@ from corpus.files import write_lines
 from corpus.jobs import Cut, Price, Trial, finished, price_job, spread
 from corpus.records import count_rows, write_table
 from nmt.data.config import TrainingData
-from nmt.data.tokenize import TOKENIZE_JOB, run_tokenize, tokenize_inputs, tokenize_workers
+from nmt.data.directory import TOKENIZE_JOB
+from nmt.data.tokenize import run_tokenize, tokenize_inputs, tokenize_workers
 from nmt.text_files import TextFile, read_text
 
 _FIRST_LINES = 2000

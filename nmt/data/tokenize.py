@@ -37,7 +37,8 @@ from corpus.jobs import (
 from corpus.languages import Direction, parse_direction
 from corpus.records import bitext_files
 from corpus.text import REPLACEMENT, sentence_key
-from nmt.data.config import ONE_WAY_TAGS, TrainingData
+from nmt.data.config import ONE_WAY_TAGS, TokenizeConfig, TrainingData
+from nmt.data.directory import TOKENIZE_JOB, tokenize_config
 from nmt.data.token_files import TokenShards, pick, token_dtype, token_paths, token_writer
 from nmt.text_files import TextFile, read_text, text_files
 from nmt.vocabulary import vocabulary as vocabulary_files
@@ -45,24 +46,9 @@ from nmt.vocabulary.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
 
-TOKENIZE_JOB = "tokenize"
 EMPTY, TOO_LONG, DAMAGED = "empty", "too_long", "damaged_characters"
 _LITTLE = 32 << 20
 """Bytes of files that are tokenized before a second process has begun."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenizeConfig:
-    """What the tokens depend on besides their texts and the vocabulary."""
-
-    max_length: int
-    """Sentences with more tokens are left out, pairs with their other side."""
-
-    evaluation_containment: float
-    """As in `DataConfig`."""
-
-    columns: dict[str, str]
-    """As in `DataConfig`."""
 
 
 @dataclass(frozen=True)
@@ -201,11 +187,7 @@ def run_tokenize(
         Task(name=name, inputs=(path, *vocabulary), arguments=arguments)
         for name, path in inputs.items()
     ]
-    settings = TokenizeConfig(
-        max_length=data.max_length,
-        evaluation_containment=data.evaluation_containment,
-        columns=data.columns,
-    )
+    settings = tokenize_config(data)
     if replace:
         _discard_outdated(directory, tasks, settings)
     summary = run_job(

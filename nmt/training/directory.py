@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from corpus.jobs import CONFIG_FILE, RECEIPTS, check_config, forget_config
+from nmt.data.directory import check_tokens
 
 TRAINING_DIRECTORY = "training"
 TRAIN_JOB = "train"
@@ -33,13 +34,16 @@ def has_begun(output: Path) -> bool:
 
 
 def check_output(output: Path, config: Any) -> None:
-    """Refuse an output that a run with another config has started.
+    """Refuse an output that a run with another config has started, and tokens of other settings.
 
     Raises:
         UserError: Naming every key that differs.
     """
-    if (output / CONFIG_FILE).is_file() and has_begun(output):
-        check_config(output, TRAIN_JOB, config)
+    if has_begun(output):
+        if (output / CONFIG_FILE).is_file():
+            check_config(output, TRAIN_JOB, config)
+    elif config.data.directory is not None:
+        check_tokens(config.data.directory, config.training_data)
 
 
 def forget_failed_run(output: Path) -> None:

@@ -12,9 +12,9 @@ from corpus.files import read_json, write_json
 from corpus.jobs import RECEIPTS, Outcome, Summary, Task, describe_input, recall_digests, run_job
 from corpus.protocols import ScorerLoader, TranslationScorer
 from nmt.data.batches import BatchStream
+from nmt.data.directory import TOKENIZE_JOB
 from nmt.data.phases import Curriculum
 from nmt.data.tokenize import (
-    TOKENIZE_JOB,
     bitext_inputs,
     direction_pairs,
     fingerprint,

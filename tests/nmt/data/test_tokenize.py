@@ -1,5 +1,7 @@
 import itertools
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -28,6 +30,9 @@ def write_pairs(path: Path, *pairs: tuple[str, str]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{a}\t{b}\n" for a, b in pairs), encoding="utf-8")
     return path.parent
+
+
+ROOT = Path(__file__).parents[3]
 
 
 def run(tmp_path: Path, vocabulary: Path, **settings: object) -> TokenizedBitext:
@@ -250,6 +255,35 @@ def test_settings_of_text_that_cannot_be_are_refused(
 ) -> None:
     with pytest.raises(UserError, match=problem):
         MonolingualConfig(**settings)  # type: ignore[arg-type]
+
+
+def test_tokens_of_other_settings_are_refused_before_anything_heavy_is_loaded(
+    tmp_path: Path, vocabulary_directory: Path
+) -> None:
+    pairs = write_pairs(tmp_path / "p" / f"{A}.tsv", ("bara", "kili"))
+    run(tmp_path, vocabulary_directory, bitext={"primary": (pairs,)})
+    settings = [
+        f"vocabulary={vocabulary_directory}", f"bitext.primary={pairs}", "batches.max_length=99",
+        "data.evaluation_containment=0.7",
+    ]  # fmt: skip
+    overrides = [word for setting in settings for word in ("--config", setting)]
+    tokens = str(tmp_path / "tokens")
+    for words in (
+        ["nmt", "tokenize", "--output", tokens],
+        ["nmt", "train", "--output", str(tmp_path / "m"), "--config", f"data.directory={tokens}"],
+    ):
+        code = (
+            "import sys, tongues\n"
+            f"code = tongues.main({[*words, *overrides]!r})\n"
+            "heavy = {'torch', 'sentencepiece', 'pyarrow'} & set(sys.modules)\n"
+            "sys.exit(100 if heavy else code)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT
+        )
+        assert done.returncode == 2, done.stderr
+        assert "`max_length` is 256 there and 99 now" in done.stderr
+        assert "`evaluation_containment` is 0.5 there and 0.7 now" in done.stderr
 
 
 @pytest.mark.slow
