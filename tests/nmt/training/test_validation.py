@@ -139,10 +139,10 @@ def test_nothing_to_validate_is_an_error_only_where_something_depends_on_it(
         ({"validate_every": 0}, "`validate_every` is 0; it must be at least 1"),
         ({"optimizer": {"betas": [0.9, 1.0]}}, r"betas.* 1.0; it must be at least 0 and below 1"),
         ({"model": {"moe_every_n_layers": 0}}, "`model.moe_every_n_layers` is 0; it must be"),
-        ({"compute": {"accumulated_batches": 0}}, "`accumulated_batches` is 0"),
+        ({"compute": {"accumulated_batches": 0}}, "`compute.accumulated_batches` is 0"),
         ({"compute": {"peak_teraflops": -1.0}}, "must be above 0"),
         ({"chrf": {"directions": ["qaa_Latn"]}}, "qaa_Latn"),
-        ({"chrf": {"beam_size": 0}}, "`beam_size` is 0"),
+        ({"chrf": {"beam_size": 0}}, "`chrf.beam_size` is 0"),
     ],
 )
 def test_settings_that_cannot_be_met_are_refused(
