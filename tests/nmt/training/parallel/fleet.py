@@ -126,7 +126,7 @@ class Fleet:
         """End the process that others are forked from."""
         assert self._server.stdin is not None
         self._server.stdin.close()
-        self._server.wait(10)
+        self._server.wait(60)  # a process with torch ends slowly on a loaded machine
 
 
 class Run:
