@@ -66,7 +66,8 @@ def write_score_report(directory: Path, output: Path) -> tuple[Scores, list[Syst
     config = _read_config(directory)
     scores = _read_scores(directory, config)
     table = read_systems(directory) or _side_by_side(scores.rows)
-    metrics = list(dict.fromkeys(one.metric for one in (*table, *scores.rows)))
+    names = [*(one.metric for one in table), *(row.metric for row in scores.rows)]
+    metrics = list(dict.fromkeys(names))
     systems = list_systems(table) or sorted({row.system for row in scores.rows})
     directions = {row.direction for row in scores.rows}
     cells = {
@@ -106,12 +107,18 @@ def _read_config(directory: Path) -> ScoreConfig:
     """Return the config beside the scores, less files that are not there any more."""
     path = directory / "config.yaml"
     config = load_config(ScoreConfig, path) if path.is_file() else ScoreConfig()
-    for name in ("languages", "supervised"):
-        file = getattr(config, name)
-        if file is not None and not file.is_file():
-            logger.warning("%s names %s, which does not exist: left out", path, file)
-            config = dataclasses.replace(config, **{name: None})
-    return config
+    gone = [
+        file
+        for file in (config.languages, config.supervised)
+        if file is not None and not file.is_file()
+    ]
+    for file in gone:
+        logger.warning("%s names %s, which does not exist: left out", path, file)
+    return dataclasses.replace(
+        config,
+        languages=None if config.languages in gone else config.languages,
+        supervised=None if config.supervised in gone else config.supervised,
+    )
 
 
 def _read_scores(directory: Path, config: ScoreConfig) -> Scores:
