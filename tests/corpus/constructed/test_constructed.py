@@ -83,7 +83,7 @@ def test_another_seed_gives_other_words(data: Path, tmp_path: Path) -> None:
 
 
 def test_unknown_scale_is_refused_by_name() -> None:
-    with pytest.raises(UserError, match="`huge`; known: tiny, demo"):
+    with pytest.raises(UserError, match="`scale` is one of demo, tiny; not 'huge'"):
         load_config(ConstructedConfig, overrides=["scale=huge"])
 
 
