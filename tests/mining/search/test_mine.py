@@ -151,10 +151,10 @@ def test_evaluation_finds_the_reverse_direction_and_the_recall_limit(tmp_path: P
     write_corpus(tmp_path)
     (tmp_path / "mined").mkdir()
     (tmp_path / "gold").mkdir()
-    lines = "source aa\ttarget aa x\nsource ab\ttarget gone\n"
+    lines = "source\ttarget\nsource aa\ttarget aa x\nsource ab\ttarget gone\n"
     (tmp_path / "gold" / f"{SOURCE}-{TARGET}.tsv").write_text(lines, encoding="utf-8")
     (tmp_path / "mined" / f"{TARGET}-{SOURCE}.tsv").write_text(
-        "target aa\u2028x\tsource aa\n", encoding="utf-8"
+        "source\ttarget\ntarget aa\u2028x\tsource aa\n", encoding="utf-8"
     )
     result = evaluate_mining(tmp_path / "mined", tmp_path / "gold", tmp_path / "sentences")
     row = result.pairs[f"{SOURCE}-{TARGET}"]
@@ -205,7 +205,7 @@ def test_remedy_for_a_changed_config_spares_the_other_pairs_of_the_directory(
         mine(tmp_path, MineConfig(margin_threshold=1.4))
     folder = tmp_path / "mined"
     config, receipts = folder / "pairs.config.yaml", folder / "receipts" / "mine"
-    assert f"or delete {config} and its receipts in {receipts} to make it" in str(caught.value)
+    assert f"or delete {config} and its receipts in {receipts} to start over" in str(caught.value)
     config.unlink()
     (receipts / "pairs.json").unlink()
     mine(tmp_path, MineConfig(margin_threshold=1.4))
