@@ -30,6 +30,7 @@ MAX_LINE_BYTES = 64 << 20
 """A longer line is an error: its reader would have to hold it whole."""
 
 _MAX_WHOLE_BYTES = 1 << 30
+_PIECE_BYTES = 1 << 20
 _OBJECT_BYTES = 64
 ZSTANDARD_PIECE_BYTES = 512
 """Compressed bytes to decompress at a time. A block of 4 bytes can hold 128 KiB, so a piece gives
@@ -225,11 +226,16 @@ def read_text(path: Path) -> str:
 
 
 def _read_whole(path: Path) -> bytes:
+    data = bytearray()
     with path.open("rb") as file:
-        data = file.read(_MAX_WHOLE_BYTES + 1)
-    if len(data) > _MAX_WHOLE_BYTES:
-        raise DataError(f"{path} is larger than {_MAX_WHOLE_BYTES:,} bytes and is read whole")
-    return data
+        # In pieces: a read of the most there may be takes as much memory at once.
+        while piece := file.read(_PIECE_BYTES):
+            data += piece
+            if len(data) > _MAX_WHOLE_BYTES:
+                raise DataError(
+                    f"{path} is larger than {_MAX_WHOLE_BYTES:,} bytes and is read whole"
+                )
+    return bytes(data)
 
 
 def check_encoding(start: bytes, name: object) -> None:
