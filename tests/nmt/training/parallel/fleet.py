@@ -23,7 +23,6 @@ _IMPORTED_LATE = (
     "nmt.training.recipe",
     "nmt.cli",
     "fairseq2.recipe.composition",
-    "s3fs",
     "torch.utils.tensorboard",
     "torch.distributed.fsdp",
 )
