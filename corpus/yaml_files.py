@@ -97,7 +97,7 @@ def parse_yaml(text: str, where: str) -> Any:
         return None if node is None else _Construction(loader, where).value_of(node)
     except _DepthError as error:
         raise UserError(
-            f"{where}:{error.line}: values stand in each other more than {MAX_DEPTH} deep"
+            f"{where}:{error.line}: values are nested more than {MAX_DEPTH} deep"
         ) from None
     finally:
         loader.dispose()
