@@ -237,7 +237,7 @@ def test_another_number_of_processes_goes_on_with_a_training(trainings: Training
         torch.testing.assert_close(dealt.state_dict(), whole.state_dict(), rtol=0, atol=0)
         assert optimizer_shapes(training, update) == moments
         finished = trainings.run(size, name, *LONG, *overrides)
-        assert f"2 processes took the batches so far, {size} go on" in finished[0].stderr
+        assert f"the training had 2 processes and resumes with {size} at" in finished[0].stderr
         assert trainings.steps(name) == list(range(1, 31))
         assert trainings.losses(name)[-1] < trainings.losses(name)[0]
 
