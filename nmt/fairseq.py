@@ -38,6 +38,8 @@ def _compiler_held_back() -> Iterator[None]:
 
 with unused_packages_replaced(), _compiler_held_back():
     import fairseq2
+    from fairseq2.device import DeviceContext, _StandardDeviceContext
+    from fairseq2.gang import GangContext, _GangManager, _StandardGangContext
     from fairseq2.models.nllb.factory import NllbFactory
     from fairseq2.models.transformer import (
         CausalAttentionBias,
@@ -61,11 +63,29 @@ with unused_packages_replaced(), _compiler_held_back():
         Projection,
         batch_layout,
     )
+    from fairseq2.runtime import dependency
+    from fairseq2.utils.threading import ThreadLocalStorage, _StandardThreadLocalStorage
 
 vars(batch_layout)["torch"] = _TorchWithoutCompiler()
 
-# The first model has fairseq2 register all of its parts, and imports them then.
-vars(fairseq2)["init_fairseq2"] = unused_packages_replaced()(fairseq2.init_fairseq2)
+
+
+def _register_what_modules_need() -> None:
+    """Have fairseq2's modules find the processes they are divided among: this one alone.
+
+    fairseq2 calls this as the first model is built, and would register, and import, all it has,
+    file systems of object stores among it. A training registers everything in a container of its
+    own.
+    """
+    container = dependency.DependencyContainer()
+    container.register_type(ThreadLocalStorage, _StandardThreadLocalStorage)
+    container.register_type(DeviceContext, _StandardDeviceContext, singleton=True)
+    container.register_type(_GangManager, singleton=True)
+    container.register_type(GangContext, _StandardGangContext, singleton=True)
+    vars(dependency)["_resolver"] = container
+
+
+vars(fairseq2)["init_fairseq2"] = _register_what_modules_need
 
 
 @functools.cache
