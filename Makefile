@@ -19,7 +19,7 @@ EXTRAS := lid,mining,nmt,export,eval,ray,dev
 BIN := $(abspath $(VENV))/bin
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo "$(BIN)/uv")
 
-.PHONY: setup demo real test test-fast check check-versions format wheel clean
+.PHONY: setup demo real test test-slow check check-versions format wheel clean
 
 setup: $(VENV)/.ready
 
@@ -46,12 +46,15 @@ real: setup
 	PATH="$(BIN):$$PATH" DATA="$(DATA)" recipes/real/run.sh "$(REAL)"
 
 # Two processes; tests/conftest.py says which tests stay together.
-test: setup
-	TONGUES_DATA="$${TONGUES_DATA:-$(abspath $(DATA))}" "$(BIN)/python" -m pytest -q \
-	  -m "not gpu and not network" -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
+PYTEST = TONGUES_DATA="$${TONGUES_DATA:-$(abspath $(DATA))}" "$(BIN)/python" -m pytest -q \
+  -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
 
-test-fast: setup
-	TONGUES_DATA="$${TONGUES_DATA:-$(abspath $(DATA))}" "$(BIN)/python" -m pytest -q
+test: setup
+	$(PYTEST)
+
+# Whole recipes, kills, clusters, training in several processes, fuzzing: CPU minutes each.
+test-slow: setup
+	$(PYTEST) -m "slow and not gpu and not network"
 
 check: setup
 	"$(BIN)/ruff" check .

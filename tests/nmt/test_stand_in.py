@@ -73,9 +73,20 @@ def test_other_packages_are_left_alone() -> None:
 def test_translation_loads_neither_recipe_nor_compiler_nor_services() -> None:
     code = (
         "import nmt.cli, nmt.translation.translator, nmt.translation.translate_files\n"
-        "import nmt.interop.import_model, nmt.interop.export_model, nmt.sizing.describe"
+        "import nmt.interop.import_model, nmt.interop.export_model, nmt.sizing.describe\n"
+        "from dataclasses import replace\n"
+        "from nmt.model.config import named_config\n"
+        "from nmt.model.translator import create_model\n"
+        "create_model(replace(named_config('tiny'), vocab_size=20))"
     )
     imported = imported_by(code)
     assert "fairseq2.models.nllb" in imported
-    unwanted = {*UNUSED, "fairseq2.recipe", "fairseq2.composition", "torch._dynamo", "sympy"}
+    unwanted = {
+        *UNUSED,
+        "fairseq2.recipe",
+        "fairseq2.composition",
+        "torch._dynamo",
+        "sympy",
+        "s3fs",
+    }
     assert not unwanted & imported
