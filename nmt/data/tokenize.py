@@ -336,6 +336,11 @@ def direction_pairs(
     }
 
 
+def count_tokens(bitext: TokenizedBitext, pairs: DirectionPairs) -> int:
+    """Return the source and target tokens of a direction's pairs."""
+    return sum(int(bitext.shards.offsets(part.shard)[-1]) for part in pairs.parts)
+
+
 def language_text(bitext: TokenizedBitext) -> dict[str, DirectionPairs]:
     """Return the sentences of each language that there is text of, sorted by language."""
     found: dict[str, list[Part]] = {}

@@ -93,10 +93,14 @@ class MoEConfig(ModelShape):
         return {name: values.pop(name) for name in first} | values
 
 
+DEFAULT_SIZE = "small"
+
+
 @dataclass(frozen=True, kw_only=True)
 class _NamedSize:
-    size: str = "small"
-    """One of the sizes that `tongues nmt describe` knows."""
+    size: str | None = None
+    """One of the sizes that `tongues nmt describe` knows; null: small, or the shape of the model
+    that training starts from."""
 
 
 def _none_by_default(config_class: type[T]) -> type[T]:
@@ -155,16 +159,23 @@ def named_config(size: str) -> MoEConfig:
 
 def resolve_config(config: ModelConfig, vocabulary_size: int, pad_index: int) -> MoEConfig:
     """Return the shape of a named size with a recipe's changes and the size of a vocabulary."""
-    differences = {
+    resolved = dataclasses.replace(
+        named_config(config.size or DEFAULT_SIZE),
+        **named_fields(config),
+        vocab_size=vocabulary_size,
+        pad_idx=pad_index,
+    )
+    check_shape(resolved)
+    return resolved
+
+
+def named_fields(config: ModelConfig) -> dict[str, Any]:
+    """Return the fields of the shape that a recipe gives."""
+    return {
         field.name: getattr(config, field.name)
         for field in dataclasses.fields(config)
         if field.name != "size" and getattr(config, field.name) is not None
     }
-    resolved = dataclasses.replace(
-        named_config(config.size), **differences, vocab_size=vocabulary_size, pad_idx=pad_index
-    )
-    check_shape(resolved)
-    return resolved
 
 
 def check_shape(config: MoEConfig) -> None:

@@ -19,6 +19,7 @@ from corpus.files import atomic_path, digest_file, read_json, write_json
 from corpus.languages import Direction
 from nmt.model.config import FAMILY, MoEConfig
 from nmt.model.files import DESCRIPTION_FILE as DESCRIPTION_FILE
+from nmt.model.files import VOCABULARY_DIRECTORY as VOCABULARY_DIRECTORY
 from nmt.model.files import WEIGHTS_FILE as WEIGHTS_FILE
 from nmt.model.files import check_model
 from nmt.model.moe.gate import MAX_CHOICES
@@ -27,8 +28,6 @@ from nmt.model.tensor_files import read_header, read_into
 from nmt.model.translator import Translator, create_model, moe_layers
 from nmt.vocabulary import vocabulary as vocabulary_files
 from nmt.vocabulary.vocabulary import Vocabulary
-
-VOCABULARY_DIRECTORY = "vocabulary"
 
 
 @dataclass(frozen=True)

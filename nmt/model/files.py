@@ -6,6 +6,7 @@ from corpus.errors import UserError
 
 WEIGHTS_FILE = "model.safetensors"
 DESCRIPTION_FILE = "model.json"
+VOCABULARY_DIRECTORY = "vocabulary"
 
 
 def check_model(directory: Path) -> None:

@@ -98,20 +98,33 @@ def whole(stored: Stored) -> Span:
     return Span(stored, 0, stored.num_elements)
 
 
-def read_into(stored: Stored, tensor: torch.Tensor) -> None:
+def read_into(stored: Stored, tensor: torch.Tensor, *, first_row: int = 0) -> None:
     """Fill a contiguous tensor, in its own type, a chunk at a time.
+
+    Args:
+        stored: What is read.
+        tensor: All of it, or some of its rows.
+        first_row: The first of those.
 
     Raises:
         DataError: If the stored one is of another shape, no weights, or not whole.
     """
-    if stored.dtype not in DTYPES or stored.shape != tuple(tensor.shape):
+    shape = tuple(tensor.shape)
+    span = whole(stored)
+    if first_row or stored.shape != shape:
+        width = count_elements(stored.shape[1:])
+        span = Span(stored, first_row * width, tensor.numel())
+    fits = stored.shape == shape or (
+        stored.shape[1:] == shape[1:] and span.begin + span.length <= stored.num_elements
+    )
+    if stored.dtype not in DTYPES or not fits:
         raise DataError(
             f"{stored.path}: `{stored.key}` is {stored.dtype} {list(stored.shape)}; the model has"
             f" {list(tensor.shape)}"
         )
     flat, begin = tensor.detach().view(-1), 0
     with stored.path.open("rb") as file:
-        for chunk in read_chunks(file, whole(stored)):
+        for chunk in read_chunks(file, span):
             values = torch.frombuffer(chunk, dtype=DTYPES[stored.dtype])
             flat[begin : begin + len(values)].copy_(values)
             begin += len(values)

@@ -1,8 +1,9 @@
 """Config of training, with its defaults."""
 
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from corpus.config import (
     Bounds,
@@ -23,18 +24,22 @@ from nmt.data.config import (
     MonolingualConfig,
     TrainingData,
 )
-from nmt.model.config import ModelConfig
+from nmt.model.config import DEFAULT_SIZE, ModelConfig
+from nmt.model.files import VOCABULARY_DIRECTORY
 from nmt.training.distillation_config import DistillationConfig
 from nmt.training.parallel.config import ParallelConfig
 from nmt.training.sections import ChrfConfig, ComputeConfig, SelectionConfig
+
+Schedule = Literal["inverse_sqrt", "linear", "cosine"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig(Config):
     """AdamW and its schedule."""
 
-    learning_rate: PositiveFloat = 0.002
-    """Peak, reached after the warm-up."""
+    learning_rate: PositiveFloat | None = None
+    """Peak, reached after the warm-up; null: 0.002 (NLLB-200), and with `start_from` 1e-4 for a
+    width of 1024, inversely proportional to the width."""
 
     betas: tuple[Annotated[float, Bounds(at_least=0, below=1)], ...] = (0.9, 0.98)
     """Decay of AdamW's running means of gradients and of their squares (NLLB-200)."""
@@ -45,11 +50,13 @@ class OptimizerConfig(Config):
     weight_decay: NonNegativeFloat = 0.0
     """Decoupled weight decay of AdamW, multiplied by the learning rate; 0 for none (NLLB-200)."""
 
-    warmup_updates: NonNegativeInt = 8000
-    """Updates over which the learning rate rises from 0."""
+    warmup_updates: NonNegativeInt | None = None
+    """Updates over which the learning rate rises from 0; null: 8,000 (NLLB-200), and with
+    `start_from` a tenth of all updates, at most 4,000."""
 
-    schedule: Literal["inverse_sqrt", "linear", "cosine"] = "inverse_sqrt"
-    """How the learning rate falls; the latter two reach 0 at the last update."""
+    schedule: Schedule | None = None
+    """How the learning rate falls: inverse_sqrt, or linear or cosine, which reach 0 at the last
+    update; null: inverse_sqrt (NLLB-200), and with `start_from` linear."""
 
     max_grad_norm: NonNegativeFloat = 1.0
     """Gradients with a larger norm are scaled down to it; 0 leaves them as they are (NLLB-200)."""
@@ -64,8 +71,17 @@ class OptimizerConfig(Config):
 class TrainConfig(Config):
     """One training run."""
 
-    vocabulary: Path
-    """Directory written by `tongues nmt vocabulary`."""
+    start_from: Path | None = None
+    """Model directory whose weights, shape, vocabulary and languages training starts from; the
+    optimizer and its schedule begin anew. null for fresh weights."""
+
+    upcycling_noise: NonNegativeFloat | None = None
+    """With a dense model in `start_from` and `model.num_experts`: each expert begins as a copy of
+    the dense network plus normal noise, this share of each weight's standard deviation; null
+    refuses experts that the model lacks."""
+
+    vocabulary: Path | None = None
+    """Directory written by `tongues nmt vocabulary`; not needed with `start_from`."""
 
     bitext: dict[str, tuple[Path, ...]]
     """Bitext directories by tag: primary, mined, back_translated, smt_back_translated,
@@ -106,8 +122,9 @@ class TrainConfig(Config):
     distillation: DistillationConfig | None = None
     """A teacher model whose predictions the student learns from as well; null for none."""
 
-    updates: PositiveInt = 300_000
-    """Optimizer steps in all."""
+    updates: PositiveInt | None = None
+    """Optimizer steps in all; null: 300,000 (NLLB-200), and with `start_from` as many as the number
+    of pairs suggests: 40 epochs of 1,000 pairs, fewer of more."""
 
     label_smoothing: Annotated[float, Bounds(at_least=0, below=1)] = 0.1
     """Share of the target probability that is spread evenly over the vocabulary (NLLB-200)."""
@@ -122,14 +139,14 @@ class TrainConfig(Config):
     """Precision of fp32 matrix products (`torch.set_float32_matmul_precision`); `medium` allows
     bfloat16 on processors that have it."""
 
-    checkpoint_every: PositiveInt = 1000
-    """Updates between checkpoints."""
+    checkpoint_every: PositiveInt | None = None
+    """Updates between checkpoints; null: 1,000, and with `start_from` a twentieth of all."""
 
-    validate_every: PositiveInt = 5000
-    """Updates between validations."""
+    validate_every: PositiveInt | None = None
+    """Updates between validations; null: 5,000, and with `start_from` a twentieth of all."""
 
-    report_every: PositiveInt = 100
-    """Updates between lines of progress."""
+    report_every: PositiveInt | None = None
+    """Updates between lines of progress; null: 100, and with `start_from` a hundredth of all."""
 
     seed: NonNegativeInt = 2
     """Seed of weights, dropout and the order of batches."""
@@ -146,25 +163,30 @@ class TrainConfig(Config):
             raise UserError("`bitext` names no directory")
         for direction in self.directions:
             parse_direction(direction)
-        if self.optimizer.warmup_updates >= self.updates:
-            raise UserError(
-                f"`optimizer.warmup_updates` is {self.optimizer.warmup_updates:,}; it must be less"
-                f" than `updates`, {self.updates:,}"
-            )
-        for name in ("checkpoint_every", "validate_every"):
-            if getattr(self, name) % self.report_every != 0:
-                raise UserError(
-                    f"`{name}` is {getattr(self, name)}; it must be a multiple of `report_every`,"
-                    f" {self.report_every}"
-                )
+        if self.start_from is None:
+            if self.vocabulary is None:
+                raise UserError("`vocabulary` must be given, or `start_from`")
+            if self.upcycling_noise is not None:
+                raise UserError("`upcycling_noise` needs `start_from`, a dense model")
+            for name, value in _from_scratch(self).items():
+                object.__setattr__(self, name, value)
+        self._check_updates()
         self._check_selection()
+
+    @property
+    def vocabulary_directory(self) -> Path:
+        """The vocabulary: that of the model which training starts from, or the one given."""
+        if self.start_from is not None:
+            return self.start_from / VOCABULARY_DIRECTORY
+        assert self.vocabulary is not None
+        return self.vocabulary
 
     @property
     def training_data(self) -> TrainingData:
         """What tokens are made of."""
         evaluation_sets = (*([self.flores] if self.flores else []), *self.evaluation_sets)
         return TrainingData(
-            vocabulary=self.vocabulary,
+            vocabulary=self.vocabulary_directory,
             bitext=self.bitext,
             text=self.monolingual.text,
             directions=self.directions,
@@ -175,6 +197,21 @@ class TrainConfig(Config):
             workers=self.data.workers,
         )
 
+    def _check_updates(self) -> None:
+        warmup, updates = self.optimizer.warmup_updates, self.updates
+        if warmup is not None and updates is not None and warmup >= updates:
+            raise UserError(
+                f"`optimizer.warmup_updates` is {warmup:,}; it must be less than `updates`,"
+                f" {updates:,}"
+            )
+        for name in ("checkpoint_every", "validate_every"):
+            every = getattr(self, name)
+            if every is not None and self.report_every and every % self.report_every != 0:
+                raise UserError(
+                    f"`{name}` is {every}; it must be a multiple of `report_every`,"
+                    f" {self.report_every}"
+                )
+
     def _check_selection(self) -> None:
         selection = self.selection
         if not selection.needs_validation:
@@ -184,7 +221,10 @@ class TrainConfig(Config):
                 "`selection` compares validations, and there are none without `flores`; give it, or"
                 " set `selection.keep` to last and `selection.patience` to 0"
             )
-        if selection.keep == "best" and self.checkpoint_every != self.validate_every:
+        differ = None not in (self.checkpoint_every, self.validate_every) and (
+            self.checkpoint_every != self.validate_every
+        )
+        if selection.keep == "best" and differ:
             raise UserError(
                 f"with `selection.keep` best, `checkpoint_every` ({self.checkpoint_every}) and"
                 f" `validate_every` ({self.validate_every}) must be equal: every update that is"
@@ -192,3 +232,63 @@ class TrainConfig(Config):
             )
         if selection.score == "chrf++" and self.chrf.sentences == 0:
             raise UserError("`selection.score` is chrf++, but `chrf.sentences` is 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedOptimizerConfig(OptimizerConfig):
+    """The optimizer of a training about to run: nothing is left open."""
+
+    learning_rate: PositiveFloat
+    warmup_updates: NonNegativeInt
+    schedule: Schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedTrainConfig(TrainConfig):
+    """A training about to run: nothing is left open."""
+
+    optimizer: ResolvedOptimizerConfig
+    updates: PositiveInt
+    checkpoint_every: PositiveInt
+    validate_every: PositiveInt
+    report_every: PositiveInt
+
+
+def resolve(config: TrainConfig, **decided: Any) -> ResolvedTrainConfig:
+    """Return a config with what it left open.
+
+    Args:
+        config: A training; without `start_from` it leaves nothing open.
+        decided: Values by field; `optimizer` as a dictionary.
+    """
+    values = _fields(config) | decided
+    optimizer = _fields(config.optimizer) | decided.get("optimizer", {})
+    return ResolvedTrainConfig(**values | {"optimizer": ResolvedOptimizerConfig(**optimizer)})
+
+
+def _fields(config: Any) -> dict[str, Any]:
+    return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+
+
+def _from_scratch(config: TrainConfig) -> dict[str, Any]:
+    """Return the defaults of a training with fresh weights for what a config leaves open."""
+    optimizer, selection = _fields(config.optimizer), _fields(config.selection)
+    defaults: dict[str, Any] = {
+        "updates": 300_000,
+        "checkpoint_every": 1000,
+        "validate_every": 5000,
+        "report_every": 100,
+    }
+    return {
+        **{name: value for name, value in defaults.items() if getattr(config, name) is None},
+        "model": dataclasses.replace(config.model, size=config.model.size or DEFAULT_SIZE),
+        "optimizer": OptimizerConfig(
+            **{"learning_rate": 0.002, "warmup_updates": 8000, "schedule": "inverse_sqrt"}
+            | _given(optimizer)
+        ),
+        "selection": SelectionConfig(**{"keep": "last", "patience": 0} | _given(selection)),
+    }
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

@@ -8,6 +8,7 @@ from typing import Any
 
 from corpus.jobs import CONFIG_FILE, RECEIPTS, check_config, forget_config
 from nmt.data.directory import check_tokens
+from nmt.model.files import check_model
 
 TRAINING_DIRECTORY = "training"
 TRAIN_JOB = "train"
@@ -39,6 +40,8 @@ def check_output(output: Path, config: Any) -> None:
     Raises:
         UserError: Naming every key that differs.
     """
+    if config.start_from is not None:
+        check_model(config.start_from)
     if has_begun(output):
         if (output / CONFIG_FILE).is_file():
             check_config(output, TRAIN_JOB, config)

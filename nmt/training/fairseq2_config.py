@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 import torch
 
 from nmt.model.config import FAMILY, MoEConfig
-from nmt.training.config import OptimizerConfig, TrainConfig
+from nmt.training.config import ResolvedOptimizerConfig, ResolvedTrainConfig
 from nmt.training.fairseq import sections
 from nmt.training.sections import ComputeConfig
 from nmt.training.validation_unit import CHRF
@@ -32,7 +32,7 @@ def compute_dtype(compute: ComputeConfig) -> torch.dtype:
 
 
 def recipe_config(
-    config: TrainConfig,
+    config: ResolvedTrainConfig,
     model_config: MoEConfig,
     *,
     updates: int,
@@ -72,7 +72,7 @@ def recipe_config(
     )
 
 
-def _trainer(config: TrainConfig, is_hybrid: bool) -> sections.TrainerSection:
+def _trainer(config: ResolvedTrainConfig, is_hybrid: bool) -> sections.TrainerSection:
     compute = config.compute
     return sections.TrainerSection(
         data_parallelism=config.parallel.mode,
@@ -92,7 +92,7 @@ def _trainer(config: TrainConfig, is_hybrid: bool) -> sections.TrainerSection:
     )
 
 
-def _optimizer(optimizer: OptimizerConfig) -> sections.OptimizerSection:
+def _optimizer(optimizer: ResolvedOptimizerConfig) -> sections.OptimizerSection:
     return sections.OptimizerSection(
         config=sections.AdamWConfig(
             lr=optimizer.learning_rate,
@@ -104,7 +104,7 @@ def _optimizer(optimizer: OptimizerConfig) -> sections.OptimizerSection:
     )
 
 
-def _regime(config: TrainConfig, updates: int, validates: bool) -> sections.RegimeSection:
+def _regime(config: ResolvedTrainConfig, updates: int, validates: bool) -> sections.RegimeSection:
     selection = config.selection
     score = None
     if validates and selection.needs_validation:
@@ -121,7 +121,7 @@ def _regime(config: TrainConfig, updates: int, validates: bool) -> sections.Regi
     )
 
 
-def _schedule(optimizer: OptimizerConfig) -> sections.LRSchedulerSection:
+def _schedule(optimizer: ResolvedOptimizerConfig) -> sections.LRSchedulerSection:
     warmup = optimizer.warmup_updates
     if optimizer.schedule == "inverse_sqrt":
         return sections.LRSchedulerSection(

@@ -6,7 +6,7 @@ With `nmt.training.fairseq2_config`, `readers`, `units`, `validation_unit` and
 
 import functools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from nmt.model.translator import Translator, compile_layers, create_model
 from nmt.sizing.flops import measure_peak, token_flops
 from nmt.threads import keep_freed_memory
 from nmt.training.checkpoints import best_update, hold_while_validating, load_weights
-from nmt.training.config import TrainConfig
+from nmt.training.config import ResolvedTrainConfig, TrainConfig
 from nmt.training.curves import forget_after, mean_scores, read_curves, stopped_at
 from nmt.training.directory import last_update
 from nmt.training.fairseq import (
@@ -63,6 +63,7 @@ from nmt.training.parallel.world import World
 from nmt.training.readers import ListReader, StreamReader
 from nmt.training.recipe_log import log_in_file_only
 from nmt.training.report_page import PAGE_FILE, render_training
+from nmt.training.start import Start
 from nmt.training.teacher import Teacher
 from nmt.training.train_unit import Arithmetic, TranslationUnit
 from nmt.training.validation_data import ValidationSet
@@ -83,6 +84,9 @@ class Training:
     stream: BatchStream
     validation: ValidationSet
     vocabulary: Vocabulary
+    start: Start | None
+    """Model whose weights training starts from; None for fresh ones."""
+
     score: TranslationScorer | None
     """Scorer of validation translations; None if nothing is translated."""
 
@@ -144,7 +148,7 @@ class TranslationRecipe(base.Recipe):
 
     def __init__(
         self,
-        config: TrainConfig,
+        config: ResolvedTrainConfig,
         training: Training,
         directory: Path,
         world: World,
@@ -167,11 +171,23 @@ class TranslationRecipe(base.Recipe):
         """Make the model family known."""
         if self._config.parallel.expert_parallel and self._world.size > 1:
             # Every process draws all weights, and keeps its experts; FSDP sends out the others.
-            register_family(
-                container, create=create_shared_out, apply_fsdp=apply_fsdp, supports_meta=False
-            )
+            create = self._started(create_shared_out)
+            register_family(container, create=create, apply_fsdp=apply_fsdp, supports_meta=False)
         else:
-            register_family(container, apply_fsdp=apply_fsdp)
+            register_family(container, create=self._started(create_model), apply_fsdp=apply_fsdp)
+
+    def _started(self, create: Callable[[MoEConfig], Translator]) -> ModelFactory[Any, Any]:
+        """Return what builds the model and gives it the weights to start from, if there are any."""
+        start = self._training.start
+        if start is None or last_update(self._directory):  # a checkpoint has the weights
+            return create
+
+        def create_started(config: MoEConfig) -> Translator:
+            model = create(config)
+            start.load_into(model)
+            return model
+
+        return create_started
 
     def create_task(self, context: base.RecipeContext) -> Task:
         """Build the trainer."""
@@ -283,14 +299,14 @@ class Patience(EarlyStopper):
     Reads the curves, so that an interrupted training stops where an undisturbed one does.
     """
 
-    def __init__(self, config: TrainConfig, directory: Path) -> None:
+    def __init__(self, config: ResolvedTrainConfig, directory: Path) -> None:
         self._selection = config.selection
         self._directory = directory
 
     def should_stop(self, step_nr: int, score: float) -> bool:
         """Return whether patience is exhausted at the validation after this update."""
         scores = mean_scores(read_curves(self._directory), self._selection.score)
-        return stopped_at(scores, self._selection.patience) is not None
+        return stopped_at(scores, self._selection.patience or 0) is not None
 
 
 def check_device(config: TrainConfig) -> None:
@@ -304,7 +320,7 @@ def check_device(config: TrainConfig) -> None:
 
 
 def run_recipe(
-    config: TrainConfig,
+    config: ResolvedTrainConfig,
     training: Training,
     directory: Path,
     world: World,
@@ -327,7 +343,7 @@ def run_recipe(
             fit_checkpoint(directory, Layout(world.size, shards), create)
             forget_after(directory, last_update(directory))
     earlier = mean_scores(read_curves(directory), config.selection.score)
-    updates = stopped_at(earlier, config.selection.patience) or config.updates
+    updates = stopped_at(earlier, config.selection.patience or 0) or config.updates
     sections = recipe_config(
         config,
         training.model_config,
@@ -363,12 +379,13 @@ def run_recipe(
     )
 
 
-def _write_page(directory: Path, config: TrainConfig, model: Translator | None) -> None:
+def _write_page(directory: Path, config: ResolvedTrainConfig, model: Translator | None) -> None:
     """Write the report page of the training so far."""
     assert model is not None
     parameters = sum(parameter.numel() for parameter in model.parameters())
     curves = read_curves(directory)
-    title = f"{config.model.size}, {parameters:,} parameters"
+    name = config.model.size or str(config.start_from)
+    title = f"{name}, {parameters:,} parameters"
     write_text(directory / PAGE_FILE, render_training(curves, title=title, updates=config.updates))
 
 

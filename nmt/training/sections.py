@@ -64,17 +64,19 @@ class ChrfConfig(Config):
 class SelectionConfig(Config):
     """Which update is kept as the model, and when training stops early."""
 
-    keep: Literal["last", "best"] = "last"
-    """Whether the model has the weights of the last update or of the best validation."""
+    keep: Literal["last", "best"] | None = None
+    """Whether the model has the weights of the last update or of the best validation; null: last,
+    and with `start_from` best where there is a validation."""
 
     score: Literal["nll", "chrf++"] = "nll"
     """Criterion for the best update: lowest mean negative log-likelihood per token, or highest mean
     chrF++, over directions."""
 
-    patience: NonNegativeInt = 0
-    """Validations in a row without a better score after which training stops; 0 for never."""
+    patience: NonNegativeInt | None = None
+    """Validations in a row without a better score after which training stops; 0 for never. null: 0,
+    and with `start_from` 5 where there is a validation."""
 
     @property
     def needs_validation(self) -> bool:
         """Whether the score is used."""
-        return self.keep == "best" or self.patience > 0
+        return self.keep == "best" or bool(self.patience)

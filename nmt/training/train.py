@@ -1,38 +1,45 @@
 """The training job: bitext and vocabulary to a model directory, resumable at any moment."""
 
+import dataclasses
 import functools
 import json
 import logging
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from corpus.config import plain_config, without_execution
 from corpus.errors import UserError
 from corpus.files import read_json, write_json
 from corpus.jobs import RECEIPTS, Outcome, Summary, Task, describe_input, recall_digests, run_job
+from corpus.languages import Direction
 from corpus.protocols import ScorerLoader, TranslationScorer
 from nmt.data.batches import BatchStream
 from nmt.data.directory import TOKENIZE_JOB
 from nmt.data.phases import Curriculum
 from nmt.data.tokenize import (
+    DirectionPairs,
+    TokenizedBitext,
     bitext_inputs,
+    count_tokens,
     direction_pairs,
     fingerprint,
     tokenize,
 )
-from nmt.model.config import resolve_config
+from nmt.model.config import MoEConfig, resolve_config
 from nmt.text_files import text_files
-from nmt.training.config import TrainConfig
+from nmt.training.config import ResolvedTrainConfig, TrainConfig, resolve
 from nmt.training.directory import (
     TRAIN_JOB,
     TRAINING_DIRECTORY,
     forget_failed_run,
     last_update,
 )
+from nmt.training.fine_tuning import Data, decide_once, describe, resolve_with
 from nmt.training.parallel.job import run_together
 from nmt.training.parallel.signals import Preemption
 from nmt.training.parallel.world import World, join_world
-from nmt.training.validation_data import ValidationSet, read_validation
+from nmt.training.validation_data import ValidationSet, covered_directions, read_validation
 from nmt.vocabulary import vocabulary as vocabulary_files
 from nmt.vocabulary.vocabulary import Vocabulary
 
@@ -73,18 +80,22 @@ def _train_together(
     world: World,
     preemption: Preemption,
 ) -> Summary | None:
-    Vocabulary.load(config.vocabulary)
+    Vocabulary.load(config.vocabulary_directory)
     inputs = [path for _, _, path in bitext_inputs(config.training_data)]
     inputs += [text.path for text in text_files(config.monolingual.text)]
     inputs += [
-        config.vocabulary / name
+        config.vocabulary_directory / name
         for name in (vocabulary_files.MODEL_FILE, vocabulary_files.LAYOUT_FILE)
     ]
     if config.distillation is not None:
         from nmt.training.teacher import check_teacher, teacher_files
 
-        check_teacher(config.distillation, config.vocabulary)
+        check_teacher(config.distillation, config.vocabulary_directory)
         inputs += teacher_files(config.distillation)
+    if config.start_from is not None:
+        from nmt.training.start import start_files
+
+        inputs += start_files(config)
     task = Task(name="model", inputs=tuple(inputs))
     if world.is_rank_zero:  # so that resuming does not begin with reading all the bitext
         forget_failed_run(output)
@@ -118,12 +129,17 @@ def _train_model(
 ) -> Outcome:
     from nmt.model.directory import save_model
     from nmt.training.recipe import Training, check_device, run_recipe
+    from nmt.training.start import read_start
     from nmt.training.teacher import warn_of_unknown_directions
 
     check_device(config)
     directory = output / TRAINING_DIRECTORY
-    vocabulary = Vocabulary.load(config.vocabulary)
-    model_config = resolve_config(config.model, vocabulary.size, vocabulary.pad_index)
+    vocabulary = Vocabulary.load(config.vocabulary_directory)
+    start = read_start(config)
+    if start is None:
+        shape = resolve_config(config.model, vocabulary.size, vocabulary.pad_index)
+    else:
+        shape = start.shape
     with world.first("data"):
         if world.is_rank_zero:
             _check_fingerprint(directory, config, task.inputs)
@@ -153,18 +169,21 @@ def _train_model(
         rank=world.rank,
         world_size=world.size,
     )
-    validation = read_validation(config, vocabulary, list(pairs), model_config.max_seq_len)
+    resolved, shape = _decide(config, shape, bitext, pairs, directory, world)
+    validation = read_validation(resolved, vocabulary, list(pairs), shape.max_seq_len)
     training = Training(
-        model_config=model_config,
+        model_config=shape,
+        start=start,
         stream=stream,
         validation=validation,
         vocabulary=vocabulary,
-        score=_scorer(config, validation, load_scorer),
+        score=_scorer(resolved, validation, load_scorer),
     )
-    trained = run_recipe(config, training, directory, world, preemption)
+    trained = run_recipe(resolved, training, directory, world, preemption)
     if trained is None:
         return Outcome()
-    outputs = save_model(output, trained.model, model_config, config.vocabulary, list(pairs))
+    known = set(pairs) if start is None else {*pairs, *start.description.directions}
+    outputs = save_model(output, trained.model, shape, config.vocabulary_directory, sorted(known))
     return Outcome(
         counts={
             **bitext.counts,
@@ -176,6 +195,32 @@ def _train_model(
         },
         outputs=outputs,
     )
+
+
+def _decide(
+    config: TrainConfig,
+    shape: MoEConfig,
+    bitext: TokenizedBitext,
+    pairs: Mapping[Direction, DirectionPairs],
+    directory: Path,
+    world: World,
+) -> tuple[ResolvedTrainConfig, MoEConfig]:
+    """Return config and shape with what the config leaves open."""
+    if config.start_from is None:
+        return resolve(config), shape
+    data = Data(
+        pairs=sum(map(len, pairs.values())),
+        tokens=sum(count_tokens(bitext, own) for own in pairs.values()),
+        processes=world.size,
+        model_dim=shape.model_dim,
+        dropout_p=shape.dropout_p,
+        is_validated=bool(covered_directions(config, list(pairs))),
+    )
+    with world.first("decisions"):
+        is_new = world.is_rank_zero and last_update(directory) == 0
+        decided = decide_once(config, data, directory, anew=is_new)
+    logger.info("%s", describe(data, decided))
+    return resolve_with(config, decided), dataclasses.replace(shape, **decided["model"])
 
 
 def _data_directory(config: TrainConfig, output: Path) -> Path:

@@ -13,7 +13,7 @@ from corpus.console import format_duration
 from nmt.model.moe.conditional import cmr_loss
 from nmt.model.translator import Translator, moe_layers
 from nmt.sizing.flops import TokenFlops
-from nmt.training.config import TrainConfig
+from nmt.training.config import ResolvedTrainConfig
 from nmt.training.fairseq import LRScheduler, Mean, MetricBag, Sum, TrainUnit
 from nmt.training.gate_metrics import LoadSum, describe_gates, load_metric, take_gate_reports
 from nmt.training.gradient_guard import SkippedUpdates
@@ -42,7 +42,7 @@ class TranslationUnit(TrainUnit[TokenBatch]):
         self,
         model: nn.Module,
         module: Translator,
-        config: TrainConfig,
+        config: ResolvedTrainConfig,
         schedule: LRScheduler,
         skipped: SkippedUpdates,
         arithmetic: Arithmetic,

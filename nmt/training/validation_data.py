@@ -54,7 +54,7 @@ def read_validation(
         return ValidationSet({}, {})
     split = config.validation_split
     there = set(split_languages(config.flores, split))
-    covered = [d for d in directions if d.source in there and d.target in there]
+    covered = covered_directions(config, directions)
     _report_missing(config, there, directions, covered)
     languages = sorted({language for direction in covered for language in direction})
     texts = read_split(config.flores, split, languages)
@@ -69,6 +69,14 @@ def read_validation(
             for direction in _translated(config, covered)
         },
     )
+
+
+def covered_directions(config: TrainConfig, directions: Sequence[Direction]) -> list[Direction]:
+    """Return the directions whose languages the validation split has."""
+    if config.flores is None:
+        return []
+    there = set(split_languages(config.flores, config.validation_split))
+    return [d for d in directions if d.source in there and d.target in there]
 
 
 def _report_missing(

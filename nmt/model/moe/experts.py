@@ -20,6 +20,9 @@ from nmt.model.moe.in_turn import apply_in_turn
 class Experts(nn.Module):
     """E feed-forward networks: ReLU(x · inner + inner_bias) · output + output_bias."""
 
+    first_expert = 0
+    """Number of its first expert in the layer; another where processes share experts out."""
+
     def __init__(self, num_experts: int, model_dim: int, ffn_inner_dim: int, dropout_p: float):
         super().__init__()
         self.dropout_p = dropout_p

@@ -50,7 +50,7 @@ class SharedOutExperts(nn.Module):
         self._gangs = gangs
         self.num_experts = len(next(whole.parameters()))
         share = self.num_experts // gangs.sdp.size
-        begin = gangs.sdp.rank * share
+        self.first_expert = begin = gangs.sdp.rank * share
         for name, weight in whole.named_parameters():
             self.register_parameter(name, Parameter(weight.detach()[begin : begin + share].clone()))
         # In a tuple, so that it is no submodule: it lends its code, and has no weights of its own.
