@@ -69,7 +69,6 @@ with unused_packages_replaced(), _compiler_held_back():
 vars(batch_layout)["torch"] = _TorchWithoutCompiler()
 
 
-
 def _register_what_modules_need() -> None:
     """Have fairseq2's modules find the processes they are divided among: this one alone.
 
