@@ -49,7 +49,7 @@ from nmt.usage.expert_selection import Needed
 
 PARTS = "parts"
 _NOTES = (
-    "split", "broken", "routed", "lost_expert", "unknown_characters",
+    "split", "too_long", "broken", "routed", "lost_expert", "unknown_characters",
     "lines_with_unknown_characters", "copied_characters",
 )  # fmt: skip
 """Counts of translation that a receipt holds too."""
@@ -77,7 +77,8 @@ class BackTranslate:
     def __call__(self, task: Task) -> Outcome:
         """Translate the range of sentences in the task's arguments."""
         direction = parse_direction(task.name.split("/")[0])
-        translator = shared_translator(self.model, self.config.translate, self.needed)
+        config = self.config.translate.for_sentences()
+        translator = shared_translator(self.model, config, self.needed)
         translator.counts = Counter()
         first, count = int(task.arguments["first"]), int(task.arguments["count"])
         sentences = list(read_sentences(task.inputs[-1], first, count))

@@ -43,7 +43,7 @@ class DistillBitext:
         """Translate the direction that the task is named by."""
         direction = parse_direction(task.name)
         source = "source" if task.arguments["forward"] else "target"
-        translator = shared_translator(self.teacher, self.config, self.needed)
+        translator = shared_translator(self.teacher, self.config.for_sentences(), self.needed)
         translator.counts = Counter()
         path = self.output / f"{direction}.parquet"
         counts: Counter[str] = Counter()

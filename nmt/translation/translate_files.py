@@ -63,7 +63,7 @@ class TranslateSplit:
         direction = parse_direction(task.name)
         lines = read_split(self.flores, self.split, [direction.source])[direction.source]
         path = self.output / f"{task.name}.txt"
-        translator = shared_translator(self.model, self.config, self.needed)
+        translator = shared_translator(self.model, self.config.for_sentences(), self.needed)
         return _translate_lines(translator, direction, lines, path, scores=False)
 
 

@@ -21,7 +21,7 @@ from nmt.translation.decoding.config import TranslateConfig
 from nmt.translation.decoding.decoder import DecoderState
 from nmt.translation.decoding.sampling import sample
 from nmt.translation.decoding.scores import Symbols
-from nmt.translation.decoding.segments import join_translations, split_line
+from nmt.translation.decoding.segments import join_translations, split_line, whole_sentences
 from nmt.translation.decoding.unknown import Copied, cut_unknown
 from nmt.usage.expert_selection import Needed, needed_experts
 from nmt.vocabulary.vocabulary import Vocabulary
@@ -77,10 +77,10 @@ class TextTranslator:
         model: The model.
         counts: Lines so far, and what the user should know about them: `unknown_characters` are
             those that no token stands for, in `lines_with_unknown_characters`, and
-            `copied_characters` those of them that are in the translations; `split` had more
-            tokens than fit and were translated sentence by sentence; `broken` sentences did not fit
-            by themselves and were cut at punctuation or words; `unfinished` translations reached
-            the length limit before they ended. Where experts are left out, `routed` tokens, over
+            `copied_characters` those of them that are in the translations; `split` were translated
+            sentence by sentence, `sentences` in all, of which `too_long` had more tokens than fit;
+            `broken` sentences did not fit by themselves and were cut at punctuation or words;
+            `unfinished` translations reached the length limit before they ended. Where experts are left out, `routed` tokens, over
             all layers, and `lost_expert`, those that lost one of their two.
     """
 
@@ -164,13 +164,20 @@ class TextTranslator:
     def warn(self) -> None:
         """Log the counts that the user should know of."""
         for name, text in (
-            ("split", f"lines had more than {self._limit} tokens; split by sentence and joined"),
+            ("too_long", f"lines had more than {self._limit} tokens; split by sentence and joined"),
             ("broken", "sentences of theirs did not fit either; cut at punctuation or words"),
             ("unknown_characters", self._fate_of_unknown()),
             ("unfinished", "translations reached the length limit (`max_length_factor`)"),
         ):
             if self.counts[name]:
                 logger.warning("%s %s", f"{self.counts[name]:,}", text)
+        if self.counts["split"] > self.counts["too_long"]:
+            logger.info(
+                "%s lines were translated as %s sentences and joined; `split: never` keeps lines"
+                " whole that fit",
+                f"{self.counts['split']:,}",
+                f"{self.counts['sentences']:,}",
+            )
         if self.counts["routed"]:
             logger.info(
                 "%.2f %% of tokens lost one of their experts, over all layers with experts",
@@ -212,24 +219,31 @@ class TextTranslator:
                 continue
             if vocabulary.unknown_index in pieces:
                 self._count_unknown(lines[line])
-            if len(pieces) <= self._limit:
+            is_too_long = len(pieces) > self._limit
+            if not is_too_long and not self._has_sentences(lines[line]):
                 segments.append(self._segment(line, 0, lines[line], pieces))
                 continue
-            parts = split_line(lines[line], lambda text: vocabulary.encode([text])[0], self._limit)
-            if not self.counts["split"]:
+            if is_too_long and not self.counts["too_long"]:
                 logger.warning(
                     "line %s has %s tokens, more than %d: it is split by sentence",
                     f"{first + line + 1:,}",
                     f"{len(pieces):,}",
                     self._limit,
                 )
+            parts = split_line(lines[line], lambda text: vocabulary.encode([text])[0], self._limit)
             self.counts["split"] += 1
+            self.counts["too_long"] += is_too_long
+            self.counts["sentences"] += len(parts.texts)
             self.counts["broken"] += parts.num_broken
             segments += [
                 self._segment(line, i, text, encoded)
                 for i, (text, encoded) in enumerate(zip(parts.texts, parts.encoded, strict=True))
             ]
         return sorted(segments, key=lambda one: (bool(one.copied.inside), -len(one.pieces)))
+
+    def _has_sentences(self, line: str) -> bool:
+        """Whether a line is to be split, and has more than one sentence."""
+        return self._config.split != "never" and len(whole_sentences(line)) > 1
 
     def _segment(self, line: int, number: int, text: str, pieces: list[int]) -> _Segment:
         """Return a part of a line, less the unknown characters at its ends if they are copied."""

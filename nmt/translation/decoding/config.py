@@ -1,6 +1,6 @@
 """Config of translation, with its defaults."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -67,8 +67,14 @@ class TranslateConfig(Config):
     """Lines that are read, sorted by length and translated together; output appears block by block.
     1 translates every line as it arrives."""
 
+    split: Literal["auto", "always", "never"] = "auto"
+    """Which lines are split into sentences that are translated one by one and joined. `auto`: those
+    of files, standard input and requests, which may be whole paragraphs; a line of a FLORES split,
+    of bitext and of text to translate back is a sentence already, and stays whole. `always` splits
+    these too. `never`: only lines with more than `max_source_tokens`."""
+
     max_source_tokens: NonNegativeInt = 0
-    """Inputs with more tokens are split into sentences; 0 for the model's own limit."""
+    """Inputs with more tokens are split in any case; 0 for the model's own limit."""
 
     max_length_factor: NonNegativeFloat = 1.5
     """A hypothesis has at most factor · source tokens + `max_length_constant` tokens."""
@@ -95,6 +101,10 @@ class TranslateConfig(Config):
 
     threads: PositiveInt = 2
     """Torch threads."""
+
+    def for_sentences(self) -> "TranslateConfig":
+        """Return the config for lines that are a sentence each."""
+        return replace(self, split="never") if self.split == "auto" else self
 
 
 @dataclass(frozen=True, kw_only=True)

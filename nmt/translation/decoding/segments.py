@@ -1,4 +1,4 @@
-"""Splits inputs that are too long for a model: into sentences, and those into parts if needed."""
+"""Splits inputs into sentences, and those that are too long for a model into parts."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -14,6 +14,7 @@ Encode = Callable[[str], list[int]]
 _CLAUSES = regex.compile(r"[\p{Pd},;:،؛、，；：·།]\s+|[、，；：།]|\s+(?=[(\[«“])")
 _SPACES = regex.compile(r"\s+")
 _CLUSTERS = regex.compile(r"\X")
+_WORDS = regex.compile(r"[\p{L}\p{N}]")
 _CLOSED_UP = frozenset({"Hans", "Hant", "Jpan"})
 """Scripts without a space between sentences; Thai, Lao, Khmer and Burmese put one there."""
 
@@ -35,6 +36,26 @@ class Segments(NamedTuple):
     """Sentences that were too long."""
 
 
+def whole_sentences(line: str) -> list[str]:
+    """Return the sentences of a line; what has no letter or digit stays with the one before it.
+
+    Joined, they are the line.
+    """
+    sentences: list[str] = []
+    begin = ""
+    for part in iterate_sentences(line):
+        if _WORDS.search(part):
+            sentences.append(begin + part)
+            begin = ""
+        elif sentences:
+            sentences[-1] += part
+        else:
+            begin += part
+    if begin:
+        sentences.append(begin)
+    return sentences
+
+
 def split_line(line: str, encode: Encode, limit: int) -> Segments:
     """Return the sentences of a line, those with more than `limit` tokens in parts.
 
@@ -43,7 +64,7 @@ def split_line(line: str, encode: Encode, limit: int) -> Segments:
     texts: list[str] = []
     encoded: list[list[int]] = []
     num_broken = 0
-    for sentence in iterate_sentences(line):
+    for sentence in whole_sentences(line):
         pieces = encode(sentence)
         if len(pieces) <= limit:
             texts.append(sentence)

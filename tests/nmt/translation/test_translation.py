@@ -14,9 +14,10 @@ from nmt.model.directory import load_model
 from nmt.translation.decoding.beam import Hypothesis
 from nmt.translation.decoding.config import TranslateConfig
 from nmt.translation.decoding.scores import Symbols
-from nmt.translation.translate_files import translate_files
+from nmt.translation.translate_files import translate_files, translate_flores
 from nmt.translation.translator import TextTranslator, open_translator
 from nmt.usage.expert_selection import Needed
+from tests.nmt.conftest import write_flores
 
 LINES = ["bara", "", "kili mo tu", "   ", "še še še še", "bagu. kino! turano"]
 
@@ -71,7 +72,7 @@ def test_long_line_is_translated_sentence_by_sentence_and_nothing_is_cut(
     sentences = ["bara kino moli.", "tugu baba!", "kili " * 9 + "end."]
     whole = translator(model, max_source_tokens=16)
     text = whole.translate([LINES[0], " ".join(sentences)], "qaa_Latn", "qab_Latn")[1]
-    assert whole.counts["split"] == 1
+    assert whole.counts["split"] == whole.counts["too_long"] == 1
     assert whole.counts["broken"] == 1
     assert "line 2 has" in caplog.text
     one_by_one = translator(model, max_source_tokens=16)
@@ -79,6 +80,35 @@ def test_long_line_is_translated_sentence_by_sentence_and_nothing_is_cut(
     assert text == " ".join(part for part in parts if part)
     whole.warn()
     assert "1 sentences of theirs did not fit either" in caplog.text
+
+
+def test_line_is_split_by_sentence_unless_it_is_one_or_must_stay_whole(model: Path) -> None:
+    lines = ["bara kino. Moli tu! Kili?", "", "bara kino", " Moli tu! "]
+    by_sentence, whole = translator(model), translator(model, split="never")
+    found = by_sentence.translate_scored(lines, "qaa_Latn", "qab_Latn")
+    parts = whole.translate_scored(["bara kino. ", "Moli tu! ", "Kili?"], "qaa_Latn", "qab_Latn")
+    assert found[0].text == " ".join(part.text for part in parts if part.text)
+    assert found[0].log_probability == pytest.approx(sum(one.log_probability for one in parts))
+    assert by_sentence.counts["split"] == 1
+    assert by_sentence.counts["sentences"] == 3
+    assert [one.text for one in found[1:]] == whole.translate(lines[1:], "qaa_Latn", "qab_Latn")
+    assert whole.counts["split"] == 0
+
+
+def test_lines_of_a_test_set_stay_whole(model: Path, tmp_path: Path) -> None:
+    lines = ["bara kino. Moli tu!", "kili"]
+    flores = write_flores(tmp_path / "flores", lines)
+    directions = [Direction("qaa_Latn", "qab_Latn")]
+    summaries = [
+        translate_flores(
+            model, flores, "devtest", directions, tmp_path / split,
+            TranslateConfig(threads=1, split=split),
+        )
+        for split in ("auto", "never", "always")
+    ]  # fmt: skip
+    texts = [read_lines(tmp_path / s / "qaa_Latn-qab_Latn.txt") for s in ("auto", "never")]
+    assert texts[0] == texts[1]
+    assert [summary.counts.get("split", 0) for summary in summaries] == [0, 0, 1]
 
 
 def test_translations_stopped_by_the_length_limit_are_counted(model: Path) -> None:
