@@ -80,8 +80,9 @@ class TextTranslator:
             `copied_characters` those of them that are in the translations; `split` were translated
             sentence by sentence, `sentences` in all, of which `too_long` had more tokens than fit;
             `broken` sentences did not fit by themselves and were cut at punctuation or words;
-            `unfinished` translations reached the length limit before they ended. Where experts are left out, `routed` tokens, over
-            all layers, and `lost_expert`, those that lost one of their two.
+            `unfinished` translations reached the length limit before they ended. Where experts are
+            left out, `routed` tokens, over all layers, and `lost_expert`, those that lost one of
+            their two.
     """
 
     def __init__(self, model: TrainedModel, config: TranslateConfig) -> None:
