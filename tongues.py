@@ -46,11 +46,12 @@ GROUPS = {
 }
 
 EXTRA_PACKAGES = {
-    "fairseq2", "faiss", "fasttext", "ftfy", "ray", "sacrebleu", "safetensors", "sentencepiece",
-    "torch",
-    "xxhash",
+    "aiohttp", "fairseq2", "faiss", "fasttext", "ftfy", "ray", "sacrebleu", "safetensors",
+    "sentencepiece", "torch", "xxhash",
 }  # fmt: skip
 """Packages that the stages' extras install."""
+
+EXTRAS_OF_THEIR_OWN = {"aiohttp": "serve", "ray": "ray"}
 
 
 def load_identifier(path: Path) -> "LanguageIdentifier":
@@ -208,7 +209,7 @@ def _report_missing_package(error: ModuleNotFoundError, arguments: list[str]) ->
     stage = next((argument for argument in arguments if argument in GROUPS), None)
     if package not in EXTRA_PACKAGES or stage is None:
         raise error
-    extra = package if package == "ray" else stage
+    extra = EXTRAS_OF_THEIR_OWN.get(package, stage)
     click.echo(
         f"error: the package `{package}` is not installed; run `pip install '.[{extra}]'`"
         " in a clone of the project",

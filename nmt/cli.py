@@ -28,6 +28,7 @@ from nmt.interop.config import ExportConfig, ImportConfig
 from nmt.interop.settings import read_settings
 from nmt.model.config import named_config
 from nmt.model.files import check_model
+from nmt.serving.config import ServeConfig
 from nmt.sizing.config import LayoutConfig
 from nmt.training.config import TrainConfig
 from nmt.training.curriculum import DerivationConfig
@@ -187,6 +188,20 @@ def _translate_input(
     translator.warn()
     if lines.invalid_lines:
         logger.warning("%d lines were not valid UTF-8", lines.invalid_lines)
+
+
+@group.command()
+@click.option("--model", type=PATH, required=True, help="Model directory.")
+@config_options(ServeConfig)
+def serve(model: Path, config: ServeConfig) -> None:
+    """Serve a model over HTTP, with a page to try it, until it is stopped.
+
+    The address is printed when requests are taken.
+    """
+    check_model(model)
+    from nmt.serving.serve import serve as serve_model
+
+    serve_model(model, config, click.echo)
 
 
 @group.command("translate-flores")

@@ -126,28 +126,46 @@ class TextTranslator:
             first: Number of the first line in its input, from 0; sampling depends on it.
         """
         with Progress(len(lines), f"{source}-{target}", "lines") as progress:
-            return self._translate(lines, Direction(source, target), first, progress)
+            numbers = range(first, first + len(lines))
+            return self._translate(lines, Direction(source, target), numbers, progress)
+
+    def translate_numbered(
+        self, lines: Sequence[str], direction: Direction, numbers: Sequence[int]
+    ) -> list[Translation]:
+        """Return the translations of lines from different inputs, without a progress bar.
+
+        Args:
+            lines: What to translate.
+            direction: Its language, and the one to translate into.
+            numbers: Number of each line in its input, from 0; sampling depends on it.
+        """
+        return self._translate(lines, direction, numbers, None)
 
     def _translate(
-        self, lines: Sequence[str], direction: Direction, first: int, progress: Progress
+        self,
+        lines: Sequence[str],
+        direction: Direction,
+        numbers: Sequence[int],
+        progress: Progress | None,
     ) -> list[Translation]:
         source, target = direction
         vocabulary = self.model.vocabulary
-        _check_languages(direction, vocabulary)
+        check_languages(direction, vocabulary)
         target_index = vocabulary.language_index(target)
-        segments = self._segments(lines, first)
+        segments = self._segments(lines, numbers)
         found: list[dict[int, _Part]] = [{} for _ in lines]
         for segment in segments:
             if not segment.pieces:
                 found[segment.line][segment.number] = self._part(segment.copied, None)
         for batch in self._batches([segment for segment in segments if segment.pieces]):
             rows = [vocabulary.source_row(source, segment.pieces) for segment in batch]
-            keys = [(first + segment.line, segment.number) for segment in batch]
+            keys = [(numbers[segment.line], segment.number) for segment in batch]
             symbols = self._symbols._replace(may_be_unknown=bool(batch[0].copied.inside))
             hypotheses = self._search(rows, target_index, keys, symbols)
             for segment, hypothesis in zip(batch, hypotheses, strict=True):
                 found[segment.line][segment.number] = self._part(segment.copied, hypothesis)
-            progress.update(sum(segment.number == 0 for segment in batch))
+            if progress is not None:
+                progress.update(sum(segment.number == 0 for segment in batch))
         self.counts["lines"] += len(lines)
         self._count_lost()
         return [self._join(parts, target) for parts in found]
@@ -159,7 +177,8 @@ class TextTranslator:
         first = 0
         with Progress(total, f"{source}-{target}", "lines") as progress:
             while block := list(islice(iterator, self._config.block_lines)):
-                yield self._translate(block, Direction(source, target), first, progress)
+                numbers = range(first, first + len(block))
+                yield self._translate(block, Direction(source, target), numbers, progress)
                 first += len(block)
 
     def warn(self) -> None:
@@ -211,7 +230,7 @@ class TextTranslator:
             self.counts["lost_expert"] += missed - self._routed[1]
             self._routed = (routed, missed)
 
-    def _segments(self, lines: Sequence[str], first: int) -> list[_Segment]:
+    def _segments(self, lines: Sequence[str], numbers: Sequence[int]) -> list[_Segment]:
         """Return what is translated at a time, longest first."""
         vocabulary = self.model.vocabulary
         segments: list[_Segment] = []
@@ -227,7 +246,7 @@ class TextTranslator:
             if is_too_long and not self.counts["too_long"]:
                 logger.warning(
                     "line %s has %s tokens, more than %d: it is split by sentence",
-                    f"{first + line + 1:,}",
+                    f"{numbers[line] + 1:,}",
                     f"{len(pieces):,}",
                     self._limit,
                 )
@@ -355,8 +374,12 @@ def open_translator(model: Path, config: TranslateConfig, needed: Needed) -> Tex
     return TextTranslator(loaded, config)
 
 
-def _check_languages(direction: Direction, vocabulary: Vocabulary) -> None:
-    """Refuse languages that a model has no token for; for unknown codes suggest similar ones."""
+def check_languages(direction: Direction, vocabulary: Vocabulary) -> None:
+    """Refuse languages that a model has no token for; for unknown codes suggest similar ones.
+
+    Raises:
+        UserError: If it has none.
+    """
     for language in direction:
         if language not in vocabulary.languages:
             check_language(language)
@@ -371,7 +394,7 @@ def check_direction(
     Raises:
         UserError: If the model has no token for one of the languages.
     """
-    _check_languages(direction, vocabulary)
+    check_languages(direction, vocabulary)
     if direction.source == direction.target:
         raise UserError(f"source and target are both `{direction.source}`")
     if direction not in trained:
