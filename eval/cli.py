@@ -11,7 +11,7 @@ import click
 from corpus.command import PATH, config_options, json_option, print_json
 from corpus.console import format_table
 from eval.checks.config import CheckConfig
-from eval.config import CompareConfig, CorrelateConfig, ScoreConfig
+from eval.config import CompareConfig, CorrelateConfig, SampleConfig, ScoreConfig
 
 if TYPE_CHECKING:
     from eval.statistics.results import Scores
@@ -251,12 +251,54 @@ def check(
     click.echo(format_table(header, summary_rows(summary)))
 
 
+@group.command()
+@click.option(
+    "--hypotheses",
+    type=PATH,
+    required=True,
+    multiple=True,
+    help="Directory of <source>-<target>.txt files, one per system; may be repeated.",
+)
+@click.option("--flores", type=PATH, required=True, help="Directory in FLORES-200's layout.")
+@click.option("--split", default="devtest", show_default=True, help="Split that was translated.")
+@click.option(
+    "--calibration", type=PATH, help="TSV with the columns source and target, scored by everyone."
+)
+@click.option("--output", type=PATH, required=True, help="Directory for the items and the pages.")
+@json_option
+@config_options(SampleConfig)
+def sample(
+    hypotheses: tuple[Path, ...],
+    flores: Path,
+    split: str,
+    calibration: Path | None,
+    output: Path,
+    as_json: bool,
+    config: SampleConfig,
+) -> None:
+    """Draw translations for people to score (XSTS), and write the page they score them on."""
+    from eval.sample import ITEMS, PAGES, sample_items
+
+    found = sample_items(hypotheses, flores, split, calibration, output, config)
+    if as_json:
+        print_json(found)
+        return
+    rows = [[direction, *counts.values()] for direction, counts in found["directions"].items()]
+    click.echo(format_table(["direction", "items", "attention", "calibration"], rows))
+    click.echo(f"{output / ITEMS}, {output / PAGES}", err=True)
+
+
 @group.command("correlate")
 @click.option(
     "--human",
     type=PATH,
     required=True,
-    help="TSV with the columns evaluator, item, direction, score.",
+    multiple=True,
+    help="TSV with the columns evaluator, item, direction, score, or a published table of MQM or"
+    " ESA; may be repeated.",
+)
+@click.option(
+    "--sample", type=PATH, default=None, help="items.tsv of `eval sample`, if its pages were used."
 )
 @click.option(
     "--scores", type=PATH, required=True, multiple=True, help="scores.tsv; may be repeated."
@@ -268,23 +310,29 @@ def check(
 @json_option
 @config_options(CorrelateConfig)
 def correlate_command(
-    human: Path,
+    human: tuple[Path, ...],
+    sample: Path | None,
     scores: tuple[Path, ...],
     calibration: Path | None,
     output: Path,
     as_json: bool,
     config: CorrelateConfig,
 ) -> None:
-    """Correlate human (XSTS) scores of directions with metrics."""
+    """Correlate human scores (XSTS, ESA, MQM) with metrics."""
     from eval.correlate import correlate_human
 
-    found = correlate_human(human, scores, calibration, output, config)
+    found = correlate_human(human, scores, calibration, output, config, sample)
     if as_json:
         print_json(found)
         return
     header = ["system", "metric", "coefficient", "value", "low", "high", "n", "n_missing"]
+    if any(row["direction"] for row in found["correlations"]):
+        header.insert(1, "direction")
     click.echo(
         format_table(header, [[row[key] for key in header] for row in found["correlations"]])
     )
     rows = [[level, *found["agreement"][level].values()] for level in ("ordinal", "interval")]
     click.echo(format_table(["agreement", "alpha", "low", "high"], rows))
+    if found["attention"]:
+        rows = [list(row.values()) for row in found["attention"]]
+        click.echo(format_table(["evaluator", "attention items", "failed", "left out"], rows))

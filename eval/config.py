@@ -172,6 +172,22 @@ class CompareConfig(Config):
 
 
 Calibration = Literal["none", "shift", "moderated"]
+ScaleName = Literal["xsts", "esa", "mqm"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleConfig(Config):
+    """Which items people are asked to score."""
+
+    lines: PositiveInt = 100
+    """Lines of the test set in each direction; every system's translation of them is an item."""
+
+    attention_share: Annotated[float, Bounds(at_least=0, below=1)] = 0.1
+    """Attention items, as a share of the items: references of other lines, which are wrong, and of
+    the line itself, which are right."""
+
+    seed: NonNegativeInt = 1
+    """Seed of the draws and of the order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +196,18 @@ class CorrelateConfig(Config):
 
     calibration: Calibration = "moderated"
     """`none`; `shift` by the nominal mean less the group's on the calibration set; `moderated`,
-    the same fading out towards both ends of the scale. Both need a calibration set."""
+    the same fading out towards both ends of the scale. Both need a calibration set. ESA and MQM are
+    never calibrated."""
+
+    scale: ScaleName = "xsts"
+    """What the scores of a table of `evaluator`, `item`, `direction`, `score` are: `xsts` (1 to 5),
+    `esa` (0 to 100) or `mqm` (0 and below). Published tables of ESA and MQM are recognized."""
+
+    direction: str | None = None
+    """Direction of a published table: MQM's name none, and of ESA's this one is taken."""
+
+    max_failed_attention: Annotated[float, Bounds(at_least=0, at_most=1)] = 0.5
+    """Evaluators who fail more than this share of their attention items are left out."""
 
     nominal_mean: Annotated[float, Bounds(above=1, below=5)] = 3.0
     """Mean of the calibration set on the scale of XSTS (NLLB Team 2022)."""

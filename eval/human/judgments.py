@@ -1,4 +1,8 @@
-"""Human scores by XSTS (Licht et al. 2022): medians over annotators, means over items, calibrated.
+"""Human scores of translations: a value for each item, means over items, calibrated.
+
+The value of an item is the median of its annotators by XSTS (Licht et al. 2022), and their mean by
+ESA (Kocmi et al. 2024, 0 to 100) and MQM (Freitag et al. 2021: the penalties of a segment, 0 or
+below), as their authors have it. Only XSTS is calibrated.
 
 Each group of annotators also scores one common calibration set whose mean is 3.0 by definition;
 how far a group's own mean lies from that says how strict it is. `shift` adds the difference to all
@@ -9,19 +13,43 @@ the fading in words only; this is the simplest map that does it, and it keeps th
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from corpus.errors import DataError, UserError
 from corpus.languages import Direction, parse_direction
-from eval.config import Calibration
+from eval.config import Calibration, ScaleName
 from eval.tables import read_rows
 
 LOWEST, HIGHEST = 1.0, 5.0
 """Ends of the XSTS scale."""
+
+
+class Scale(NamedTuple):
+    """What scores mean."""
+
+    name: ScaleName
+    lowest: float
+    highest: float
+    item_value: Callable[[Sequence[float]], float]
+    """Of the scores that an item's annotators gave."""
+
+    def describe(self) -> str:
+        """Return the range in words."""
+        if math.isinf(self.lowest):
+            return f"{self.name.upper()} is a penalty of at most {self.highest:g}"
+        return f"{self.name.upper()} goes from {self.lowest:g} to {self.highest:g}"
+
+
+SCALES: Mapping[str, Scale] = {
+    "xsts": Scale("xsts", LOWEST, HIGHEST, statistics.median),
+    "esa": Scale("esa", 0.0, 100.0, statistics.fmean),
+    "mqm": Scale("mqm", -math.inf, 0.0, statistics.fmean),
+}
 
 REQUIRED = ("evaluator", "item", "direction", "score")
 
@@ -46,25 +74,25 @@ class HumanScore(NamedTuple):
     direction: Direction
     group: str
     mean: float
-    """Over items, of the medians over annotators; as given."""
+    """Over items, of each one's value over its annotators; as given."""
     items: int
     evaluators: int
     values: tuple[tuple[float, ...], ...]
     """What each item got, for agreement."""
 
 
-def read_judgments(path: Path) -> list[Judgment]:
+def read_judgments(path: Path, scale: Scale = SCALES["xsts"]) -> list[Judgment]:
     """Read a TSV with the columns evaluator, item, direction, score; system and group if present.
 
     Raises:
         UserError: If it does not exist.
-        DataError: If a column is missing, a score is not a number from 1 to 5, or an evaluator
-            scored an item twice; the message names the line.
+        DataError: If a column is missing, a score is not on the scale, or an evaluator scored an
+            item twice; the message names the line.
     """
     judgments: list[Judgment] = []
     seen: dict[tuple[str, ...], int] = {}
     for number, cells in read_rows(path, REQUIRED):
-        judgment = _judgment(path, number, cells)
+        judgment = _judgment(path, number, cells, scale)
         key = (judgment.evaluator, judgment.item, str(judgment.direction), judgment.system)
         if key in seen:
             raise DataError(
@@ -78,22 +106,24 @@ def read_judgments(path: Path) -> list[Judgment]:
     return judgments
 
 
-def _judgment(path: Path, number: int, row: Mapping[str, str]) -> Judgment:
+def _judgment(path: Path, number: int, row: Mapping[str, str], scale: Scale) -> Judgment:
     try:
         direction = parse_direction(row["direction"])
         score = float(row["score"])
     except (UserError, ValueError) as error:
         raise DataError(f"{path}:{number}: {error}") from None
-    if not LOWEST <= score <= HIGHEST:
-        raise DataError(f"{path}:{number}: score {row['score']}; XSTS goes from 1 to 5")
+    if not scale.lowest <= score <= scale.highest:
+        raise DataError(f"{path}:{number}: score {row['score']}; {scale.describe()}")
     if not row["evaluator"] or not row["item"]:
         raise DataError(f"{path}:{number}: a score needs an evaluator and an item")
     group = row.get("group") or str(direction)
     return Judgment(row["evaluator"], row["item"], direction, score, row.get("system", ""), group)
 
 
-def score_directions(judgments: Sequence[Judgment]) -> list[HumanScore]:
-    """Return the score of each direction of each system: mean over items of their medians.
+def score_directions(
+    judgments: Sequence[Judgment], scale: Scale = SCALES["xsts"]
+) -> list[HumanScore]:
+    """Return the score of each direction of each system: mean over items of their values.
 
     Raises:
         DataError: If two groups of annotators scored one direction, whose calibrations differ.
@@ -115,7 +145,7 @@ def score_directions(judgments: Sequence[Judgment]) -> list[HumanScore]:
                 system,
                 direction,
                 groups.pop(),
-                statistics.fmean(map(statistics.median, values)),
+                statistics.fmean(map(scale.item_value, values)),
                 len(values),
                 len({judgment.evaluator for judgment in own}),
                 values,

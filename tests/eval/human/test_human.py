@@ -215,7 +215,7 @@ def test_scores_are_calibrated_by_the_group(
 ) -> None:
     config = CorrelateConfig(calibration=kind, trials=20)  # type: ignore[arg-type]
     correlate_human(
-        tables / "human.tsv",
+        [tables / "human.tsv"],
         [tables / "scores.tsv"],
         tables / "calibration.tsv",
         tables / "out",
@@ -229,7 +229,7 @@ def test_scores_are_calibrated_by_the_group(
 def test_group_without_calibration_scores_is_left_out_and_named(tables: Path) -> None:
     write_lines(tables / "calibration.tsv", CALIBRATION[:-2])
     found = correlate_human(
-        tables / "human.tsv",
+        [tables / "human.tsv"],
         [tables / "scores.tsv"],
         tables / "calibration.tsv",
         tables / "out",
@@ -243,7 +243,7 @@ def test_group_without_calibration_scores_is_left_out_and_named(tables: Path) ->
 def test_calibration_without_its_set_is_refused(tables: Path) -> None:
     with pytest.raises(UserError, match="--config calibration=none"):
         correlate_human(
-            tables / "human.tsv", [tables / "scores.tsv"], None, tables / "out", CorrelateConfig()
+            [tables / "human.tsv"], [tables / "scores.tsv"], None, tables / "out", CorrelateConfig()
         )
 
 
@@ -272,7 +272,7 @@ def test_directions_of_every_target_correlate_together(tables: Path) -> None:
     write_lines(tables / "scores.tsv", signed)
     config = CorrelateConfig(calibration="none", trials=20)
     scores = tables / "scores.tsv"
-    found = correlate_human(tables / "human.tsv", [scores], None, tables / "o", config)
+    found = correlate_human([tables / "human.tsv"], [scores], None, tables / "o", config)
     rows = {(row["metric"], row["coefficient"]): row for row in found["correlations"]}
     assert len(rows) == len(found["correlations"]) == 2 * 3
     assert (rows["chrf++", "pearson"]["n"], rows["chrf++", "pearson"]["signature"]) == (2, "v:1")
@@ -286,13 +286,13 @@ def test_scores_of_two_test_sets_are_not_mixed(tables: Path) -> None:
     with pytest.raises(
         JobError, match=r"two chrf\+\+ scores in eng_Latn-fra_Latn, 60\.5 and 61\.5"
     ):
-        correlate_human(tables / "human.tsv", [scores], None, tables / "o", config)
+        correlate_human([tables / "human.tsv"], [scores], None, tables / "o", config)
 
 
 def test_several_systems_need_a_column_to_tell_them_apart(tables: Path) -> None:
     write_lines(tables / "scores.tsv", [*SCORES, f"other\t{FRENCH}\tchrf++\t50.5\t4\tsigned"])
     config = CorrelateConfig(calibration="none", trials=20)
-    inputs = (tables / "human.tsv", [tables / "scores.tsv"], None)
+    inputs = ([tables / "human.tsv"], [tables / "scores.tsv"], None)
     with pytest.raises(UserError, match="add a column `system`"):
         correlate_human(*inputs, tables / "out", config)
     rows = [f"{line}\tother" for line in JUDGMENTS[1:]]
@@ -329,5 +329,7 @@ def test_odd_tables_are_refused_by_line(rows: list[str], message: str, tables: P
     write_lines(tables / "human.tsv", rows)
     config = CorrelateConfig(calibration="none", trials=20)
     with pytest.raises(JobError, match=message):
-        correlate_human(tables / "human.tsv", [tables / "scores.tsv"], None, tables / "out", config)
+        correlate_human(
+            [tables / "human.tsv"], [tables / "scores.tsv"], None, tables / "out", config
+        )
     assert not (tables / "out" / "human.tsv").exists()
