@@ -1,0 +1,1 @@
+"""Public test sets of machine translation in their published layouts."""
