@@ -11,6 +11,7 @@ from corpus.languages import check_language, is_language
 
 logger = logging.getLogger(__name__)
 
+DEFAULT_SPLIT = "devtest"
 _SHOWN = 10
 
 

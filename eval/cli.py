@@ -2,20 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from corpus.command import PATH, config_options, json_option, print_json
 from corpus.console import format_table
+from corpus.flores import DEFAULT_SPLIT
 from eval.checks.config import CheckConfig
 from eval.config import CompareConfig, CorrelateConfig, SampleConfig, ScoreConfig
 
 if TYPE_CHECKING:
     from eval.statistics.results import Scores
     from eval.statistics.system_table import SystemScore
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def test_set_options(function: F) -> F:
+    """Add `--test-set`, `--flores` and `--split`; pass the set as `test_set`, and `split`."""
+
+    @click.option(
+        "--test-set",
+        type=PATH,
+        help="Test set as published: FLORES+, WMT, NTREX, …; directory or file.",
+    )
+    @click.option("--flores", type=PATH, help="Directory in FLORES-200's layout.")
+    @click.option(
+        "--split", default="", help="Split that was translated.  [default: devtest or test]"
+    )
+    @functools.wraps(function)
+    def command(
+        *args: Any, test_set: Path | None, flores: Path | None, split: str, **kwargs: Any
+    ) -> Any:
+        if (test_set is None) == (flores is None):
+            raise click.UsageError("Give the test set: either --test-set PATH or --flores DIR.")
+        if flores is not None:
+            return function(*args, test_set=flores, split=split or DEFAULT_SPLIT, **kwargs)
+        return function(*args, test_set=test_set, split=split, **kwargs)
+
+    return command  # type: ignore[return-value]
 
 
 @click.group()
@@ -35,8 +65,7 @@ def group() -> None:
     type=PATH,
     help="TSV with the columns system, source, target, path, for other file names.",
 )
-@click.option("--flores", type=PATH, required=True, help="Directory in FLORES-200's layout.")
-@click.option("--split", default="devtest", show_default=True, help="Split that was translated.")
+@test_set_options
 @click.option("--output", type=PATH, required=True, help="Directory for scores and report.")
 @click.option(
     "--metrics",
@@ -54,7 +83,7 @@ def group() -> None:
 def score(
     hypotheses: tuple[Path, ...],
     manifest: Path | None,
-    flores: Path,
+    test_set: Path,
     split: str,
     output: Path,
     metrics: str,
@@ -62,13 +91,13 @@ def score(
     as_json: bool,
     config: ScoreConfig,
 ) -> None:
-    """Score hypotheses against a FLORES split."""
+    """Score hypotheses against a test set."""
     from eval.metrics.metrics import parse_metrics
     from eval.score import score_systems
     from eval.statistics.system_table import read_systems
 
     scores = score_systems(
-        hypotheses, flores, split, output, parse_metrics(metrics), config, manifest, baseline
+        hypotheses, test_set, split, output, parse_metrics(metrics), config, manifest, baseline
     )
     _print_scores(scores, read_systems(output), as_json)
     click.echo(f"{output / 'scores.tsv'}, {output / 'report.html'}", err=True)
@@ -111,15 +140,14 @@ def _print_scores(scores: Scores, systems: Sequence[SystemScore], as_json: bool)
     multiple=True,
     help="Published scores: src-tgt,score rows or a Helsinki leaderboard file; may be repeated.",
 )
-@click.option("--flores", type=PATH, required=True, help="Directory in FLORES-200's layout.")
-@click.option("--split", default="devtest", show_default=True, help="Split that was translated.")
+@test_set_options
 @click.option("--output", type=PATH, required=True, help="Directory for the comparison.")
 @json_option
 @config_options(CompareConfig)
 def compare(
     hypotheses: tuple[Path, ...],
     quoted: tuple[Path, ...],
-    flores: Path,
+    test_set: Path,
     split: str,
     output: Path,
     as_json: bool,
@@ -132,7 +160,7 @@ def compare(
     from eval.statistics.comparisons import BUCKET_COLUMNS, main_buckets
     from eval.statistics.system_table import show_p_value
 
-    found = compare_systems(hypotheses, flores, split, output, config, quoted)
+    found = compare_systems(hypotheses, test_set, split, output, config, quoted)
     if as_json:
         print_json(found.as_json())
         return

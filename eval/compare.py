@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from corpus.config import dump_config
 from corpus.errors import UserError
 from corpus.files import make_directory, write_text
+from corpus.flores import DEFAULT_SPLIT
 from corpus.jobs import Outcome, Task, redo_changed, run_job
 from corpus.languages import Direction
 from corpus.records import write_table
+from corpus.test_sets.files import open_test_files
 from eval.config import CompareConfig
 from eval.hypotheses import Systems, find_systems
 from eval.metrics.metrics import find_metric, parse_metrics, sign
@@ -26,11 +28,13 @@ from eval.pages.comparison_page import render_comparison
 from eval.statistics.averages import Average
 from eval.statistics.buckets import ALL, find_buckets
 from eval.statistics.cells import (
+    TEST_SET,
     Grid,
     check_hypotheses,
     check_texts,
-    load_statistics,
+    load_target_statistics,
     make_grid,
+    read_target,
     target_tasks,
 )
 from eval.statistics.comparisons import (
@@ -51,7 +55,6 @@ from eval.statistics.significance import (
     p_value,
     resample_scores,
 )
-from eval.statistics.store import read_text
 from eval.statistics.system_table import SystemScore, compare_in_table, plain_systems
 
 PAGE = "comparison.html"
@@ -109,7 +112,7 @@ class Compared:
 
 def compare_systems(
     hypotheses: Sequence[Path],
-    flores: Path,
+    test_set: Path,
     split: str,
     output: Path,
     config: CompareConfig,
@@ -128,9 +131,14 @@ def compare_systems(
         )
     (metric,) = parse_metrics(config.metric)
     systems = find_systems(hypotheses)
-    published = {path.name.split(".")[0]: read_quoted(path, metric, split) for path in quoted}
+    published = {
+        path.name.split(".")[0]: read_quoted(path, metric, split or DEFAULT_SPLIT)
+        for path in quoted
+    }
     baseline, shared, unshared = _share(systems, hypotheses)
-    grid = make_grid(flores, split, output, [metric], config.as_scoring())
+    directions = {pair for files in shared.values() for pair in files}
+    tests = open_test_files(test_set, split, directions, output / TEST_SET, config.references)
+    grid = make_grid(tests, output, [metric], config.as_scoring())
     make_directory(output)
     check_texts(shared, grid)
     tasks = [_with_test(task, config) for task in target_tasks(shared, grid)]
@@ -234,19 +242,23 @@ def _pairs_file(grid: Grid, target: str) -> Path:
 
 def compare_target(task: Task, *, grid: Grid, baseline: str, config: CompareConfig) -> Outcome:
     """Compare all systems with the baseline in all directions into one target language."""
-    names: list[tuple[str, str]] = [(system, source) for system, source in task.arguments["cells"]]
-    references = read_text(grid.text(task.name))
-    texts = [read_text(path) for path in task.inputs[: len(names)]]
+    names, texts, groups = read_target(task, grid)
     (metric,) = grid.metrics
-    statistics = load_statistics(grid, task.name, references, texts)[0][metric]
+    statistics = load_target_statistics(grid, task.name, texts, groups)[0][metric]
     places = {name: place for place, name in enumerate(names)}
-    signature = sign(metric, grid.models, task.name, references.digest)
+    signatures = {
+        names[place][1]: sign(
+            metric, grid.models, task.name, references.digest, len(references.texts)
+        )
+        for references, own in groups
+        for place in own
+    }
     rows = [
         {
             "source": source,
             "baseline": baseline,
             "system": system,
-            "signature": signature,
+            "signature": signatures[source],
             **_test(
                 statistics[places[baseline, source]],
                 statistics[places[system, source]],
@@ -262,9 +274,9 @@ def compare_target(task: Task, *, grid: Grid, baseline: str, config: CompareConf
             {
                 "source": source,
                 "baseline": baseline,
-                "signature": signature,
+                "signature": signatures[source],
                 "first": float(find_metric(metric).score(statistics[place].sum(axis=0))),
-                "n": len(references.lines),
+                "n": len(texts[place].lines),
             }
             for place, (_, source) in enumerate(names)
         ]

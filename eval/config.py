@@ -32,6 +32,10 @@ class ScoreConfig(Config):
     Fields that choose among scores and change none are `execution_only`: finished ones stay valid.
     """
 
+    references: tuple[str, ...] = ()
+    """Translators whose references are taken, where a test set has several, as WMT's XML; by
+    default all."""
+
     spm: Path | None = None
     """SentencePiece model for spBLEU: a file, or `flores200` (the default) or `flores101` of the
     cache."""
@@ -107,6 +111,10 @@ class CompareConfig(Config):
     """randomization (approximate randomization), bootstrap (centered), or sacrebleu-bootstrap,
     whose p-values are too small, for numbers that compare with sacrebleu's."""
 
+    references: tuple[str, ...] = ()
+    """Translators whose references are taken, where a test set has several, as WMT's XML; by
+    default all."""
+
     spm: Path | None = None
     """SentencePiece model for spBLEU: a file, or `flores200` (the default) or `flores101` of the
     cache."""
@@ -158,6 +166,7 @@ class CompareConfig(Config):
     def as_scoring(self) -> ScoreConfig:
         """Return the same choices as scoring has them."""
         return ScoreConfig(
+            references=self.references,
             spm=self.spm,
             bleu_tokenizer=self.bleu_tokenizer,
             resamples=self.resamples,

@@ -137,12 +137,15 @@ def _direction(path: Path) -> Direction:
         raise UserError(f"{path}: {error}\n{_HINT}") from None
 
 
-def check_lengths(files: Iterable[tuple[Path, Path]], lines: Mapping[Path, int]) -> None:
+def check_lengths(
+    files: Iterable[tuple[Path, Path]], lines: Mapping[Path, int], whole: int = 0
+) -> None:
     """Check that files of hypotheses have a line for each reference, before any is scored.
 
     Args:
         files: Hypotheses and their references.
         lines: Number of lines of each file of references.
+        whole: Number of lines that is right as well: of a set whose lines are not all scored.
 
     Raises:
         DataError: If files are empty or have another number of lines; it names them.
@@ -152,7 +155,7 @@ def check_lengths(files: Iterable[tuple[Path, Path]], lines: Mapping[Path, int])
         found = _count_lines(path)
         if not found:
             problems.append(f"{path} is empty; {lines[references]:,} lines were expected")
-        elif found != lines[references]:
+        elif found not in (lines[references], whole):
             problems.append(
                 f"{path} has {found:,} lines and {references} has {lines[references]:,}"
             )

@@ -1,4 +1,4 @@
-"""`tongues eval score`: systems against a FLORES split, by target language; then the tables."""
+"""`tongues eval score`: systems against a test set, by target language; then the tables."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from corpus.errors import UserError
 from corpus.files import make_directory, write_text
 from corpus.jobs import Outcome, Task, redo_changed, run_job
 from corpus.languages import Direction, parse_direction
+from corpus.test_sets.files import open_test_files
 from corpus.text import UNSPACED_SCRIPTS
 from eval.config import ScoreConfig
 from eval.hypotheses import COPY, Systems, find_systems
@@ -33,6 +34,7 @@ from eval.pages.score_page import render_scores
 from eval.statistics.averages import ResampledMeans
 from eval.statistics.buckets import find_buckets, find_table
 from eval.statistics.cells import (
+    TEST_SET,
     Grid,
     check_hypotheses,
     check_texts,
@@ -65,7 +67,7 @@ Cells = Sequence[tuple[Direction, Mapping[str, Any]]]
 
 def score_systems(
     hypotheses: Sequence[Path],
-    flores: Path,
+    test_set: Path,
     split: str,
     output: Path,
     metrics: Sequence[str],
@@ -80,8 +82,9 @@ def score_systems(
 
     Args:
         hypotheses: Directories, a system each.
-        flores: Directory in FLORES-200's layout.
-        split: Of the references.
+        test_set: The references: a public test set as it was published; see
+            `corpus.test_sets.find`.
+        split: Which part of it; the usual one if empty.
         output: Directory of the tables.
         metrics: Names that `parse_metrics` gave.
         config: How to score.
@@ -102,9 +105,10 @@ def score_systems(
             " after their directories, or in the manifest."
         )
     first = baseline or next(iter(systems))
-    grid = make_grid(flores, split, output, metrics, config)
+    tests = open_test_files(test_set, split, every, output / TEST_SET, config.references)
+    grid = make_grid(tests, output, metrics, config)
     if COPY in config.baselines:
-        systems[COPY] = {direction: grid.text(direction.source) for direction in every}
+        systems[COPY] = {direction: tests.source_file(direction) for direction in every}
     make_directory(output)
     check_texts(systems, grid)
     tasks = target_tasks(systems, grid)

@@ -16,7 +16,7 @@ from corpus.errors import DataError, UserError
 from corpus.files import make_directory, read_lines, write_lines
 from corpus.languages import Direction
 from corpus.test_sets.codes import find_code
-from corpus.test_sets.find import FLORES_200, flores_200
+from corpus.test_sets.find import FLORES_200, find_test_set, flores_200
 from corpus.test_sets.lines import read_metadata
 from corpus.test_sets.test_set import Segments, Side, TestSet, standard_columns
 
@@ -129,7 +129,10 @@ def write_test_files(
     """
     wanted = sorted(set(directions))
     if test_set.kind == FLORES_200:
-        return flores_files(test_set.path, test_set.split)
+        asked = {code for direction in wanted for code in direction}
+        others = [code for code in asked - set(test_set.codes) if find_code(code, test_set.codes)]
+        if not others:  # a language that is missing is named where the texts are read
+            return flores_files(test_set.path, test_set.split)
     make_directory(directory)
     if test_set.sides:
         return _write_sides(test_set, wanted, directory)
@@ -269,3 +272,27 @@ def _write_columns(path: Path, columns: Mapping[str, list[str]]) -> None:
 def _list(codes: Sequence[str]) -> str:
     more = f" and {len(codes) - _SHOWN} more" if len(codes) > _SHOWN else ""
     return ", ".join(codes[:_SHOWN]) + more
+
+
+def open_test_files(
+    path: Path,
+    split: str,
+    directions: Iterable[Direction],
+    directory: Path,
+    references: Sequence[str] = (),
+) -> TestFiles:
+    """Find the test set at a path and return the files of some directions.
+
+    Args:
+        path: The set as it was published, a directory or a file.
+        split: Which part; the usual one if empty.
+        directions: Which are needed, in the codes of those who ask.
+        directory: Where lines are written that are not files of lines already.
+        references: Translators whose references are taken; all if empty.
+
+    Raises:
+        UserError: If there is no such set, split, language or direction.
+        DataError: If a file is damaged, or languages do not align.
+    """
+    found = find_test_set(path, split, references)
+    return write_test_files(found, directions, directory)

@@ -20,7 +20,6 @@ from corpus.test_sets.test_set import Segments, Side, TestSet
 logger = logging.getLogger(__name__)
 
 FLORES_200 = "FLORES-200"
-DEFAULT_SPLIT = "devtest"
 _SPLITS = ("test", "devtest", "dev")
 """The first that a set has is taken if none is asked for."""
 _FOLDER_SPLITS = frozenset({*_SPLITS, "valid", "validation", "train"})

@@ -39,8 +39,15 @@ class Measure(Protocol):
     reference_columns: int
     """Lengths that it counts of a reference."""
 
-    def count(self, references: Sequence[str], hypotheses: Sequence[Sequence[str]]) -> Counts:
-        """Count the segments of several systems; references are counted once."""
+    def count(
+        self, references: Sequence[Sequence[str]], hypotheses: Sequence[Sequence[str]]
+    ) -> Counts:
+        """Count the segments of several systems; references are counted once.
+
+        Args:
+            references: A text or more, [references][N]; only `PeerMeasure` takes more than one.
+            hypotheses: A text of each system, [H][N].
+        """
         ...
 
     def expand(self, counts: NDArray[Any], references: NDArray[Any]) -> Statistics:
@@ -55,9 +62,12 @@ class ChrfMeasure:
     chains: tuple[int, ...] = (7, 3)
     reference_columns = 2
 
-    def count(self, references: Sequence[str], hypotheses: Sequence[Sequence[str]]) -> Counts:
+    def count(
+        self, references: Sequence[Sequence[str]], hypotheses: Sequence[Sequence[str]]
+    ) -> Counts:
         """Count the segments of several systems."""
-        return count_chrf(references, hypotheses)
+        (own,) = references
+        return count_chrf(own, hypotheses)
 
     def expand(self, counts: NDArray[Any], references: NDArray[Any]) -> Statistics:
         """Return sacrebleu's statistics, [..., N, 24]; chrF's are the first 18."""
@@ -75,10 +85,13 @@ class PieceMeasure:
         self._tokenizer = tokenizer
         self.key = f"pieces/{_COUNTS_VERSION}/{tokenizer.sha256}"
 
-    def count(self, references: Sequence[str], hypotheses: Sequence[Sequence[str]]) -> Counts:
+    def count(
+        self, references: Sequence[Sequence[str]], hypotheses: Sequence[Sequence[str]]
+    ) -> Counts:
         """Count the segments of several systems."""
-        own = self._tokenizer.number(references)
-        return count_bleu_ids(own, [self._tokenizer.number(lines) for lines in hypotheses])
+        (own,) = references
+        numbered = self._tokenizer.number(own)
+        return count_bleu_ids(numbered, [self._tokenizer.number(lines) for lines in hypotheses])
 
     def expand(self, counts: NDArray[Any], references: NDArray[Any]) -> Statistics:
         """Return sacrebleu's statistics, [..., N, 10]."""
@@ -98,9 +111,12 @@ class TokenMeasure:
         name = self._metric.tokenizer_signature  # of MeCab, with its version
         self.key = f"tokens/{_COUNTS_VERSION}/{name}/sacrebleu-{sacrebleu.__version__}"
 
-    def count(self, references: Sequence[str], hypotheses: Sequence[Sequence[str]]) -> Counts:
+    def count(
+        self, references: Sequence[Sequence[str]], hypotheses: Sequence[Sequence[str]]
+    ) -> Counts:
         """Count the segments of several systems."""
-        return count_bleu(self._split(references), [self._split(lines) for lines in hypotheses])
+        (own,) = references
+        return count_bleu(self._split(own), [self._split(lines) for lines in hypotheses])
 
     def expand(self, counts: NDArray[Any], references: NDArray[Any]) -> Statistics:
         """Return sacrebleu's statistics, [..., N, 10]."""
@@ -117,14 +133,17 @@ class EditMeasure:
     chains: tuple[int, ...] = (1,)
     reference_columns = 1
 
-    def count(self, references: Sequence[str], hypotheses: Sequence[Sequence[str]]) -> Counts:
+    def count(
+        self, references: Sequence[Sequence[str]], hypotheses: Sequence[Sequence[str]]
+    ) -> Counts:
         """Count the segments of several systems."""
-        metric = TER(references=[references])
+        (own,) = references
+        metric = TER(references=[own])
         lengths = [len(info["ref_words"][0]) for info in metric._ref_cache or []]
-        rows = np.zeros((len(hypotheses), len(references), 1), np.int32)
+        rows = np.zeros((len(hypotheses), len(own), 1), np.int32)
         for system, lines in enumerate(hypotheses):
-            if len(lines) != len(references):
-                raise ValueError(f"{len(lines)} hypotheses for {len(references)} references")
+            if len(lines) != len(own):
+                raise ValueError(f"{len(lines)} hypotheses for {len(own)} references")
             found = metric._extract_corpus_statistics(list(lines), None)
             rows[system, :, 0] = [edits for edits, _ in found]
         return Counts(rows, np.array(lengths, np.int32)[:, None])
@@ -134,6 +153,51 @@ class EditMeasure:
         out = np.empty((*counts.shape[:-1], 2), np.int64)
         out[..., 0], out[..., 1] = counts[..., 0], references[:, 0]
         return out
+
+
+class PeerMeasure:
+    """Several references: the statistics of sacrebleu itself.
+
+    chrF takes the reference that a segment scores best against, BLEU the largest count of each
+    n-gram and the closest length, TER the fewest edits and the mean length. Few test sets have
+    several references and none has many directions, so a compiled way would save seconds.
+    """
+
+    reference_columns = 0
+
+    def __init__(self, peer: Any, key: str, columns: int, averages_length: bool = False) -> None:
+        """Count with a metric of sacrebleu.
+
+        Args:
+            peer: The metric.
+            key: All that its counts depend on beside the text.
+            columns: How many statistics a segment has.
+            averages_length: Whether they hold a mean over references; all are multiplied by the
+                number of references then, which keeps them whole and their ratios.
+        """
+        self._peer = peer
+        self.key = f"sacrebleu-{sacrebleu.__version__}/{key}"
+        self.chains: tuple[int, ...] = (1,) * columns
+        self._averages_length = averages_length
+
+    def count(
+        self, references: Sequence[Sequence[str]], hypotheses: Sequence[Sequence[str]]
+    ) -> Counts:
+        """Count the segments of several systems."""
+        size = len(references[0])
+        scale = len(references) if self._averages_length else 1
+        self._peer._ref_cache = self._peer._cache_references(references)
+        rows = np.zeros((len(hypotheses), size, len(self.chains)), np.int32)
+        for system, lines in enumerate(hypotheses):
+            if len(lines) != size:
+                raise ValueError(f"{len(lines)} hypotheses for {size} references")
+            found = self._peer._extract_corpus_statistics(list(lines), None)
+            rows[system] = np.rint(np.array(found, np.float64) * scale).astype(np.int32)
+        return Counts(rows, np.zeros((size, 0), np.int32))
+
+    def expand(self, counts: NDArray[Any], references: NDArray[Any]) -> Statistics:
+        """Return the statistics, [..., N, S]."""
+        return counts.astype(np.int64)
 
 
 @functools.lru_cache(maxsize=4)

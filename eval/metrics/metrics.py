@@ -25,6 +25,7 @@ from eval.metrics.measures import (
     ChrfMeasure,
     EditMeasure,
     Measure,
+    PeerMeasure,
     PieceMeasure,
     Statistics,
     TokenMeasure,
@@ -82,6 +83,8 @@ class Metric:
     signature: Callable[[MetricModels], list[str]] = lambda models: []
     """Parts of the signature after sacrebleu's."""
 
+    averages_length: bool = False
+    """Whether statistics hold the mean length of several references."""
     higher_is_better: bool = True
     needs_spm: bool = False
     depends_on_tokenizer: bool = False
@@ -144,6 +147,7 @@ _TABLE = {
         score=ter_scores,
         score_sentences=ter_scores,
         peer=lambda models, target: TER(),
+        averages_length=True,
         higher_is_better=False,
     ),
 }
@@ -185,9 +189,24 @@ def check_models(metrics: Sequence[str], models: MetricModels) -> None:
             check_tokenizer(models.bleu_tokenizer)
 
 
-def find_measure(metric: str, models: MetricModels, target: str = "") -> Measure:
-    """Return what a metric's statistics are counted with; metrics that share it get equal keys."""
-    return find_metric(metric).measure(models, target)
+def find_measure(
+    metric: str, models: MetricModels, target: str = "", references: int = 1
+) -> Measure:
+    """Return what a metric's statistics are counted with; metrics that share it get equal keys.
+
+    Args:
+        metric: Its name.
+        models: What it needs beside the text.
+        target: The target language.
+        references: How many each segment has.
+    """
+    known = find_metric(metric)
+    single = known.measure(models, target)
+    if references == 1:
+        return single
+    return PeerMeasure(
+        known.peer(models, target), f"{metric}/{single.key}", known.columns, known.averages_length
+    )
 
 
 def build_peer(metric: str, models: MetricModels, target: str = "") -> Any:
@@ -195,10 +214,12 @@ def build_peer(metric: str, models: MetricModels, target: str = "") -> Any:
     return find_metric(metric).peer(models, target)
 
 
-def sign(metric: str, models: MetricModels, target: str, references_digest: str) -> str:
+def sign(
+    metric: str, models: MetricModels, target: str, references_digest: str, references: int = 1
+) -> str:
     """Return sacrebleu's signature of a metric, then the hashes of SPM file and references."""
     peer = build_peer(metric, models, target)
-    peer.num_refs = 1
+    peer.num_refs = references
     parts = [str(peer.get_signature()), *find_metric(metric).signature(models)]
     return "|".join([*parts, f"refs:{references_digest[:_SHORT_HASH]}"])
 
@@ -254,7 +275,7 @@ class Scorer:
 
     def statistics(self, hypotheses: Sequence[str]) -> Statistics:
         """Return sacrebleu's integer statistics of every segment, [N, S]."""
-        counts = self._measure.count(self._references, [hypotheses])
+        counts = self._measure.count([self._references], [hypotheses])
         expanded = self._measure.expand(counts.hypotheses[0], counts.references)
         return expanded[:, : self._metric.columns]
 

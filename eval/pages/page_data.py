@@ -17,10 +17,16 @@ from eval.hypotheses import COPY, Systems
 from eval.metrics.metrics import find_metric
 from eval.pages.grid_data import GridLanguage, Interval, SegmentLine, Segments
 from eval.statistics.buckets import LanguageTable
-from eval.statistics.cells import Grid, load_statistics, read_cells, read_resamples
+from eval.statistics.cells import (
+    Grid,
+    load_statistics,
+    read_cells,
+    read_hypotheses,
+    read_resamples,
+)
 from eval.statistics.results import Row
 from eval.statistics.significance import interval
-from eval.statistics.store import read_text
+from eval.statistics.store import read_references, read_text
 
 CHECK_FIGURES = {
     "off_target": ("off_target_rate", "reference_rate"),
@@ -118,10 +124,10 @@ def example_segments(
 def _lines_of(
     direction: Direction, systems: Systems, first: str, grid: Grid, metric: str, count: int
 ) -> list[SegmentLine]:
-    sources = read_text(grid.text(direction.source)).lines
-    references = read_text(grid.text(direction.target))
+    sources = read_text(grid.tests.source_file(direction)).lines
+    references = read_references(grid.tests.reference_files(direction))
     names = [name for name, files in systems.items() if direction in files]
-    texts = [read_text(systems[name][direction]) for name in names]
+    texts = [read_hypotheses(systems[name][direction], grid) for name in names]
     statistics, _ = load_statistics(grid, direction.target, references, texts)
     scores = dict(zip(names, find_metric(metric).score_sentences(statistics[metric]), strict=True))
     order = np.argsort(scores[first], kind="stable")

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,21 +18,39 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from corpus.errors import DataError
-from corpus.files import digest_file
+from corpus.files import digest_file, read_lines
 from corpus.flores import read_split
 from corpus.jobs import Outcome, Task
+from corpus.languages import Direction
 from corpus.records import write_table
+from corpus.test_sets.files import TestFiles
+from corpus.test_sets.find import FLORES_200
 from eval.config import ScoreConfig
 from eval.hypotheses import Oddities, Systems, check_lengths, find_oddities
 from eval.metrics.measures import Statistics
-from eval.metrics.metrics import MetricModels, check_models, find_measure, find_metric, sign
+from eval.metrics.metrics import (
+    MetricModels,
+    check_models,
+    digest_lines,
+    find_measure,
+    find_metric,
+    sign,
+)
 from eval.metrics.sentencepiece_models import find_spm
 from eval.statistics.significance import can_resample, interval, resample_scores
-from eval.statistics.store import StatisticsFile, Text, read_text
+from eval.statistics.store import (
+    References,
+    StatisticsFile,
+    Text,
+    read_references,
+    read_text,
+)
 
 CELLS = "cells"
 STATISTICS = "statistics"
 SEGMENTS = "segments"
+TEST_SET = "test_set"
+"""Directories in the output."""
 
 _ODDITIES = [(name, pa.int32()) for name in Oddities._fields]
 CELLS_SCHEMA = pa.schema(
@@ -58,8 +76,7 @@ CELLS_SCHEMA = pa.schema(
 class Grid:
     """Where the texts of a test set are, and how cells are scored; picklable."""
 
-    flores: Path
-    split: str
+    tests: TestFiles
     output: Path
     store: Path
     metrics: tuple[str, ...]
@@ -68,10 +85,6 @@ class Grid:
     seed: int = 0
     confidence: float = 0.95
     segments: bool = False
-
-    def text(self, language: str) -> Path:
-        """Return the file of a language in the split."""
-        return self.flores / self.split / f"{language}.{self.split}"
 
     def cells(self, target: str) -> Path:
         """Return the file of a target language's scores."""
@@ -82,9 +95,7 @@ class Grid:
         return self.store / f"{target}.parquet"
 
 
-def make_grid(
-    flores: Path, split: str, output: Path, metrics: Sequence[str], config: ScoreConfig
-) -> Grid:
+def make_grid(tests: TestFiles, output: Path, metrics: Sequence[str], config: ScoreConfig) -> Grid:
     """Return where everything is and how it is scored.
 
     Raises:
@@ -93,8 +104,7 @@ def make_grid(
     """
     spm = find_spm(config.spm) if any(find_metric(name).needs_spm for name in metrics) else None
     grid = Grid(
-        flores=flores,
-        split=split,
+        tests=tests,
         output=output,
         store=config.store or output / STATISTICS,
         metrics=tuple(metrics),
@@ -109,16 +119,25 @@ def make_grid(
 
 
 def check_texts(systems: Systems, grid: Grid) -> None:
-    """Check that the split has a file for every language, line-aligned and not empty.
+    """Check that there is a text for every language, line-aligned and not empty.
 
     Raises:
         UserError: If one is missing.
         DataError: If they differ in length or have no lines.
     """
-    languages = sorted({code for files in systems.values() for pair in files for code in pair})
-    texts = read_split(grid.flores, grid.split, languages)
-    if not next(iter(texts.values())):
-        raise DataError(f"{grid.flores}/{grid.split} has no lines; there is nothing to score")
+    tests = grid.tests
+    directions = sorted({pair for files in systems.values() for pair in files})
+    if tests.kind == FLORES_200 and tests.directory == tests.path / tests.split:
+        languages = sorted({code for pair in directions for code in pair})
+        texts = read_split(tests.path, tests.split, languages)
+        is_empty = not next(iter(texts.values()))
+    else:
+        is_empty = any(not read_text(tests.source_file(pair)).lines for pair in directions)
+    if is_empty:
+        raise DataError(
+            f"{tests.path}{f'/{tests.split}' if tests.split else ''} has no lines; there is"
+            " nothing to score"
+        )
 
 
 def check_hypotheses(tasks: Sequence[Task], grid: Grid) -> None:
@@ -130,75 +149,127 @@ def check_hypotheses(tasks: Sequence[Task], grid: Grid) -> None:
     lines: dict[Path, int] = {}
     pairs = []
     for task in tasks:
-        references = grid.text(task.name)
-        lines[references] = len(read_split(grid.flores, grid.split, [task.name])[task.name])
-        pairs += [(path, references) for path in task.inputs[: len(task.arguments["cells"])]]
-    check_lengths(pairs, lines)
+        for (_, source), path in zip(task.arguments["cells"], task.inputs, strict=False):
+            references = grid.tests.reference_files(Direction(source, task.name))[0]
+            if references not in lines:
+                lines[references] = len(read_lines(references))
+            pairs.append((path, references))
+    check_lengths(pairs, lines, grid.tests.size)
 
 
 def target_tasks(systems: Systems, grid: Grid) -> list[Task]:
     """Return a task per target language, sorted; it names its systems, sources and settings."""
-    languages = sorted({code for files in systems.values() for pair in files for code in pair})
-    digests = {code: digest_file(grid.text(code)) for code in languages}
+    digests: dict[Path, str] = {}
     spm = () if grid.models.spm is None else (grid.models.spm,)
-    grouped: dict[str, list[tuple[str, str, Path]]] = {}
+    grouped: dict[str, list[tuple[str, Direction, Path]]] = {}
     for system, files in sorted(systems.items()):
         for direction, path in sorted(files.items()):
-            grouped.setdefault(direction.target, []).append((system, direction.source, path))
-    return [
-        Task(
-            name=target,
-            inputs=(*(path for _, _, path in cells), grid.text(target), *spm),
-            arguments={
-                "cells": [[system, source] for system, source, _ in cells],
-                "sources": [digests[source] for _, source, _ in cells],
-                "metrics": list(grid.metrics),
-                "bleu_tokenizer": grid.models.tokenizer(target),
-                "resamples": [grid.resamples, grid.seed, grid.confidence],
-                "segments": grid.segments,
-            },
+            grouped.setdefault(direction.target, []).append((system, direction, path))
+            source = grid.tests.source_file(direction)
+            if source not in digests:
+                digests[source] = digest_file(source)
+    tasks = []
+    for target, cells in sorted(grouped.items()):
+        references = {
+            path: None
+            for _, direction, _ in cells
+            for path in grid.tests.reference_files(direction)
+        }
+        tasks.append(
+            Task(
+                name=target,
+                inputs=(*(path for _, _, path in cells), *references, *spm),
+                arguments={
+                    "cells": [[system, direction.source] for system, direction, _ in cells],
+                    "sources": [
+                        digests[grid.tests.source_file(direction)] for _, direction, _ in cells
+                    ],
+                    "metrics": list(grid.metrics),
+                    "bleu_tokenizer": grid.models.tokenizer(target),
+                    "resamples": [grid.resamples, grid.seed, grid.confidence],
+                    "segments": grid.segments,
+                },
+            )
         )
-        for target, cells in sorted(grouped.items())
-    ]
+    return tasks
+
+
+class TargetTexts(NamedTuple):
+    """The texts of a task: of each cell its hypotheses and, by file, its references."""
+
+    names: list[tuple[str, str]]
+    """System and source of each cell."""
+    hypotheses: list[Text]
+    groups: list[tuple[References, list[int]]]
+    """References, and the places of the cells that have them."""
+
+
+def read_target(task: Task, grid: Grid) -> TargetTexts:
+    """Read the hypotheses and references of a target language; references once each.
+
+    Raises:
+        DataError: If hypotheses and references differ in length.
+    """
+    names: list[tuple[str, str]] = [(system, source) for system, source in task.arguments["cells"]]
+    places: dict[tuple[Path, ...], list[int]] = {}
+    for place, (_, source) in enumerate(names):
+        files = grid.tests.reference_files(Direction(source, task.name))
+        places.setdefault(files, []).append(place)
+    texts = [read_hypotheses(path, grid) for path in task.inputs[: len(names)]]
+    groups = []
+    for files, own in places.items():
+        references = read_references(files)
+        for place in own:
+            if len(texts[place].lines) != len(references.lines):
+                raise DataError(
+                    f"{task.inputs[place]} has {len(texts[place].lines):,} lines and {files[0]} has"
+                    f" {len(references.lines):,}"
+                )
+        groups.append((references, own))
+    return TargetTexts(names, texts, groups)
+
+
+def read_hypotheses(path: Path, grid: Grid) -> Text:
+    """Read hypotheses; of those of a whole set only the lines that are scored."""
+    text = read_text(path)
+    lines = grid.tests.keep(text.lines)
+    return text if lines is text.lines else Text(lines, digest_lines(lines), text.invalid_lines)
 
 
 def score_target(task: Task, *, grid: Grid) -> Outcome:
     """Score all cells of a target language; texts in its statistics file are not counted again."""
-    names: list[tuple[str, str]] = [(system, source) for system, source in task.arguments["cells"]]
-    references = read_text(grid.text(task.name))
-    texts = [read_text(path) for path in task.inputs[: len(names)]]
-    for text, path in zip(texts, task.inputs, strict=False):
-        if len(text.lines) != len(references.lines):
-            raise DataError(
-                f"{path} has {len(text.lines):,} lines and {grid.text(task.name)} has"
-                f" {len(references.lines):,}"
-            )
-    sources = {source: read_text(grid.text(source)).lines for _, source in set(names)}
-    oddities = [
-        find_oddities(text.lines, sources[source], references.lines, text.invalid_lines)
-        for text, (_, source) in zip(texts, names, strict=True)
-    ]
-    statistics, counted = load_statistics(grid, task.name, references, texts)
-    signatures = {
-        metric: sign(metric, grid.models, task.name, references.digest) for metric in grid.metrics
+    names, texts, groups = read_target(task, grid)
+    directions = {source: Direction(source, task.name) for _, source in names}
+    sources = {
+        source: read_text(grid.tests.source_file(direction)).lines
+        for source, direction in directions.items()
     }
-    cells = [
-        {
-            "system": system,
-            "source": source,
-            "metric": metric,
-            "signature": signatures[metric],
-            "hypotheses": text.digest,
-            "n": len(text.lines),
-            **_score(metric, statistics[metric][place], grid),
-            **odd._asdict(),
+    statistics, counted = load_target_statistics(grid, task.name, texts, groups)
+    cells: list[list[dict[str, Any]]] = [[] for _ in names]
+    for references, places in groups:
+        signatures = {
+            metric: sign(metric, grid.models, task.name, references.digest, len(references.texts))
+            for metric in grid.metrics
         }
-        for place, ((system, source), text, odd) in enumerate(
-            zip(names, texts, oddities, strict=True)
-        )
-        for metric in grid.metrics
-    ]
-    write_table(grid.cells(task.name), pa.Table.from_pylist(cells, CELLS_SCHEMA))
+        for place in places:
+            system, source = names[place]
+            text = texts[place]
+            odd = find_oddities(text.lines, sources[source], references.lines, text.invalid_lines)
+            cells[place] = [
+                {
+                    "system": system,
+                    "source": source,
+                    "metric": metric,
+                    "signature": signatures[metric],
+                    "hypotheses": text.digest,
+                    "n": len(text.lines),
+                    **_score(metric, statistics[metric][place], grid),
+                    **odd._asdict(),
+                }
+                for metric in grid.metrics
+            ]
+    rows = [row for found in cells for row in found]
+    write_table(grid.cells(task.name), pa.Table.from_pylist(rows, CELLS_SCHEMA))
     outputs = [grid.cells(task.name), grid.statistics(task.name)]
     if grid.segments:
         outputs.append(_write_segments(grid, task.name, names, statistics))
@@ -209,19 +280,44 @@ def score_target(task: Task, *, grid: Grid) -> Outcome:
     return Outcome(counts=counts, outputs=tuple(outputs))
 
 
+def load_target_statistics(
+    grid: Grid,
+    target: str,
+    texts: Sequence[Text],
+    groups: Sequence[tuple[References, Sequence[int]]],
+) -> tuple[dict[str, list[Statistics]], int]:
+    """Return each metric's statistics of each text, [texts] of [N, S]; count what is not stored.
+
+    Returns:
+        The statistics by metric, and how many files had to be counted.
+    """
+    empty: Statistics = np.empty((0, 0), np.int64)
+    by_metric = {metric: [empty] * len(texts) for metric in grid.metrics}
+    counted = 0
+    for references, places in groups:
+        own = [texts[place] for place in places]
+        found, lacked = load_statistics(grid, target, references, own)
+        counted += lacked
+        for metric, rows in found.items():
+            for place, row in zip(places, rows, strict=True):
+                by_metric[metric][place] = row
+    return by_metric, counted
+
+
 def load_statistics(
-    grid: Grid, target: str, references: Text, texts: Sequence[Text]
+    grid: Grid, target: str, references: References, texts: Sequence[Text]
 ) -> tuple[dict[str, Statistics], int]:
-    """Return each metric's statistics of each text, [texts, N, S]; count what is not stored.
+    """Return each metric's statistics of texts with the same references, [texts, N, S].
 
     Returns:
         The statistics by metric, and how many files had to be counted.
     """
     file = StatisticsFile(grid.statistics(target))
+    number = len(references.texts)
     expanded: dict[str, Statistics] = {}
     counted = 0
     for metric in grid.metrics:
-        measure = find_measure(metric, grid.models, target)
+        measure = find_measure(metric, grid.models, target, number)
         if measure.key not in expanded:
             counts, lacked = file.count(measure, references, texts)
             expanded[measure.key] = measure.expand(counts.hypotheses, counts.references)
@@ -229,7 +325,7 @@ def load_statistics(
     file.save()
     by_metric = {}
     for metric in grid.metrics:
-        rows = expanded[find_measure(metric, grid.models, target).key]
+        rows = expanded[find_measure(metric, grid.models, target, number).key]
         by_metric[metric] = rows[..., : find_metric(metric).columns]
     return by_metric, counted
 
@@ -256,17 +352,21 @@ def _segments_file(grid: Grid, target: str) -> Path:
 
 
 def _write_segments(
-    grid: Grid, target: str, names: Sequence[tuple[str, str]], statistics: Mapping[str, Statistics]
+    grid: Grid,
+    target: str,
+    names: Sequence[tuple[str, str]],
+    statistics: Mapping[str, Sequence[Statistics]],
 ) -> Path:
     """Write the score of every sentence: a row per system, source and line."""
-    lines = next(iter(statistics.values())).shape[1]
+    lines = [len(rows) for rows in next(iter(statistics.values()))]
     columns: dict[str, Any] = {
         "system": pa.array(np.repeat([system for system, _ in names], lines)),
         "source": pa.array(np.repeat([source for _, source in names], lines)),
-        "line": pa.array(np.tile(np.arange(1, lines + 1, dtype=np.int32), len(names))),
+        "line": pa.array(np.concatenate([np.arange(1, n + 1, dtype=np.int32) for n in lines])),
     }
-    for metric, rows in statistics.items():
-        columns[metric] = pa.array(find_metric(metric).score_sentences(rows).ravel())
+    for metric, texts in statistics.items():
+        score = find_metric(metric).score_sentences
+        columns[metric] = pa.array(np.concatenate([score(rows) for rows in texts]))
     path = _segments_file(grid, target)
     write_table(path, pa.table(columns))
     return path

@@ -9,10 +9,10 @@ from typing import NamedTuple
 from corpus.errors import TonguesError
 from corpus.languages import Direction
 from eval.hypotheses import Systems
-from eval.metrics.metrics import build_peer
-from eval.statistics.cells import Grid, load_statistics
+from eval.metrics.metrics import build_peer, find_metric
+from eval.statistics.cells import Grid, load_statistics, read_hypotheses
 from eval.statistics.results import Scores
-from eval.statistics.store import read_text
+from eval.statistics.store import read_references
 
 TOLERANCE = 1e-9
 
@@ -61,12 +61,15 @@ def check_with_sacrebleu(
 def _check(
     metric: str, value: float, direction: Direction, path: Path, grid: Grid
 ) -> tuple[str, int]:
-    references, hypotheses = read_text(grid.text(direction.target)), read_text(path)
+    references = read_references(grid.tests.reference_files(direction))
+    hypotheses = read_hypotheses(path, grid)
     found = load_statistics(grid, direction.target, references, [hypotheses])[0][metric][0]
     peer = build_peer(metric, grid.models, direction.target)
-    wanted = peer._extract_corpus_statistics(list(hypotheses.lines), [list(references.lines)])
+    streams = [list(text.lines) for text in references.texts]
+    wanted = peer._extract_corpus_statistics(list(hypotheses.lines), streams)
+    scale = len(streams) if find_metric(metric).averages_length else 1
     for number, (ours, theirs) in enumerate(zip(found.tolist(), wanted, strict=True), 1):
-        if ours != list(theirs):
+        if ours != [scale * one for one in theirs]:
             return f"line {number} has the statistics {list(theirs)} and here {ours}", number
     score = peer._aggregate_and_compute(wanted).score
     if abs(score - value) > TOLERANCE:

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from corpus.errors import DataError
 from corpus.files import check_encoding, lines_of_file
 from corpus.records import read_table, write_table
 from eval.metrics.counts import Counts
@@ -45,6 +46,37 @@ class Text(NamedTuple):
     digest: str
     invalid_lines: int
     """Lines that were not UTF-8 and hold U+FFFD now."""
+
+
+class References(NamedTuple):
+    """One reference or several of each line."""
+
+    texts: tuple[Text, ...]
+    digest: str
+    """Of the one text, or of the digests of several."""
+
+    @property
+    def lines(self) -> Sequence[str]:
+        """The lines of the first."""
+        return self.texts[0].lines
+
+
+def read_references(paths: Sequence[Path]) -> References:
+    """Read the files of one reference or several, line-aligned.
+
+    Raises:
+        UserError: If a file does not exist.
+        DataError: If they differ in length, or one is damaged.
+    """
+    texts = tuple(read_text(path) for path in paths)
+    for path, text in zip(paths, texts, strict=True):
+        if len(text.lines) != len(texts[0].lines):
+            raise DataError(
+                f"{path} has {len(text.lines):,} lines and {paths[0]} has"
+                f" {len(texts[0].lines):,}; references are line-aligned"
+            )
+    digests = [text.digest for text in texts]
+    return References(texts, digests[0] if len(digests) == 1 else digest_lines(digests))
 
 
 def read_text(path: Path) -> Text:
@@ -92,7 +124,7 @@ class StatisticsFile:
                 self._rows[measure, references, hypotheses] = (lines, packed)
 
     def count(
-        self, measure: Measure, references: Text, hypotheses: Sequence[Text]
+        self, measure: Measure, references: References, hypotheses: Sequence[Text]
     ) -> tuple[Counts, int]:
         """Return the counts of each file of hypotheses, and how many had to be counted."""
         wanted = {text.digest: text for text in hypotheses}
@@ -123,8 +155,9 @@ class StatisticsFile:
         write_table(self.path, pa.Table.from_arrays(arrays, schema=STATISTICS_SCHEMA))
         self._is_changed = False
 
-    def _count(self, measure: Measure, references: Text, texts: Sequence[Text]) -> None:
-        found = measure.count(references.lines, [text.lines for text in texts])
+    def _count(self, measure: Measure, references: References, texts: Sequence[Text]) -> None:
+        streams = [text.lines for text in references.texts]
+        found = measure.count(streams, [text.lines for text in texts])
         lines = len(references.lines)
         key = (measure.key, references.digest)
         lengths = pack_counts(found.references, (1,) * found.references.shape[1])

@@ -22,7 +22,7 @@ from eval.metrics.measures import ChrfMeasure
 from eval.score import score_systems
 from eval.statistics import sacrebleu_check
 from eval.statistics.cells import read_cells
-from eval.statistics.store import StatisticsFile, read_text
+from eval.statistics.store import StatisticsFile, read_references, read_text
 
 LANGUAGES = ("eng_Latn", "rus_Cyrl", "hin_Deva")
 WORDS = {
@@ -157,7 +157,8 @@ def test_store_may_be_shared_and_is_found_by_content(
 def test_statistics_file_counts_equal_files_once(tmp_path: Path) -> None:
     for name, lines in {"r": ["a b c", "d"], "x": ["a b", "d"], "y": ["a b", "d"]}.items():
         write_lines(tmp_path / name, lines)
-    references, first, second = (read_text(tmp_path / name) for name in "rxy")
+    references = read_references([tmp_path / "r"])
+    first, second = (read_text(tmp_path / name) for name in "xy")
     file = StatisticsFile(tmp_path / "s.parquet")
     found, counted = file.count(ChrfMeasure(), references, [first, second])
     assert counted == 1

@@ -1,0 +1,111 @@
+"""Scores on public test sets: several references, lines that are not scored, codes that meet."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import sacrebleu
+from click.testing import CliRunner
+
+from corpus.files import write_lines
+from eval.cli import group
+from eval.compare import compare_systems
+from eval.config import CompareConfig, ScoreConfig
+from eval.score import score_systems
+
+TEXT = "the house on river bridge opened, children are reading (a book) near water."
+WORDS = TEXT.split()
+CONFIG = ScoreConfig(resamples=0, check_with_sacrebleu=50)
+
+
+def sentence(seed: str) -> str:
+    return " ".join(random.Random(seed).choices(WORDS, k=8))
+
+
+@pytest.fixture
+def three_references(tmp_path: Path) -> Path:
+    """A table with three references; the second translator left a line out."""
+    rows = [
+        {
+            "source": f"line {n}", "refA": sentence(f"a{n}"), "refC": sentence(f"c{n}"),
+            "refB": sentence(f"b{n}") if n != 3 else "",
+        }
+        for n in range(12)
+    ]  # fmt: skip
+    write_lines(tmp_path / "set.en-de.jsonl", map(json.dumps, rows))
+    return tmp_path / "set.en-de.jsonl"
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> Path:
+    lines = [sentence(f"{'abc'[n % 3]}{n}")[: 60 - n] + " more" for n in range(12)]
+    write_lines(tmp_path / "mine" / "eng_Latn-deu_Latn.txt", lines)
+    return tmp_path / "mine"
+
+
+def test_several_references_score_as_sacrebleu_scores_them(
+    three_references: Path, system: Path, tmp_path: Path
+) -> None:
+    metrics = ["chrf++", "chrf", "bleu", "ter"]
+    scores = score_systems([system], three_references, "", tmp_path / "out", metrics, CONFIG)
+    hypotheses = (system / "eng_Latn-deu_Latn.txt").read_text().splitlines()
+    rows = [json.loads(line) for line in three_references.read_text().splitlines()]
+    references = [[row[name] for row in rows] for name in ("refA", "refB", "refC")]
+    theirs = {
+        "chrf++": sacrebleu.CHRF(word_order=2), "chrf": sacrebleu.CHRF(),
+        "bleu": sacrebleu.BLEU(), "ter": sacrebleu.TER(),
+    }  # fmt: skip
+    for row in scores.rows:
+        peer = theirs[row.metric]
+        assert row.value == pytest.approx(peer.corpus_score(hypotheses, references).score, abs=1e-9)
+        assert row.signature.startswith("nrefs:3|")
+    sentences = [sacrebleu.sentence_chrf(h, [r[n] for r in references]).score for n, h in
+                 enumerate(hypotheses)]  # fmt: skip
+    found = next(row for row in scores.rows if row.metric == "chrf")
+    assert found.sentence_mean == pytest.approx(sum(sentences) / len(sentences))
+
+
+def test_comparison_takes_the_same_references(
+    three_references: Path, system: Path, tmp_path: Path
+) -> None:
+    write_lines(
+        tmp_path / "other" / "eng_Latn-deu_Latn.txt", [sentence(f"x{n}") for n in range(12)]
+    )
+    config = CompareConfig(trials=100, resamples=20)
+    found = compare_systems(
+        [system, tmp_path / "other"], three_references, "", tmp_path / "c", config
+    )
+    (one,) = found.comparisons
+    scores = score_systems([system], three_references, "", tmp_path / "out", ["chrf++"], CONFIG)
+    assert one.first == pytest.approx(scores.rows[0].value)
+
+
+def test_lines_marked_bad_are_left_out_of_whole_hypotheses(tmp_path: Path) -> None:
+    rows = [
+        {
+            "lp": "en-de_DE", "domain": "news", "document_id": "d", "segment_id": n,
+            "is_bad_source": n == 2, "source": f"s{n}", "target": sentence(f"t{n}"),
+        }
+        for n in range(6)
+    ]  # fmt: skip
+    write_lines(tmp_path / "en-de_DE.jsonl", map(json.dumps, rows))
+    whole = [sentence(f"h{n}") for n in range(6)]
+    write_lines(tmp_path / "whole" / "eng_Latn-deu_Latn.txt", whole)
+    write_lines(tmp_path / "scored" / "eng_Latn-deu_Latn.txt", whole[:2] + whole[3:])
+    scores = score_systems(
+        [tmp_path / "whole", tmp_path / "scored"], tmp_path / "en-de_DE.jsonl", "",
+        tmp_path / "out", ["chrf++"], ScoreConfig(resamples=0),
+    )  # fmt: skip
+    first, second = scores.rows
+    assert first.value == second.value
+    assert first.n == 5
+
+
+def test_command_takes_a_test_set_or_flores_but_not_both(system: Path, tmp_path: Path) -> None:
+    arguments = ["score", "--hypotheses", str(system), "--output", str(tmp_path / "out")]
+    result = CliRunner().invoke(group, arguments)
+    assert result.exit_code == 2
+    assert "either --test-set PATH or --flores DIR" in result.stderr
+    both = [*arguments, "--test-set", "x", "--flores", "y"]
+    assert CliRunner().invoke(group, both).exit_code == 2
