@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,7 +10,6 @@ import click
 
 from corpus.command import PATH, config_options, json_option, print_json
 from corpus.console import format_table
-from corpus.flores import DEFAULT_SPLIT
 from eval.checks.config import CheckConfig
 from eval.config import CompareConfig, CorrelateConfig, SampleConfig, ScoreConfig
 
@@ -24,28 +22,19 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def test_set_options(function: F) -> F:
-    """Add `--test-set`, `--flores` and `--split`; pass the set as `test_set`, and `split`."""
-
-    @click.option(
+    """Add `--test-set`, which is also `--flores`, and `--split`."""
+    path = click.option(
         "--test-set",
+        "--flores",
+        "test_set",
         type=PATH,
-        help="Test set as published: FLORES+, WMT, NTREX, …; directory or file.",
+        required=True,
+        help="Test set as it was published: FLORES, FLORES+, WMT, NTREX, …; directory or file.",
     )
-    @click.option("--flores", type=PATH, help="Directory in FLORES-200's layout.")
-    @click.option(
-        "--split", default="", help="Split that was translated.  [default: devtest or test]"
+    split = click.option(
+        "--split", default="", help="Split that was translated.  [default: test or devtest]"
     )
-    @functools.wraps(function)
-    def command(
-        *args: Any, test_set: Path | None, flores: Path | None, split: str, **kwargs: Any
-    ) -> Any:
-        if (test_set is None) == (flores is None):
-            raise click.UsageError("Give the test set: either --test-set PATH or --flores DIR.")
-        if flores is not None:
-            return function(*args, test_set=flores, split=split or DEFAULT_SPLIT, **kwargs)
-        return function(*args, test_set=test_set, split=split, **kwargs)
-
-    return command  # type: ignore[return-value]
+    return path(split(function))
 
 
 @click.group()
@@ -56,14 +45,12 @@ def group() -> None:
 @group.command()
 @click.option(
     "--hypotheses",
+    "--manifest",
+    "hypotheses",
     type=PATH,
     multiple=True,
-    help="Directory of <source>-<target>.txt files, one per system; may be repeated.",
-)
-@click.option(
-    "--manifest",
-    type=PATH,
-    help="TSV with the columns system, source, target, path, for other file names.",
+    help="Directory of <source>-<target>.txt files, one per system, may be repeated; for other file"
+    " names a TSV with the columns system, source, target, path.",
 )
 @test_set_options
 @click.option("--output", type=PATH, required=True, help="Directory for scores and report.")
@@ -82,7 +69,6 @@ def group() -> None:
 @config_options(ScoreConfig)
 def score(
     hypotheses: tuple[Path, ...],
-    manifest: Path | None,
     test_set: Path,
     split: str,
     output: Path,
@@ -96,8 +82,13 @@ def score(
     from eval.score import score_systems
     from eval.statistics.system_table import read_systems
 
+    directories = [path for path in hypotheses if not path.is_file()]
+    manifests = [path for path in hypotheses if path.is_file()]
+    if len(manifests) > 1:
+        raise click.UsageError("Give one table of systems; it may list any number.")
+    manifest = manifests[0] if manifests else None
     scores = score_systems(
-        hypotheses, test_set, split, output, parse_metrics(metrics), config, manifest, baseline
+        directories, test_set, split, output, parse_metrics(metrics), config, manifest, baseline
     )
     _print_scores(scores, read_systems(output), as_json)
     click.echo(f"{output / 'scores.tsv'}, {output / 'report.html'}", err=True)

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 import sacrebleu
-from click.testing import CliRunner
 
 from corpus.files import write_lines
-from eval.cli import group
 from eval.compare import compare_systems
 from eval.config import CompareConfig, ScoreConfig
 from eval.score import score_systems
@@ -100,12 +98,3 @@ def test_lines_marked_bad_are_left_out_of_whole_hypotheses(tmp_path: Path) -> No
     first, second = scores.rows
     assert first.value == second.value
     assert first.n == 5
-
-
-def test_command_takes_a_test_set_or_flores_but_not_both(system: Path, tmp_path: Path) -> None:
-    arguments = ["score", "--hypotheses", str(system), "--output", str(tmp_path / "out")]
-    result = CliRunner().invoke(group, arguments)
-    assert result.exit_code == 2
-    assert "either --test-set PATH or --flores DIR" in result.stderr
-    both = [*arguments, "--test-set", "x", "--flores", "y"]
-    assert CliRunner().invoke(group, both).exit_code == 2
