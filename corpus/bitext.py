@@ -27,7 +27,7 @@ from corpus.bitext_columns import (
 )
 from corpus.errors import DataError, UserError
 from corpus.files import atomic_path, open_binary, open_lines, write_lines
-from corpus.languages import Direction, is_language
+from corpus.languages import Direction, parse_direction
 from corpus.parquet import iterate_batches, open_parquet
 
 BITEXT_SUFFIXES = (".parquet", ".tsv", ".tsv.gz", ".tsv.zst")
@@ -426,8 +426,9 @@ def direction_of(path: Path) -> Direction | None:
     """Return the direction that a bitext file is named by; None if by none."""
     for suffix in BITEXT_SUFFIXES:
         stem = path.name.removesuffix(suffix)
-        if stem != path.name and stem.count("-") == 1:
-            source, target = stem.split("-")
-            if is_language(source) and is_language(target):
-                return Direction(source, target)
+        if stem != path.name and "-" in stem:
+            try:
+                return parse_direction(stem)
+            except UserError:
+                return None
     return None

@@ -2,7 +2,7 @@
 
 Names are compared without case, quotation marks and the words that only say "text": `Source`,
 `"src"`, `source_text`, `sentence_eng_Latn`, `translation.fr`. Languages are recognized by
-FLORES-200 code, ISO 639-1 or -3 code or English name; the direction of the file determines the
+code, ISO 639-1 or -3 code or English name; the direction of the file determines the
 source. A file without a header has source and target first; one whose first columns hold numbers,
 addresses or codes, or whose first line looks like a header that is not understood, is refused.
 """
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from corpus.errors import DataError, UserError
-from corpus.languages import Direction, language_aliases
+from corpus.languages import Direction, language_aliases, language_choices, same_language
 
 SIDES = ("source", "target")
 SCORE = "score"
@@ -250,7 +250,15 @@ def _languages_named(clean: str) -> frozenset[str]:
     found = language_aliases().get(words, frozenset())
     if not found and re.fullmatch(r"[a-z]{2,3}_[a-z]{2}", words):  # with a region: en_US, pt-BR
         found = language_aliases().get(words.split("_")[0], frozenset())
+    if not found and re.fullmatch(r"[a-z]{3}_[a-z]{4}(_[a-z0-9]+)?", words):
+        found = frozenset(language_choices(words))
     return found
+
+
+def _is_named_after(clean: str, language: str) -> bool:
+    """Whether a column's name may mean a language."""
+    choices = language_choices(_without_fillers(clean).removeprefix("translation_"))
+    return any(same_language(choice, language) for choice in choices)
 
 
 def _add_languages(
@@ -264,7 +272,7 @@ def _add_languages(
         return
     for side, language in zip(SIDES, direction, strict=True):
         if not found[side]:
-            found[side] = [i for i, languages in named.items() if language in languages]
+            found[side] = [i for i, name in enumerate(clean) if _is_named_after(name, language)]
     if len(named) > 1 and not all(found.values()) and _is_header(clean):
         there = ", ".join(clean[i] for i in named)
         raise DataError(

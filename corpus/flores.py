@@ -43,7 +43,7 @@ def _warn_of_unknown(folder: Path, unknown: tuple[str, ...]) -> None:
     """Log the files that are left out, once per run."""
     more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
     logger.warning(
-        "%s: left out, as these are no language codes of FLORES-200: %s%s",
+        "%s: left out, as these are no language codes: %s%s",
         folder,
         ", ".join(unknown[:_SHOWN]),
         more,

@@ -1,41 +1,25 @@
-"""Languages and directions by FLORES-200 code.
-
-The table lists the 204 texts of FLORES-200 (https://github.com/facebookresearch/flores, README).
-Families are Glottolog's top level, with creoles and constructed languages set apart as the NLLB
-paper does. Codes `qaa` to `qtz`, which ISO 639-3 reserves for private use, name the built-in
-constructed languages and may be used for your own.
-"""
+"""Languages and directions, from what the user calls them."""
 
 import difflib
 import functools
-import re
-from importlib import resources
+import logging
 from typing import NamedTuple
 
 from corpus.errors import UserError
+from corpus.language_codes import NO_LANGUAGE as NO_LANGUAGE
+from corpus.language_codes import UNKNOWN_FAMILY as UNKNOWN_FAMILY
+from corpus.language_codes import UNKNOWN_LANGUAGE as UNKNOWN_LANGUAGE
+from corpus.language_codes import Language as Language
+from corpus.language_codes import describe_language
+from corpus.language_codes import is_language as is_language
+from corpus.language_codes import known_languages as known_languages
+from corpus.language_codes import script_of as script_of
+from corpus.language_names import find_language as find_language
+from corpus.language_names import language_aliases as language_aliases
+from corpus.language_names import language_choices as language_choices
+from corpus.language_names import same_language as same_language
 
-_CODE = re.compile(r"[a-z]{3}_[A-Z][a-z]{3}")
-_PRIVATE_USE = re.compile(r"q[a-t][a-z]_[A-Z][a-z]{3}")
-
-UNKNOWN_LANGUAGE = "und"
-"""Label for lines whose language is uncertain (ISO 639-3 `und`)."""
-
-NO_LANGUAGE = "zxx"
-"""Label for text in no language: code, digits, mojibake (ISO 639-3 `zxx`)."""
-
-
-class Language(NamedTuple):
-    """A language in one script."""
-
-    code: str
-    name: str
-    family: str = ""
-    """Empty where it is not known."""
-
-    @property
-    def script(self) -> str:
-        """The ISO 15924 code of the script, as `Latn`."""
-        return self.code[4:]
+logger = logging.getLogger(__name__)
 
 
 class Direction(NamedTuple):
@@ -53,78 +37,67 @@ class Direction(NamedTuple):
         return Direction(self.target, self.source)
 
 
-@functools.cache
-def known_languages() -> dict[str, Language]:
-    """Return the languages of FLORES-200 by code, sorted."""
-    table = (resources.files("corpus") / "languages.tsv").read_text(encoding="utf-8")
-    rows = [line.split("\t") for line in table.split("\n")[1:] if line]
-    return {row[0]: Language(*row) for row in rows}
-
-
-@functools.cache
-def language_aliases() -> dict[str, frozenset[str]]:
-    """Return which languages a name may mean: codes of ISO 639-1, -2 and -3, and English names.
-
-    In lower case, with `_` between words. Several languages where it is a macrolanguage (`fas`) or
-    a language in several scripts (`zh`). `language_aliases.tsv` holds the codes, by the tables of
-    ISO 639 (https://iso639-3.sil.org) and, for FLORES+'s renamed ones, the list of its authors
-    (https://huggingface.co/datasets/openlanguagedata/flores_plus).
-    """
-    table = (resources.files("corpus") / "language_aliases.tsv").read_text(encoding="utf-8")
-    found: dict[str, set[str]] = {}
-    for line in table.split("\n")[1:]:
-        if line:
-            alias, codes = line.split("\t")
-            found.setdefault(alias, set()).update(codes.split(","))
-    for code, language in known_languages().items():
-        name = re.sub(r" \(.*\)", "", language.name).casefold()
-        for alias in (code.casefold(), re.sub(r"[\s-]+", "_", name)):
-            found.setdefault(alias, set()).add(code)
-    return {alias: frozenset(codes) for alias, codes in found.items()}
-
-
-def likely_languages(text: str) -> list[str]:
-    """Return the languages that an unknown code may mean, the likeliest first."""
-    plain = re.sub(r"[\s-]+", "_", text.strip()).casefold()
-    language, _, script = plain.partition("_")
-    meant = language_aliases().get(plain) or language_aliases().get(language) or frozenset()
-    in_script = [code for code in meant if script and code.casefold().endswith(f"_{script}")]
-    return sorted(in_script or meant)
-
-
-def is_language(code: str) -> bool:
-    """Whether `code` is a FLORES-200 code or a private-use one."""
-    return code in known_languages() or _PRIVATE_USE.fullmatch(code) is not None
-
-
 def check_language(code: str) -> Language:
     """Return the language of a code.
 
     Raises:
-        UserError: If the code is unknown; the message suggests the nearest ones.
+        UserError: If it is not a code; the message suggests some.
     """
-    if code in known_languages():
-        return known_languages()[code]
-    if _PRIVATE_USE.fullmatch(code):
-        return Language(code, f"private-use language {code}")
-    near = likely_languages(code) or difflib.get_close_matches(
-        code, known_languages(), n=3, cutoff=0.5
+    if is_language(code):
+        return describe_language(code)
+    near = language_choices(code) or difflib.get_close_matches(
+        code, known_languages(), n=3, cutoff=0.75
     )
-    guess = f" Did you mean {', '.join(f'`{other}`' for other in near)}?" if near else ""
-    shape = "" if _CODE.fullmatch(code) else " A code has the form `eng_Latn`."
-    raise UserError(f"`{code}` is not a FLORES-200 language code.{shape}{guess}")
+    guess = f" Did you mean {_either(near)}?" if near else ""
+    raise UserError(
+        f"`{code}` is not a language code; a code is an ISO 639-3 code and an ISO 15924 script, as"
+        f" `eng_Latn`.{guess}"
+    )
+
+
+def parse_language(text: str) -> Language:
+    """Return the language that a name means: a code, or what others call it (`en`, `zh-Hans`).
+
+    What a name is taken for is logged.
+
+    Raises:
+        UserError: If it means no language, or several; the message names them.
+    """
+    choices = language_choices(text)
+    if len(choices) == 1:
+        if choices[0] != text:
+            _log_reading(text, choices[0])
+        return describe_language(choices[0])
+    if choices:
+        raise UserError(f"`{text}` may mean {_either(choices)}; say which")
+    return check_language(text)
+
+
+@functools.cache
+def _log_reading(text: str, code: str) -> None:
+    """Log what a name is taken for, once per run."""
+    logger.info("`%s` is taken for %s (%s)", text, code, describe_language(code).name)
+
+
+def _either(codes: "list[str] | tuple[str, ...]") -> str:
+    return " or ".join(f"`{code}` ({describe_language(code).name})" for code in codes)
 
 
 def parse_direction(text: str) -> Direction:
-    """Return the direction written as `eng_Latn-fra_Latn`.
+    """Return the direction written as `eng_Latn-fra_Latn`, or with other names of the languages.
 
     Raises:
-        UserError: If it has another form or an unknown code.
+        UserError: If it has another form, or a name that means no language or several.
     """
-    source, hyphen, target = text.partition("-")
-    if not hyphen:
+    parts = text.split("-")
+    if len(parts) < 2:
         raise UserError(f"`{text}` is not a direction; write it as `eng_Latn-fra_Latn`")
-    return Direction(check_language(source).code, check_language(target).code)
+    sides = [("-".join(parts[:n]), "-".join(parts[n:])) for n in range(1, len(parts))]
+    named = [pair for pair in sides if all(language_choices(side) for side in pair)]
+    if len(named) > 1:
+        raise UserError(f"`{text}` can be read as {' or '.join(' to '.join(p) for p in named)}")
+    source, target = (named or sides)[0]
+    return Direction(parse_language(source).code, parse_language(target).code)
 
 
 def parse_directions(text: str) -> list[Direction]:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from corpus.bitext import BITEXT_SUFFIXES, BitextReader, bitext_writer, direction_of
 from corpus.errors import DataError, UserError
 from corpus.files import atomic_path
-from corpus.languages import Direction, is_language, likely_languages
+from corpus.languages import Direction, is_language, language_choices
 from corpus.parquet import MAX_TABLE_BYTES, iterate_batches, open_parquet, read_columns
 
 logger = logging.getLogger(__name__)
@@ -207,7 +207,7 @@ def _listed(names: Sequence[str]) -> str:
 def _guess(name: str) -> str:
     """Return the names that a file of bitext may be meant to have."""
     stem, point, suffix = name.partition(".")
-    sides = [likely_languages(side) for side in stem.split("-")]
+    sides = [language_choices(side) for side in stem.split("-")]
     if len(sides) != 2 or not all(sides) or f"{point}{suffix}" not in BITEXT_SUFFIXES:
         return ""
     choices = [f"{source}-{target}{point}{suffix}" for source in sides[0] for target in sides[1]]

@@ -114,7 +114,9 @@ def test_damage_is_an_error_that_says_where(tmp_path: Path) -> None:
 def test_direction_is_read_from_the_name() -> None:
     expected = Direction("eng_Latn", "fra_Latn")
     assert direction_of(Path("x/eng_Latn-fra_Latn.tsv.zst")) == expected
-    for name in ("eng_Latn-fra_Latn.txt", "eng-fra.tsv", "pairs.parquet", "eng_Latn.tsv"):
+    for name in ("en-fr.tsv", "eng-fra.parquet", "en-fr_CA.tsv.zst"):
+        assert direction_of(Path(name)) == expected
+    for name in ("eng_Latn-fra_Latn.txt", "en-zh.tsv", "pairs.parquet", "eng_Latn.tsv"):
         assert direction_of(Path(name)) is None
 
 

@@ -220,15 +220,23 @@ def test_columns_of_a_translation_structure_are_told_by_language(tmp_path: Path)
     assert read_bitext(path).select(["source", "target"]).to_pydict() == PAIR
 
 
+def test_columns_of_any_language_are_told_by_the_direction(tmp_path: Path) -> None:
+    """Short codes count where the file is of the language: `src` is also Logudorese Sardinian."""
+    for language, column in [("tyv_Cyrl", "tyv"), ("bre_Latn", "br"), ("ekk_Latn", "est_Latn")]:
+        path = tsv(tmp_path, f"en\t{column}\nGood day.\tx\n", f"eng_Latn-{language}.tsv")
+        assert read_bitext(path).column("target").to_pylist() == ["x"]
+
+
 def test_files_that_are_left_out_because_of_their_name_are_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for name in ("eng_Latn-fra_Latn.tsv", "en-de.tsv", "fra_Latn.tsv", "config.yaml", ".hidden"):
+    for name in ("eng_Latn-fra_Latn.tsv", "en-zh.tsv", "fra_Latn.tsv", "config.yaml", ".hidden"):
         tsv(tmp_path, "a\tb\n", name)
     for _ in range(2):
         assert list(bitext_files(tmp_path)) == [Direction("eng_Latn", "fra_Latn")]
     (record,) = caplog.records
-    assert "en-de.tsv (eng_Latn-deu_Latn.tsv?), fra_Latn.tsv;" in record.getMessage()
+    choices = "eng_Latn-zho_Hans.tsv or eng_Latn-zho_Hant.tsv"
+    assert f"en-zh.tsv ({choices}?), fra_Latn.tsv;" in record.getMessage()
     (tmp_path / "eng_Latn-fra_Latn.tsv").unlink()
-    with pytest.raises(UserError, match=r"holds no bitext; .* It holds en-de\.tsv"):
+    with pytest.raises(UserError, match=r"holds no bitext; .* It holds en-zh\.tsv"):
         bitext_files(tmp_path)

@@ -119,11 +119,11 @@ def test_split_is_read_by_language(tmp_path: Path) -> None:
 def test_files_of_a_split_whose_code_is_unknown_are_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    write_flores(tmp_path, {"eng_Latn": ["a"], "cmn_Hans": ["b"], "fil_Latn": ["c"]})
+    write_flores(tmp_path, dict.fromkeys(["eng_Latn", "cmn_Hans", "cmn_Hsna", "xyz_Latn"], ["a"]))
     for _ in range(2):
-        assert list(read_split(tmp_path, "dev")) == ["eng_Latn"]
+        assert list(read_split(tmp_path, "dev")) == ["cmn_Hans", "eng_Latn"]
     (record,) = caplog.records
-    assert "cmn_Hans, fil_Latn" in record.getMessage()
+    assert "cmn_Hsna, xyz_Latn" in record.getMessage()
 
 
 def test_files_of_different_length_are_refused(tmp_path: Path) -> None:
