@@ -18,6 +18,7 @@ from collections.abc import Sequence
 
 import regex
 
+from corpus.languages import script_of
 from corpus.text import UNSPACED_SCRIPTS, script_of_character, script_parts
 
 _WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+")
@@ -60,7 +61,7 @@ class TermMatcher:
     def __init__(self, terms: Sequence[str], language: str) -> None:
         """Prepare a list; a term without letters or digits is never found, see `is_usable`."""
         self._language = language
-        self._is_unspaced = language[4:] in UNSPACED_SCRIPTS - _SYLLABLE_SCRIPTS
+        self._is_unspaced = script_of(language) in UNSPACED_SCRIPTS - _SYLLABLE_SCRIPTS
         self._words: dict[str, list[tuple[tuple[str, ...], int]]] = {}
         self._runs: dict[str, list[tuple[str, int]]] = {}
         for number, term in enumerate(terms):

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 PASSWORD_VARIABLE = "TONGUES_LIST_PASSWORD"
 
-_NAME = re.compile(r"([a-z]{3}_[A-Z][a-z]{3})(?:_twl)?\.(txt|zip)")
+_NAME = re.compile(r"([a-z]{3}_[A-Z][a-z]{3}(?:_[a-z0-9]{4,8})?)(?:_twl)?\.(txt|zip)")
 _MAX_BYTES = 16 << 20
 """Of one list, unpacked; the longest of Toxicity-200 has some ten thousand bytes."""
 _SHOWN = 5

@@ -16,7 +16,7 @@ import numpy as np
 import regex
 from numpy.typing import NDArray
 
-from corpus.languages import is_language
+from corpus.languages import is_language, script_of
 from lid.engine.preparation import MAX_CHARACTERS, PIECE_CHARACTERS, UNSPACED
 from lid.identifier import LanguageIdentifier
 
@@ -245,7 +245,7 @@ def _letters(text: str) -> int:
 
 
 def _script(part: _Part) -> str:
-    return part.language.partition("_")[2]
+    return script_of(part.language)
 
 
 def _characters(line: _Line, part: _Part) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from corpus.constructed.meaning import Meaning, MeaningGenerator
 from corpus.crawl.wet import write_wet
 from corpus.files import write_lines
 from corpus.jobs import Outcome, Summary, Task, run_job
+from corpus.languages import script_of
 from corpus.text import sentence_key
 
 logger = logging.getLogger(__name__)
@@ -274,7 +275,7 @@ def _language_table(
             [
                 code,
                 language.name,
-                code[4:],
+                script_of(code),
                 language.family,
                 language.word_order,
                 _adpositions(language),

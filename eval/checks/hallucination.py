@@ -21,7 +21,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from corpus.files import write_json
-from corpus.languages import Direction
+from corpus.languages import Direction, script_of
 from corpus.text import UNSPACED_SCRIPTS, sentence_key
 from eval.checks.batches import Batch, mean, rate, read_text, run_batches
 from eval.checks.config import HallucinationConfig
@@ -105,7 +105,7 @@ def measure_hallucination(
 
 def text_features(lines: Sequence[str], language: str, config: HallucinationConfig) -> Features:
     """Return the features of the lines of a language."""
-    is_unspaced = language[4:] in UNSPACED_SCRIPTS
+    is_unspaced = script_of(language) in UNSPACED_SCRIPTS
     size = config.repeated_characters if is_unspaced else config.repeated_words
     return Features(
         keys=[sentence_key(line) for line in lines],

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from corpus.files import write_json
-from corpus.languages import NO_LANGUAGE, UNKNOWN_LANGUAGE, Direction
+from corpus.languages import NO_LANGUAGE, UNKNOWN_LANGUAGE, Direction, script_of
 from corpus.protocols import LanguageIdentifier, identifier_inputs
 from eval.checks.batches import Batch, mean, rate, read_text, run_batches
 from eval.checks.config import OffTargetConfig
@@ -150,7 +150,7 @@ def _count(
     return {
         "n": len(there),
         "empty": len(lines) - len(there),
-        "off_script": lines_in_other_script(there, target[4:], share),
+        "off_script": lines_in_other_script(there, script_of(target), share),
         # By count, then by name: equal runs write equal bytes.
         "identified": dict(sorted(answers.items(), key=lambda item: (-item[1], item[0]))),
     }
@@ -223,7 +223,7 @@ def summarize_off_target(rows: Sequence[OffTarget]) -> dict[str, Any]:
             "off_script_rate": mean([row.off_script_rate for row in own]),
             "reference_rate": mean([row.reference_rate for row in own]),
             "into": _means_by(own, lambda target: target),
-            "into_script": _means_by(own, lambda target: target[4:]),
+            "into_script": _means_by(own, script_of),
         }
     return summary
 

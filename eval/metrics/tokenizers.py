@@ -13,6 +13,7 @@ import importlib.util
 from sacrebleu.metrics.bleu import BLEU
 
 from corpus.errors import UserError
+from corpus.languages import script_of
 
 DEFAULT = "13a"
 CHARACTERS = "char"
@@ -37,8 +38,7 @@ def choose_tokenizer(given: str | None, target: str) -> str:
     """
     if given is not None:
         return given
-    language, _, script = target.partition("_")
-    name = _BY_LANGUAGE.get(language) or _BY_SCRIPT.get(script[:4], DEFAULT)
+    name = _BY_LANGUAGE.get(target[:3]) or _BY_SCRIPT.get(script_of(target), DEFAULT)
     return name if is_installed(name) else CHARACTERS
 
 

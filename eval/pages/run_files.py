@@ -17,7 +17,7 @@ from typing import Any
 
 from corpus.errors import DataError, UserError
 from corpus.files import read_json, read_lines
-from corpus.languages import Direction, parse_direction
+from corpus.languages import Direction, parse_direction, script_of
 from eval.statistics.buckets import read_levels
 from eval.statistics.results import Row, read_scores
 from eval.tables import read_rows
@@ -308,7 +308,7 @@ def _varied(directions: Mapping[Path, Direction]) -> list[Path]:
     seen: Counter[str] = Counter()
     order: list[tuple[int, Path]] = []
     for path, direction in directions.items():
-        script = direction.target[4:]
+        script = script_of(direction.target)
         order.append((seen[script] + seen[direction.target], path))
         seen.update({script: 1, direction.target: 1, direction.source: 1})
     return [path for _, path in sorted(order, key=lambda entry: entry[0])]

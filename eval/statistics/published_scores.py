@@ -7,15 +7,13 @@ and `direction, test set, chrF, BLEU, model, lines, tokens` in `*.scores.txt`, w
 
 from __future__ import annotations
 
-import functools
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 from corpus.errors import DataError, UserError
 from corpus.files import read_lines
-from corpus.languages import Direction, check_language, known_languages
+from corpus.languages import Direction, parse_direction
 
 _TEST_SETS = ("flores200", "flores-200")
 _ALL_SCORES_COLUMNS = 7
@@ -92,24 +90,7 @@ def _read_score(
 
 
 def _read_direction(text: str, place: str) -> Direction:
-    parts = text.strip().split("-")
-    if len(parts) != 2:
-        raise DataError(f"{place}: `{text}` is not a direction, as eng_Latn-fra_Latn or eng-fra")
     try:
-        return Direction(*(check_language(_whole_code(part)).code for part in parts))
+        return parse_direction(text.strip())
     except UserError as error:
         raise DataError(f"{place}: {error}") from None
-
-
-def _whole_code(code: str) -> str:
-    """Return the FLORES-200 code of an ISO 639-3 one that has only one script there."""
-    same = _by_language().get(code, [])
-    return same[0] if len(same) == 1 else code
-
-
-@functools.cache
-def _by_language() -> dict[str, list[str]]:
-    codes: dict[str, list[str]] = defaultdict(list)
-    for code in known_languages():
-        codes[code[:3]].append(code)
-    return codes

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from corpus.languages import script_of
 from corpus.text import script_parts, scripts_by_code
 from lid.engine.characters import script_bits
 from lid.engine.familiarity import count_familiar
@@ -184,5 +185,5 @@ class FastTextEngine:
 
 def known_script(language: str) -> str | None:
     """Return the script of a class; None for `und`, `zxx` and scripts that Unicode data lacks."""
-    script = language.partition("_")[2]
+    script = script_of(language)
     return script if script_parts(script) & scripts_by_code().keys() else None

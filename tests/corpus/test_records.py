@@ -119,7 +119,8 @@ def test_split_is_read_by_language(tmp_path: Path) -> None:
 def test_files_of_a_split_whose_code_is_unknown_are_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    write_flores(tmp_path, dict.fromkeys(["eng_Latn", "cmn_Hans", "cmn_Hsna", "xyz_Latn"], ["a"]))
+    names = ["eng_Latn", "cmn_Hans", "cmn_Hsna", "xyz_Latn"]
+    write_flores(tmp_path, {name: ["a"] for name in names})
     for _ in range(2):
         assert list(read_split(tmp_path, "dev")) == ["cmn_Hans", "eng_Latn"]
     (record,) = caplog.records
