@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +16,7 @@ from eval.config import CompareConfig, CorrelateConfig, SampleConfig, ScoreConfi
 
 if TYPE_CHECKING:
     from eval.statistics.results import Scores
+    from eval.statistics.slices import Slice
     from eval.statistics.system_table import SystemScore
 
 
@@ -65,6 +67,13 @@ def group() -> None:
     metavar="NAME",
     help="System that the others are tested against.  [default: the first]",
 )
+@click.option(
+    "--slice",
+    "slices",
+    multiple=True,
+    metavar="COLUMN",
+    help="Also score by domain, topic, document, … or length; may be repeated.",
+)
 @json_option
 @config_options(ScoreConfig)
 def score(
@@ -74,12 +83,14 @@ def score(
     output: Path,
     metrics: str,
     baseline: str | None,
+    slices: tuple[str, ...],
     as_json: bool,
     config: ScoreConfig,
 ) -> None:
     """Score hypotheses against a test set."""
     from eval.metrics.metrics import parse_metrics
     from eval.score import score_systems
+    from eval.statistics.slices import read_slices
     from eval.statistics.system_table import read_systems
 
     directories = [path for path in hypotheses if not path.is_file()]
@@ -87,25 +98,40 @@ def score(
     if len(manifests) > 1:
         raise click.UsageError("Give one table of systems; it may list any number.")
     manifest = manifests[0] if manifests else None
+    config = dataclasses.replace(config, slices=tuple(dict.fromkeys((*config.slices, *slices))))
     scores = score_systems(
         directories, test_set, split, output, parse_metrics(metrics), config, manifest, baseline
     )
-    _print_scores(scores, read_systems(output), as_json)
+    _print_scores(scores, read_systems(output), as_json, read_slices(output))
+    click.echo(f"test set: {scores.test_set}", err=True)
     click.echo(f"{output / 'scores.tsv'}, {output / 'report.html'}", err=True)
 
 
-def _print_scores(scores: Scores, systems: Sequence[SystemScore], as_json: bool) -> None:
+def _print_scores(
+    scores: Scores, systems: Sequence[SystemScore], as_json: bool, slices: Sequence[Slice] = ()
+) -> None:
     """Print systems beside each other and the main averages, or everything as JSON."""
+    from eval.pages.slices_text import describe_slices
     from eval.pages.system_text import describe_systems
     from eval.statistics.averages import distinct_buckets
     from eval.statistics.buckets import is_main
     from eval.statistics.results import plain_scores
-    from eval.statistics.system_table import plain_systems
+    from eval.statistics.slices import order_systems
+    from eval.statistics.system_table import list_systems, plain_systems
 
     if as_json:
-        print_json({"systems": plain_systems(systems), **plain_scores(scores)})
+        parts = [{**one._asdict(), "direction": str(one.direction)} for one in slices]
+        print_json(
+            {
+                "systems": plain_systems(systems),
+                **plain_scores(scores),
+                **({"slices": parts} if parts else {}),
+            }
+        )
         return
     for line in describe_systems(systems, scores.averages):
+        click.echo(line)
+    for line in describe_slices(slices, order_systems(slices, list_systems(systems))):
         click.echo(line)
     header = ["system", "metric", "bucket", "mean", "n", "missing", "low", "high"]
     shown = set(distinct_buckets(scores.averages))

@@ -36,6 +36,10 @@ class ScoreConfig(Config):
     """Translators whose references are taken, where a test set has several, as WMT's XML; by
     default all."""
 
+    slices: tuple[str, ...] = ()
+    """Columns of the test set whose parts get scores of their own: `domain`, `topic`, `document`
+    or any other that it has, or `length`; `--slice` adds to them."""
+
     spm: Path | None = None
     """SentencePiece model for spBLEU: a file, or `flores200` (the default) or `flores101` of the
     cache."""

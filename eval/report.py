@@ -23,6 +23,7 @@ from eval.pages.summary import summarize
 from eval.statistics.buckets import HIGH, direction_level, find_buckets, find_table
 from eval.statistics.cells import CELLS
 from eval.statistics.results import Row, Scores, average_rows, read_result, read_scores
+from eval.statistics.slices import read_slices
 from eval.statistics.system_table import SystemScore, compare_in_table, list_systems, read_systems
 
 logger = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ def write_score_report(directory: Path, output: Path) -> tuple[Scores, list[Syst
         known.published_with,
     )
     checks = read_checks(check_files(directory))
-    write_text(output, render_scores(scores, data, checks, table))
+    write_text(output, render_scores(scores, data, checks, table, read_slices(directory)))
     return scores, table
 
 

@@ -53,6 +53,8 @@ from eval.statistics.readme_tables import (
 from eval.statistics.results import Row, Scores, average_rows, read_result, write_result
 from eval.statistics.sacrebleu_check import check_with_sacrebleu
 from eval.statistics.significance import centered_p_value
+from eval.statistics.slices import FILE as SLICES_FILE
+from eval.statistics.slices import Slice, read_parts, slice_parts, write_slices
 from eval.statistics.system_table import FILE as SYSTEMS_FILE
 from eval.statistics.system_table import SystemScore, compare_in_table, write_systems
 
@@ -111,6 +113,10 @@ def score_systems(
         systems[COPY] = {direction: tests.source_file(direction) for direction in every}
     make_directory(output)
     check_texts(systems, grid)
+    for direction in every if config.slices else ():
+        slice_parts(tests, direction, (), config.slices)
+        if tests.by_language:
+            break  # all have the same columns
     tasks = target_tasks(systems, grid)
     todo = redo_changed("score", tasks, output)
     check_hypotheses(todo, grid)
@@ -148,7 +154,12 @@ def _write_tables(
     checks = check_files(grid.output)
     task = Task(
         name="scores",
-        inputs=(*(grid.cells(task.name) for task in tasks), *files, *checks),
+        inputs=(
+            *(grid.cells(task.name) for task in tasks),
+            *(grid.slices_file(task.name) for task in tasks if grid.slices),
+            *files,
+            *checks,
+        ),
         arguments={
             "targets": [task.name for task in tasks],
             "directions": [str(parse_direction(text)) for text in config.directions],
@@ -159,6 +170,7 @@ def _write_tables(
             "pivot": config.pivot,
             "systems": list(systems),
             "baseline": baseline,
+            "test_set": grid.tests.describe(),
         },
     )
     work = functools.partial(
@@ -196,8 +208,19 @@ def make_tables(
             *_warn_of_tokenizers(cells),
             *_warn_of_missing(missing, len(expected)),
         ],
+        grid.tests.describe(),
     )
     files = write_result(grid.output, scores)
+    slices = [
+        one
+        for target in targets
+        if grid.slices
+        for one in read_parts(grid.slices_file(target), target)
+    ]
+    if slices:
+        files.append(write_slices(grid.output, slices))
+    else:
+        (grid.output / SLICES_FILE).unlink(missing_ok=True)
     table: list[SystemScore] = []
     if len(systems.keys() - {COPY}) > 1:
         p_values = _test_systems(targets, grid, baseline)
@@ -208,7 +231,7 @@ def make_tables(
     pages = {
         "averages.md": markdown_tables(scores.averages),
         "averages.tex": latex_tables(scores.averages),
-        "report.html": _render(scores, table, targets, systems, grid, config),
+        "report.html": _render(scores, table, slices, targets, systems, grid, config),
     }
     if table:
         pages["systems.md"] = markdown_systems(table, scores.averages)
@@ -225,6 +248,7 @@ def make_tables(
 def _render(
     scores: Scores,
     table: Sequence[SystemScore],
+    slices: Sequence[Slice],
     targets: Sequence[str],
     systems: Systems,
     grid: Grid,
@@ -241,7 +265,7 @@ def _render(
         example_segments(scores.rows, systems, grid, config.page_directions, config.page_lines),
         known.published_with,
     )
-    return render_scores(scores, data, read_checks(check_files(grid.output)), table)
+    return render_scores(scores, data, read_checks(check_files(grid.output)), table, slices)
 
 
 def make_row(direction: Direction, cell: Mapping[str, Any]) -> Row:

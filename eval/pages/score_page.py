@@ -24,13 +24,17 @@ from corpus.report.html import (
     table,
 )
 from eval.hypotheses import COPY
+from eval.pages.slices_text import slices_section
 from eval.pages.system_text import SYSTEMS_CSS, systems_section
 from eval.statistics.averages import distinct_buckets
 from eval.statistics.buckets import ALL
+from eval.statistics.slices import order_systems
+from eval.statistics.system_table import list_systems
 
 if TYPE_CHECKING:
     from corpus.languages import Direction
     from eval.statistics.results import Scores
+    from eval.statistics.slices import Slice
     from eval.statistics.system_table import SystemScore
 
 _STYLE = """
@@ -74,6 +78,7 @@ def render_scores(
     data: Mapping[str, Any],
     checks: Mapping[str, Mapping[str, Any]],
     systems: Sequence[SystemScore] = (),
+    slices: Sequence[Slice] = (),
 ) -> str:
     """Return the page of a scoring run.
 
@@ -82,12 +87,14 @@ def render_scores(
         data: What `eval.pages.grid_data` packs of them.
         checks: Summaries of `tongues eval check` by system, by name of the check.
         systems: Scores of several systems beside each other.
+        slices: Scores of parts of the test set.
     """
     directions = {row.direction for row in scores.rows}
     has_sizes = any(language["lines"] for language in data["languages"])
     body = [
         systems_section(systems, scores.averages) or _figures(scores, len(directions)),
         _warnings(scores),
+        slices_section(slices, order_systems(slices, list_systems(systems))),
         _controls(),
         _map() if _is_grid(directions) else "",
         _bars(data["counts"]),
@@ -107,7 +114,8 @@ def render_scores(
     script = (resources.files("eval.pages") / "grid.js").read_text(encoding="utf-8")
     return page(
         "Scores",
-        f"{', '.join(names)}: {len(directions):,} directions",
+        f"{', '.join(names)}: {len(directions):,} directions"
+        + (f" · {scores.test_set}" if scores.test_set else ""),
         body,
         "\n".join([SORT_SCRIPT, interactive_script(), script]),
         INTERACTIVE_CSS + SYSTEMS_CSS + _STYLE,

@@ -38,6 +38,7 @@ from eval.metrics.metrics import (
 )
 from eval.metrics.sentencepiece_models import find_spm
 from eval.statistics.significance import can_resample, interval, resample_scores
+from eval.statistics.slices import SLICES, SLICES_SCHEMA, score_parts, slice_parts
 from eval.statistics.store import (
     References,
     StatisticsFile,
@@ -85,10 +86,16 @@ class Grid:
     seed: int = 0
     confidence: float = 0.95
     segments: bool = False
+    slices: tuple[str, ...] = ()
+    """Columns of the test set whose parts are scored on their own."""
 
     def cells(self, target: str) -> Path:
         """Return the file of a target language's scores."""
         return self.output / CELLS / f"{target}.parquet"
+
+    def slices_file(self, target: str) -> Path:
+        """Return the file of a target language's scores by part."""
+        return self.output / SLICES / f"{target}.parquet"
 
     def statistics(self, target: str) -> Path:
         """Return the file of a target language's statistics."""
@@ -113,6 +120,7 @@ def make_grid(tests: TestFiles, output: Path, metrics: Sequence[str], config: Sc
         seed=config.seed,
         confidence=config.confidence,
         segments=config.segments,
+        slices=config.slices,
     )
     check_models(metrics, grid.models)
     return grid
@@ -188,10 +196,21 @@ def target_tasks(systems: Systems, grid: Grid) -> list[Task]:
                     "bleu_tokenizer": grid.models.tokenizer(target),
                     "resamples": [grid.resamples, grid.seed, grid.confidence],
                     "segments": grid.segments,
+                    **_slice_arguments(grid),
                 },
             )
         )
     return tasks
+
+
+def _slice_arguments(grid: Grid) -> dict[str, Any]:
+    """Return what parts depend on; nothing without any, so that receipts stay as they were."""
+    if not grid.slices:
+        return {}
+    tests = grid.tests
+    told = [tests.columns] if tests.by_language else sorted(tests.directory.glob("*columns.tsv"))
+    digests = [digest_file(path) for path in told if path is not None and path.is_file()]
+    return {"slices": list(grid.slices), "columns": digests}
 
 
 class TargetTexts(NamedTuple):
@@ -275,6 +294,10 @@ def score_target(task: Task, *, grid: Grid) -> Outcome:
         outputs.append(_write_segments(grid, task.name, names, statistics))
     else:  # those of an earlier run may be of other hypotheses
         _segments_file(grid, task.name).unlink(missing_ok=True)
+    if grid.slices:
+        outputs.append(_write_slices(grid, task.name, names, sources, statistics))
+    else:
+        grid.slices_file(task.name).unlink(missing_ok=True)
     lines = sum(len(text.lines) for text in texts)
     counts = {"cells": len(names), "counted": counted, "lines": lines}
     return Outcome(counts=counts, outputs=tuple(outputs))
@@ -369,6 +392,35 @@ def _write_segments(
         columns[metric] = pa.array(np.concatenate([score(rows) for rows in texts]))
     path = _segments_file(grid, target)
     write_table(path, pa.table(columns))
+    return path
+
+
+def _write_slices(
+    grid: Grid,
+    target: str,
+    names: Sequence[tuple[str, str]],
+    sources: Mapping[str, Sequence[str]],
+    statistics: Mapping[str, Sequence[Statistics]],
+) -> Path:
+    """Write the scores of the parts of the test set: a row per system, source, metric and part."""
+    rows = []
+    parts = {
+        source: slice_parts(grid.tests, Direction(source, target), lines, grid.slices)
+        for source, lines in sources.items()
+    }
+    resampling = (grid.resamples, grid.seed, grid.confidence)
+    for place, (system, source) in enumerate(names):
+        for metric in grid.metrics:
+            for name, own in parts[source].items():
+                scored = score_parts(metric, statistics[metric][place], own, resampling)
+                rows += [(system, source, metric, name, *one) for one in scored]
+    columns = zip(*rows, strict=True) if rows else ([] for _ in SLICES_SCHEMA.names)
+    arrays = [
+        pa.array(list(column), field.type)
+        for column, field in zip(columns, SLICES_SCHEMA, strict=True)
+    ]
+    path = grid.slices_file(target)
+    write_table(path, pa.Table.from_arrays(arrays, schema=SLICES_SCHEMA))
     return path
 
 

@@ -46,6 +46,8 @@ class Scores:
     missing: Mapping[str, Sequence[Direction]]
     """Directions that another system has and this one does not, by system."""
     warnings: Sequence[str]
+    test_set: str = ""
+    """The test set in words, with the codes of languages that it names otherwise."""
 
 
 def average_rows(
@@ -99,17 +101,18 @@ def plain_scores(scores: Scores) -> dict[str, Any]:
         "missing": {
             name: [str(pair) for pair in lacking] for name, lacking in scores.missing.items()
         },
+        "test_set": scores.test_set,
     }
 
 
 def _write_json(path: Path, scores: Scores) -> None:
     """Write one object, a line for each entry: indented JSON of a whole grid takes seconds."""
     plain = plain_scores(scores)
-    missing = plain.pop("missing")
+    last = [f'"{name}": {_dump(plain.pop(name))}' for name in ("missing", "test_set")]
     lists = [
         f'"{name}": [\n' + ",\n".join(map(_dump, lines)) + "\n]" for name, lines in plain.items()
     ]
-    write_text(path, "{" + ",\n".join([*lists, f'"missing": {_dump(missing)}']) + "}\n")
+    write_text(path, "{" + ",\n".join([*lists, *last]) + "}\n")
 
 
 def _plain_average(entry: Average) -> dict[str, object]:
@@ -143,6 +146,7 @@ def read_result(output: Path) -> Scores:
                 for system, lacking in found["missing"].items()
             },
             found["warnings"],
+            found.get("test_set", ""),
         )
     except (AttributeError, KeyError, TypeError, ValueError, UserError) as error:
         raise DataError(f"{path} is not what `tongues eval score` writes: {error}") from None

@@ -6,11 +6,16 @@ from pathlib import Path
 
 import pytest
 import sacrebleu
+from click.testing import CliRunner
 
+from corpus.errors import UserError
 from corpus.files import write_lines
+from corpus.languages import Direction
+from eval.cli import group
 from eval.compare import compare_systems
 from eval.config import CompareConfig, ScoreConfig
 from eval.score import score_systems
+from eval.statistics.slices import read_slices
 
 TEXT = "the house on river bridge opened, children are reading (a book) near water."
 WORDS = TEXT.split()
@@ -98,3 +103,51 @@ def test_lines_marked_bad_are_left_out_of_whole_hypotheses(tmp_path: Path) -> No
     first, second = scores.rows
     assert first.value == second.value
     assert first.n == 5
+
+
+@pytest.fixture
+def flores_plus(tmp_path: Path) -> Path:
+    for code in ("eng_Latn", "cmn_Hans"):
+        rows = [
+            {"id": n, "text": sentence(f"{code}{n}"), "domain": "news" if n < 5 else "travel",
+             "url": f"https://example.org/{n // 2}"}
+            for n in range(12)
+        ]  # fmt: skip
+        write_lines(tmp_path / "plus" / "devtest" / f"{code}.jsonl", map(json.dumps, rows))
+    return tmp_path / "plus"
+
+
+def test_slices_are_scores_of_their_lines_alone(flores_plus: Path, tmp_path: Path) -> None:
+    hypotheses = [sentence(f"h{n}") for n in range(12)]
+    write_lines(tmp_path / "mine" / "eng_Latn-zho_Hans.txt", hypotheses)
+    output = tmp_path / "out"
+    arguments = [
+        "score", "--hypotheses", str(tmp_path / "mine"), "--test-set", str(flores_plus),
+        "--output", str(output), "--metrics", "chrf++,bleu", "--slice", "domain",
+        "--slice", "document", "--slice", "length", "--config", "resamples=20",
+    ]  # fmt: skip
+    result = CliRunner().invoke(group, arguments)
+    assert result.exit_code == 0, result.output
+    assert "zho_Hans is its cmn_Hans" in result.stderr
+    found = {(one.slice, one.part): one for one in read_slices(output) if one.metric == "chrf++"}
+    references = [sentence(f"cmn_Hans{n}") for n in range(12)]
+    news = sacrebleu.corpus_chrf(hypotheses[:5], [references[:5]], word_order=2).score
+    one = found["domain", "news"]
+    assert (one.direction, one.n) == (Direction("eng_Latn", "zho_Hans"), 5)
+    assert one.value == pytest.approx(news)
+    assert (one.low or 100) <= one.value <= (one.high or 0)
+    assert sum(one.n for (name, _), one in found.items() if name == "document") == 12
+    assert len([part for name, part in found if name == "length"]) == 3
+    page = (output / "report.html").read_text(encoding="utf-8")
+    assert "Parts of the test set" in page
+    assert "zho_Hans is its cmn_Hans" in page
+    assert "chrf++ by domain" in result.stdout
+
+
+def test_a_slice_that_the_set_does_not_have_is_refused_with_those_it_has(
+    flores_plus: Path, tmp_path: Path
+) -> None:
+    write_lines(tmp_path / "mine" / "eng_Latn-zho_Hans.txt", ["x"] * 12)
+    config = ScoreConfig(slices=("genre",))
+    with pytest.raises(UserError, match=r"says nothing of `genre`.*document, domain, length, url"):
+        score_systems([tmp_path / "mine"], flores_plus, "", tmp_path / "o", ["chrf"], config)
