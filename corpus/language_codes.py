@@ -83,6 +83,11 @@ def is_language(code: str) -> bool:
     )
 
 
+def language_name(code: str) -> str:
+    """Return a language's name for tables; empty for classes such as `und`."""
+    return describe_language(code).name if is_language(code) else ""
+
+
 @functools.cache
 def describe_language(code: str) -> Language:
     """Return the language of a valid code.

@@ -13,6 +13,7 @@ from corpus.language_codes import Language as Language
 from corpus.language_codes import describe_language
 from corpus.language_codes import is_language as is_language
 from corpus.language_codes import known_languages as known_languages
+from corpus.language_codes import language_name as language_name
 from corpus.language_codes import script_of as script_of
 from corpus.language_names import find_language as find_language
 from corpus.language_names import language_aliases as language_aliases

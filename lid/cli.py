@@ -144,7 +144,7 @@ def import_command(model_file: Path, output: Path, sha256: str, preparation: str
 
     imported = import_model(model_file, output, sha256, preparation)
     click.echo(
-        f"{imported.name}: {len(imported.languages)} FLORES-200 languages from"
+        f"{imported.name}: {len(imported.languages):,} languages from"
         f" {imported.labels:,} labels, {imported.unknown:,} labels answered as `und`; lines are"
         f" prepared {PREPARATIONS[imported.preparation]}"
     )

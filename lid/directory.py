@@ -67,7 +67,7 @@ class ModelDescription:
     """How lines are prepared, as they were in training: a key of `PREPARATIONS`."""
 
     answers: Mapping[str, str] = field(default_factory=dict)
-    """Answer of each label that is not a FLORES-200 code itself."""
+    """Answer of each label of an imported model."""
 
     chinese_by_characters: bool = False
     """Whether one label covers Chinese in both scripts, and the characters tell which it is."""

@@ -78,10 +78,10 @@ class Imported(NamedTuple):
 def import_model(
     model_file: Path, output: Path, sha256: str = "", preparation: str = AUTO
 ) -> Imported:
-    """Write a model directory that answers with FLORES-200 codes from a fastText model file.
+    """Write a model directory that answers with language codes from a fastText model file.
 
-    Labels of languages that FLORES-200 lacks are answered as `und`. Where one label stands for
-    Chinese in both scripts, the characters of a line tell which it is.
+    Labels that name no language are answered as `und` (see `lid.labels`). Where one label stands
+    for Chinese in both scripts, the characters of a line tell which it is.
 
     Args:
         model_file: A fastText classifier, .bin or .ftz.

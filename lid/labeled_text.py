@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import NoReturn
 
 from corpus.errors import UserError
-from corpus.languages import check_language, is_language
+from corpus.languages import parse_language
 from lid.directory import SPECIAL_CLASSES
-from lid.labels import map_label
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +20,7 @@ def labeled_files(directory: Path, least: int = 2) -> dict[str, Path]:
     """Return the file of each class in `DIR/<language>.txt[.gz|.zst]`, sorted by class.
 
     Raises:
-        UserError: If there are fewer than `least`, or a name is no language code.
+        UserError: If there are fewer than `least`, or a name means no language or several.
     """
     if not directory.is_dir():
         raise UserError(f"{directory} is not a directory of <language>.txt[.gz|.zst] files.")
@@ -33,9 +31,7 @@ def labeled_files(directory: Path, least: int = 2) -> dict[str, Path]:
         if suffix is None:
             others.append(path.name)
             continue
-        name = path.name.removesuffix(suffix)
-        if name not in SPECIAL_CLASSES and not is_language(name):
-            _refuse(path, name, suffix)
+        name = _class_of(path, path.name.removesuffix(suffix))
         if name in files:
             raise UserError(f"{path} and {files[name].name} are both of `{name}`; keep one.")
         files[name] = path
@@ -55,15 +51,15 @@ def labeled_files(directory: Path, least: int = 2) -> dict[str, Path]:
     return files
 
 
-def _refuse(path: Path, name: str, suffix: str) -> NoReturn:
-    """Refuse a file that is not named by a known code, with the code that it may mean."""
-    code = map_label(name)
-    if code is None:
-        try:
-            check_language(name)
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from None
-    raise UserError(
-        f"{path}: `{name}` is not a FLORES-200 language code. Did you mean `{code}`? Then rename"
-        f" the file to {code}{suffix}."
-    )
+def _class_of(path: Path, name: str) -> str:
+    """Return the class that a file is named by.
+
+    Raises:
+        UserError: If the name means no language, or several.
+    """
+    if name in SPECIAL_CLASSES:
+        return name
+    try:
+        return parse_language(name).code
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None

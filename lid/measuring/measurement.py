@@ -12,7 +12,14 @@ from corpus.console import Progress
 from corpus.errors import DataError, UserError
 from corpus.files import read_lines
 from corpus.flores import read_split, split_languages
-from corpus.languages import NO_LANGUAGE, UNKNOWN_LANGUAGE, check_language, known_languages
+from corpus.languages import (
+    NO_LANGUAGE,
+    UNKNOWN_LANGUAGE,
+    find_language,
+    is_language,
+    language_name,
+    script_of,
+)
 from lid.config import MeasureConfig
 from lid.directory import SPECIAL_CLASSES
 from lid.identifier import LanguageIdentifier
@@ -75,14 +82,16 @@ def measure(
         UserError: If model and split share no language, or the two models do not.
     """
     available = split_languages(flores, split)
-    known = set(identifier.languages)
-    tested = [language for language in available if language in known]
+    known = _names_in_split(identifier, available)
+    tested = [language for language in available if language in known.values()]
     if not tested:
+        some = ", ".join(identifier.languages[:5])
         raise UserError(
-            f"{flores}/{split} holds none of the model's languages ({', '.join(sorted(known)[:5])}"
-            ", …). Measure on a split that has them."
+            f"{flores}/{split} holds none of the model's languages ({some}, …). Measure on a split"
+            " that has them."
         )
-    shared = [] if other is None else [code for code in tested if code in set(other.languages)]
+    other_known = {} if other is None else _names_in_split(other, available)
+    shared = [code for code in tested if code in other_known.values()]
     if other is not None and not shared:
         raise UserError(f"the two models share none of the languages of {flores}/{split}.")
     answers: Confusions = Counter()
@@ -91,11 +100,11 @@ def measure(
     paired_closed: PairedAnswers = Counter()
     with Progress(len(tested), "measuring", "languages") as progress:
         for language, lines in read_split(flores, split, tested).items():
-            best, answered = _answer(identifier, lines)
+            best, answered = _answer(identifier, lines, known)
             closed.update((language, answer) for answer in best)
             answers.update((language, answer) for answer in answered)
             if other is not None and language in shared:
-                other_best, other_answered = _answer(other, lines)
+                other_best, other_answered = _answer(other, lines, other_known)
                 paired_closed.update(zip(itertools.repeat(language), best, other_best))
                 paired.update(zip(itertools.repeat(language), answered, other_answered))
             progress.update()
@@ -103,7 +112,7 @@ def measure(
         raise DataError(f"{flores}/{split} holds no lines in {', '.join(tested)}.")
     languages = score_languages(answers, tested)
     closed_languages = score_languages(closed, tested)
-    learned = {code: (training_lines or {}).get(code) for code in tested}
+    learned = {code: (training_lines or {}).get(name) for name, code in known.items()}
     measured = {
         "split": split,
         "lines": answers.total(),
@@ -118,7 +127,7 @@ def measure(
             "macro_fpr": mean_score(closed_languages, "fpr"),
             "merged": merge_groups(closed, tested, config.groups),
         },
-        "scripts": _average_by(languages, lambda code: check_language(code).script),
+        "scripts": _average_by(languages, script_of),
         "levels": _average_by(languages, lambda code: resource_level(learned[code])),
         "languages": languages,
         "training_lines": learned,
@@ -128,8 +137,8 @@ def measure(
             if language != answer
         ][: config.confusions],
         "explanations": explain(answers, languages, learned),
-        "languages_without_model": sorted(set(available) - known),
-        "languages_without_lines": sorted(known - set(available)),
+        "languages_without_model": sorted(set(available) - set(tested)),
+        "languages_without_lines": sorted(set(identifier.languages) - known.keys()),
     }
     if unknown is not None:
         measured["open"] = measure_unknown(identifier, unknown)
@@ -202,7 +211,7 @@ def measure_unknown(identifier: LanguageIdentifier, directory: Path) -> dict[str
         if path.name.partition(".")[0] in identifier.languages:
             raise UserError(f"{path} is named after a language that the model knows; remove it.")
         lines = [line for line in read_lines(path) if line.strip()]
-        accepted = Counter(_answer(identifier, lines)[1])
+        accepted = Counter(_answer(identifier, lines, {})[1])
         for special in SPECIAL_CLASSES:
             accepted.pop(special, None)
         files[path.name] = {
@@ -217,12 +226,20 @@ def measure_unknown(identifier: LanguageIdentifier, directory: Path) -> dict[str
     return {"lines": counts["lines"], "accepted_share": share, "files": files}
 
 
-def _answer(identifier: LanguageIdentifier, lines: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return each line's best class and its answer with thresholds."""
+def _names_in_split(identifier: LanguageIdentifier, available: Sequence[str]) -> dict[str, str]:
+    """Return what the split calls the languages that a model knows, by the model's names."""
+    found = {code: find_language(code, identifier.languages) for code in available}
+    return {known: code for code, known in found.items() if known is not None}
+
+
+def _answer(
+    identifier: LanguageIdentifier, lines: Sequence[str], names: Mapping[str, str]
+) -> tuple[list[str], list[str]]:
+    """Return each line's best class and its answer with thresholds, by the split's names."""
     ranked = identifier.rank(lines)
-    return [best.language for best in ranked], [
-        identifier.apply_threshold(best).language for best in ranked
-    ]
+    answers = [identifier.apply_threshold(best).language for best in ranked]
+    best = [one.language for one in ranked]
+    return [names.get(one, one) for one in best], [names.get(one, one) for one in answers]
 
 
 def _average_by(
@@ -253,8 +270,7 @@ def _name(code: str) -> str:
         return "und (not sure enough)"
     if code == NO_LANGUAGE:
         return "zxx (no language)"
-    known = known_languages().get(code)
-    return f"{known.name} ({code})" if known is not None else code
+    return f"{language_name(code)} ({code})" if is_language(code) else code
 
 
 def _count(lines: int | None) -> str:

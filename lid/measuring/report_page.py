@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from corpus.files import write_json, write_text
-from corpus.languages import check_language, known_languages
+from corpus.languages import is_language, language_name
 from corpus.report.charts import Bar, bars
 from corpus.report.html import SORT_SCRIPT, escape, figure, page, section, table
 from lid.measuring.measurement import EXPLAINED_BELOW, LEVELS, resource_level
@@ -194,7 +194,7 @@ def _languages(measured: Mapping[str, Any]) -> str:
         rows.append(
             [
                 code,
-                check_language(code).name,
+                language_name(code),
                 resource_level(learned),
                 learned,
                 *(scores[column] for column in ("f1", "precision", "recall", "fpr", "n")),
@@ -223,8 +223,7 @@ def _left_out(measured: Mapping[str, Any]) -> str:
 
 
 def _label(code: str) -> str:
-    known = known_languages().get(code)
-    return f"{known.name} ({code})" if known is not None else code
+    return f"{language_name(code)} ({code})" if is_language(code) else code
 
 
 def _p(value: float) -> str:

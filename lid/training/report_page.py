@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from corpus.languages import known_languages
+from corpus.languages import language_name
 from corpus.report.charts import Bar, Line, bars, heat_map, lines
 from corpus.report.html import SORT_SCRIPT, escape, figure, page, section, table
 
@@ -158,7 +158,7 @@ def _languages(languages: Sequence[Mapping[str, Any]]) -> str:
     rows = [
         [
             entry["language"],
-            _name(entry["language"]),
+            language_name(entry["language"]),
             *(entry[column] for column in ("lines", "drawn", "validation")),
             *(_number(entry[column]) for column in ("recall", "f1", "threshold")),
         ]
@@ -191,10 +191,5 @@ def _order(value: float | None) -> float:
     return math.inf if value is None else value
 
 
-def _name(code: str) -> str:
-    known = known_languages().get(code)
-    return known.name if known is not None else ""
-
-
 def _label(code: str) -> str:
-    return f"{_name(code)} ({code})" if _name(code) else code
+    return f"{language_name(code)} ({code})" if language_name(code) else code

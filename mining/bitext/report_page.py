@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from corpus.languages import known_languages
+from corpus.languages import language_name
 from corpus.report.charts import Line
 from corpus.report.histograms import Counts, Mark, histogram
 from corpus.report.html import SORT_SCRIPT, absent, escape, figure, page, section, table
@@ -278,5 +278,4 @@ def _domains(domains: Sequence[Domain]) -> str:
 
 
 def _name(language: str) -> str:
-    known = known_languages().get(language)
-    return known.name if known else language
+    return language_name(language) or language

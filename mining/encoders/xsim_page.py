@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from corpus.files import write_json, write_lines, write_text
-from corpus.languages import known_languages, parse_direction
+from corpus.languages import language_name, parse_direction
 from corpus.report.charts import Bar, bars
 from corpus.report.html import SORT_SCRIPT, figure, page, section, table
 from mining.encoders.xsim import HardResult, XsimResult
@@ -88,6 +88,5 @@ def _labels(directions: Sequence[str]) -> list[str]:
     parsed = [parse_direction(direction) for direction in directions]
     if len({direction.target for direction in parsed}) > 1:
         return list(directions)
-    known = known_languages()
     codes = [direction.source for direction in parsed]
-    return [f"{known[code].name} ({code})" if code in known else code for code in codes]
+    return [f"{language_name(code)} ({code})" for code in codes]

@@ -2,11 +2,16 @@
 
 from importlib import resources
 
+import iso639
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from corpus.errors import DataError
-from corpus.languages import known_languages
+from corpus.languages import is_language, known_languages
 from lid.labels import map_label, map_labels, read_label_table
+
+ISO = sorted({one.part3 for one in iso639.ALL_LANGUAGES} - {"und", "zxx", "mul", "mis"})
 
 WIKIPEDIA_LABELS = """
 af als am an ar arz as ast av az azb ba bar bcl be bg bh bn bo bpy br bs bxr ca cbk ce ceb ckb co
@@ -43,15 +48,15 @@ def test_table_is_sorted_and_holds_each_label_once() -> None:
 
 
 def test_table_answers_with_known_languages_only() -> None:
-    assert set(read_label_table().values()) <= {*known_languages(), "und", "zxx"}
+    assert all(is_language(code) or code == "und" for code in read_label_table().values())
 
 
 def test_table_does_not_repeat_or_contradict_flores_codes() -> None:
     assert not set(read_label_table()) & set(known_languages())
 
 
-def test_table_says_what_a_label_without_flores_language_is() -> None:
-    assert all(note for _, language, note in read_rows() if language == "und")
+def test_table_says_why_a_label_needs_a_row() -> None:
+    assert all(note for _, _, note in read_rows())
 
 
 def test_table_never_maps_across_scripts() -> None:
@@ -71,13 +76,15 @@ def test_each_flores_code_maps_to_itself() -> None:
 def test_all_176_wikipedia_labels_are_decided() -> None:
     labels = WIKIPEDIA_LABELS.split()
     assert len(set(labels)) == 176
-    assert {label for label in read_label_table() if "_" not in label} == set(labels)
+    assert {label for label in read_label_table() if "_" not in label} < set(labels)
+    assert [label for label in labels if map_label(label) is None] == ["nah"]
+    assert all(is_language(map_label(label) or "eng_Latn") for label in labels)
 
 
 def test_no_two_wikipedia_labels_mean_the_same_language() -> None:
     languages = [map_label(label) for label in WIKIPEDIA_LABELS.split()]
     mapped = [language for language in languages if language]
-    assert len(mapped) == len(set(mapped)) > 100
+    assert len(mapped) == len(set(mapped)) == 175
 
 
 @pytest.mark.parametrize(
@@ -86,7 +93,9 @@ def test_no_two_wikipedia_labels_mean_the_same_language() -> None:
         ("en", "eng_Latn"), ("zh", "zho_Hans"), ("no", "nob_Latn"), ("nn", "nno_Latn"),
         ("ar", "arb_Arab"), ("arz", "arz_Arab"), ("az", "azj_Latn"), ("azb", "azb_Arab"),
         ("ku", "kmr_Latn"), ("ckb", "ckb_Arab"), ("ms", "zsm_Latn"), ("tl", "tgl_Latn"),
-        ("bh", "bho_Deva"), ("yi", "ydd_Hebr"), ("mn", "khk_Cyrl"), ("yue", "yue_Hant"),
+        ("br", "bre_Latn"), ("tyv", "tyv_Cyrl"), ("sco", "sco_Latn"), ("eml", "eml_Latn"),
+        ("sh", "hbs_Latn"), ("bh", "bho_Deva"), ("yi", "ydd_Hebr"), ("mn", "khk_Cyrl"),
+        ("yue", "yue_Hant"),
     ],
 )  # fmt: skip
 def test_wikipedia_label_finds_its_flores_code(label: str, language: str) -> None:
@@ -94,14 +103,27 @@ def test_wikipedia_label_finds_its_flores_code(label: str, language: str) -> Non
 
 
 def test_alemannic_is_not_taken_for_albanian() -> None:
-    assert map_label("__label__als") is None
+    assert map_label("__label__als") == "gsw_Latn"
     assert map_label("__label__sq") == "als_Latn"
     assert map_label("__label__als_Latn") == "als_Latn"
 
 
-def test_label_for_several_languages_at_once_has_no_answer() -> None:
-    assert map_label("sh") is None
-    assert map_label("hbs_Latn") is None
+@pytest.mark.parametrize(
+    "label",
+    [
+        "bre_Latn", "tyv_Cyrl", "hbs_Latn", "srp_Latn", "uzn_Cyrl", "kpe_Latn", "doi_Deva",
+        "lat_Latn", "sdc_Latn", "twi_Latn", "wuu_Hani", "ajp_Arab", "asm_Latn", "ain_Latn",
+    ],
+)  # fmt: skip
+def test_labels_of_glotlid_outside_flores_mean_themselves(label: str) -> None:
+    assert map_label(label) == label
+
+
+@given(st.sampled_from(ISO), st.sampled_from(["Latn", "Cyrl", "Arab", "Hani", "Tfng"]))
+def test_every_code_is_answered_in_its_script(iso: str, script: str) -> None:
+    answer = map_label(f"__label__{iso}_{script}")
+    assert answer is not None
+    assert answer[4:] == script or (script, answer[4:]) in {("Hani", "Hans"), ("Hani", "Hant")}
 
 
 @pytest.mark.parametrize(("label", "language"), OPENLID_2_RENAMED.items())
@@ -122,9 +144,9 @@ def test_macrolanguage_finds_its_member_in_flores(label: str, language: str) -> 
 
 
 @pytest.mark.parametrize(
-    "label", ["", "__label__", "sco", "lat_Latn", "srp_Latn", "und", "und_Xsux", "EN", "positive"]
+    "label", ["", "__label__", "und", "und_Xsux", "zxx_Latn", "EN", "positive", "xyz_Latn", "nah"]
 )
-def test_label_of_no_flores_language_has_no_answer(label: str) -> None:
+def test_label_of_no_language_has_no_answer(label: str) -> None:
     assert map_label(label) is None
 
 
@@ -134,7 +156,7 @@ def test_each_label_of_a_model_gets_an_answer() -> None:
     assert map_labels(labels + special) == {
         "__label__eng_Latn": "eng_Latn",
         "__label__cmn_Hani": "zho_Hans",
-        "__label__lat_Latn": "und",
+        "__label__lat_Latn": "lat_Latn",
         "__label__und_Xsux": "und",
         **dict.fromkeys(special, "zxx"),
     }

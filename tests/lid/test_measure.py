@@ -66,6 +66,21 @@ def flores(tmp_path: Path) -> Path:
     return write_split(tmp_path / "flores", lines)
 
 
+def test_answers_are_compared_by_the_names_that_the_split_has(tmp_path: Path) -> None:
+    """FLORES+ calls `cmn_Hans` what a model of FLORES-200 calls `zho_Hans`."""
+    lines = {"cmn_Hans": ["zho_Hans 0.9"] * 4, "bre_Latn": ["bre_Latn 0.9"] * 3 + ["zho_Hans 0.9"]}
+    flores = write_split(tmp_path, lines)
+    known = {"zho_Hans": 7, "bre_Latn": 3}
+    measured = measure(
+        Parrot(list(known)), flores, "devtest", MeasureConfig(), training_lines=known
+    )  # type: ignore[arg-type]
+    assert measured["training_lines"] == {"cmn_Hans": 7, "bre_Latn": 3}
+    assert measured["languages"]["cmn_Hans"]["recall"] == 1
+    assert measured["languages"]["bre_Latn"]["recall"] == 0.75
+    assert measured["confusions"][0] == {"language": "bre_Latn", "answer": "cmn_Hans", "count": 1}
+    assert measured["languages_without_model"] == measured["languages_without_lines"] == []
+
+
 def test_scores_match_a_hand_calculation() -> None:
     # a: 8 right of 10, 1 wrong from b; b: 4 right of 5; 2 of a are `und`.
     answers = Counter({("a", "a"): 8, ("a", "und"): 2, ("b", "b"): 4, ("b", "a"): 1})
