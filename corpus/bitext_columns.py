@@ -9,7 +9,6 @@ addresses or codes, or whose first line looks like a header that is not understo
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from corpus.errors import DataError, UserError
 from corpus.languages import Direction, language_aliases, language_choices, same_language
@@ -90,7 +89,7 @@ def are_numbers(columns: Mapping[str, str]) -> bool:
     )
 
 
-def numbered_columns(path: Path, columns: Mapping[str, str], width: int) -> dict[str, int]:
+def numbered_columns(path: object, columns: Mapping[str, str], width: int) -> dict[str, int]:
     """Return the places of columns that are given by number.
 
     Raises:
@@ -103,7 +102,7 @@ def numbered_columns(path: Path, columns: Mapping[str, str], width: int) -> dict
 
 
 def named_columns(
-    path: Path, names: Sequence[str], columns: Mapping[str, str], direction: Direction | None
+    path: object, names: Sequence[str], columns: Mapping[str, str], direction: Direction | None
 ) -> dict[str, int] | None:
     """Return the places of source and target, and of the score where there is one.
 
@@ -140,7 +139,7 @@ def looks_like_header(cells: Sequence[str]) -> bool:
     return _is_header([_clean(cell) for cell in cells])
 
 
-def check_first_lines(path: Path, rows: Sequence[Sequence[str]]) -> None:
+def check_first_lines(path: object, rows: Sequence[Sequence[str]]) -> None:
     """Refuse a TSV without a header whose first two columns do not look like text.
 
     Raises:
@@ -157,6 +156,16 @@ def check_first_lines(path: Path, rows: Sequence[Sequence[str]]) -> None:
             f"{path}: column {place + 1} holds {kind} (`{cells[0]}`), though without a header the"
             f" first two columns are source and target. {remedy(2)}"
         )
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell holds a number and nothing else."""
+    return _NUMBER.fullmatch(cell.strip()) is not None
+
+
+def column_languages(names: Sequence[str]) -> list[frozenset[str]]:
+    """Return the languages that columns may be named after, of those that are."""
+    return list(_named_after_languages([_clean(name) for name in names]).values())
 
 
 def _all_numbers(rows: Sequence[Sequence[str]]) -> bool:
@@ -188,7 +197,7 @@ def _may_be_name(cell: str) -> bool:
     return len(cell) <= _LONGEST_NAME and _NAME.fullmatch(cell.strip()) is not None
 
 
-def _given(path: Path, names: Sequence[str], columns: Mapping[str, str]) -> dict[str, int]:
+def _given(path: object, names: Sequence[str], columns: Mapping[str, str]) -> dict[str, int]:
     places = {}
     for role, column in columns.items():
         if column.isascii() and column.isdigit() and column not in names:
@@ -247,6 +256,8 @@ def _places_of_side(side: str, names: Sequence[str], clean: Sequence[str]) -> li
 def _languages_named(clean: str) -> frozenset[str]:
     """Return the languages that a column may be named after."""
     words = _without_fillers(clean).removeprefix("translation_")
+    if words != clean and clean.startswith("translation_"):
+        return frozenset(language_choices(words))
     found = language_aliases().get(words, frozenset())
     if not found and re.fullmatch(r"[a-z]{2,3}_[a-z]{2}", words):  # with a region: en_US, pt-BR
         found = language_aliases().get(words.split("_")[0], frozenset())
@@ -261,11 +272,18 @@ def _is_named_after(clean: str, language: str) -> bool:
     return any(same_language(choice, language) for choice in choices)
 
 
+def _named_after_languages(clean: Sequence[str]) -> dict[int, frozenset[str]]:
+    """Return the columns that are named after languages; `id` is Indonesian only with another."""
+    named = {i: languages for i, name in enumerate(clean) if (languages := _languages_named(name))}
+    sure = {i: languages for i, languages in named.items() if clean[i] not in _OTHER_WORDS}
+    return sure if len(sure) > 1 else named
+
+
 def _add_languages(
-    path: Path, clean: Sequence[str], direction: Direction | None, found: dict[str, list[int]]
+    path: object, clean: Sequence[str], direction: Direction | None, found: dict[str, list[int]]
 ) -> None:
     """Find the sides by the languages that columns are named after."""
-    named = {i: languages for i, name in enumerate(clean) if (languages := _languages_named(name))}
+    named = _named_after_languages(clean)
     if direction is None:
         if len(named) == 2 and not any(found.values()):
             found["source"], found["target"] = [min(named)], [max(named)]

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import io
 import json
+import lzma
 import os
 import platform
 import shutil
@@ -35,6 +36,12 @@ _OBJECT_BYTES = 64
 ZSTANDARD_PIECE_BYTES = 512
 """Compressed bytes to decompress at a time. A block of 4 bytes can hold 128 KiB, so a piece gives
 at most 16 MiB."""
+
+_XZ_BYTES = 256 << 20
+"""What unpacking xz may take; `xz -9` takes 65 MiB."""
+
+READ_ERRORS = (EOFError, zlib.error, zstandard.ZstdError, lzma.LZMAError, OSError)
+"""What reading a damaged compressed file raises."""
 
 _OTHER_ENCODINGS = (
     (codecs.BOM_UTF32_LE, "UTF-32"),
@@ -267,22 +274,77 @@ def write_lines(path: Path, lines: Iterable[str]) -> int:
 
 @contextmanager
 def open_binary(path: Path, mode: str = "rb") -> Iterator[IO[bytes]]:
-    """Open a plain, `.gz` or `.zst` file for reading (`rb`) or writing (`wb`) of plain bytes."""
+    """Open a file for reading (`rb`) or writing (`wb`) of plain bytes.
+
+    Plain, `.gz` or `.zst`; `.xz` for reading.
+    """
     if mode == "rb" and not path.exists():
         raise UserError(f"{path} does not exist")
     with path.open(mode) as raw:
-        if path.suffix == ".gz":
+        if mode == "rb":
+            with unpacked(raw, path.suffix) as stream:
+                yield stream
+        elif path.suffix == ".gz":
             # No name and no time in the header, so that equal content gives equal bytes.
             with gzip.GzipFile(filename="", fileobj=raw, mode=mode, mtime=0) as compressed:
                 yield compressed  # type: ignore[misc]
-        elif path.suffix == ".zst" and mode == "rb":
-            with io.BufferedReader(_ZstandardReader(raw), _CHUNK_BYTES) as stream:
-                yield stream
         elif path.suffix == ".zst":
             with zstandard.ZstdCompressor().stream_writer(raw, closefd=False) as writer:
                 yield writer
         else:
             yield raw
+
+
+@contextmanager
+def unpacked(raw: IO[bytes], suffix: str) -> Iterator[IO[bytes]]:
+    """Open the plain bytes of a stream that is compressed as the suffix of its name says."""
+    if suffix == ".gz":
+        with gzip.GzipFile(fileobj=raw, mode="rb") as compressed:
+            yield compressed  # type: ignore[misc]
+    elif suffix in (".zst", ".xz"):
+        kind = _ZstandardReader if suffix == ".zst" else _XzReader
+        with io.BufferedReader(kind(raw), _CHUNK_BYTES) as stream:
+            yield stream
+    else:
+        yield raw
+
+
+class _XzReader(io.RawIOBase):
+    """Plain bytes of an xz file, whose window is bounded; the standard library's has no bound."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        self._raw = raw
+        self._decompressor = _new_xz_decompressor()
+        self._inside = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while True:
+            compressed = b""
+            if self._decompressor.eof:  # streams follow each other, with zero bytes between
+                compressed = self._decompressor.unused_data.lstrip(b"\0") or self._raw.read(
+                    _PIECE_BYTES
+                ).lstrip(b"\0")
+                if not compressed:
+                    return 0
+                self._decompressor = _new_xz_decompressor()
+            elif self._decompressor.needs_input:
+                compressed = self._raw.read(_PIECE_BYTES)
+                if not compressed:
+                    if not self._inside:
+                        return 0
+                    raise EOFError("the file ends inside an xz stream; it is truncated")
+            self._inside = True
+            plain = self._decompressor.decompress(compressed, len(buffer))
+            if plain:
+                buffer[: len(plain)] = plain
+                return len(plain)
+
+
+def _new_xz_decompressor() -> lzma.LZMADecompressor:
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_BYTES)
 
 
 class _ZstandardReader(io.RawIOBase):
@@ -388,7 +450,7 @@ class Lines:
 
 
 def open_lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a text file, plain, `.gz` or `.zst`; see `Lines` for what a line is.
+    """Yield the lines of a file, plain, `.gz`, `.zst` or `.xz`; see `Lines` for what a line is.
 
     Raises:
         UserError: If the file does not exist.
@@ -405,7 +467,7 @@ def lines_of_file(path: Path) -> Iterator[Lines]:
     try:
         with open_binary(path) as stream:
             yield Lines(stream, path)
-    except (EOFError, zlib.error, zstandard.ZstdError, OSError) as error:
+    except READ_ERRORS as error:
         raise DataError(f"{path} cannot be read: {error}") from error
 
 

@@ -1,20 +1,16 @@
 """Sentences and bitext as files: schemas, readers, writers. See docs/formats.md."""
 
-import functools
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from corpus.bitext import BITEXT_SUFFIXES, BitextReader, bitext_writer, direction_of
+from corpus.bitext import BitextReader, bitext_files, bitext_writer
 from corpus.errors import DataError, UserError
 from corpus.files import atomic_path
-from corpus.languages import Direction, is_language, language_choices
+from corpus.languages import Direction, is_language
 from corpus.parquet import MAX_TABLE_BYTES, iterate_batches, open_parquet, read_columns
-
-logger = logging.getLogger(__name__)
 
 SENTENCES_SCHEMA = pa.schema(
     [
@@ -40,8 +36,6 @@ BITEXT_SCHEMA = pa.schema(
 
 _BATCH_ROWS = 4096
 _STREAMED_ROWS = 1 << 14
-_SHOWN = 10
-"""Files that are named in one message."""
 
 
 def write_table(path: Path, table: pa.Table) -> None:
@@ -125,9 +119,11 @@ def read_first_rows(path: Path, schema: pa.Schema, rows: int) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def read_bitext(path: Path, columns: Mapping[str, str] | None = None) -> pa.Table:
-    """Read a whole bitext file; see `BitextReader`, which reads it batch by batch."""
-    reader = BitextReader(path, columns=columns)
+def read_bitext(
+    path: Path, columns: Mapping[str, str] | None = None, direction: Direction | None = None
+) -> pa.Table:
+    """Read a whole bitext; see `BitextReader`, which reads it batch by batch."""
+    reader = BitextReader(path, columns=columns, direction=direction)
     tables: list[pa.Table] = []
     size = 0
     for table in reader:
@@ -145,73 +141,6 @@ def write_bitext(path: Path, table: pa.Table) -> None:
     """Write sentence pairs as Parquet, or as TSV with a header, as the suffix says."""
     with bitext_writer(path, table.schema) as write:
         write(table)
-
-
-def bitext_files(directory: Path) -> dict[Direction, Path]:
-    """Return the `<source>-<target>` bitext files of a directory by direction, sorted.
-
-    Raises:
-        UserError: If the directory is missing, holds none, or holds a direction twice.
-    """
-    if not directory.is_dir():
-        raise UserError(f"bitext directory {directory} does not exist or is not a directory")
-    found: dict[Direction, Path] = {}
-    others: list[str] = []
-    for path in sorted(directory.iterdir()):
-        direction = direction_of(path)
-        if direction is None:
-            others += [] if _is_by_product(path) else [path.name]
-            continue
-        if direction in found:
-            raise UserError(
-                f"{directory} holds {direction} twice: {found[direction].name}, {path.name}"
-            )
-        found[direction] = path
-    expected = (
-        f"files are named <source>-<target>, as eng_Latn-fra_Latn.tsv, and end in"
-        f" {', '.join(BITEXT_SUFFIXES)}"
-    )
-    if not found:
-        there = f" It holds {_listed(others)}." if others else ""
-        raise UserError(f"{directory} holds no bitext; {expected}.{there}")
-    if others:
-        _warn_of_others(directory, tuple(others), expected)
-    return found
-
-
-def _is_by_product(path: Path) -> bool:
-    """Whether a file or directory beside bitext is known not to be bitext."""
-    return (
-        path.name.startswith(".")
-        or path.name in ("receipts", "report.html")
-        or path.name.endswith("config.yaml")
-    )
-
-
-@functools.cache
-def _warn_of_others(directory: Path, names: tuple[str, ...], expected: str) -> None:
-    """Log what is left out of a directory of bitext, once per run."""
-    logger.warning(
-        "%s: not read as bitext, because of the name: %s; %s",
-        directory,
-        _listed(names),
-        expected,
-    )
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(f"{name}{_guess(name)}" for name in names[:_SHOWN])
-    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN:,} more"
-
-
-def _guess(name: str) -> str:
-    """Return the names that a file of bitext may be meant to have."""
-    stem, point, suffix = name.partition(".")
-    sides = [language_choices(side) for side in stem.split("-")]
-    if len(sides) != 2 or not all(sides) or f"{point}{suffix}" not in BITEXT_SUFFIXES:
-        return ""
-    choices = [f"{source}-{target}{point}{suffix}" for source in sides[0] for target in sides[1]]
-    return f" ({' or '.join(choices[:4])}?)"
 
 
 def labeled_text_files(directory: Path) -> dict[str, Path]:

@@ -149,7 +149,7 @@ def _tar_members(archive: Path, largest: int) -> Iterator[_Member]:
             if is_gzip
             else _Limited(raw, archive, largest + MAX_MEMBERS * _HEADER_BYTES)
         )
-        with tarfile.open(fileobj=stream, mode="r|", tarinfo=_BoundedHeader) as tar:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=stream, mode="r|", tarinfo=BoundedHeader) as tar:  # type: ignore[call-overload]
             for member in tar:
                 if member.isdir():
                     yield _Member(member.name, True, None)
@@ -179,7 +179,7 @@ def _zip_members(archive: Path) -> Iterator[_Member]:
                     yield _Member(info.filename, False, content)
 
 
-class _BoundedHeader(tarfile.TarInfo):
+class BoundedHeader(tarfile.TarInfo):
     """A tar header whose extension, PAX or a long GNU name, has a bound.
 
     `tarfile` reads it whole and takes the square of its length to parse it.

@@ -64,12 +64,13 @@ def evaluate_mining(bitext: Path, gold: Path, sentences: Path | None = None) -> 
     mined_files = bitext_files(bitext)
     scores: dict[str, dict[str, float]] = {}
     for direction, path in bitext_files(gold).items():
-        gold_pairs = read_pairs(path)
+        gold_pairs = read_pairs(path, direction)
         if direction in mined_files:
-            mined = read_pairs(mined_files[direction])
+            mined = read_pairs(mined_files[direction], direction)
         elif direction.reverse in mined_files:
             mined = {
-                (target, source) for source, target in read_pairs(mined_files[direction.reverse])
+                (target, source)
+                for source, target in read_pairs(mined_files[direction.reverse], direction.reverse)
             }
         else:
             raise UserError(f"{bitext} holds no bitext of {direction}, which {path} has pairs of")
@@ -80,9 +81,9 @@ def evaluate_mining(bitext: Path, gold: Path, sentences: Path | None = None) -> 
     return MiningScores(mean_f1=sum(f1) / len(f1), min_f1=min(f1), pairs=scores)
 
 
-def read_pairs(path: Path) -> set[Pair]:
+def read_pairs(path: Path, direction: Direction | None = None) -> set[Pair]:
     """Return the normalized pairs of a bitext file."""
-    table = read_bitext(path)
+    table = read_bitext(path, direction=direction)
     return set(zip(_normalized(table, "source"), _normalized(table, "target"), strict=True))
 
 

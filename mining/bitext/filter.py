@@ -11,7 +11,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from corpus.bitext import BitextReader, bitext_writer, check_bitext_name, direction_of
+from corpus.bitext import (
+    BitextReader,
+    bitext_paths,
+    bitext_writer,
+    check_bitext_name,
+    direction_of,
+)
 from corpus.errors import DataError, UserError
 from corpus.evaluation_files import evaluation_files
 from corpus.evaluation_sets import EvaluationSentences
@@ -90,7 +96,7 @@ def run_filter(
     name = output.name.split(".")[0]
     task = Task(
         name=name,
-        inputs=(bitext, *inputs.files(direction)),
+        inputs=(*bitext_paths(bitext, direction), *inputs.files(direction)),
         arguments={
             "output": output.name,
             **({"rejects": str(rejects)} if rejects is not None else {}),

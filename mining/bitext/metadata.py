@@ -13,7 +13,6 @@ as NLLB's are.
 """
 
 import functools
-import lzma
 import re
 import urllib.parse
 from collections import Counter
@@ -25,9 +24,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from corpus.bitext import BitextReader, direction_of
+from corpus.bitext import BitextReader, bitext_paths, direction_of
 from corpus.errors import DataError, UserError
-from corpus.files import Lines, open_lines, write_lines
+from corpus.files import open_lines, write_lines
 from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, run_job
 from corpus.languages import Direction, is_language, parse_direction
 from corpus.records import SENTENCES_SCHEMA, sentence_batches, sentence_shards
@@ -76,7 +75,7 @@ def read_metadata(path: Path) -> Iterator[Side]:
             the message names it.
     """
     direction = ""
-    for number, line in enumerate(_lines(path), 1):
+    for number, line in enumerate(open_lines(path), 1):
         columns = line.split(" ")
         if len(columns) != len(Side._fields):
             raise DataError(
@@ -115,17 +114,6 @@ def _side(columns: Sequence[str]) -> Side:
     return side
 
 
-def _lines(path: Path) -> Iterator[str]:
-    try:
-        if path.suffix == ".xz" and path.exists():
-            with lzma.open(path) as stream:
-                yield from Lines(stream, path)
-        else:
-            yield from open_lines(path)
-    except (EOFError, lzma.LZMAError, OSError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
-
-
 def metadata_direction(path: Path) -> Direction | None:
     """Return the direction of a metadata file: of its first line, or of its name if it is empty.
 
@@ -158,7 +146,7 @@ def run_metadata(
         tasks=[
             Task(
                 name=name,
-                inputs=(bitext, *(path for two in shards.values() for path in two)),
+                inputs=(*bitext_paths(bitext), *(path for two in shards.values() for path in two)),
                 arguments={"output": output.name},
             )
         ],

@@ -121,7 +121,7 @@ def _direction(
         mined=_counts_of(mined, "mine", direction),
         filtered=_counts_of(path.parent, "filter", direction),
         calibration=read_json(calibration) if calibration and calibration.exists() else None,
-        bands=_bands(path, sides),
+        bands=_bands(path, direction, sides),
     )
 
 
@@ -132,12 +132,12 @@ def _counts_of(directory: Path | None, job: str, direction: Direction) -> dict[s
     return dict(read_json(path)["counts"]) if path.exists() else None
 
 
-def _bands(path: Path, sides: Counter[str]) -> list[Band]:
+def _bands(path: Path, direction: Direction, sides: Counter[str]) -> list[Band]:
     """Return samples of each fifth of the scores, and count where all pairs stood.
 
     The samples are those whose text has the lowest hashes: any, but the same ones every time.
     """
-    reader = BitextReader(path)
+    reader = BitextReader(path, direction=direction)
     edges = _score_edges(reader)
     chosen: list[list[tuple[int, Sample]]] = [[] for _ in edges[1:]]
     for table in reader:

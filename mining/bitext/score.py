@@ -12,7 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from corpus.bitext import BitextReader, check_bitext_name, count_pairs, direction_of
+from corpus.bitext import (
+    BitextReader,
+    bitext_paths,
+    check_bitext_name,
+    count_pairs,
+    direction_of,
+)
 from corpus.errors import DataError, UserError
 from corpus.files import make_directory, remove_parts
 from corpus.jobs import (
@@ -141,7 +147,7 @@ def score_inputs(
     files = pair_encoder_files(
         direction, encoder, config.encoders, all_languages=config.embed.all_languages
     )
-    return (bitext, *files)
+    return (*bitext_paths(bitext, direction), *files)
 
 
 def _read_block(path: Path, first: int, columns: Mapping[str, str]) -> pa.Table:

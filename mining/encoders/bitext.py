@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from corpus.bitext import bitext_paths
 from corpus.errors import DataError, UserError
 from corpus.files import read_lines
 from corpus.languages import Direction, check_language
@@ -33,7 +34,8 @@ def training_files(
     files: list[Path] = []
     for directory in directories:
         if _has_bitext(directory):
-            files += _bitext_of(directory, languages).values()
+            for direction, path in _bitext_of(directory, languages).items():
+                files += bitext_paths(path, direction)
         else:
             files += _texts_of(directory, languages).values()
     return tuple(files)
@@ -65,8 +67,11 @@ def _has_bitext(directory: Path) -> bool:
         raise UserError(f"bitext directory {directory} does not exist")
     try:
         bitext_files(directory)
-    except UserError:
-        labeled_text_files(directory)
+    except UserError as error:
+        try:
+            labeled_text_files(directory)
+        except UserError as no_text:
+            raise UserError(f"{error} {no_text}") from None
         return False
     return True
 
@@ -118,7 +123,7 @@ def _read_directory(
     if _has_bitext(directory):
         read = []
         for direction, path in _bitext_of(directory, languages).items():
-            table = read_bitext(path, columns)
+            table = read_bitext(path, columns, direction)
             sources, targets = (table.column(name).to_pylist() for name in ("source", "target"))
             read.append((direction, sources, targets))
         return read

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from corpus.bitext import bitext_paths
 from corpus.errors import DataError, UserError
 from corpus.files import write_json
 from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, run_job
-from corpus.languages import Direction
+from corpus.languages import Direction, parse_direction
 from corpus.records import bitext_files, read_bitext, write_table
 from corpus.text import normalize
 from mining.embeddings import write_array
@@ -48,6 +49,7 @@ def run_embed_known(
             name=str(direction),
             inputs=(
                 *paths,
+                *(other for path in paths for other in bitext_paths(path, direction)[1:]),
                 *pair_encoder_files(
                     direction, encoder, config.encoders, all_languages=config.all_languages
                 ),
@@ -125,7 +127,7 @@ def _encoder(path: Path, device: str, batch_tokens: int) -> Encoder:
 def _embed_file(task: Task, *, encoder: Path, output: Path, config: KnownConfig) -> Outcome:
     pairs: dict[tuple[str, str], None] = {}
     for path in task.inputs[: task.arguments["bitexts"]]:
-        table = read_bitext(path, config.columns)
+        table = read_bitext(path, config.columns, parse_direction(task.name))
         columns = [table.column(name).to_pylist() for name in ("source", "target")]
         pairs.update(
             dict.fromkeys(

@@ -13,7 +13,12 @@ from corpus.jobs import Cut, Price, Trial, finished, price_job, spread
 from corpus.records import count_rows, write_table
 from nmt.data.config import TrainingData
 from nmt.data.directory import TOKENIZE_JOB
-from nmt.data.tokenize import run_tokenize, tokenize_inputs, tokenize_workers
+from nmt.data.tokenize import (
+    run_tokenize,
+    task_direction,
+    tokenize_inputs,
+    tokenize_workers,
+)
 from nmt.text_files import TextFile, read_text
 
 _FIRST_LINES = 2000
@@ -48,7 +53,7 @@ def price_tokenize(data: TrainingData, output: Path) -> Price:
 
 def _count(name: str, path: Path, columns: Mapping[str, str]) -> int:
     if TextFile.of_task(name, path) is None:
-        return count_pairs(path, columns)
+        return count_pairs(path, columns, task_direction(name))
     if path.suffix == ".parquet":
         return count_rows(path)
     return sum(map(len, read_text(path)))
@@ -91,9 +96,10 @@ def _cut(
 
 
 def _copy(name: str, path: Path, folder: Path, lines: int, columns: Mapping[str, str]) -> int:
-    copy = folder / Path(name).parent / path.name
+    part = folder / Path(name).parent
     if TextFile.of_task(name, path) is None:
-        return copy_first_pairs(path, copy, lines, columns)
+        return copy_first_pairs(path, part, task_direction(name), lines, columns)
+    copy = part / path.name
     first = _first_lines(path, lines)
     if path.suffix == ".parquet":
         write_table(copy, pa.table({"text": pa.array(first, pa.string())}))

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from corpus.bitext import BitextReader
+from corpus.bitext import BitextReader, bitext_paths
 from corpus.errors import DataError, UserError
 from corpus.evaluation_files import evaluation_files
 from corpus.evaluation_sets import EvaluationSentences
@@ -184,7 +184,7 @@ def run_tokenize(
     arguments = {"evaluation_sets": fingerprint("", [digest_file(file) for file in evaluation])}
     inputs = tokenize_inputs(data)
     tasks = [
-        Task(name=name, inputs=(path, *vocabulary), arguments=arguments)
+        Task(name=name, inputs=(*_all_files(name, path), *vocabulary), arguments=arguments)
         for name, path in inputs.items()
     ]
     settings = tokenize_config(data)
@@ -227,6 +227,17 @@ def tokenize_inputs(data: TrainingData) -> dict[str, Path]:
     return inputs | {text.name: text.path for text in text_files(data.text)}
 
 
+def task_direction(name: str) -> Direction:
+    """Return the direction of a task of bitext by its name, `<tag>/<number>/<direction>`."""
+    return parse_direction(name.rpartition("/")[2])
+
+
+def _all_files(name: str, path: Path) -> tuple[Path, ...]:
+    """Return the files of a task of bitext or text, the one that it is given by first."""
+    is_text = TextFile.of_task(name, path) is not None
+    return (path,) if is_text else bitext_paths(path, task_direction(name))
+
+
 def tokenize_workers(data: TrainingData, files: Sequence[Path]) -> int:
     """Return how many processes tokenize files; one where there is little to do."""
     is_little = sum(path.stat().st_size for path in files) < _LITTLE
@@ -256,7 +267,11 @@ class _Tokenizer:
         unit = "pairs" if text is None else "sentences"
         counts: Counter[str] = Counter({unit: 0, f"{unit}.kept": 0})
         with token_writer(shard, token_dtype(self._vocabulary.size)) as writer:
-            blocks = self._pairs(path) if text is None else ((lines,) for lines in read_text(path))
+            blocks = (
+                self._pairs(path, task_direction(task.name))
+                if text is None
+                else ((lines,) for lines in read_text(path))
+            )
             for sides in blocks:
                 tokens, lengths, reasons = self._tokenize(sides)
                 is_kept = np.array([not reason for reason in reasons], bool)
@@ -269,8 +284,8 @@ class _Tokenizer:
                 counts.update(f"{unit}.rejected.{reason}" for reason in reasons if reason)
         return Outcome(counts=counts, outputs=token_paths(shard))
 
-    def _pairs(self, path: Path) -> Iterator[tuple[list[str], list[str]]]:
-        for table in BitextReader(path, columns=self.config.columns):
+    def _pairs(self, path: Path, direction: Direction) -> Iterator[tuple[list[str], list[str]]]:
+        for table in BitextReader(path, columns=self.config.columns, direction=direction):
             source, target = (table.column(name).to_pylist() for name in ("source", "target"))
             yield source, target
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from corpus.bitext import BitextReader, bitext_writer
+from corpus.bitext import BitextReader, bitext_paths, bitext_writer
 from corpus.errors import UserError
 from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, run_job
 from corpus.languages import Direction, parse_direction
@@ -48,7 +48,8 @@ class DistillBitext:
         path = self.output / f"{direction}.parquet"
         counts: Counter[str] = Counter()
         with bitext_writer(path, SCHEMA) as write:
-            for table in BitextReader(task.inputs[-1]):
+            of_file = direction if task.arguments["forward"] else direction.reverse
+            for table in BitextReader(task.inputs[-1], direction=of_file):
                 lines = table.column(source).to_pylist()
                 write(_translate(lines, direction, translator, counts))
         translator.warn()
@@ -109,7 +110,7 @@ def distill_bitext(
     tasks = [
         Task(
             name=str(direction),
-            inputs=(*model_files(teacher, config), files[direction][0]),
+            inputs=(*model_files(teacher, config), *_all_files(direction, *files[direction])),
             arguments={
                 "forward": files[direction][1],
                 **needed_arguments(config, needed),
@@ -125,6 +126,12 @@ def distill_bitext(
         config=config,
         executor=executor,
     )
+
+
+def _all_files(direction: Direction, path: Path, is_forward: bool) -> tuple[Path, ...]:
+    """Return the files of a bitext, the one that it is given by last."""
+    of_file = direction if is_forward else direction.reverse
+    return bitext_paths(path, of_file)[::-1]
 
 
 def _both_ways(bitext: Path) -> Iterator[tuple[Direction, tuple[Path, bool]]]:

@@ -20,11 +20,11 @@ import numpy as np
 import sentencepiece
 from numpy.typing import NDArray
 
-from corpus.bitext import BitextReader
+from corpus.bitext import BitextReader, bitext_paths
 from corpus.errors import DataError, UserError
 from corpus.files import atomic_path, write_json
 from corpus.jobs import Outcome, Summary, Task, run_job
-from corpus.languages import check_language
+from corpus.languages import Direction, check_language
 from corpus.records import bitext_files
 from corpus.text import REPLACEMENT, normalize
 from nmt.text_files import read_text, text_files
@@ -56,6 +56,12 @@ class Source:
     columns: Mapping[str, str] = field(default_factory=dict)
     """As `corpus.bitext.BitextReader` takes them."""
 
+    def files(self) -> tuple[Path, ...]:
+        """Return all files, such as both of a Moses pair."""
+        if len(self.languages) == 1:
+            return (self.path,)
+        return bitext_paths(self.path, Direction(*self.languages))
+
 
 def train_vocabulary(
     bitext: Sequence[Path],
@@ -84,7 +90,9 @@ def train_vocabulary(
         raise UserError("a vocabulary is trained on text; give `--bitext` or `--text`")
     for language in config.languages:
         check_language(language)
-    task = Task(name="vocabulary", inputs=tuple(source.path for source in sources))
+    task = Task(
+        name="vocabulary", inputs=tuple(path for source in sources for path in source.files())
+    )
     work = functools.partial(_write, sources=sources, output=output, config=config)
     return run_job(name="vocabulary", tasks=[task], work=work, output=output, config=config)
 
@@ -137,7 +145,10 @@ def _read_all(sources: Sequence[Source]) -> Iterator[tuple[str, list[str]]]:
             for lines in read_text(source.path):
                 yield source.languages[0], lines
             continue
-        for table in BitextReader(source.path, columns=source.columns):
+        reader = BitextReader(
+            source.path, columns=source.columns, direction=Direction(*source.languages)
+        )
+        for table in reader:
             for language, side in zip(source.languages, ("source", "target"), strict=True):
                 yield language, [line or "" for line in table.column(side).to_pylist()]
 

@@ -137,11 +137,10 @@ def test_columns_are_given_by_number_or_by_name(tmp_path: Path) -> None:
     path = tsv(tmp_path, "1.25\tGood day.\tBonjour.\n")
     given = {"source": "2", "target": "3", "score": "1"}
     assert read_bitext(path, given).to_pydict() == {**PAIR, "score": [1.25]}
-    assert (count_pairs(path, given), copy_first_pairs(path, tmp_path / "c.tsv", 5, given)) == (
-        1,
-        1,
-    )
-    assert (tmp_path / "c.tsv").read_bytes() == path.read_bytes()
+    direction = Direction("eng_Latn", "fra_Latn")
+    assert count_pairs(path, given) == 1
+    assert copy_first_pairs(path, tmp_path / "copy", direction, 5, given) == 1
+    assert (tmp_path / "copy" / path.name).read_bytes() == path.read_bytes()
     with pytest.raises(DataError, match="asks for column 4; the first line has 3"):
         read_bitext(path, {"source": "2", "target": "4"})
     path = tsv(tmp_path, "Quelle\tZiel\nGood day.\tBonjour.\n")
