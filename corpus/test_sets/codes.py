@@ -1,8 +1,7 @@
-"""Language codes of test sets: ISO 639-1 with a region, ISO 639-3 with a script, and between.
+"""Which language a test set means: WMT's `zh`, WMT24++'s `de_DE`, NTREX's `fra-CA`, `cmn_Hans`.
 
-WMT writes `en` and `zh`, WMT24++ `de_DE` and `zh_TW`, NTREX `fra-CA` and `srp-Latn`, TICO-19
-`es-LA`, FLORES+ and BOUQuET `cmn_Hans`. Where such a code may mean several of ours, the usual one
-is taken; reports state which.
+Names are understood as everywhere (`corpus.language_names`). Where one may mean several languages
+the likeliest is taken, or what test sets mean by it; reports state which.
 """
 
 from __future__ import annotations
@@ -10,25 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from corpus.languages import is_language, likely_languages
+from corpus.languages import find_language, is_language, known_languages, language_choices
 
-_CODE = re.compile(
-    r"(?P<language>[A-Za-z]{2,3})(?:[_-](?P<script>[A-Z][a-z]{3}))?"
-    r"(?:[_-](?P<region>[A-Za-z]{2}|\d{3}))?(?:[_-](?P<variety>[a-z]{4}\d{4}))?"
-)
-_USUAL = {
-    "arb": "arb_Arab", "aze": "azj_Latn", "az": "azj_Latn", "chi": "zho_Hans", "cmn": "zho_Hans",
-    "fa": "pes_Arab", "fas": "pes_Arab", "per": "pes_Arab", "kau": "knc_Latn", "kr": "knc_Latn",
-    "knc": "knc_Latn", "ku": "kmr_Latn", "kur": "kmr_Latn", "no": "nob_Latn", "nor": "nob_Latn",
-    "zh": "zho_Hans", "zho": "zho_Hans", "ak": "twi_Latn", "din": "dik_Latn", "tl": "tgl_Latn",
-    "sh": "srp_Cyrl", "mey": "mey_Arab", "msa": "zsm_Latn", "ms": "zsm_Latn",
-}  # fmt: skip
-"""What a code that names several languages or scripts means in the test sets above."""
+_IN_TEST_SETS = {"no": "nob_Latn", "nor": "nob_Latn", "ar_EG": "arz_Arab"}
+"""Norwegian is Bokmål in WMT and TED; WMT24++'s Arabic of Egypt is Egyptian Arabic."""
 
-_OF_REGION = {
-    "zh_tw": "zho_Hant", "zh_hk": "zho_Hant", "zh_mo": "zho_Hant", "zho_tw": "zho_Hant",
-    "zh_cn": "zho_Hans", "zho_cn": "zho_Hans", "ar_eg": "arz_Arab", "ar_ma": "ary_Arab",
-}  # fmt: skip
+_REGION = re.compile(r"[a-z]{2,3}[_-](?P<region>[A-Z]{2}|\d{3})")
 _MAIN_REGIONS = frozenset({
     "DE", "ES", "FR", "PT", "US", "KE", "SA", "IN", "RS", "CN", "IT", "NL", "RU", "GB",
 })  # fmt: skip
@@ -36,29 +22,19 @@ _MAIN_REGIONS = frozenset({
 
 
 def standard_language(code: str) -> str:
-    """Return our code of a language that a test set or a system names otherwise.
+    """Return our code of the language that a test set names; empty text if it is none."""
+    if code in _IN_TEST_SETS:
+        return _IN_TEST_SETS[code]
+    return next(iter(language_choices(code)), "")
 
-    A code that is none of ours stays as it is if it has a language and a script, as `chv_Cyrl`;
-    empty text is returned for anything else.
+
+def is_language_suffix(text: str) -> bool:
+    """Whether part of a file's name is a language, and not `txt` or `src`, which ISO 639-3 has.
+
+    That is a code with a script or region, one of two letters, or one of a FLORES-200 language.
     """
-    if is_language(code):
-        return code
-    match = _CODE.fullmatch(code)
-    if match is None:
-        return ""
-    language, script = match["language"].casefold(), match["script"]
-    region, variety = match["region"], match["variety"]
-    if variety and is_language(f"{language}_{script}"):
-        return f"{language}_{script}"
-    if region and f"{language}_{region.casefold()}" in _OF_REGION:
-        return _OF_REGION[f"{language}_{region.casefold()}"]
-    if script:
-        found = [one for one in likely_languages(f"{language}_{script}") if one.endswith(script)]
-        return found[0] if len(found) == 1 else f"{language}_{script}"
-    if language in _USUAL:
-        return _USUAL[language]
-    found = likely_languages(language)
-    return found[0] if len(found) == 1 else ""
+    ours = standard_language(text)
+    return bool(ours) and (len(text) != 3 or ours in known_languages())
 
 
 def choose_codes(codes: Iterable[str]) -> tuple[dict[str, str], list[str]]:
@@ -79,16 +55,11 @@ def choose_codes(codes: Iterable[str]) -> tuple[dict[str, str], list[str]]:
 
 
 def _rank(code: str) -> tuple[bool, bool, bool, str]:
-    match = _CODE.fullmatch(code)
-    region = (match["region"] or "") if match else ""
-    return (not is_language(code), bool(region), region.upper() not in _MAIN_REGIONS, code)
+    match = _REGION.fullmatch(code)
+    region = match["region"] if match else ""
+    return (not is_language(code), bool(region), region not in _MAIN_REGIONS, code)
 
 
 def find_code(language: str, codes: Mapping[str, str]) -> str | None:
-    """Return the language of a set that a system's code means, if the set has it."""
-    if language in codes:
-        return language
-    ours = standard_language(language)
-    if ours in codes:
-        return ours
-    return next((one for one, theirs in codes.items() if theirs == language), None)
+    """Return the language of a set, by our code, that a system's code means, if the set has it."""
+    return find_language(language, codes)

@@ -14,7 +14,7 @@ from corpus.files import open_binary
 from corpus.flores import split_languages
 from corpus.languages import Direction
 from corpus.test_sets import lines, markup, tables
-from corpus.test_sets.codes import choose_codes, standard_language
+from corpus.test_sets.codes import choose_codes, is_language_suffix, standard_language
 from corpus.test_sets.test_set import Segments, Side, TestSet
 
 logger = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ def _flores_text(path: Path, split: str) -> TestSet | None:
     files = {
         file.name.removeprefix(f"{split}."): file for file in (path / split).glob(f"{split}.*")
     }
-    coded = {code: file for code, file in files.items() if standard_language(code)}
+    coded = {code: file for code, file in files.items() if is_language_suffix(code)}
     if not coded or any(file.suffix in (".tsv", ".jsonl", ".parquet") for file in coded.values()):
         return None
     columns = lines.read_metadata(path / f"metadata_{split}.tsv")
@@ -388,7 +388,7 @@ def _of_tables(path: Path, files: list[Path], split: str, notes: list[str]) -> T
     for file in files:
         stem = tables.plain_stem(file)
         codes = tables.pair_of(stem)
-        if codes is None and standard_language(stem):  # BOUQuET's, whose targets are English
+        if codes is None and is_language_suffix(stem):  # BOUQuET's, whose targets are English
             codes = (stem, _ENGLISH)
         if codes is None:
             table = read(file)
@@ -412,7 +412,7 @@ def _of_mono(path: Path, files: list[Path], split: str) -> TestSet:
     read = functools.lru_cache(maxsize=2)(tables.read_mono)
     for file in files:
         stem = tables.plain_stem(file)
-        codes = [stem] if standard_language(stem) else list(read(file))
+        codes = [stem] if is_language_suffix(stem) else list(read(file))
         for code in codes:
             readers[code] = functools.partial(_mono_side, read, file, code)
     return _multiway("FLORES+", path, split, readers)
@@ -495,11 +495,11 @@ def _of_aligned(path: Path, files: Iterable[Path], split: str) -> TestSet:
     stems: dict[str, dict[str, Path]] = {}
     for file in files:
         stem = tables.plain_stem(file)
-        if tables.plain_suffix(file) == ".txt" and standard_language(stem):
+        if tables.plain_suffix(file) == ".txt" and is_language_suffix(stem):
             single[stem] = file
             continue
         match = _ALIGNED_NAME.fullmatch(re.sub(r"\.(gz|zst)$", "", file.name))
-        if match is not None and standard_language(match["code"]):
+        if match is not None and is_language_suffix(match["code"]):
             stems.setdefault(match["stem"], {})[match["code"]] = file
     stems = {stem: found for stem, found in stems.items() if len(found) > 1}
     if len(single) > 1:

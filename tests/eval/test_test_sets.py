@@ -151,3 +151,13 @@ def test_a_slice_that_the_set_does_not_have_is_refused_with_those_it_has(
     config = ScoreConfig(slices=("genre",))
     with pytest.raises(UserError, match=r"says nothing of `genre`.*document, domain, length, url"):
         score_systems([tmp_path / "mine"], flores_plus, "", tmp_path / "o", ["chrf"], config)
+
+
+def test_flores_is_found_by_another_name_of_the_language(tmp_path: Path) -> None:
+    for code in ("eng_Latn", "zho_Hans"):
+        lines = [sentence(f"{code}{n}") for n in range(3)]
+        write_lines(tmp_path / "flores" / "devtest" / f"{code}.devtest", lines)
+    write_lines(tmp_path / "mine" / "eng_Latn-cmn_Hans.txt", [sentence(f"{n}") for n in range(3)])
+    output = tmp_path / "out"
+    scores = score_systems([tmp_path / "mine"], tmp_path / "flores", "", output, ["chrf"], CONFIG)
+    assert scores.test_set == "FLORES-200 devtest; cmn_Hans is its zho_Hans"

@@ -11,7 +11,7 @@ import pytest
 from corpus.errors import DataError, UserError
 from corpus.files import read_lines, write_lines
 from corpus.languages import Direction
-from corpus.test_sets.codes import choose_codes, standard_language
+from corpus.test_sets.codes import choose_codes, is_language_suffix, standard_language
 from corpus.test_sets.files import TestFiles, open_test_files
 
 EN_DE = Direction("eng_Latn", "deu_Latn")
@@ -86,7 +86,7 @@ def test_ids_that_a_language_lacks_are_named(tmp_path: Path) -> None:
     folder = tmp_path / "set" / "devtest"
     write_json_lines(folder / "eng_Latn.jsonl", flores_plus_rows("eng_Latn", {1: "a", 2: "b"}))
     write_json_lines(folder / "cmn_Hans.jsonl", flores_plus_rows("cmn_Hans", {2: "乙"}))
-    with pytest.raises(DataError, match=r"zho_Hans has 1 segments and eng_Latn has 2.*ids 1"):
+    with pytest.raises(DataError, match=r"cmn_Hans has 1 segments and eng_Latn has 2.*ids 1"):
         open_files(tmp_path / "set", [EN_ZH], tmp_path)
 
 
@@ -203,12 +203,18 @@ def test_what_is_missing_is_said_with_what_there_is(tmp_path: Path) -> None:
 def test_codes_of_test_sets_become_ours() -> None:
     codes = {
         "en": "eng_Latn", "zh": "zho_Hans", "zh_TW": "zho_Hant", "zho-CN": "zho_Hans",
-        "cmn_Hant": "zho_Hant", "pt-BR": "por_Latn", "es-LA": "spa_Latn", "srp-Latn": "srp_Latn",
-        "ar_EG": "arz_Arab", "fil": "tgl_Latn", "chv_Cyrl": "chv_Cyrl", "hello": "",
+        "cmn_Hant": "cmn_Hant", "pt-BR": "por_Latn", "es-LA": "spa_Latn", "srp-Latn": "srp_Latn",
+        "ar_EG": "arz_Arab", "no": "nob_Latn", "chv_Cyrl": "chv_Cyrl", "hello": "",
     }  # fmt: skip
     assert {code: standard_language(code) for code in codes} == codes
     assert choose_codes(["fra-CA", "fra", "xyz!"]) == ({"fra_Latn": "fra"}, ["fra-CA", "xyz!"])
     assert choose_codes(["fr_CA", "fr_FR"])[0] == {"fra_Latn": "fr_FR"}
+    assert [is_language_suffix(name) for name in ("de", "deu", "txt", "src")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_writing_again_leaves_equal_files_alone(tmp_path: Path) -> None:
