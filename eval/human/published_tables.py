@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from corpus.errors import DataError, UserError
 from corpus.files import open_lines
-from corpus.languages import Direction, likely_languages, parse_direction
+from corpus.languages import Direction, language_choices, parse_direction
 from eval.human.judgments import SCALES, Judgment, Scale
 from eval.tables import read_rows
 
@@ -181,7 +181,7 @@ def _direction(
     known: Collection[str],
 ) -> Direction | None:
     """Return the direction of a row; None where another one is wanted."""
-    meant = [set(likely_languages(row[side])) for side in ("source", "target")]
+    meant = [set(language_choices(row[side])) for side in ("source", "target")]
     if wanted is not None:
         return wanted if wanted.source in meant[0] and wanted.target in meant[1] else None
     codes = []
