@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from corpus.errors import DataError, UserError
 from corpus.files import read_lines
-from corpus.languages import Direction, check_language, parse_direction
+from corpus.languages import Direction, parse_direction, parse_language
 from eval.tables import read_rows
 
 COPY = "copy"
@@ -93,7 +93,7 @@ def read_manifest(path: Path) -> Systems:
         try:
             _check_name(values["system"])
             direction = Direction(
-                check_language(values["source"]).code, check_language(values["target"]).code
+                parse_language(values["source"]).code, parse_language(values["target"]).code
             )
         except UserError as error:
             raise DataError(f"{path}:{number}: {error}") from None

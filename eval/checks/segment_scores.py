@@ -25,7 +25,7 @@ from corpus.config import plain_config
 from corpus.errors import DataError, UserError
 from corpus.files import lines_of_file, open_lines, read_json, write_json
 from corpus.jobs import Outcome, Task, run_job
-from corpus.languages import Direction, check_language, parse_direction
+from corpus.languages import Direction, parse_direction, parse_language
 from eval.checks.batches import Batch, mean, read_text
 from eval.checks.config import SegmentScoresConfig
 from eval.tables import write_table
@@ -209,7 +209,7 @@ def _comet_header(file: Path, config: SegmentScoresConfig) -> Header:
         )
     if config.languages == (ALL_LANGUAGES,):
         return Header(config.metric, config.model, None)
-    covered = frozenset(check_language(code).code for code in config.languages)
+    covered = frozenset(parse_language(code).code for code in config.languages)
     return Header(config.metric, config.model, covered)
 
 
@@ -256,7 +256,7 @@ def _header(file: Path, found: dict[str, Any]) -> Header:
     if languages == ALL_LANGUAGES:
         return Header(metric, str(model or ""), None)
     try:
-        covered = frozenset(check_language(code).code for code in languages or ())
+        covered = frozenset(parse_language(code).code for code in languages or ())
     except UserError as error:
         raise DataError(f"{file}:1: {error}") from None
     return Header(metric, str(model or ""), covered)

@@ -77,11 +77,11 @@ def test_several_metrics_stand_beside_each_other(tmp_path: Path) -> None:
         ([HEADER, row("fra_Latn", 1, "good")], "a number as `score`"),
         ([HEADER, ROWS[0], ROWS[0]], r"0\.jsonl:3: line 1 of mine .* has a score already"),
         ([HEADER, {**ROWS[0], "system": "yours"}], "system `yours` has no hypotheses"),
-        ([HEADER, {**ROWS[0], "direction": "eng-fra"}], "`eng` is not a FLORES-200"),
+        ([HEADER, {**ROWS[0], "direction": "eng-xyz"}], "`xyz` is not a language"),
         ([HEADER, {**ROWS[0], "direction": 5}], r"0\.jsonl:2: `5` is not a direction"),
         ([HEADER, {**ROWS[0], "system": ["mine"]}], "has no hypotheses"),
         ([HEADER, row("fra_Latn", 1, 10**400)], "a number as `score`"),
-        ([{**HEADER, "languages": ["eng"]}, *ROWS], r"0\.jsonl:1: `eng` is not a FLORES-200"),
+        ([{**HEADER, "languages": ["xyz"]}, *ROWS], r"0\.jsonl:1: `xyz` is not a language"),
         ([HEADER, "[" * 99_999], r"0\.jsonl:2: not JSON"),
     ],
 )

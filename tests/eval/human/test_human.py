@@ -315,7 +315,7 @@ def test_several_systems_need_a_column_to_tell_them_apart(tables: Path) -> None:
         ([HEADER, f"a\t1\t{FRENCH}\t6"], r"human\.tsv:2: score 6; XSTS goes from 1 to 5"),
         ([HEADER, f"a\t1\t{FRENCH}\tnan"], r"human\.tsv:2: score nan"),
         ([HEADER, f"a\t1\t{FRENCH}\tgood"], r"human\.tsv:2: could not convert"),
-        ([HEADER, "a\t1\teng-fra\t4"], r"human\.tsv:2: `eng` is not a FLORES-200"),
+        ([HEADER, "a\t1\teng-xyz\t4"], r"human\.tsv:2: `xyz` is not a language"),
         ([HEADER, f"a\t1\t{FRENCH}"], r"human\.tsv:2: 3 columns where the header has 4"),
         ([HEADER, f"\t1\t{FRENCH}\t3"], "needs an evaluator and an item"),
         ([*JUDGMENTS, JUDGMENTS[1]], r"human\.tsv:10: a scored item 1 .* already in line 2"),

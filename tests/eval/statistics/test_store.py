@@ -280,7 +280,7 @@ def test_manifest_names_systems_directions_and_files(
     ("row", "message"),
     [
         ("a\teng_Latn\trus_Cyrl", r"m\.tsv:3: 3 columns"),
-        ("a\teng\trus_Cyrl\tx.txt", r"m\.tsv:3: `eng` is not a FLORES-200"),
+        ("a\txyz\trus_Cyrl\tx.txt", r"m\.tsv:3: `xyz` is not a language"),
         ("a\teng_Latn\thin_Deva\tabsent.txt", r"m\.tsv:3: .*absent\.txt does not exist"),
         ("a\teng_Latn\trus_Cyrl\tx.txt", r"m\.tsv:3: a has eng_Latn-rus_Cyrl already"),
         ("copy\teng_Latn\trus_Cyrl\tx.txt", r"m\.tsv:3: a system cannot be called `copy`"),
