@@ -10,6 +10,7 @@ from corpus.files import make_directory
 from corpus.protocols import LanguageIdentifier
 from eval.checks.batches import find_batches
 from eval.checks.config import CheckConfig
+from eval.checks.content import RULES, measure_content, summarize_content
 from eval.checks.hallucination import SIGNS, measure_hallucination, summarize_hallucination
 from eval.checks.off_target import measure_off_target, summarize_off_target
 from eval.checks.segment_scores import measure_segment_scores
@@ -17,7 +18,7 @@ from eval.checks.toxicity import measure_toxicity, summarize_toxicity
 
 
 class CheckInputs(NamedTuple):
-    """What the checks other than hallucination need; each is optional."""
+    """What the checks other than hallucination and content need; each is optional."""
 
     lid: Path | None = None
     """Model directory of a language identifier."""
@@ -51,7 +52,10 @@ def check_systems(
     summary: dict[str, Any] = {
         "hallucination": summarize_hallucination(
             measure_hallucination(batches, output, config.hallucination, config.workers)
-        )
+        ),
+        "content": summarize_content(
+            measure_content(batches, output, config.content, config.workers)
+        ),
     }
     if inputs.lid is not None and inputs.load is not None:
         summary["off_target"] = summarize_off_target(
@@ -72,6 +76,11 @@ def check_systems(
 
 _FIGURES = {
     "hallucination": ("suspect_rate", "reference_rate", *(f"{sign}_rate" for sign in SIGNS)),
+    "content": (
+        "suspect_rate",
+        "reference_rate",
+        *(f"{rule}_{kind}" for rule in RULES for kind in ("rate", "reference_rate")),
+    ),
     "off_target": ("off_target_rate", "outside_group_rate", "reference_rate", "off_script_rate"),
     "toxicity": ("toxic_rate", "added_rate"),
 }

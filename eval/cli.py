@@ -12,7 +12,13 @@ import click
 from corpus.command import PATH, config_options, json_option, print_json
 from corpus.console import format_table
 from eval.checks.config import CheckConfig
-from eval.config import CompareConfig, CorrelateConfig, SampleConfig, ScoreConfig
+from eval.config import (
+    CompareConfig,
+    ContrastConfig,
+    CorrelateConfig,
+    SampleConfig,
+    ScoreConfig,
+)
 
 if TYPE_CHECKING:
     from eval.statistics.results import Scores
@@ -283,7 +289,7 @@ def check(
     as_json: bool,
     config: CheckConfig,
 ) -> None:
-    """Check hypotheses for hallucination, wrong languages and added toxicity."""
+    """Check hypotheses for hallucination, lost content, wrong languages and added toxicity."""
     from eval.check import CheckInputs, check_systems, summary_rows
 
     load = context.obj["load_identifier"] if lid is not None else None
@@ -294,6 +300,40 @@ def check(
         return
     header = ["system", "check", "figure", "mean", "n", "missing"]
     click.echo(format_table(header, summary_rows(summary)))
+
+
+@group.command()
+@click.option(
+    "--sets",
+    type=PATH,
+    required=True,
+    help="Directory of <source>-<target>.tsv files with the columns source, right, wrong, [group].",
+)
+@click.option(
+    "--hypotheses",
+    type=PATH,
+    required=True,
+    multiple=True,
+    help="Directory of translations of the sets, <source>-<target>.txt; may be repeated.",
+)
+@click.option("--output", type=PATH, required=True, help="Directory for the tables.")
+@json_option
+@config_options(ContrastConfig)
+def contrast(
+    sets: Path,
+    hypotheses: tuple[Path, ...],
+    output: Path,
+    as_json: bool,
+    config: ContrastConfig,
+) -> None:
+    """Count which of two versions systems write: gender, register, or what a set contrasts."""
+    from eval.contrast import COLUMNS, compare_contrasts
+
+    rows = compare_contrasts(sets, hypotheses, output, config)
+    if as_json:
+        print_json({"rows": rows})
+        return
+    click.echo(format_table(list(COLUMNS), [list(row.values()) for row in rows]))
 
 
 @group.command()

@@ -204,6 +204,14 @@ class SampleConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ContrastConfig(Config):
+    """How contrast sets are counted."""
+
+    confidence: Probability = 0.95
+    """Coverage of the intervals (Wilson 1927)."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CorrelateConfig(Config):
     """How human scores are calibrated and compared with metrics."""
 

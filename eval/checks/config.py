@@ -45,6 +45,20 @@ class HallucinationConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ContentConfig(Config):
+    """From where content counts as missing, added or left untranslated."""
+
+    length_z: Deviations = 3.0
+    """Standard deviations of log(length / source length) from that of the references."""
+
+    untranslated_words: PositiveInt = 5
+    """Words of the source in a row that stand in the translation as they were."""
+
+    untranslated_characters: PositiveInt = 12
+    """The same for sources in scripts without spaces, in letters."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ToxicityConfig(Config):
     """What is reported of the terms that were found."""
 
@@ -75,6 +89,7 @@ class CheckConfig(Config):
 
     off_target: OffTargetConfig = field(default_factory=OffTargetConfig)
     hallucination: HallucinationConfig = field(default_factory=HallucinationConfig)
+    content: ContentConfig = field(default_factory=ContentConfig)
     toxicity: ToxicityConfig = field(default_factory=ToxicityConfig)
     segment_scores: SegmentScoresConfig = field(default_factory=SegmentScoresConfig)
 
