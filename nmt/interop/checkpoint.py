@@ -6,9 +6,9 @@ from pathlib import Path
 
 from corpus.errors import DataError, UserError
 from corpus.files import read_json
-from nmt.interop.pickled_weights import read_pickled
+from corpus.pickled_tensors import Stored, read_pickled
 from nmt.interop.weights import INDEX_FILE, WEIGHTS_FILE
-from nmt.model.tensor_files import Stored, read_header
+from nmt.model.tensor_files import read_header
 
 PICKLED_FILE = "pytorch_model.bin"
 PICKLED_INDEX_FILE = "pytorch_model.bin.index.json"

@@ -8,6 +8,7 @@ from pathlib import Path
 from corpus.files import atomic_path, write_json
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import Direction
+from corpus.pickled_tensors import count_elements
 from nmt.interop.added_tokens import PIECES_FILE
 from nmt.interop.checkpoint import read_checkpoint
 from nmt.interop.config import ImportConfig
@@ -17,7 +18,6 @@ from nmt.interop.tokens import FILES as TOKENIZER_FILES
 from nmt.interop.tokens import import_vocabulary
 from nmt.interop.weights import write_tensors
 from nmt.model.directory import VOCABULARY_DIRECTORY, WEIGHTS_FILE, describe_model
-from nmt.model.tensor_files import count_elements
 from nmt.vocabulary.vocabulary import LAYOUT_FILE, MODEL_FILE, Vocabulary
 
 logger = logging.getLogger(__name__)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from corpus.errors import DataError, UserError
+from corpus.pickled_tensors import Stored
 from nmt.interop.names import (
     COMPUTED,
     COPIES,
@@ -15,7 +16,7 @@ from nmt.interop.names import (
 )
 from nmt.interop.weights import NewTensor, are_equal, is_zero, rows
 from nmt.model.config import MoEConfig
-from nmt.model.tensor_files import DTYPES, Span, Stored, whole
+from nmt.model.tensor_files import DTYPES, Span, whole
 
 TORCH_NAMES = {str(dtype).removeprefix("torch."): name for name, dtype in DTYPES.items()}
 """The format's name of a type by torch's."""

@@ -11,13 +11,12 @@ from typing import Any, NamedTuple
 import torch
 
 from corpus.files import atomic_path
+from corpus.pickled_tensors import Stored, count_elements
 from nmt.model.tensor_files import (
     DTYPES,
     LENGTH,
     METADATA,
     Span,
-    Stored,
-    count_elements,
     read_chunks,
     whole,
 )

@@ -6,13 +6,14 @@ header, the header as JSON, the tensors one after the other.
 
 import json
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import torch
 
 from corpus.errors import DataError
+from corpus.pickled_tensors import Stored, count_elements
 
 LENGTH = struct.Struct("<Q")
 METADATA = "__metadata__"
@@ -22,36 +23,12 @@ DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 """What weights may be, by the format's names, in the order in which `safetensors` writes them."""
 
 
-class Stored(NamedTuple):
-    """Where a tensor is."""
-
-    path: Path
-    key: str
-    dtype: str
-    shape: tuple[int, ...]
-    begin: int
-    """First byte in the file."""
-
-    @property
-    def num_elements(self) -> int:
-        """Number of its elements."""
-        return count_elements(self.shape)
-
-
 class Span(NamedTuple):
     """Elements of a stored tensor, one after the other in memory."""
 
     stored: Stored
     begin: int
     length: int
-
-
-def count_elements(shape: Sequence[int]) -> int:
-    """Return how many elements a shape has."""
-    count = 1
-    for size in shape:
-        count *= size
-    return count
 
 
 def read_header(path: Path) -> dict[str, Stored]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from corpus.errors import DataError, UserError
 from corpus.files import digest_file
 from corpus.jobs import describe_input
+from corpus.pickled_tensors import Stored
 from nmt.model.config import MoEConfig, check_shape, named_config, named_fields
 from nmt.model.directory import (
     DESCRIPTION_FILE,
@@ -20,7 +21,7 @@ from nmt.model.directory import (
     read_description,
 )
 from nmt.model.moe.layer import MoEFeedForwardNetwork
-from nmt.model.tensor_files import Stored, read_header, read_into
+from nmt.model.tensor_files import read_header, read_into
 from nmt.model.translator import Translator, moe_layers
 from nmt.training.config import TrainConfig
 from nmt.vocabulary import vocabulary as vocabulary_files

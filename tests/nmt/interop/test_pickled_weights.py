@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from corpus.errors import DataError, JobError, UserError
+from corpus.pickled_tensors import read_pickled
 from nmt.interop.checkpoint import read_checkpoint
 from nmt.interop.config import ExportConfig, ImportConfig
 from nmt.interop.export_model import export_to_transformers
 from nmt.interop.import_model import import_checkpoint
-from nmt.interop.pickled_weights import read_pickled
 
 
 @pytest.mark.parametrize("shards", [False, True], ids=["one file", "shards"])
@@ -120,3 +120,28 @@ def test_shard_that_an_index_lists_must_be_there(tmp_path: Path, exported: Path)
         read_checkpoint(tmp_path)
     with pytest.raises((UserError, JobError), match="has no weights"):
         read_checkpoint(tmp_path / "receipts")
+
+
+class Trainer:
+    """Stands for what Lightning and others pickle beside the weights."""
+
+    def __init__(self) -> None:
+        self.history, self.device = [1, {2}], torch.device("cpu")
+
+
+def test_state_of_a_training_is_read_without_what_is_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "model.ckpt"
+    state = {"x": torch.arange(6.0).view(2, 3)}
+    beside = {"callbacks": Trainer(), "hyper_parameters": Path("a"), "evil": Evil(), "epoch": 3}
+    torch.save({**beside, "state_dict": state}, path)
+    found = read_pickled(path, ("state_dict", "model"))
+    assert {key: one.shape for key, one in found.items()} == {"x": (2, 3)}
+    assert not (tmp_path / "evil").exists()
+    with pytest.raises(DataError, match="no place among weights"):
+        read_pickled(path)
+    torch.save({"state_dict": {"x": Evil()}}, path)
+    with pytest.raises(DataError, match="`x` is no tensor"):
+        read_pickled(path, ("state_dict",))

@@ -1,9 +1,11 @@
-"""Weights pickled by torch (`pytorch_model.bin`), found in their file without being loaded.
+"""Weights pickled by torch (`pytorch_model.bin`, `*.ckpt`), found in their file, not loaded.
 
 torch writes a zip archive without compression: `data.pkl`, a pickled dictionary whose tensors refer
 to storages, and a file for each storage (torch/serialization.py, `_save`). The pickle is read with
 nothing allowed but dictionaries and tensors, and a tensor becomes the place of its bytes in the
-file, so that no foreign code runs and no weight is held in memory.
+file, so that no foreign code runs and no weight is held in memory. Checkpoints of a training hold
+more than weights: of such a one, whatever is not made of dictionaries and tensors becomes an object
+that does nothing.
 """
 
 import collections
@@ -16,7 +18,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from corpus.errors import DataError, UserError
-from nmt.model.tensor_files import Stored, count_elements
 
 _DTYPES = {
     "FloatStorage": ("F32", 4), "HalfStorage": ("F16", 2), "BFloat16Storage": ("BF16", 2),
@@ -29,6 +30,31 @@ _DTYPES = {
 _LONGEST_PICKLE = 1 << 28
 _LOCAL_HEADER = struct.Struct("<26xHH")
 """Lengths of the name and the extra field in a zip entry's own header (APPNOTE 4.3.7)."""
+
+
+class Stored(NamedTuple):
+    """Where a tensor is."""
+
+    path: Path
+    key: str
+    dtype: str
+    """As safetensors names it: `F32`, `BF16`, …"""
+    shape: tuple[int, ...]
+    begin: int
+    """First byte in the file."""
+
+    @property
+    def num_elements(self) -> int:
+        """Number of its elements."""
+        return count_elements(self.shape)
+
+
+def count_elements(shape: Sequence[int]) -> int:
+    """Return how many elements a shape has."""
+    count = 1
+    for size in shape:
+        count *= size
+    return count
 
 
 class _Storage(NamedTuple):
@@ -44,8 +70,13 @@ class _Tensor(NamedTuple):
     stride: tuple[int, ...]
 
 
-def read_pickled(path: Path) -> dict[str, Stored]:
+def read_pickled(path: Path, within: Sequence[str] = ()) -> dict[str, Stored]:
     """Return the tensors of a file that `torch.save` wrote of a state dictionary.
+
+    Args:
+        path: The file.
+        within: Keys under which a training's checkpoint may have the state dictionary; the first
+            that is there is read, and what is beside it may be anything.
 
     Raises:
         UserError: If it is of torch before 1.6.
@@ -61,7 +92,10 @@ def read_pickled(path: Path) -> dict[str, Stored]:
                 raise DataError(f"{path} has numbers of big-endian order, which is not read")
             if entries[pickled].file_size > _LONGEST_PICKLE:
                 raise DataError(f"{path}: {pickled} has {entries[pickled].file_size:,} bytes")
-            state = _Unpickler(io.BytesIO(archive.read(pickled))).load()
+            kind = _CheckpointUnpickler if within else _Unpickler
+            state = kind(io.BytesIO(archive.read(pickled))).load()
+            if isinstance(state, dict):
+                state = next((state[key] for key in within if key in state), state)
             return _stored(path, state, folder, entries, file)
     except zipfile.BadZipFile as error:
         raise UserError(
@@ -103,6 +137,44 @@ class _Unpickler(pickle.Unpickler):
         if kind != "storage" or storage not in _DTYPES:
             raise pickle.UnpicklingError(f"{pid!r} is no storage")
         return _Storage(str(key), storage, int(num_elements))
+
+
+class _Inert(dict[Any, Any]):
+    """Stands for an object of a class that is not loaded, whatever it is made of."""
+
+    def __new__(cls, *_: Any, **__: Any) -> "_Inert":
+        return super().__new__(cls)
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        super().__init__()
+
+    def __setstate__(self, state: Any) -> None:
+        """Take no state."""
+
+    def __call__(self, *_: Any, **__: Any) -> "_Inert":
+        return _Inert()
+
+    def append(self, item: Any) -> None:
+        """Take no item, where it stands for a list."""
+
+    def extend(self, items: Any) -> None:
+        """Take no items."""
+
+    def add(self, item: Any) -> None:
+        """Take no item, where it stands for a set."""
+
+
+class _CheckpointUnpickler(_Unpickler):
+    """Makes inert objects of everything else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return super().find_class(module, name)
+        except pickle.UnpicklingError:
+            return _Inert
+
+    def persistent_load(self, pid: Any) -> Any:
+        return super().persistent_load(pid) if pid[1] in _DTYPES else _Inert()
 
 
 def _rebuild_tensor(
