@@ -181,9 +181,9 @@ def export_vocabulary(directory: Path, *, nllb_codes: bool = False) -> Tokenizer
     vocabulary = Vocabulary.load(directory)
     model = (directory / MODEL_FILE).read_bytes()
     processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-    offset: int = vocabulary.layout()["piece_offset"]
+    indices = vocabulary.piece_indices
     if processor.pad_id() == 0:
-        model, offset = without_first_piece(model), offset + 1
+        model, indices = without_first_piece(model), indices[1:]
         processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     controls = (processor.unk_id(), processor.bos_id(), processor.eos_id())
     if controls != (0, 1, 2) or processor.pad_id() >= 0:
@@ -193,7 +193,7 @@ def export_vocabulary(directory: Path, *, nllb_codes: bool = False) -> Tokenizer
         )
     symbols: dict[str, int] = vocabulary.layout()["symbols"]
     after = [symbol for symbol in symbols if symbol not in CONTROL_SYMBOLS]
-    pieces = [piece + offset for piece in range(_TEXT_PIECES, processor.get_piece_size())]
+    pieces = indices[_TEXT_PIECES:].tolist()
     words: dict[str, int] = vocabulary.layout().get("words", {})
     named = [symbols[symbol] for symbol in after] + list(words.values())
     rows = [symbols[symbol] for symbol in CONTROL_SYMBOLS] + pieces + named

@@ -272,23 +272,25 @@ def _fields(config: Any) -> dict[str, Any]:
 
 def _from_scratch(config: TrainConfig) -> dict[str, Any]:
     """Return the defaults of a training with fresh weights for what a config leaves open."""
-    optimizer, selection = _fields(config.optimizer), _fields(config.selection)
     defaults: dict[str, Any] = {
         "updates": 300_000,
         "checkpoint_every": 1000,
         "validate_every": 5000,
         "report_every": 100,
     }
+    optimizer: dict[str, Any] = {
+        "learning_rate": 0.002,
+        "warmup_updates": 8000,
+        "schedule": "inverse_sqrt",
+    }
+    selection: dict[str, Any] = {"keep": "last", "patience": 0}
     return {
         **{name: value for name, value in defaults.items() if getattr(config, name) is None},
-        "model": dataclasses.replace(config.model, size=config.model.size or DEFAULT_SIZE),
-        "optimizer": OptimizerConfig(
-            **{"learning_rate": 0.002, "warmup_updates": 8000, "schedule": "inverse_sqrt"}
-            | _given(optimizer)
-        ),
-        "selection": SelectionConfig(**{"keep": "last", "patience": 0} | _given(selection)),
+        "model": ModelConfig(**_fields(config.model) | {"size": config.model.size or DEFAULT_SIZE}),
+        "optimizer": OptimizerConfig(**optimizer | _given(config.optimizer)),
+        "selection": SelectionConfig(**selection | _given(config.selection)),
     }
 
 
-def _given(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
+def _given(config: Any) -> dict[str, Any]:
+    return {name: value for name, value in _fields(config).items() if value is not None}

@@ -176,7 +176,9 @@ class TranslationRecipe(base.Recipe):
         else:
             register_family(container, create=self._started(create_model), apply_fsdp=apply_fsdp)
 
-    def _started(self, create: Callable[[MoEConfig], Translator]) -> ModelFactory[Any, Any]:
+    def _started(
+        self, create: Callable[[MoEConfig], Translator]
+    ) -> ModelFactory[MoEConfig, TransformerModel]:
         """Return what builds the model and gives it the weights to start from, if there are any."""
         start = self._training.start
         if start is None or last_update(self._directory):  # a checkpoint has the weights

@@ -75,6 +75,7 @@ class Vocabulary:
         size: int | None = None,
         words: Mapping[str, int] | None = None,
         language_is_last: bool = False,
+        added_pieces: Sequence[tuple[int, int]] = (),
     ) -> None:
         """Join a SentencePiece model and a layout.
 
@@ -88,6 +89,8 @@ class Vocabulary:
                 tokens are; text before and after is cut into pieces by itself.
             language_is_last: Whether a source is `[text, </s>, language]`, as of checkpoints with
                 transformers' `legacy_behaviour`, and not `[language, text, </s>]`.
+            added_pieces: Pieces from which on, and the indices from which on, pieces are numbered
+                that were added to a model: behind all that there was.
 
         Raises:
             RuntimeError: If the model is none.
@@ -109,6 +112,9 @@ class Vocabulary:
         )
         self._indices = np.arange(self.num_pieces, dtype=np.int32) + np.int32(piece_offset)
         is_text = np.ones(self.num_pieces, bool)
+        self._added_pieces = [(int(piece), int(index)) for piece, index in added_pieces]
+        for piece, index in self._added_pieces:
+            self._indices[piece:] = np.arange(self.num_pieces - piece) + index
         for symbol, piece in self._control_pieces().items():
             self._indices[piece] = self._symbols[symbol]
             is_text[piece] = False
@@ -163,6 +169,7 @@ class Vocabulary:
                 size=layout["size"],
                 words=layout.get("words"),
                 language_is_last=layout.get("language_is_last", False),
+                added_pieces=layout.get("added_pieces", ()),
             )
         except (RuntimeError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"{directory} is not a readable vocabulary: {error}") from error
@@ -183,7 +190,47 @@ class Vocabulary:
             "symbols": dict(sorted(self._symbols.items(), key=lambda item: item[1])),
             **({"words": self._words} if self._words else {}),
             **({"language_is_last": True} if self.language_is_last else {}),
+            **({"added_pieces": self._added_pieces} if self._added_pieces else {}),
         }
+
+    def extended(self, model: bytes, symbols: Sequence[str]) -> "Vocabulary":
+        """Return this vocabulary with more tokens, behind those that there are.
+
+        Args:
+            model: This one's SentencePiece model with pieces at its end.
+            symbols: New symbols; those of the form `__eng_Latn__` are languages.
+
+        Raises:
+            ValueError: If a symbol is there already.
+        """
+        known = [symbol for symbol in symbols if symbol in self._symbols]
+        if known:
+            raise ValueError(f"the vocabulary has {known[0]} already")
+        pieces = sentencepiece.SentencePieceProcessor(model_proto=model).get_piece_size()
+        first = self.size + pieces - self.num_pieces
+        added = [(self.num_pieces, self.size)] if pieces > self.num_pieces else []
+        names = [symbol.removeprefix("__").removesuffix("__") for symbol in symbols]
+        languages = [n for n, s in zip(names, symbols, strict=True) if s == language_symbol(n)]
+        return Vocabulary(
+            model,
+            [*self.languages, *languages],
+            symbols={**self._symbols, **{symbol: first + i for i, symbol in enumerate(symbols)}},
+            piece_offset=self._piece_offset,
+            size=first + len(symbols),
+            words=self._words,
+            language_is_last=self.language_is_last,
+            added_pieces=[*self._added_pieces, *added],
+        )
+
+    @property
+    def pieces(self) -> sentencepiece.SentencePieceProcessor:
+        """The SentencePiece model."""
+        return self._pieces
+
+    @property
+    def piece_indices(self) -> NDArray[np.int32]:
+        """The token of each piece of the SentencePiece model."""
+        return self._indices
 
     def language_index(self, language: str) -> int:
         """Return the token of a language.
