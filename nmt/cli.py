@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import sys
 from pathlib import Path
@@ -22,7 +23,7 @@ from corpus.console import format_table
 from corpus.files import stdin_lines
 from corpus.flores import split_languages
 from corpus.jobs import Executor
-from corpus.languages import Direction, check_language, parse_directions
+from corpus.languages import Direction, check_language, parse_directions, parse_language
 from nmt.data.directory import check_tokens
 from nmt.interop.config import ExportConfig, ImportConfig
 from nmt.interop.settings import read_settings
@@ -37,7 +38,7 @@ from nmt.training.directory import TRAINING_DIRECTORY, check_output
 from nmt.training.summary import summarize
 from nmt.translation.decoding.config import BackTranslateConfig, TranslateConfig
 from nmt.usage.config import UsageConfig
-from nmt.vocabulary.config import VocabularyConfig
+from nmt.vocabulary.config import ExtendConfig, VocabularyConfig
 
 if TYPE_CHECKING:
     from typing import Any
@@ -68,6 +69,50 @@ def vocabulary(
 
     summary = train_vocabulary(bitext, output, config, text)
     print_counts("vocabulary", dict(summary.counts))
+
+
+@group.command()
+@click.option("--model", type=PATH, required=True, help="Model directory.")
+@click.option(
+    "--language",
+    "languages",
+    multiple=True,
+    required=True,
+    help="Language to add; may be repeated.",
+)
+@click.option(
+    "--text",
+    type=PATH,
+    required=True,
+    help="Directory of <language>.txt, or of sentences: of the new languages, and of old ones.",
+)
+@click.option("--output", type=PATH, required=True, help="Model directory to write.")
+@click.option(
+    "--like",
+    "likes",
+    multiple=True,
+    help="Language whose token the new one's begins as; one for each --language, or for all.",
+)
+@config_options(ExtendConfig)
+def extend(
+    model: Path,
+    languages: tuple[str, ...],
+    text: Path,
+    output: Path,
+    likes: tuple[str, ...],
+    config: ExtendConfig,
+) -> None:
+    """Add languages to a model: their tokens, and pieces where their text is cut into too many."""
+    check_model(model)
+    if len(likes) not in (0, 1, len(languages)):
+        raise click.UsageError(f"--like is given {len(likes)} times, --language {len(languages)}")
+    codes = [parse_language(language).code for language in languages]
+    alike = [parse_language(like).code for like in likes] or [None]
+    from nmt.extend import NewLanguage, extend_model
+
+    pairs = itertools.zip_longest(codes, alike, fillvalue=alike[0])
+    added = [NewLanguage(code, like) for code, like in pairs if code is not None]
+    print_counts("model", dict(extend_model(model, added, text, output, config).counts))
 
 
 @group.command()

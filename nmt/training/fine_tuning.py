@@ -29,6 +29,9 @@ _FILLED = 0.9
 _STEPS = 20
 """Validations of a training; updates are a multiple, so that the last one is validated."""
 
+_CLOSEST = 10
+"""Updates between validations, at least."""
+
 _FEWEST_UPDATES = 200
 _MOST_WARMUP = 4000
 _LEARNING_RATE, _WIDTH = 1e-4, 1024
@@ -93,7 +96,7 @@ def _intervals(config: TrainConfig, updates: int, keep: str) -> dict[str, int]:
     """Return the updates between validations, checkpoints and reports, which must fit."""
     given = [every for every in (config.validate_every, config.checkpoint_every) if every]
     report = config.report_every or (math.gcd(*given) if given else max(1, updates // (5 * _STEPS)))
-    usual = max(1, round(updates / _STEPS / report)) * report
+    usual = max(1, round(max(updates / _STEPS, _CLOSEST) / report)) * report
     validate = config.validate_every or (given[0] if given and keep == "best" else usual)
     return {
         "report_every": report,

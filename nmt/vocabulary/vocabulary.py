@@ -223,6 +223,11 @@ class Vocabulary:
         )
 
     @property
+    def symbols(self) -> Mapping[str, int]:
+        """The token of each symbol."""
+        return self._symbols
+
+    @property
     def pieces(self) -> sentencepiece.SentencePieceProcessor:
         """The SentencePiece model."""
         return self._pieces

@@ -10,6 +10,8 @@ import sentencepiece
 import torch
 
 from corpus.errors import DataError, UserError
+from nmt.extend import NewLanguage, extend_model
+from nmt.fairseq import BatchLayout
 from nmt.interop.config import ExportConfig, ImportConfig
 from nmt.interop.export_model import export_to_transformers
 from nmt.interop.import_model import import_checkpoint
@@ -17,6 +19,7 @@ from nmt.interop.tokens import import_vocabulary
 from nmt.model.directory import load_model
 from nmt.translation.decoding.config import TranslateConfig
 from nmt.translation.translator import TextTranslator
+from nmt.vocabulary.config import ExtendConfig
 from nmt.vocabulary.vocabulary import LAYOUT_FILE, MODEL_FILE, Vocabulary
 from tests.nmt.interop.conftest import write_model
 
@@ -208,3 +211,52 @@ def test_translations_of_an_extended_checkpoint_are_those_of_transformers(
         # Both may be cut by a limit, which the two count otherwise by a token or two.
         assert theirs[: len(own) - 12] == own[: len(own) - 12]
         assert len(own) > 12 or own == theirs
+
+
+def test_model_with_new_pieces_and_languages_is_the_same_in_transformers_and_back(
+    tmp_path: Path, vocabulary_path: Path
+) -> None:
+    from transformers import M2M100ForConditionalGeneration, NllbTokenizer
+
+    ours = write_model(tmp_path / "ours", vocabulary_path, num_experts=0)
+    (tmp_path / "text").mkdir()
+    lines = ["ыыкү bara өртээл", "өртээл kili ыыкү mo"] * 10
+    (tmp_path / "text" / "qad_Cyrl.txt").write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "text" / "qaa_Latn.txt").write_text("bara kili mo\n", encoding="utf-8")
+    config = ExtendConfig(min_count=2, tokens_per_character=0.01)
+    added = [NewLanguage("qad_Cyrl", "qaa_Latn")]
+    extend_model(ours, added, tmp_path / "text", tmp_path / "longer", config)
+    longer = load_model(tmp_path / "longer")
+    export_to_transformers(tmp_path / "longer", tmp_path / "theirs", ExportConfig())
+    import_checkpoint(tmp_path / "theirs", tmp_path / "back", ImportConfig())
+    back = load_model(tmp_path / "back")
+    assert back.vocabulary.languages == longer.vocabulary.languages
+    tokenizer = NllbTokenizer.from_pretrained(tmp_path / "theirs", src_lang="qad_Cyrl")
+    model = M2M100ForConditionalGeneration.from_pretrained(tmp_path / "theirs").eval()
+    target = tokenizer.convert_tokens_to_ids("qad_Cyrl")
+    size = longer.vocabulary.size
+    for line in [*lines[:2], *TEXT]:
+        ids = tokenizer(line).input_ids
+        rows = {}
+        for name, loaded in (("longer", longer), ("back", back)):
+            vocabulary = loaded.vocabulary
+            (pieces,) = vocabulary.encode([line])
+            rows[name] = vocabulary.source_row("qad_Cyrl", pieces)
+        assert rows["back"] == ids
+        batch = torch.tensor([ids])
+        start = torch.tensor([[model.config.decoder_start_token_id, target]])
+        with torch.no_grad():
+            theirs = model(input_ids=batch, decoder_input_ids=start).logits[0, -1]
+        for name, loaded in (("longer", longer), ("back", back)):
+            source = torch.tensor([rows[name]])
+            vocabulary = loaded.vocabulary
+            begin = torch.tensor([[vocabulary.end_index, vocabulary.language_index("qad_Cyrl")]])
+            with torch.no_grad():
+                logits = loaded.translator(
+                    source, BatchLayout.of(source), begin, BatchLayout.of(begin)
+                )[0, -1]
+            assert torch.allclose(logits.sort().values, theirs[:size].sort().values, atol=1e-4)
+            if name == "back":
+                assert torch.allclose(logits, theirs[:size], atol=1e-4)
+    # Pieces are more than there were, and in use.
+    assert len(tokenizer("өртээл").input_ids) < len("өртээл")
