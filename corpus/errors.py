@@ -28,6 +28,12 @@ class JobError(TonguesError):
     exit_code = 3
 
 
+class LimitError(TonguesError):
+    """A figure that was measured is above the limit that was set for it."""
+
+    exit_code = 3
+
+
 class FetchError(TonguesError):
     """A download failed for an external reason: network, server, or a full disk."""
 

@@ -34,6 +34,19 @@ _MAX_OWNERS = 64
 """Maximum evaluation sentences per n-gram; n-grams with more are names and phrases."""
 
 
+class Matches(NamedTuple):
+    """Texts that have something in common with an evaluation sentence, one entry per two: M."""
+
+    texts: Int64
+    """Place of the text, [M]."""
+    sentences: Int64
+    """Number of the evaluation sentence, [M]."""
+    covered: Int64
+    """Characters in common, spaces left out: those of the sentence where the two are the same, at
+    most as many otherwise, [M]."""
+    is_same: npt.NDArray[np.bool_]
+
+
 class _Grams(NamedTuple):
     n: int
     stride: int
@@ -51,7 +64,7 @@ class EvaluationSentences:
     """The sentences of evaluation sets, to be looked for in other text."""
 
     def __init__(self, sentences: Iterable[str]) -> None:
-        hashes: set[int] = set()
+        hashes: dict[int, None] = {}
         lengths: list[Int64] = []
         found: list[list[tuple[UInt64, Int64]]] = [[] for _ in _KINDS]
         for keys in _batches(_new_keys(sentences, hashes)):
@@ -60,9 +73,14 @@ class EvaluationSentences:
                 cut, owners = texts.grams(grams.n, grams.stride, dense)
                 kind.append((cut, owners + len(lengths) * _BATCH))
             lengths.append(texts.lengths)
-        self._hashes = np.array(sorted(hashes), np.uint64)
+        given = np.fromiter(hashes, np.uint64, len(hashes))
+        self._numbers = np.argsort(given, kind="stable")
+        self._hashes = given[self._numbers]
+        self.lengths: Int64 = np.concatenate(lengths) if lengths else np.empty(0, np.int64)
+        """Characters of each sentence, spaces left out; sentences are numbered as they were given,
+        each once."""
         self._parts = [
-            _GramIndex(grams, dense, np.concatenate(lengths), kind)
+            _GramIndex(grams, dense, self.lengths, kind)
             for kind, (grams, dense) in zip(found, _KINDS, strict=True)
             if lengths
         ]
@@ -92,9 +110,7 @@ class EvaluationSentences:
         """
         if not len(self._hashes):
             return [""] * len(keys)
-        hashes = np.array([key_hash(key) for key in keys], np.uint64)
-        place = np.minimum(np.searchsorted(self._hashes, hashes), len(self._hashes) - 1)
-        is_same = self._hashes[place] == hashes
+        is_same = self.find(keys) >= 0
         is_contained = np.zeros(len(keys), bool)
         texts = _Texts.of(keys)
         for part in self._parts:
@@ -103,6 +119,35 @@ class EvaluationSentences:
             SAME if same else CONTAINED if contained else ""
             for same, contained in zip(is_same.tolist(), is_contained.tolist(), strict=True)
         ]
+
+    def find(self, keys: Sequence[str]) -> Int64:
+        """Return the number of the sentence that each key is, -1 where it is none, [N]."""
+        if not len(self._hashes):
+            return np.full(len(keys), -1, np.int64)
+        hashes = np.array([key_hash(key) for key in keys], np.uint64)
+        place = np.minimum(np.searchsorted(self._hashes, hashes), len(self._hashes) - 1)
+        return np.where(self._hashes[place] == hashes, self._numbers[place], -1)
+
+    def matches(self, keys: Sequence[str]) -> Matches:
+        """Return what keys have in common with sentences: whole ones, and n-grams of one.
+
+        Where a key has m n-grams of a sentence in common, (m - 1) × stride + n characters are.
+        """
+        numbers = self.find(keys)
+        same = np.flatnonzero(numbers >= 0)
+        found = [(same, numbers[same], self.lengths[numbers[same]])]
+        if len(self._hashes):
+            texts = _Texts.of(keys)
+            found += [part.overlaps(texts) for part in self._parts]
+        places, sentences, covered = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        covered = np.minimum(covered, self.lengths[sentences])
+        # Of a pair found twice the larger part is kept: first in this order.
+        order = np.lexsort((-covered, sentences, places))
+        places, sentences, covered = places[order], sentences[order], covered[order]
+        is_first = np.ones(len(order), bool)
+        is_first[1:] = (places[1:] != places[:-1]) | (sentences[1:] != sentences[:-1])
+        places, sentences, covered = places[is_first], sentences[is_first], covered[is_first]
+        return Matches(places, sentences, covered, numbers[places] == sentences)
 
     def pair_reasons(self, keys: Sequence[Sequence[str]], max_containment: float) -> list[str]:
         """Return for each pair why it must be removed, by either side; see `reasons`.
@@ -118,12 +163,12 @@ class EvaluationSentences:
         ]
 
 
-def _new_keys(sentences: Iterable[str], hashes: set[int]) -> Iterator[str]:
+def _new_keys(sentences: Iterable[str], hashes: dict[int, None]) -> Iterator[str]:
     """Yield the keys of sentences, each once; add their hashes."""
     for key in map(sentence_key, sentences):
         value = key_hash(key)
         if key and value not in hashes:
-            hashes.add(value)
+            hashes[value] = None
             yield key
 
 
@@ -211,6 +256,12 @@ class _GramIndex:
 
     def contained(self, texts: _Texts, max_share: float) -> Int64:
         """Return which texts share too much with an evaluation sentence."""
+        sentences, owners, covered = self.overlaps(texts)
+        shorter = np.minimum(texts.lengths[sentences], self._lengths[owners])
+        return np.unique(sentences[covered > max_share * shorter])
+
+    def overlaps(self, texts: _Texts) -> tuple[Int64, Int64, Int64]:
+        """Return texts, evaluation sentences and how many characters they have in common, [M]."""
         hashes, sentences = texts.grams(self._grams.n, 1, self._dense)
         places = hashes >> self._shift
         maybe = np.flatnonzero(self._bits[places >> np.uint64(3)] & _bit(places))
@@ -224,9 +275,7 @@ class _GramIndex:
         sentences, entries = _unique_pairs(sentences, entries, len(self._hashes))[:2]
         owners, size = self._owners[entries], len(self._lengths)
         sentences, owners, counts = _unique_pairs(sentences, owners, size)
-        shorter = np.minimum(texts.lengths[sentences], self._lengths[owners])
-        covered = (counts - 1) * self._grams.stride + self._grams.n
-        return np.unique(sentences[covered > max_share * shorter])
+        return sentences, owners, (counts - 1) * self._grams.stride + self._grams.n
 
 
 def _unique_pairs(left: Int64, right: Int64, right_size: int) -> tuple[Int64, Int64, Int64]:

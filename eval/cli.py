@@ -11,9 +11,11 @@ import click
 
 from corpus.command import PATH, config_options, json_option, print_json
 from corpus.console import format_table
+from corpus.errors import LimitError
 from eval.checks.config import CheckConfig
 from eval.config import (
     CompareConfig,
+    ContaminationConfig,
     ContrastConfig,
     CorrelateConfig,
     SampleConfig,
@@ -222,6 +224,64 @@ def compare(
         names = " ".join(map(str, found.unshared))
         click.echo(f"not compared, because not all systems have them: {names}", err=True)
     click.echo(f"{output / 'comparison.tsv'}, {output / PAGE}", err=True)
+
+
+@group.command()
+@click.option(
+    "--bitext",
+    type=PATH,
+    required=True,
+    help="Training text: a file of bitext, or a directory of such and of <language>.txt files.",
+)
+@click.option(
+    "--test-set",
+    "--flores",
+    "test_sets",
+    type=PATH,
+    required=True,
+    multiple=True,
+    help="Test set as it was published, directory or file; may be repeated.",
+)
+@click.option("--split", default="", help="Split of the test sets.  [default: all]")
+@click.option("--output", type=PATH, required=True, help="Directory for the tables and the page.")
+@click.option(
+    "--limit",
+    type=click.FloatRange(0, 1),
+    default=None,
+    help="Share of lines that may be found; above it the exit code is 3.  [default: 0.01]",
+)
+@json_option
+@config_options(ContaminationConfig)
+def contamination(
+    bitext: Path,
+    test_sets: tuple[Path, ...],
+    split: str,
+    output: Path,
+    limit: float | None,
+    as_json: bool,
+    config: ContaminationConfig,
+) -> None:
+    """Say which lines of test sets are in training text, whole or in part."""
+    from eval.contamination import PAGE, SUMMARY_COLUMNS, find_contamination
+
+    if limit is not None:
+        config = dataclasses.replace(config, limit=limit)
+    found = find_contamination(bitext, test_sets, split, output, config)
+    if as_json:
+        print_json(found.as_json())
+    else:
+        rows = [[*one[:5], f"{one.share:.2%}", *one[6:]] for one in found.parts]
+        click.echo(format_table([name.replace("_", " ") for name in SUMMARY_COLUMNS], rows))
+    click.echo(f"{output / 'lines.tsv'}, {output / PAGE}", err=True)
+    above = [one for one in found.parts if one.above_limit]
+    if above:
+        worst = above[0]
+        raise LimitError(
+            f"{worst.share:.2%} of {worst.test_set} {worst.language} are in {bitext}, more than"
+            f" {config.limit:.2%}; {len(above)} of {len(found.parts)} texts are above the limit."
+            " Remove them with `tongues mining filter --evaluation-sets`, or name these test sets"
+            " as contaminated."
+        )
 
 
 @group.command()

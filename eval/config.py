@@ -241,3 +241,23 @@ class CorrelateConfig(Config):
 
     confidence: Probability = 0.95
     """Coverage of the intervals."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContaminationConfig(Config):
+    """What counts as a line of a test set in training text."""
+
+    min_share: Annotated[float, Bounds(above=0, at_most=1)] = 0.5
+    """Part of a line's characters that one training text must have in common with it, in n-grams of
+    24 characters, of 10 in scripts that write a syllable or word per character. Lines shorter than
+    that are found as a whole only."""
+
+    limit: Annotated[float, Bounds(at_least=0, at_most=1)] = execution_only(0.01)
+    """Share of a text's lines that may be found, whole or in part; above it the exit code is 3."""
+
+    only_languages_of_bitext: bool = True
+    """Whether to look only for lines in the languages that all bitext files are named by; languages
+    of text files are not told apart. False compares every language of the test sets."""
+
+    workers: PositiveInt = execution_only(1)  # noqa: RUF009
+    """Processes that read training text."""

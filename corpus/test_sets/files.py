@@ -18,7 +18,7 @@ from corpus.languages import Direction
 from corpus.test_sets.codes import find_code
 from corpus.test_sets.find import FLORES_200, find_test_set, flores_200
 from corpus.test_sets.lines import read_metadata
-from corpus.test_sets.test_set import Segments, Side, TestSet, standard_columns
+from corpus.test_sets.test_set import Segments, Side, TestSet, set_title, standard_columns
 
 _COLUMNS = "columns.tsv"
 _SHOWN = 5
@@ -90,7 +90,7 @@ class TestFiles:
 
     def describe(self) -> str:
         """Return the set in words: its kind and split, and the codes that differ."""
-        words = f"{self.kind}{f' {self.split}' if self.split else ''}"
+        words = set_title(self.kind, self.path, self.split)
         codes = [f"{ours} is its {theirs}" for ours, theirs in sorted(self.codes.items())]
         return "; ".join([words, *codes, *self.notes])
 

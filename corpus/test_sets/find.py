@@ -74,6 +74,28 @@ def find_test_set(path: Path, split: str = "", references: Sequence[str] = ()) -
     return _of_files(path, _files(path), split, references)
 
 
+def find_splits(path: Path, split: str = "") -> list[TestSet]:
+    """Return the test set in a file or a directory, each split that it has.
+
+    Args:
+        path: The set as it was published.
+        split: The one split that is wanted; all if empty.
+
+    Raises:
+        UserError: If there is nothing at the path, no such split, or no known layout.
+        DataError: If a file of a known layout is damaged.
+    """
+    if split or not path.is_dir():
+        return [find_test_set(path, split)]
+    found = []
+    for one in _SPLITS:
+        try:
+            found.append(find_test_set(path, one))
+        except UserError:  # it has no such split
+            continue
+    return found or [find_test_set(path)]
+
+
 def flores_200(path: Path, split: str) -> TestSet:
     """Return a split of a directory in FLORES-200's layout.
 

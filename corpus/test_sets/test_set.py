@@ -68,6 +68,12 @@ class TestSet:
         return sorted(set(self.sides) | {code for pair in self.pairs for code in pair})
 
 
+def set_title(kind: str, path: Path, split: str) -> str:
+    """Return a test set's name: its kind and split; of kinds that are no one's set, its file's."""
+    name = kind if kind[:1].isupper() else f"{path.name} ({kind})"
+    return f"{name} {split}".strip()
+
+
 def standard_columns(columns: Mapping[str, list[str]]) -> dict[str, list[str]]:
     """Return columns with the usual names beside the published ones; empty columns are left out."""
     found = {name.casefold(): values for name, values in columns.items() if any(values)}

@@ -1,0 +1,127 @@
+"""Lines of test sets in training text: whole, in part, on either side, and as pairs."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from corpus.errors import LimitError, UserError
+from corpus.files import write_lines
+from eval.cli import group
+from eval.config import ContaminationConfig
+from eval.contamination import Contamination, find_contamination
+
+ENGLISH = [
+    "The committee will present its final report on the new harbor bridge in early September.",
+    "Most visitors arrive by ferry because the coastal road is closed during the winter months.",
+    "Scientists measured the temperature of the lake every morning for almost eleven years.",
+    "Yes.",
+]
+GERMAN = [
+    "Der Ausschuss legt seinen Abschlussbericht zur neuen Hafenbrücke Anfang September vor.",
+    "Die meisten Besucher kommen mit der Fähre, weil die Küstenstraße im Winter gesperrt ist.",
+    "Forscher maßen die Temperatur des Sees fast elf Jahre lang an jedem einzelnen Morgen.",
+    "Ja.",
+]
+CLEAN = ("An unrelated sentence about gardens.", "Ein anderer Satz über Gärten.")
+
+
+@pytest.fixture
+def flores(tmp_path: Path) -> Path:
+    for code, lines in (("eng_Latn", ENGLISH), ("deu_Latn", GERMAN), ("fra_Latn", ["a"] * 4)):
+        write_lines(tmp_path / "flores" / "devtest" / f"{code}.devtest", lines)
+    return tmp_path / "flores"
+
+
+def search(
+    tmp_path: Path, flores: Path, pairs: list[tuple[str, str]], **options: object
+) -> Contamination:
+    table = pa.table({"source": [one for one, _ in pairs], "target": [one for _, one in pairs]})
+    (tmp_path / "bitext").mkdir(exist_ok=True)
+    pq.write_table(table, tmp_path / "bitext" / "eng_Latn-deu_Latn.parquet")
+    config = ContaminationConfig(**options)  # type: ignore[arg-type]
+    return find_contamination(tmp_path / "bitext", [flores], "", tmp_path / "out", config)
+
+
+def test_whole_lines_are_found_whatever_their_case_and_punctuation(
+    flores: Path, tmp_path: Path
+) -> None:
+    pairs = [CLEAN, (ENGLISH[0].upper().replace(".", " !"), CLEAN[1]), (ENGLISH[0], CLEAN[1])]
+    found = search(tmp_path, flores, pairs)
+    (one,) = found.found
+    assert (one.line.number, one.is_whole, one.side, one.row) == (1, True, "source", 2)
+    assert (one.share, one.times, one.in_pair) == (1.0, 2, False)
+    english, german = found.parts
+    assert (english.language, english.whole, english.part, english.share) == (
+        "eng_Latn",
+        1,
+        0,
+        0.25,
+    )
+    assert (german.language, german.share) == ("deu_Latn", 0.0)
+
+
+def test_parts_are_found_from_the_share_that_was_set(flores: Path, tmp_path: Path) -> None:
+    part = "we read that " + ENGLISH[1][:65] + " and then something else"
+    assert search(tmp_path, flores, [(part, CLEAN[1])], min_share=0.9).found == []
+    (one,) = search(tmp_path, flores, [(part, CLEAN[1])], min_share=0.4).found
+    assert (one.line.number, one.is_whole) == (2, False)
+    assert 0.4 < one.share < 0.8
+
+
+def test_a_pair_with_a_line_and_its_translation_is_told_apart(flores: Path, tmp_path: Path) -> None:
+    pairs = [(ENGLISH[2], GERMAN[2]), (ENGLISH[1], GERMAN[0])]
+    found = search(tmp_path, flores, pairs)
+    assert {(one.line.language, one.line.number) for one in found.found if one.in_pair} == {
+        ("eng_Latn", 3), ("deu_Latn", 3),
+    }  # fmt: skip
+    assert [one.in_pairs for one in found.parts] == [1, 1]
+
+
+def test_either_side_counts_for_every_language_of_the_test_set(
+    flores: Path, tmp_path: Path
+) -> None:
+    # A German line on the English side is as bad.
+    (one,) = search(tmp_path, flores, [(GERMAN[0], CLEAN[1])]).found
+    assert (one.line.language, one.side) == ("deu_Latn", "source")
+
+
+def test_text_files_are_read_and_files_are_merged(flores: Path, tmp_path: Path) -> None:
+    write_lines(tmp_path / "bitext" / "eng_Latn.txt.gz", ["x", ENGLISH[0]])
+    found = search(tmp_path, flores, [(ENGLISH[0][:70], CLEAN[1])])
+    (one,) = found.found
+    assert (one.file, one.row, one.side, one.times) == ("eng_Latn.txt.gz", 2, "text", 2)
+    assert {part.language for part in found.parts} == {"eng_Latn", "deu_Latn", "fra_Latn"}
+
+
+def test_command_ends_with_three_above_the_limit(flores: Path, tmp_path: Path) -> None:
+    write_lines(tmp_path / "b" / "eng_Latn-deu_Latn.tsv", [f"{ENGLISH[0]}\t{CLEAN[1]}"])
+    arguments = [
+        "contamination", "--bitext", str(tmp_path / "b"), "--test-set", str(flores),
+        "--output", str(tmp_path / "o"), "--json", "--limit",
+    ]  # fmt: skip
+    result = CliRunner().invoke(group, [*arguments, "0.1"])
+    assert isinstance(result.exception, LimitError)
+    assert result.exception.exit_code == 3
+    assert "25.00% of FLORES-200 devtest eng_Latn" in str(result.exception)
+    assert json.loads(result.stdout)["parts"][0]["whole"] == 1
+    assert CliRunner().invoke(group, [*arguments, "0.3"]).exit_code == 0
+    header, line = (tmp_path / "o" / "lines.tsv").read_text(encoding="utf-8").splitlines()
+    assert header.startswith("test_set\tlanguage\tline\tfound\tshare\ttimes\tin_pair")
+    assert line.startswith(
+        "FLORES-200 devtest\teng_Latn\t1\twhole\t1.0\t1\tno\teng_Latn-deu_Latn.tsv\t1"
+    )
+    page = (tmp_path / "o" / "contamination.html").read_text(encoding="utf-8")
+    assert "harbor bridge" in page
+
+
+def test_nothing_to_compare_is_an_error(flores: Path, tmp_path: Path) -> None:
+    write_lines(tmp_path / "b" / "swh_Latn-xho_Latn.tsv", ["a\tb"])
+    with pytest.raises(UserError, match="no line is in a language of"):
+        find_contamination(tmp_path / "b", [flores], "", tmp_path / "o", ContaminationConfig())
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="holds no bitext"):
+        find_contamination(tmp_path / "empty", [flores], "", tmp_path / "o", ContaminationConfig())
