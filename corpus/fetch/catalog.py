@@ -5,7 +5,9 @@ github.com/facebookresearch/flores (FLORES-200, NLLB-Seed, SPM-200), sacrebleu's
 (SPM-100), github.com/MicrosoftTranslator/NTREX, and `nllb/download_models.sh` in
 github.com/facebookresearch/LASER. None of them publishes checksums. Those here stand in public
 manifests of people who downloaded the files (FLORES-200's in several, among them its Croissant
-description; SPM-200's is that of `sentencepiece.bpe.model` in the published NLLB-200 models).
+description; SPM-200's is that of `sentencepiece.bpe.model` in the published NLLB-200 models). WMT's
+test sets and their MD5 are those of sacrebleu 2.6 (`dataset/__init__.py`), TICO-19 is at
+tico-19.github.io, WMT24++ at huggingface.co/datasets/google/wmt24pp.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ class CatalogFile:
     """Size in bytes; None if unpublished."""
     sha256: str | None = None
     """None if unpublished: the first download records it, and later ones must match."""
+    md5: str | None = None
+    """Where only this was published: what the first download must have."""
     name: str = ""
     """Its name in the cache; else the last part of the URL."""
 
@@ -71,6 +75,45 @@ SPM200 = CatalogFile(
     size=4_852_054,
     sha256="14bb8dfb35c0ffdea7bc01e56cea38b9e3d5efcdcb9c251d6b40538e1aab555a",
 )
+
+_WMT = {
+    "wmt24": (
+        "https://github.com/wmt-conference/wmt24-news-systems/releases/download/v1.1/"
+        "data_onlyxml.tar.gz",
+        "299963fcb7b4e86d6d212bf69beb9580",
+    ),
+    "wmt23": (
+        "https://github.com/wmt-conference/wmt23-news-systems/archive/refs/tags/v.0.1.tar.gz",
+        "63576405e4ce07130a19ad76ba7eb75b",
+    ),
+    "wmt22": (
+        "https://github.com/wmt-conference/wmt22-news-systems/archive/refs/tags/v1.1.tar.gz",
+        "0840978b9b50b9ac3b2b081e37d620b9",
+    ),
+    "wmt21": (
+        "https://data.statmt.org/wmt21/translation-task/test.tgz",
+        "32e7ab995bc318414375d60f0269af92",
+    ),
+    "wmt20": (
+        "https://data.statmt.org/wmt20/translation-task/test.tgz",
+        "3b1f777cfd2fb15ccf66e9bfdb2b1699",
+    ),
+}
+
+
+def _wmt_sets() -> list[Resource]:
+    return [
+        Resource(
+            name=name,
+            about=f"WMT {2000 + int(name[3:])} general or news test sets",
+            license="research use, statmt.org",
+            files=(CatalogFile(url=url, md5=md5, name=f"{name}.tar.gz"),),
+            folder=name,
+            unpacked=LARGEST_FILE,
+        )
+        for name, (url, md5) in _WMT.items()
+    ]
+
 
 _FIXED = (
     Resource(
@@ -118,6 +161,15 @@ _FIXED = (
         unpacked=512 * MEBIBYTE,
     ),
     Resource(
+        name="tico19",
+        about="TICO-19: public health, English and 36 languages",
+        license="CC0 1.0",
+        files=(CatalogFile(url="https://tico-19.github.io/data/tico19-testset.zip"),),
+        folder="tico19",
+        unpacked=512 * MEBIBYTE,
+    ),
+    *_wmt_sets(),
+    Resource(
         name="nllb_seed",
         about="NLLB-Seed: seed bitext, English and 39 languages",
         license="CC BY-SA 4.0",
@@ -159,11 +211,42 @@ def _laser3(language: str, has_own_vocabulary: bool) -> Resource:
     )
 
 
+WMT24PP_PREFIX = "wmt24pp-"
+_WMT24PP = (
+    "ar_EG ar_SA bg_BG bn_IN ca_ES cs_CZ da_DK de_DE el_GR es_MX et_EE fa_IR fi_FI fil_PH fr_CA"
+    " fr_FR gu_IN he_IL hi_IN hr_HR hu_HU id_ID is_IS it_IT ja_JP kn_IN ko_KR lt_LT lv_LV ml_IN"
+    " mr_IN nl_NL no_NO pa_IN pl_PL pt_BR pt_PT ro_RO ru_RU sk_SK sl_SI sr_RS sv_SE sw_KE sw_TZ"
+    " ta_IN te_IN th_TH tr_TR uk_UA ur_PK vi_VN zh_CN zh_TW zu_ZA"
+)
+"""The 55 languages of WMT24++."""
+
+_ON_REQUEST = {
+    "flores_plus": "https://huggingface.co/datasets/openlanguagedata/flores_plus",
+    "bouquet": "https://huggingface.co/datasets/facebook/bouquet",
+}
+"""Test sets whose terms must be accepted on their page before anything is downloaded."""
+
+
+def _wmt24pp(language: str) -> Resource:
+    return Resource(
+        name=f"{WMT24PP_PREFIX}{language}",
+        about=f"WMT24++: English to {language}",
+        license="github.com/google/wmt24pp",
+        files=(
+            CatalogFile(
+                url=f"https://huggingface.co/datasets/google/wmt24pp/resolve/main/en-{language}.jsonl"
+            ),
+        ),
+        folder="wmt24pp",
+    )
+
+
 def _catalog() -> dict[str, Resource]:
     table = (resources.files("corpus.fetch") / "laser3.tsv").read_text(encoding="utf-8")
     rows = [line.split("\t") for line in table.split("\n")[1:] if line]
     students = [_laser3(language, vocabulary == "own") for language, vocabulary in rows]
-    return {one.name: one for one in (*_FIXED, *students)}
+    news = [_wmt24pp(language) for language in _WMT24PP.split()]
+    return {one.name: one for one in (*_FIXED, *news, *students)}
 
 
 CATALOG: Mapping[str, Resource] = MappingProxyType(_catalog())
@@ -178,10 +261,15 @@ def find_resource(name: str) -> Resource:
     """
     if name in CATALOG:
         return CATALOG[name]
+    if name in _ON_REQUEST:
+        raise UserError(
+            f"{name} cannot be fetched from here: its terms must be accepted at"
+            f" {_ON_REQUEST[name]}. Download it there and give its directory as --test-set."
+        )
     near = difflib.get_close_matches(name, CATALOG, n=1)
     guess = f" Did you mean `{near[0]}`?" if near else ""
     known = ", ".join(one.name for one in _FIXED)
     raise UserError(
-        f"there is nothing to fetch under the name `{name}`.{guess} Known: {known} and"
-        f" {LASER3_PREFIX}<language>; `tongues data list` lists all."
+        f"there is nothing to fetch under the name `{name}`.{guess} Known: {known},"
+        f" {WMT24PP_PREFIX}<language> and {LASER3_PREFIX}<language>; `tongues data list` lists all."
     )

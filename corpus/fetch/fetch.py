@@ -7,6 +7,7 @@ the first download records it and every later one must match.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import shutil
@@ -176,6 +177,7 @@ def _fetch_file(
         )
     except FetchError as error:
         raise FetchError(f"{error}\n{_by_hand(file, path)}") from None
+    _check_md5(path, file, expected)
     _remember(cache, file, found, url)
     return False
 
@@ -201,6 +203,24 @@ def _check(path: Path, found: Digest, expected: _Expected) -> None:
             f"{path} is not the file that is expected: it has {found.size:,} bytes and sha256"
             f" {found.sha256}; expected are {size} bytes and {expected.sha256}. It may be cut off."
             " Delete it and fetch again."
+        )
+
+
+def _check_md5(path: Path, file: CatalogFile, expected: _Expected) -> None:
+    """Check a first download where MD5 is all that was published; a wrong one is removed.
+
+    Raises:
+        DataError: If it has another.
+    """
+    if file.md5 is None or expected.sha256 is not None:
+        return
+    with path.open("rb") as opened:
+        found = hashlib.file_digest(opened, "md5").hexdigest()
+    if found != file.md5:
+        path.unlink()
+        raise DataError(
+            f"{file.url} has the MD5 {found}, and {file.md5} was expected: it was changed, or"
+            " damaged on its way. Nothing was kept."
         )
 
 

@@ -386,6 +386,21 @@ def test_second_fetch_asks_no_server(
     assert (tmp_path / "fetched.json").read_bytes() == record
 
 
+def test_first_download_must_have_the_md5_that_was_published(
+    server: Server, catalog: dict[str, Resource], tmp_path: Path
+) -> None:
+    file = CatalogFile(url=f"{server.url}/x.bin", md5=hashlib.md5(BODY).hexdigest())
+    catalog["model"] = dataclasses.replace(catalog["model"], files=(file,))
+    fetch("model", QUICK, tmp_path)
+    (tmp_path / "x.bin").unlink()
+    (tmp_path / "fetched.json").unlink()
+    server.files["/x.bin"] = BODY[:-1] + b"!"
+    with pytest.raises(DataError, match="Nothing was kept"):
+        fetch("model", QUICK, tmp_path)
+    assert not (tmp_path / "x.bin").exists()
+    assert not (tmp_path / "fetched.json").exists()
+
+
 def test_first_download_records_the_checksum_and_later_ones_must_match(
     server: Server, catalog: dict[str, Resource], tmp_path: Path
 ) -> None:
@@ -540,7 +555,7 @@ def test_commands_print_paths_and_what_is_there(
 
 
 def test_catalog_knows_what_it_should() -> None:
-    names = {"flores200", "spm200", "spm100", "ntrex128", "nllb_seed", "laser2"}
+    names = {"flores200", "spm200", "spm100", "ntrex128", "nllb_seed", "laser2", "tico19", "wmt24"}
     assert names <= set(CATALOG)
     # 147 students in nllb/download_models.sh, 35 of them with a vocabulary of their own.
     students = [one for one in CATALOG.values() if one.name.startswith("laser3-")]
@@ -551,6 +566,13 @@ def test_catalog_knows_what_it_should() -> None:
         for file in one.files:
             assert file.url.startswith("https://")
             assert file.sha256 is None or re.fullmatch("[0-9a-f]{64}", file.sha256)
+            assert file.md5 is None or re.fullmatch("[0-9a-f]{32}", file.md5)
+    assert len([name for name in CATALOG if name.startswith("wmt24pp-")]) == 55
+
+
+def test_sets_with_terms_to_accept_are_not_fetched_but_explained() -> None:
+    with pytest.raises(UserError, match=r"accepted at https://huggingface.co/.*flores_plus"):
+        find_resource("flores_plus")
 
 
 def test_unknown_name_suggests_the_nearest() -> None:
