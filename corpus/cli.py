@@ -4,10 +4,21 @@ from pathlib import Path
 
 import click
 
-from corpus.command import PATH, config_options, print_counts, print_json
+from corpus.bitext.convert import FORMATS as CONVERT_FORMATS
+from corpus.bitext.convert import ConvertConfig
+from corpus.command import (
+    PATH,
+    JobOptions,
+    config_options,
+    job_options,
+    print_counts,
+    print_json,
+)
 from corpus.console import format_table
 from corpus.constructed.generate import ConstructedConfig
+from corpus.errors import UserError
 from corpus.fetch.download import DownloadConfig
+from corpus.languages import Direction, parse_language
 from corpus.scatter import ScatterConfig
 
 
@@ -41,6 +52,58 @@ def scatter_command(text: Path, other: Path, output: Path, config: ScatterConfig
 
     summary = scatter(text, other, output, config)
     print_counts("scattered", dict(summary.counts))
+    click.echo(output)
+
+
+@group.command("convert")
+@click.argument("inputs", nargs=-1, required=True, type=PATH)
+@click.option("--output", type=PATH, required=True, help="Directory for <source>-<target> files.")
+@click.option("--source", default="", help="Language of the sources, if the input does not tell.")
+@click.option("--target", default="", help="Language of the targets, if the input does not tell.")
+@click.option(
+    "--format",
+    "suffix",
+    type=click.Choice(CONVERT_FORMATS),
+    default=CONVERT_FORMATS[0],
+    show_default=True,
+    help="What is written.",
+)
+@job_options
+@config_options(ConvertConfig)
+def convert_command(
+    inputs: tuple[Path, ...],
+    output: Path,
+    source: str,
+    target: str,
+    suffix: str,
+    job: JobOptions,
+    config: ConvertConfig,
+) -> None:
+    """Convert bitext as others keep it: files or directories INPUTS of any format."""
+    from corpus.bitext.convert import convert_bitext
+
+    if bool(source) != bool(target):
+        raise UserError("--source and --target are given together")
+    direction = (
+        Direction(parse_language(source).code, parse_language(target).code) if source else None
+    )
+    converted = convert_bitext(
+        inputs, output, config, direction=direction, suffix=suffix, executor=job.executor
+    )
+    if job.as_json:
+        print_json(
+            {
+                str(one.direction): {"files": list(map(str, one.files)), **one.counts}
+                for one in converted
+            }
+        )
+        return
+    rows = [
+        [str(one.direction), *(one.counts[name] for name in ("pairs", "kept", "dropped.empty")),
+         ", ".join(path.name for path in one.files)]
+        for one in converted
+    ]  # fmt: skip
+    click.echo(format_table(["direction", "pairs", "kept", "empty", "from"], rows), err=True)
     click.echo(output)
 
 

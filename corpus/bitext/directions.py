@@ -28,29 +28,33 @@ from corpus.errors import DataError
 from corpus.languages import Direction
 
 
-def direction_of(path: Path) -> Direction | None:
+def direction_of(path: Path, wanted: Direction | None = None) -> Direction | None:
     """Return the direction of a bitext file, by its name or else its content; None if by none.
+
+    Args:
+        path: The file.
+        wanted: Which languages are meant where a code may mean several.
 
     Raises:
         UserError: If a code of its name may mean several languages.
     """
-    found = directions_of(path)
+    found = directions_of(path, wanted)
     return found[0] if len(found) == 1 else None
 
 
-def directions_of(path: Path) -> list[Direction]:
+def directions_of(path: Path, wanted: Direction | None = None) -> list[Direction]:
     """Return the directions that a bitext file has pairs of, as far as it tells; see above.
 
     Of a damaged file that does not tell by its name none: who reads it is told what is wrong.
     """
-    named = _named_direction(path)
+    named = direction_by_name(path, wanted)
     if named is not None:
         return [named]
     if not path.is_file():
         return []
     stem = stem_of(path.name)
     if stem is None:
-        return _beside(path)
+        return _beside(path, wanted)
     try:
         is_archive = stem.format in (ZIP, TAR)
         return _in_archive(path) if is_archive else _in_file(Place(path), stem.format)
@@ -58,16 +62,21 @@ def directions_of(path: Path) -> list[Direction]:
         return []
 
 
-def _named_direction(path: Path) -> Direction | None:
+def direction_by_name(path: Path, wanted: Direction | None = None) -> Direction | None:
+    """Return the direction that a file or its directory is named by; None if by none.
+
+    Raises:
+        UserError: If a code may mean several languages, and `wanted` does not say which.
+    """
     stem = stem_of(path.name)
     moses = moses_name(path.name) if stem is None else None
     text = stem.text if stem is not None else moses.stem if moses is not None else ""
     codes = codes_of(text)
     if codes is not None:
-        return direction_of_codes(codes, path)
+        return direction_of_codes(codes, path, wanted)
     folder = codes_of(path.parent.name)
     if stem is not None and folder is not None and "-".join(folder) == path.parent.name:
-        return direction_of_codes(folder, path)
+        return direction_of_codes(folder, path, wanted)
     return None
 
 
@@ -108,13 +117,13 @@ def moses_places(path: Path, direction: Direction | None) -> MosesPlaces | None:
     return MosesPlaces(source, target, *extras)
 
 
-def _beside(path: Path) -> list[Direction]:
+def _beside(path: Path, wanted: Direction | None) -> list[Direction]:
     found = moses_group(path)
     if found is None:
         return []
     stem, code, group = found
     if len(group) == 2:
-        return [direction_of_codes(side_codes(stem, group, code, None, path), path)]
+        return [direction_of_codes(side_codes(stem, group, code, None, path), path, wanted)]
     return [
         direction
         for direction, source in moses_directions(stem, group, path).items()

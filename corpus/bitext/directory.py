@@ -47,11 +47,16 @@ def bitext_files(directory: Path) -> dict[Direction, Path]:
     return dict(sorted(found.items()))
 
 
-def bitext_in(directory: Path) -> list[tuple[Direction, Path]]:
-    """Return directions and files of a directory's bitext; a direction may have several files."""
+def bitext_in(directory: Path, wanted: Direction | None = None) -> list[tuple[Direction, Path]]:
+    """Return directions and files of a directory's bitext; a direction may have several files.
+
+    Args:
+        directory: The directory.
+        wanted: Which languages are meant where a code may mean several.
+    """
     if not directory.is_dir():
         raise UserError(f"bitext directory {directory} does not exist or is not a directory")
-    found, others = _search(directory)
+    found, others = _search(directory, wanted)
     training = [(direction, path) for direction, path in found if not is_held_out(path.name)]
     if not found:
         there = f" It holds {_listed(others)}." if others else ""
@@ -70,7 +75,9 @@ _EXPECTED = (
 )
 
 
-def _search(directory: Path) -> tuple[list[tuple[Direction, Path]], list[str]]:
+def _search(
+    directory: Path, wanted: Direction | None
+) -> tuple[list[tuple[Direction, Path]], list[str]]:
     """Return the bitext of a directory, and the names of what is none."""
     found: list[tuple[Direction, Path]] = []
     others: list[str] = []
@@ -80,14 +87,18 @@ def _search(directory: Path) -> tuple[list[tuple[Direction, Path]], list[str]]:
             continue
         if path.is_dir():
             codes = codes_of(path.name)
-            inside = _search(path)[0] if codes is not None and "-".join(codes) == path.name else []
+            inside = (
+                _search(path, wanted)[0]
+                if codes is not None and "-".join(codes) == path.name
+                else []
+            )
             found += inside
             others += [] if inside else [path.name]
         elif stem_of(path.name) is None:
             sides.append(path)
         elif (part := part_of(path.name)) is None or part[1] == 0:
             try:
-                directions = directions_of(path)
+                directions = directions_of(path, wanted)
             except UserError:  # a code that may mean several languages
                 directions = []
             found += [(direction, path) for direction in directions]
@@ -96,7 +107,7 @@ def _search(directory: Path) -> tuple[list[tuple[Direction, Path]], list[str]]:
     grouped = set()
     for stem, group in groups.items():
         try:
-            directions_of_group = moses_directions(stem, group, directory)
+            directions_of_group = moses_directions(stem, group, directory, wanted)
         except UserError:
             continue
         if not directions_of_group and codes_of(stem) is not None:

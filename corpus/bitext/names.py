@@ -123,7 +123,9 @@ def moses_groups(names: Iterable[str]) -> dict[str, dict[str, str]]:
     return groups
 
 
-def moses_directions(stem: str, codes: Iterable[str], where: object) -> dict[Direction, str]:
+def moses_directions(
+    stem: str, codes: Iterable[str], where: object, wanted: Direction | None = None
+) -> dict[Direction, str]:
     """Return the directions of a group of Moses files, and the source's code of each.
 
     That of the stem where it names one; otherwise each two languages once, sorted.
@@ -136,16 +138,21 @@ def moses_directions(stem: str, codes: Iterable[str], where: object) -> dict[Dir
     if named is not None and set(own) <= set(named):
         if len(own) == 1:
             return {}
-        return {direction_of_codes(named, where): named[0]}
+        return {direction_of_codes(named, where, wanted): named[0]}
     if len(own) == 1:
         return {}
-    languages = sorted((language_of(code, where), code) for code in own)
+    languages = sorted((_meant(code, where, wanted), code) for code in own)
     return {
         Direction(source, target): code
         for number, (source, code) in enumerate(languages)
         for target, _ in languages[number + 1 :]
         if source != target
     }
+
+
+def _meant(code: str, where: object, wanted: Direction | None) -> str:
+    fitting = [language for language in wanted or () if is_named(language, code)]
+    return fitting[0] if len(fitting) == 1 else language_of(code, where)
 
 
 def side_codes(
@@ -238,12 +245,22 @@ def language_of(code: str, where: object) -> str:
         ) from None
 
 
-def direction_of_codes(codes: tuple[str, str], where: object) -> Direction:
+def direction_of_codes(
+    codes: tuple[str, str], where: object, wanted: Direction | None = None
+) -> Direction:
     """Return the direction of two codes.
+
+    Args:
+        codes: As they stand.
+        where: For messages.
+        wanted: Which languages are meant where a code may mean several.
 
     Raises:
         UserError: If one means several languages, or both the same.
     """
+    for one in () if wanted is None else (wanted, wanted.reverse):
+        if is_named(one.source, codes[0]) and is_named(one.target, codes[1]):
+            return one
     source, target = (language_of(code, where) for code in codes)
     if source == target:
         raise UserError(f"{where}: `{codes[0]}` and `{codes[1]}` are both {source}")
