@@ -14,6 +14,7 @@ from corpus.bitext.names import (
     ZIP,
     codes_of,
     direction_of_codes,
+    language_of,
     moses_directions,
     moses_groups,
     moses_name,
@@ -124,11 +125,9 @@ def _beside(path: Path, wanted: Direction | None) -> list[Direction]:
     stem, code, group = found
     if len(group) == 2:
         return [direction_of_codes(side_codes(stem, group, code, None, path), path, wanted)]
-    return [
-        direction
-        for direction, source in moses_directions(stem, group, path).items()
-        if source == code
-    ]
+    own = language_of(code, path)
+    others = sorted({language_of(other, path) for other in group} - {own})
+    return [Direction(own, other) for other in others]
 
 
 def _in_archive(path: Path) -> list[Direction]:

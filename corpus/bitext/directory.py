@@ -66,7 +66,7 @@ def bitext_in(directory: Path, wanted: Direction | None = None) -> list[tuple[Di
         _say_held_out(directory, held_out)
     if others:
         _warn_of_others(directory, tuple(others))
-    return training or found
+    return sorted(training or found)
 
 
 _EXPECTED = (

@@ -24,10 +24,11 @@ _LONGEST_OBJECT = 8 << 20
 """Characters of a line; as Python objects they can take twenty times as much memory."""
 _BATCH_CHARACTERS = 8 << 20
 _BATCH_LINES = 1 << 10
-_SEPARATOR = ",0,"
-"""Between the objects of lines that are parsed together: no object can reach over it."""
+_SEPARATOR = ",\n0,\n"
+"""Between the objects of lines that are parsed together. No object reaches over it: `0` is no key,
+and a line break stands in no string."""
 
-Key = tuple[str, ...]
+Key = tuple[str] | tuple[str, str]
 Numbered = tuple[int, str]
 
 
@@ -117,12 +118,12 @@ class JsonLinesFormat:
     ) -> pa.Array:
         try:
             if len(key) == 1:
-                values = [one[key[0]] or "" for one in objects]
-            elif len(key) == 2:
-                values = [one[key[0]][key[1]] or "" for one in objects]
+                values = [one[key[0]] for one in objects]
             else:
-                values = [_required(one, key) or "" for one in objects]
-            if all(map(str.__instancecheck__, values)):
+                values = [one[key[0]][key[1]] for one in objects]
+            if None in values:
+                values = ["" if value is None else value for value in values]
+            if all(type(value) is str for value in values):
                 return text_array(values)
         except (KeyError, TypeError):
             pass
@@ -155,7 +156,8 @@ def first_keys(place: Place) -> list[Key]:
                 keys.update(dict.fromkeys((key, inner) for inner in value))
             else:
                 keys[key,] = None
-    return list(keys)
+    structures = {key[:1] for key in keys if len(key) > 1}  # which may be null elsewhere
+    return [key for key in keys if key not in structures]
 
 
 def _lines(place: Place) -> Iterator[Numbered]:
@@ -174,7 +176,8 @@ def _parse(place: Place, lines: Sequence[Numbered]) -> list[dict[str, Any]]:
     try:
         values = json.loads(f"[{_SEPARATOR.join([line for _, line in lines])}]") if lines else []
         objects = values[::2]
-        if len(objects) == len(lines) and all(type(one) is dict for one in objects):
+        is_one_each = len(values) == max(0, 2 * len(lines) - 1)
+        if is_one_each and all(type(one) is dict for one in objects):
             return objects
     except (ValueError, RecursionError):
         pass

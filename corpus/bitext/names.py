@@ -170,6 +170,10 @@ def side_codes(
     Raises:
         UserError: If the group has not both sides, or more than two without saying which are meant.
     """
+    if len(codes) == 1:
+        raise UserError(
+            f"{where} has {_listed(codes, stem)} without the other side of the pair beside it"
+        )
     if direction is not None:
         sides = [[code for code in codes if is_named(language, code)] for language in direction]
         if own is not None and any(own in side for side in sides):
@@ -183,10 +187,6 @@ def side_codes(
     if len(codes) == 2:
         first, second = sorted(codes, key=lambda code: (code != own, code))
         return first, second
-    if len(codes) == 1:
-        raise UserError(
-            f"{where} has {_listed(codes, stem)} without the other side of the pair beside it"
-        )
     raise UserError(
         f"{where} has {_listed(codes, stem)}: more than two languages; give the direction"
     )

@@ -59,11 +59,14 @@ class TmxWriter:
 
 
 def language_tag(language: str) -> str:
-    """Return a language's tag of BCP-47, without a script where that is understood: `en`."""
+    """Return a language's tag of BCP-47, without a script where that is understood: `en`.
+
+    Where no tag means this language alone, as of private ones, the code itself.
+    """
     code, *rest = language.split("_")
     short = canonical_language(code)
     tags = (short, code, "-".join([short, *rest]), "-".join([code, *rest]))
-    return next((tag for tag in tags if language_choices(tag) == (language,)), tags[-1])
+    return next((tag for tag in tags if language_choices(tag) == (language,)), language)
 
 
 def _property(kind: str, text: str) -> str:
