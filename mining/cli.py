@@ -1,6 +1,7 @@
 """`tongues mining …`: crawl shards to filtered bitext."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -17,11 +18,12 @@ from corpus.command import (
 )
 from corpus.console import format_table
 from corpus.errors import UserError
-from corpus.languages import check_language
+from corpus.languages import Direction, check_language
 from mining.bitext.config import FilterConfig, RebuildConfig, ScoreConfig
 from mining.encoders import BUILTIN
 from mining.encoders.config import DistillConfig, TrainEncoderConfig
 from mining.encoders.embed_config import EmbedConfig, ImportLaserConfig, KnownConfig, XsimConfig
+from mining.pair.config import PairConfig
 from mining.search.config import IndexConfig, LocalConfig, MineConfig
 from mining.sentences.config import SentencesConfig, TextConfig
 
@@ -240,6 +242,63 @@ def embed_known(
 
     summary = run_embed_known(bitext, encoder, output, config, job.executor)
     job.print_counts("embed-known", summary.counts)
+
+
+@group.command()
+@click.argument("source_text", type=PATH)
+@click.argument("target_text", type=PATH)
+@click.option("--source", required=True, help="Language of the first file, as deu_Latn.")
+@click.option("--target", required=True, help="Language of the second file.")
+@click.option("--output", type=PATH, required=True, help="Bitext, .tsv or .parquet; or directory.")
+@encoder_option
+@click.option("--known", type=PATH, default=None, help="Pairs of these languages: calibrates.")
+@click.option(
+    "--precision",
+    type=click.FloatRange(0, 1),
+    default=None,
+    help="Expected share of right pairs, instead of the best expected F1.",
+)
+@click.option(
+    "--evaluation-sets",
+    type=PATH,
+    multiple=True,
+    help="Sets whose sentences must not be among the pairs; may be repeated.",
+)
+@json_option
+@config_options(PairConfig)
+def pair(
+    source_text: Path,
+    target_text: Path,
+    source: str,
+    target: str,
+    output: Path,
+    encoder: Path,
+    known: Path | None,
+    precision: float | None,
+    evaluation_sets: tuple[Path, ...],
+    config: PairConfig,
+    as_json: bool,
+) -> None:
+    """Find the translations in two text files: SOURCE_TEXT and TARGET_TEXT, a sentence a line.
+
+    Writes the pairs with their scores and line numbers, a page about them, and what to expect.
+    """
+    from mining.pair.pair import PairInputs, describe_pairs, expected_of, run_pair
+
+    inputs = PairInputs(
+        files=(source_text, target_text),
+        direction=Direction(source, target),
+        encoder=encoder,
+        known=known,
+        evaluation_sets=evaluation_sets,
+    )
+    if precision is not None:
+        config = replace(config, mine=replace(config.mine, target_precision=precision))
+    path, summary = run_pair(inputs, output, config)
+    if as_json:
+        print_json({**summary.counts, **expected_of(path)})
+        return
+    click.echo(describe_pairs(path, summary.counts), err=True)
 
 
 @group.command()

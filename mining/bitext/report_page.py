@@ -10,7 +10,7 @@ from corpus.languages import language_name
 from corpus.report.charts import Line
 from corpus.report.histograms import Counts, Mark, histogram
 from corpus.report.html import SORT_SCRIPT, absent, escape, figure, page, section, table
-from mining.bitext.report_data import Band, DirectionReport, Domain, MiningReport
+from mining.bitext.report_data import NO_ADDRESS, Band, DirectionReport, Domain, MiningReport
 
 _RIGHT_TO_LEFT = frozenset({"Arab", "Hebr", "Nkoo", "Syrc", "Thaa"})
 _SHOWN_DIRECTIONS = 12
@@ -207,7 +207,7 @@ def _margin_words(known: Mapping[str, Any]) -> str:
 def _score_words(known: Mapping[str, Any]) -> str:
     if not known["curve"]:
         return (
-            "No known pairs were planted, so how many of the pairs are right is not known; see"
+            "Nothing was calibrated, so how many of the pairs are right is not known; see"
             " `tongues mining embed-known`."
         )
     expected = ", ".join(
@@ -219,10 +219,12 @@ def _score_words(known: Mapping[str, Any]) -> str:
         )
         if known.get(key) is not None
     )
+    by = "the most mutual pairs and second choices"
+    if "known.planted_whole" in known:
+        by = f"{known['known.planted_whole']:,} planted pairs"
     return (
         "Each kind of pair to its own scale; the curves say what a threshold there is expected to"
-        f" give, from {known['known.planted_whole']:,} planted pairs. At the threshold:"
-        f" {expected or 'nothing'}."
+        f" give, from {by}. At the threshold: {expected or 'nothing'}."
     )
 
 
@@ -258,6 +260,8 @@ def _text(text: str, language: str) -> str:
 
 
 def _domains(domains: Sequence[Domain]) -> str:
+    if all(domain.name == NO_ADDRESS for domain in domains):
+        return ""
     rows: list[list[object]] = [
         [
             domain.name,

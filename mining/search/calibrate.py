@@ -8,15 +8,19 @@ follows from both is in `mining.search.expected_precision`.
 """
 
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 import numpy as np
 
 from corpus.errors import DataError
 from mining.search.config import Retrieval
-from mining.search.decoys import Decoys, Float64
-from mining.search.expected_precision import expect
-from mining.search.margin import Float32, Int64, Neighbors
+from mining.search.decoys import Decoys, Float64, paired_once
+from mining.search.expected_precision import Expected, expect
+from mining.search.margin import Float32, Int64, Neighbors, Pairs
 from mining.search.planted_scores import Planted, PlantedScores
+from mining.search.self_calibration import can_calibrate, expect_by_mutual, with_mutual
+
+CalibratedBy = Literal["known pairs", "mutual pairs"]
 
 _STEPS = 100
 _DECIMALS = 4
@@ -38,7 +42,14 @@ class Point:
     """The share that nine of ten samples and explanations expect at least."""
 
     recall: float
-    """Share of the planted pairs that are found at this threshold."""
+    """Share of the planted pairs that are found at this threshold; without known pairs, of the
+    translations that are found at all."""
+
+    @property
+    def f1(self) -> float:
+        """Expected harmonic mean of precision and recall."""
+        total = self.precision + self.recall
+        return 2 * self.precision * self.recall / total if total else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +61,17 @@ class Calibration:
 
     curve: tuple[Point, ...]
 
+    by: CalibratedBy = "known pairs"
+
     def at(self, threshold: float) -> Point:
         """Return the point of the highest threshold of the curve that is not above this one."""
         below = [point for point in self.curve if point.threshold <= threshold]
         return below[-1] if below else self.curve[0]
+
+    def best_threshold(self) -> float:
+        """Return the threshold of the best expected F1, the highest of equal ones."""
+        best = max(self.curve, key=lambda point: (point.f1, point.threshold))
+        return best.threshold
 
     def threshold_for(self, precision: float) -> float:
         """Return the lowest threshold from which on the low precision reaches this one.
@@ -112,10 +130,36 @@ def calibrate(
         sizes: Source and target sentences of the corpus.
         retrieval: Whose sentences have at most one pair: both sides', or only one's.
     """
-    sides = {"forward": (0,), "backward": (1,)}.get(retrieval, (0, 1))
+    sides = paired_once(retrieval)
     grid = _thresholds(pairs, planted_scores.found)
     decoys = Decoys(second, planted_scores.second, len(planted_scores.found), sides, sizes)
     expected = expect(grid, _at_least(pairs, grid), planted_scores, planted, decoys)
+    return _calibration(grid, expected, "known pairs")
+
+
+def calibrate_by_mutual(
+    pairs: Float32, second: Pairs, mutual: Pairs, sizes: tuple[int, int], retrieval: Retrieval
+) -> Calibration | None:
+    """Return what thresholds are expected to keep, without known pairs.
+
+    Args:
+        pairs: Margins of the mined pairs, [P].
+        second: The corpus's second choices; where they are too few, nothing is returned.
+        mutual: Pairs that are each other's best, best first.
+        sizes: Source and target sentences of the corpus.
+        retrieval: Whose sentences have at most one pair: both sides', or only one's.
+    """
+    none = np.empty(0, np.float32)
+    decoys = Decoys(second.score, (none, none), 0, paired_once(retrieval), sizes)
+    if not can_calibrate(decoys):
+        return None
+    grid = _thresholds(pairs, none)
+    kept = _at_least(pairs, grid)
+    decoys = with_mutual(decoys, second, mutual, grid, kept)
+    return _calibration(grid, expect_by_mutual(grid, kept, decoys), "mutual pairs")
+
+
+def _calibration(grid: Float64, expected: Expected, by: CalibratedBy) -> Calibration:
     columns = (expected.precision, expected.precision_low, expected.recall)
     curve = tuple(
         Point(
@@ -129,7 +173,7 @@ def calibrate(
             grid.tolist(), expected.kept.tolist(), *(c.tolist() for c in columns), strict=True
         )
     )
-    return Calibration(translated=round(expected.translated), curve=curve)
+    return Calibration(translated=round(expected.translated), curve=curve, by=by)
 
 
 def _thresholds(scores: Float32, found: Float32) -> Float64:
@@ -175,13 +219,14 @@ def as_json(calibration: Calibration | None, threshold: float) -> dict[str, obje
     if calibration is None:
         return {
             "expected_precision": None, "expected_precision_low": None, "expected_recall": None,
-            "translated": None, "curve": [],
+            "calibrated_by": None, "translated": None, "curve": [],
         }  # fmt: skip
     point = calibration.at(threshold)
     return {
         "expected_precision": point.precision,
         "expected_precision_low": point.precision_low,
         "expected_recall": point.recall,
+        "calibrated_by": calibration.by,
         "translated": calibration.translated,
         "curve": [asdict(point) for point in calibration.curve],
     }

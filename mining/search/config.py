@@ -57,24 +57,31 @@ class MineConfig(SearchConfig):
     retrieval: Retrieval = "max"
     """`max` is greedy one-to-one over both directions' best candidates."""
 
-    margin_threshold: float = 1.26
-    """Pairs that score below are dropped. Measured for `bag` encoders, ratio margin and k = 4;
-    it moves with each of them (NLLB has 1.06 for LASER3 and k = 16)."""
+    margin_threshold: float | None = None
+    """Pairs that score below are dropped. Without it calibration decides, by known pairs or else by
+    the most mutual ones: the best threshold moves with encoder, k and text (NLLB has 1.06 for
+    LASER3 and k = 16)."""
 
     target_precision: Share | None = None
     """Instead of `margin_threshold`: the threshold is the lowest from which on at least this share
-    of the pairs is expected to be translations, by the low estimate. It needs known pairs."""
+    of the pairs is expected to be translations, by the low estimate. Without either, it is that of
+    the best expected F1."""
 
     planted_pairs: PositiveInt = 2000
     """Known pairs to use at most; half are planted whole, half with one side only."""
+
+    positions: bool = False
+    """Add the columns `source_position` and `target_position`: where in its document each sentence
+    stands, from 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LocalConfig(ExactSearchConfig):
     """How pairs are found inside pairs of documents."""
 
-    margin_threshold: float = 1.26
-    """Pairs that score below are dropped; as in mining over whole languages."""
+    margin_threshold: float
+    """Pairs that score below are dropped. Nothing is calibrated here: what `mine` found for the
+    same languages and encoder is in its `<source>-<target>.calibration.json`."""
 
     background: PositiveInt = 20_000
     """Sentences of each language that neighborhoods are taken from, beside the other document. With

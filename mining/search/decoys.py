@@ -70,6 +70,11 @@ class Decoys(NamedTuple):
     """Source and target sentences of the corpus."""
 
 
+def paired_once(retrieval: Retrieval) -> tuple[int, ...]:
+    """Return whose sentences have at most one pair: sources (0), targets (1)."""
+    return {"forward": (0,), "backward": (1,)}.get(retrieval, (0, 1))
+
+
 def second_choices(
     forward: Neighbors, backward: Neighbors, first: Pairs, margin: Margin, retrieval: Retrieval
 ) -> Pairs:

@@ -96,8 +96,8 @@ def expect(
     return Expected(
         translated=float(weights[0] @ translated),
         kept=kept,
-        precision=_precision(mean, kept),
-        precision_low=_precision(high, kept),
+        precision=precision_of(mean, kept),
+        precision_low=precision_of(high, kept),
         recall=recall[0],
     )
 
@@ -178,7 +178,7 @@ def _quantile(values: Float64, weights: Float64, share: float) -> Float64:
     return quantile
 
 
-def _precision(wrong: Float64, kept: Int64) -> Float64:
+def precision_of(wrong: Float64, kept: Int64) -> Float64:
     """Return the share that is right, never falling as the threshold rises; 0 of no pairs."""
     share = 1.0 - wrong / np.maximum(kept, 1)
     told = (kept > 0) & (kept >= min(_FEWEST_KEPT, int(kept.max(initial=0))))

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,20 +48,16 @@ def run_mine(
         target: Target language.
         output: The bitext; `<name>.calibration.json` goes beside it.
         config: How pairs are found, scored and kept.
-        known: Directory of `tongues mining embed-known`; without it no precision is estimated.
+        known: Directory of `tongues mining embed-known`; without it, and without a threshold, the
+            most mutual pairs are what is calibrated with.
         executor: Where it runs.
 
     Raises:
         UserError: If a language has no sentences, the languages are the same, there are no known
-            pairs where the config or the caller asks for them, they are of an encoder of another
-            space, or the output has not the suffix of a bitext.
+            pairs where the caller asks for them, they are of an encoder of another space, or the
+            output has not the suffix of a bitext.
         JobError: If embeddings are missing or do not fit the sentences.
     """
-    if config.target_precision is not None and known is None:
-        raise UserError(
-            f"`target_precision` is {config.target_precision}, and a threshold for it is found with"
-            " known pairs: give them with --known (`tongues mining embed-known` makes them)"
-        )
     check_bitext_name(output)
     shards, vectors = language_files(sentences, embeddings, source, target)
     inputs = [path for paths in shards.values() for path in paths]
@@ -152,7 +149,7 @@ def _mine_pair(
     pairs, threshold = mined.pairs, mined.threshold
     is_kept = pairs.score >= threshold
     kept = Pairs(pairs.source[is_kept], pairs.target[is_kept], pairs.score[is_kept])
-    write_bitext(output, as_bitext(source, target, kept))
+    write_bitext(output, as_bitext(source, target, kept, positions=config.positions))
     counts = {
         "source_sentences": sizes[0],
         "target_sentences": sizes[1],
@@ -178,18 +175,20 @@ def mine_pairs(
         config: How pairs are found, scored and selected.
     """
     sides = as_vectors(source, config), as_vectors(target, config)
-    return mine_calibrated(*sides, None, config).pairs
+    return mine_calibrated(
+        *sides, None, replace(config, margin_threshold=0.0, target_precision=None)
+    ).pairs
 
 
-def as_bitext(source: EmbeddedSentences, target: EmbeddedSentences, pairs: Pairs) -> pa.Table:
-    """Return pairs with their texts and documents."""
-    sources = source.texts(pairs.source, ["text", "document"])
-    targets = target.texts(pairs.target, ["text", "document"])
-    columns = [
-        pa.array(pairs.score, pa.float32()),
-        sources.column("text"),
-        targets.column("text"),
-        sources.column("document"),
-        targets.column("document"),
-    ]
-    return pa.Table.from_arrays(columns, schema=BITEXT_SCHEMA)
+def as_bitext(
+    source: EmbeddedSentences, target: EmbeddedSentences, pairs: Pairs, *, positions: bool = False
+) -> pa.Table:
+    """Return pairs with their texts, documents and, if asked for, positions there."""
+    names = ["text", "document", *(["position"] if positions else [])]
+    sides = source.texts(pairs.source, names), target.texts(pairs.target, names)
+    columns = [pa.array(pairs.score, pa.float32())]
+    columns += [side.column(name) for name in names for side in sides]
+    schema = BITEXT_SCHEMA
+    for side in ("source", "target") if positions else ():
+        schema = schema.append(pa.field(f"{side}_position", pa.int32()))
+    return pa.Table.from_arrays(columns, schema=schema)

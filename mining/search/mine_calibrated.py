@@ -1,6 +1,7 @@
 """Mining with planted known pairs: the pairs, the threshold, and their expected precision."""
 
 import functools
+import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,16 +13,26 @@ from mining.search.calibrate import (
     Calibration,
     as_json,
     calibrate,
+    calibrate_by_mutual,
     histogram,
     merge_neighbors,
 )
-from mining.search.config import MineConfig
+from mining.search.config import Margin, MineConfig
 from mining.search.decoys import second_choices
 from mining.search.known_pairs import Known
 from mining.search.margin import Neighbors, Pairs, select_pairs
 from mining.search.neighbors import Found, as_vectors, find_neighbors
-from mining.search.planted_scores import PlantedScores, join_planted_scores, planted_scores_of
+from mining.search.planted_scores import (
+    PlantedScores,
+    join_planted_scores,
+    planted_scores_of,
+)
 from mining.search.vectors import Vectors, scratch_array
+
+logger = logging.getLogger(__name__)
+
+_NEUTRAL: dict[Margin, float] = {"ratio": 1.0, "distance": 0.0, "absolute": -1.0}
+"""Margins of pairs that are no closer than their neighborhoods."""
 
 _ROWS = 1 << 16
 _CORPUS_PER_PLANT = 20
@@ -56,7 +67,7 @@ def mine_calibrated(
     scratch: Path | None = None,
     index: Path | None = None,
 ) -> Mined:
-    """Mine two languages; with known pairs, calibrate thresholds.
+    """Mine two languages, and calibrate thresholds unless one is given without known pairs.
 
     Plants change nothing in the pairs: neighbors among the corpus and among the plants are found
     apart, and put together only to see what the plants would be paired with.
@@ -64,7 +75,8 @@ def mine_calibrated(
     Args:
         source: [N, D]
         target: [M, D]
-        known: Pairs to plant.
+        known: Pairs to plant; without them, and without a threshold, the corpus's most mutual
+            pairs are what is calibrated with.
         config: How pairs are found, scored and kept.
         scratch: A folder for what is kept of every sentence.
         index: The shared index, to be searched instead of everything.
@@ -80,18 +92,37 @@ def mine_calibrated(
     corpus = find_neighbors(source, target, config, scratch, index)
     pairs = select_pairs(*corpus, config.margin, config.retrieval)
     plan = "exact" if index is None else "index"
-    if known is None:
+    if known is None and config.margin_threshold is not None and config.target_precision is None:
         return Mined(pairs, config.margin_threshold, plan)
     sizes = len(source.matrix), len(target.matrix)
-    planted_scores = _plant(source, target, known, corpus, config, scratch, index)
     second = second_choices(*corpus, pairs, config.margin, config.retrieval)
-    calibration = calibrate(
-        pairs.score, second.score, planted_scores, known.planted, sizes, config.retrieval
-    )
-    threshold = config.margin_threshold
+    if known is not None:
+        planted_scores = _plant(source, target, known, corpus, config, scratch, index)
+        calibration = calibrate(
+            pairs.score, second.score, planted_scores, known.planted, sizes, config.retrieval
+        )
+        return Mined(pairs, _threshold(calibration, config), plan, planted_scores, calibration)
+    mutual = select_pairs(*corpus, config.margin, "intersect")
+    by_mutual = calibrate_by_mutual(pairs.score, second, mutual, sizes, config.retrieval)
+    if by_mutual is None:
+        few = f"{sizes[0]:,} and {sizes[1]:,} sentences are too few to calibrate a threshold with"
+        if config.target_precision is not None:
+            raise DataError(f"{few}; give known pairs, or `margin_threshold`, not a precision")
+        logger.warning(
+            "%s: pairs that are closer than their neighborhoods are kept, right or wrong; give"
+            " known pairs, or `margin_threshold`",
+            few,
+        )
+        return Mined(pairs, _NEUTRAL[config.margin], plan)
+    return Mined(pairs, _threshold(by_mutual, config), plan, calibration=by_mutual)
+
+
+def _threshold(calibration: Calibration, config: MineConfig) -> float:
     if config.target_precision is not None:
-        threshold = calibration.threshold_for(config.target_precision)
-    return Mined(pairs, threshold, plan, planted_scores, calibration)
+        return calibration.threshold_for(config.target_precision)
+    if config.margin_threshold is not None:
+        return config.margin_threshold
+    return calibration.best_threshold()
 
 
 def _plant(

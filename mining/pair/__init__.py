@@ -1,0 +1,1 @@
+"""`mining pair`: two text files to calibrated bitext, in one command."""
