@@ -36,6 +36,9 @@ logger = logging.getLogger(__name__)
 
 PAIR_JOB = "pair"
 _PARTS = ".pair"
+_FEW_SENTENCES = 5000
+"""Fewer are embedded sooner than a second process has loaded the encoder."""
+
 _EXPECTED = ("expected_precision", "expected_precision_low", "expected_recall")
 _LINE_COLUMNS = {"source_position": "source_line", "target_position": "target_line"}
 
@@ -158,7 +161,9 @@ def _run_steps(inputs: PairInputs, known: Path | None, parts: Path, config: Pair
     """Run the jobs that lead to filtered pairs; those that are done are skipped."""
     source, target = inputs.direction
     sentences, embeddings = parts / "sentences", parts / "embeddings"
-    run_text_files(inputs.files, (source, target), sentences, config)
+    texts = run_text_files(inputs.files, (source, target), sentences, config)
+    if texts.counts["kept"] < _FEW_SENTENCES:
+        config = replace(config, embed=replace(config.embed, workers=1))
     first = tuple(sentence_shards(sentences, language)[0] for language in inputs.direction)
     doubt = suspicious_scripts((first[0], first[1]), (source, target))
     if doubt:

@@ -111,7 +111,7 @@ def _write_shards(task: Task, *, output: Path, unit: str) -> Outcome:
 def _sentences(file: Path, unit: str, counts: Counter[str]) -> Iterator[Line]:
     for number, text in enumerate(_lines(file, counts)):
         counts["lines"] += 1
-        for sentence in split_sentences(text) if unit == "sentence" else [text]:
+        for sentence in (split_sentences(text) if unit == "sentence" else []) or [text]:
             clean = normalize(sentence)
             if sentence_key(clean):
                 yield Line(number, clean)

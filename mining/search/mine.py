@@ -53,11 +53,12 @@ def run_mine(
         executor: Where it runs.
 
     Raises:
-        UserError: If a language has no sentences, the languages are the same, there are no known
-            pairs where the caller asks for them, they are of an encoder of another space, or the
-            output has not the suffix of a bitext.
+        UserError: If a language has no sentences, the languages are the same, nothing could decide
+            on a threshold, there are no known pairs where the caller asks for them, they are of an
+            encoder of another space, or the output has not the suffix of a bitext.
         JobError: If embeddings are missing or do not fit the sentences.
     """
+    check_threshold(config, is_known=known is not None)
     check_bitext_name(output)
     shards, vectors = language_files(sentences, embeddings, source, target)
     inputs = [path for paths in shards.values() for path in paths]
@@ -95,6 +96,21 @@ def run_mine(
         config_name=f"{name}.config.yaml",
         executor=executor,
     )
+
+
+def check_threshold(config: MineConfig, *, is_known: bool) -> None:
+    """Refuse a retrieval whose threshold could not be found.
+
+    Raises:
+        UserError: If it is not one-to-one, and there are neither known pairs nor a threshold.
+    """
+    is_given = config.margin_threshold is not None and config.target_precision is None
+    if config.retrieval not in ("max", "intersect") and not (is_known or is_given):
+        raise UserError(
+            f"with `retrieval` {config.retrieval} a threshold is found with known pairs only: give"
+            " them with --known (`tongues mining embed-known` makes them), or set"
+            " `margin_threshold`"
+        )
 
 
 def language_files(

@@ -10,7 +10,9 @@ taken for T. A pair is mutual where each sentence is the other's best candidate;
 are right, the most mutual ones show how much lower the second choices of translated sentences
 score than those of others (`relief`), which known pairs show otherwise.
 
-What the encoder does not put first is not seen: recall is of those translations that it does.
+This holds for one-to-one retrieval (`max`, `intersect`): elsewhere every sentence has a pair, and
+too much depends on how second choices are modeled. On real text it errs to too few translations
+(docs/experiments.md). What the encoder does not put first is not seen: recall is of the others.
 """
 
 import numpy as np
@@ -26,6 +28,7 @@ _MOST_FALSE = 0.8
 """A margin that more of the false pairs reach tells little about T."""
 
 _MOST_RIGHT = 0.99
+_SMALLEST = 1e-9
 _ROUNDS = 4
 """The share of false pairs depends a little on T."""
 
@@ -69,14 +72,13 @@ def expect_by_mutual(grid: Float64, kept: Int64, decoys: Decoys) -> Expected:
         kept: Pairs that reach each, [G].
         decoys: What `with_mutual` returned.
     """
-    pairs = int(kept.max(initial=0))
-    true_share = min(_most_found(grid, kept, decoys) / max(pairs, 1), 1.0)
-    wrong = wrong_pairs(decoys, grid, pairs, true_share)
-    wrong = np.minimum(np.maximum.accumulate(wrong[::-1])[::-1], kept)
+    wrong = _wrong(grid, kept, decoys, _most_found(grid, kept, decoys))
     precision = precision_of(wrong, kept)
     right = np.maximum.accumulate((precision * kept)[::-1])[::-1]
     translated = float(right.max(initial=0.0))
-    high = np.minimum(_nine_tenths(wrong * (1.0 + _MODEL_ERROR)), kept)
+    fewer_found = _most_found(grid, kept, decoys, error=_MODEL_ERROR)
+    high = _wrong(grid, kept, decoys, fewer_found) * (1.0 + _MODEL_ERROR)
+    high = np.minimum(np.maximum(_nine_tenths(high), wrong), kept)
     return Expected(
         translated=translated,
         kept=kept,
@@ -86,16 +88,37 @@ def expect_by_mutual(grid: Float64, kept: Int64, decoys: Decoys) -> Expected:
     )
 
 
-def _most_found(grid: Float64, kept: Int64, decoys: Decoys) -> float:
-    """Return the largest lower bound of the translations among the pairs, T."""
+def _wrong(grid: Float64, kept: Int64, decoys: Decoys, found: float) -> Float64:
+    """Return the false pairs that reach each threshold, of those that `found` leaves, [G]."""
+    pairs = int(kept.max(initial=0))
+    wrong = max(pairs - found, 0.0) * _false_share(grid, pairs, decoys, found)
+    return np.minimum(wrong, kept)
+
+
+def _most_found(grid: Float64, kept: Int64, decoys: Decoys, error: float = 0.0) -> float:
+    """Return the largest lower bound of the translations among the pairs, T.
+
+    Args:
+        grid: Thresholds, [G].
+        kept: Pairs that reach each, [G].
+        decoys: Second choices.
+        error: Share by which more false pairs may reach a threshold than second choices say.
+    """
     pairs = int(kept.max(initial=0))
     found = 0.0
     for _ in range(_ROUNDS):
-        true_share = min(found / max(pairs, 1), _MOST_RIGHT)
-        false = wrong_pairs(decoys, grid, pairs, true_share) / max(pairs * (1 - true_share), 1.0)
+        false = _false_share(grid, pairs, decoys, found) * (1.0 + error)
         bounds = (kept - pairs * false) / np.maximum(1.0 - false, 1.0 - _MOST_FALSE)
         found = float(np.where(false <= _MOST_FALSE, bounds, 0.0).max(initial=0.0))
     return found
+
+
+def _false_share(grid: Float64, pairs: int, decoys: Decoys, found: float) -> Float64:
+    """Return the share of the false pairs that reach each threshold, all the lowest, [G]."""
+    true_share = min(found / max(pairs, 1), _MOST_RIGHT)
+    wrong = wrong_pairs(decoys, grid, max(pairs, 1), true_share)
+    falling: Float64 = np.maximum.accumulate(wrong[::-1])[::-1]
+    return falling / max(float(falling[0]), _SMALLEST)
 
 
 def _nine_tenths(count: Float64) -> Float64:

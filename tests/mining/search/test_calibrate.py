@@ -235,11 +235,18 @@ def test_mining_with_known_pairs_says_what_it_expects(tmp_path: Path, known: Pat
     assert output.with_suffix(".calibration.json").read_bytes() == first
 
 
-def test_target_precision_wants_known_pairs(tmp_path: Path, known: Path) -> None:
+def test_retrieval_that_is_not_one_to_one_wants_known_pairs_or_a_threshold(
+    tmp_path: Path, known: Path
+) -> None:
     write_corpus(tmp_path)
     arguments = (tmp_path / "sentences", tmp_path / "embeddings", SOURCE, TARGET)
-    with pytest.raises(UserError, match="--known"):
-        run_mine(*arguments, tmp_path / "m" / "x.parquet", MineConfig(target_precision=0.9))
+    for config in (
+        MineConfig(retrieval="forward"), MineConfig(retrieval="backward", target_precision=0.9),
+    ):  # fmt: skip
+        with pytest.raises(UserError, match="--known"):
+            run_mine(*arguments, tmp_path / "m" / "x.parquet", config)
+    config = MineConfig(retrieval="forward", margin_threshold=1.2)
+    assert run_mine(*arguments, tmp_path / "m" / "x.parquet", config).done == 1
     with pytest.raises(UserError, match="no known pairs of qaa_Latn-qad_Arab"):
         known_files(known, SOURCE, "qad_Arab")
 
@@ -295,3 +302,47 @@ def test_known_pairs_of_another_space_are_refused_though_they_are_as_wide(
         with pytest.raises(UserError, match="different spaces"):
             run_mine(*arguments, output, MineConfig(), known)
         assert not output.parent.exists()
+
+
+@pytest.mark.parametrize("retrieval", ["max", "intersect"])
+def test_without_known_pairs_second_choices_tell_the_precision(retrieval: str) -> None:
+    source, target = corpus(800, 800, 1)
+    config = MineConfig(neighbors=4, retrieval=retrieval)  # type: ignore[arg-type]
+    mined = mine_calibrated(*sides(source, target), None, config)
+    assert mined.calibration is not None
+    assert mined.calibration.by == "mutual pairs"
+    is_right = (mined.pairs.source == mined.pairs.target) & (mined.pairs.source < 800)
+    for point in mined.calibration.curve:
+        is_kept = mined.pairs.score >= point.threshold
+        assert point.pairs == is_kept.sum()
+        assert point.precision_low <= point.precision
+        if point.pairs >= 150:
+            assert point.precision == pytest.approx(is_right[is_kept].mean(), abs=0.08)
+    right = np.cumsum(is_right)
+    scores = 2 * right / (np.arange(len(right)) + 1 + 800)
+    chosen = int((mined.pairs.score >= mined.threshold).sum()) - 1
+    assert scores[chosen] >= scores.max() - 0.02
+
+
+def test_threshold_that_is_given_is_the_one_used() -> None:
+    source, target = corpus(200, 600, 1)
+    given = mine_calibrated(*sides(source, target), None, MineConfig(margin_threshold=1.26))
+    assert (given.threshold, given.calibration) == (1.26, None)
+    known = mine_calibrated(
+        *sides(source, target), plant(1200, 7), MineConfig(margin_threshold=1.26)
+    )
+    assert known.threshold == 1.26
+    assert known.calibration is not None
+    chosen = mine_calibrated(*sides(source, target), plant(1200, 7), MineConfig())
+    assert chosen.calibration is not None
+    best = max(chosen.calibration.curve, key=lambda point: point.f1)
+    assert chosen.calibration.at(chosen.threshold).f1 == best.f1
+
+
+def test_too_few_sentences_are_not_calibrated_with(caplog: pytest.LogCaptureFixture) -> None:
+    source, target = corpus(30, 20, 1)
+    few = mine_calibrated(*sides(source, target), None, MineConfig())
+    assert (few.threshold, few.calibration) == (1.0, None)
+    assert "50 and 50 sentences are too few to calibrate a threshold with" in caplog.text
+    with pytest.raises(DataError, match="too few to calibrate"):
+        mine_calibrated(*sides(source, target), None, MineConfig(target_precision=0.9))

@@ -67,11 +67,11 @@ def test_pairs_come_from_listed_documents_only(tmp_path: Path) -> None:
 def test_damaged_list_of_documents_is_named_with_its_line(tmp_path: Path, line: str) -> None:
     write_corpus(tmp_path)
     with pytest.raises(JobError, match=r"bad\.tsv:2: .* is not a source document and a target"):
-        mine_local(tmp_path, ["a\tb", line], LocalConfig(), "bad")
+        mine_local(tmp_path, ["a\tb", line], LocalConfig(margin_threshold=1.3), "bad")
     with pytest.raises(UserError, match="does not exist"):
         run_mine_local(
             tmp_path / "sentences", tmp_path / "embeddings", SOURCE, TARGET, tmp_path / "no.tsv",
-            tmp_path / "x.parquet", LocalConfig(),
+            tmp_path / "x.parquet", LocalConfig(margin_threshold=1.3),
         )  # fmt: skip
 
 
