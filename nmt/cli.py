@@ -226,10 +226,12 @@ def _translate_input(
     translator = open_translator(model, config, Needed.of([direction]))
     lines = stdin_lines()
     output = sys.stdout.buffer
+    first = 1
     for block in translator.stream(lines, *direction):
-        text = "".join(translation.as_line(scores) + "\n" for translation in block)
+        text = "".join(f"{line}\n" for line in translator.as_lines(block, scores, first))
         output.write(text.encode("utf-8", "replace"))
         output.flush()
+        first += len(block)
     translator.warn()
     if lines.invalid_lines:
         logger.warning("%d lines were not valid UTF-8", lines.invalid_lines)
@@ -402,6 +404,25 @@ def import_command(source: Path, output: Path, config: ImportConfig) -> None:
     from nmt.interop.import_model import import_checkpoint
 
     print_counts("model", dict(import_checkpoint(source, output, config).counts))
+
+
+@group.command()
+@click.option(
+    "--model",
+    "models",
+    type=PATH,
+    multiple=True,
+    required=True,
+    help="Model directory; repeated. One that is named twice counts twice.",
+)
+@click.option("--output", type=PATH, required=True, help="Model directory to write.")
+def average(models: tuple[Path, ...], output: Path) -> None:
+    """Average the weights of models with one shape and vocabulary."""
+    for model in models:
+        check_model(model)
+    from nmt.interop.average import average_models
+
+    print_counts("model", dict(average_models(models, output).counts))
 
 
 @group.command("export")

@@ -38,6 +38,7 @@ def serve(model: Path, config: ServeConfig, ready: Callable[[str], None]) -> Non
     Raises:
         UserError: If it is no model, or the address cannot be listened on.
     """
+    config.translate.check_single()
     if config.translate.experts.usage is not None:
         raise UserError("`translate.experts.usage` needs directions that are known in advance")
     asyncio.run(_serve(model, config, ready))

@@ -151,6 +151,7 @@ def back_translate(
     Raises:
         UserError: If there is no text of a target, or the model does not know a language.
     """
+    config.translate.check_single()
     shards = {d: _shards(text, d.target) for d in directions}
     vocabulary, trained = model_languages(model)
     for direction in directions:

@@ -97,6 +97,7 @@ def distill_bitext(
     Raises:
         UserError: If a direction has no bitext, or nothing is left to do.
     """
+    config.check_single()
     vocabulary, trained = model_languages(teacher)
     files = dict(_both_ways(bitext))
     chosen = list(directions) or [direction for direction in sorted(files) if direction in trained]

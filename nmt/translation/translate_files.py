@@ -23,11 +23,14 @@ from nmt.translation.translator import TextTranslator, check_direction, open_tra
 from nmt.usage.expert_selection import Needed
 from nmt.vocabulary.vocabulary import Vocabulary
 
+_MODEL_FILES = (DESCRIPTION_FILE, WEIGHTS_FILE)
+
 
 def model_files(model: Path, config: TranslateConfig) -> tuple[Path, ...]:
     """Return the files that all translations with a model depend on."""
     usage = config.experts.usage
-    return (model / DESCRIPTION_FILE, model / WEIGHTS_FILE, *([usage] if usage else []))
+    files = [one / name for one in (model, *config.ensemble) for name in _MODEL_FILES]
+    return (*files, *([usage] if usage else []))
 
 
 def needed_arguments(config: TranslateConfig, needed: Needed) -> dict[str, Any]:
@@ -100,7 +103,7 @@ def _translate_lines(
     translator.counts = Counter()
     broken = Counter[str]()
     blocks = translator.stream(_count_broken(lines, broken), *direction)
-    write_lines(path, (translation.as_line(scores) for block in blocks for translation in block))
+    write_lines(path, translator.as_lines((one for block in blocks for one in block), scores))
     translator.warn()
     return Outcome(counts=translator.counts + broken, outputs=(path,))
 
@@ -132,6 +135,7 @@ def translate_flores(
         config: How to translate.
         executor: Where the directions are worked on.
     """
+    config.check_single()
     vocabulary, trained = model_languages(model)
     chosen = list(directions) or list(trained)
     read_split(flores, split, sorted({language for direction in chosen for language in direction}))

@@ -12,19 +12,21 @@ import torch
 
 from corpus.console import Progress
 from corpus.errors import UserError
+from corpus.files import digest_file
 from corpus.languages import Direction, check_language
 from corpus.text import normalize
-from nmt.model.directory import TrainedModel, load_model
+from nmt.model.directory import VOCABULARY_DIRECTORY, TrainedModel, load_model
 from nmt.threads import find_device
 from nmt.translation.decoding.beam import BeamSearch, Hypothesis
 from nmt.translation.decoding.config import TranslateConfig
-from nmt.translation.decoding.decoder import DecoderState
+from nmt.translation.decoding.decoder import DecoderState, DecoderStates
+from nmt.translation.decoding.minimum_risk import most_agreeing
 from nmt.translation.decoding.sampling import sample
 from nmt.translation.decoding.scores import Symbols
 from nmt.translation.decoding.segments import join_translations, split_line, whole_sentences
 from nmt.translation.decoding.unknown import Copied, cut_unknown
 from nmt.usage.expert_selection import Needed, needed_experts
-from nmt.vocabulary.vocabulary import Vocabulary
+from nmt.vocabulary.vocabulary import MODEL_FILE, Vocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +53,14 @@ class Translation(NamedTuple):
 
     is_complete: bool = True
     """Whether it ended, and did not stop at the length limit."""
+
+    others: tuple["Translation", ...] = ()
+    """The next best, best first, where more than one is wanted."""
+
+    def as_ranked_lines(self, number: int) -> list[str]:
+        """Return a line for each translation: `number`, rank, score, log-probability and text."""
+        ranked = enumerate((self, *self.others), 1)
+        return [f"{number}\t{rank}\t{one.as_line(scored=True)}" for rank, one in ranked]
 
     def as_line(self, scored: bool) -> str:
         """Return the text, or score, log-probability and text with tabs between."""
@@ -85,8 +95,21 @@ class TextTranslator:
             their two.
     """
 
-    def __init__(self, model: TrainedModel, config: TranslateConfig) -> None:
+    def __init__(
+        self, model: TrainedModel, config: TranslateConfig, others: Sequence[TrainedModel] = ()
+    ) -> None:
+        """Set up translation.
+
+        Args:
+            model: The model.
+            config: How to translate.
+            others: Models with the same vocabulary, to average its probabilities with.
+
+        Raises:
+            UserError: If the model cannot do what the config wants.
+        """
         self.model = model
+        self._translators = [one.translator for one in (model, *others)]
         torch.set_num_threads(config.threads)
         self._config = config
         words = model.vocabulary
@@ -94,7 +117,7 @@ class TextTranslator:
         self._device = model.translator.output_weight.device
         self.counts: Counter[str] = Counter()
         self._routed = (0, 0)
-        positions = int(model.translator.max_source_seq_len) - _SOURCE_EXTRA
+        positions = min(int(one.max_source_seq_len) for one in self._translators) - _SOURCE_EXTRA
         wanted = config.max_source_tokens
         if wanted > positions:
             raise UserError(
@@ -104,6 +127,11 @@ class TextTranslator:
         if model.vocabulary.size < 4 * config.beam_size:
             raise UserError(
                 f"`beam_size` is {config.beam_size}, too large for {model.vocabulary.size} tokens"
+            )
+        if config.n_best > (config.beam_size if config.method == "beam" else 1):
+            raise UserError(
+                f"`n_best` is {config.n_best}; beam search gives at most `beam_size`,"
+                f" {config.beam_size}, and other methods one"
             )
 
     def translate(self, lines: Sequence[str], source: str, target: str) -> list[str]:
@@ -153,17 +181,17 @@ class TextTranslator:
         check_languages(direction, vocabulary)
         target_index = vocabulary.language_index(target)
         segments = self._segments(lines, numbers)
-        found: list[dict[int, _Part]] = [{} for _ in lines]
+        found: list[dict[int, list[_Part]]] = [{} for _ in lines]
         for segment in segments:
             if not segment.pieces:
-                found[segment.line][segment.number] = self._part(segment.copied, None)
+                found[segment.line][segment.number] = self._parts(segment.copied, [None])
         for batch in self._batches([segment for segment in segments if segment.pieces]):
             rows = [vocabulary.source_row(source, segment.pieces) for segment in batch]
             keys = [(numbers[segment.line], segment.number) for segment in batch]
             symbols = self._symbols._replace(may_be_unknown=bool(batch[0].copied.inside))
             hypotheses = self._search(rows, target_index, keys, symbols)
             for segment, hypothesis in zip(batch, hypotheses, strict=True):
-                found[segment.line][segment.number] = self._part(segment.copied, hypothesis)
+                found[segment.line][segment.number] = self._parts(segment.copied, hypothesis)
             if progress is not None:
                 progress.update(sum(segment.number == 0 for segment in batch))
         self.counts["lines"] += len(lines)
@@ -180,6 +208,16 @@ class TextTranslator:
                 numbers = range(first, first + len(block))
                 yield self._translate(block, Direction(source, target), numbers, progress)
                 first += len(block)
+
+    def as_lines(
+        self, translations: Iterable[Translation], scored: bool, first: int = 1
+    ) -> Iterator[str]:
+        """Yield the lines of an output: one each, or `n_best` with the number of the input's."""
+        for number, translation in enumerate(translations, first):
+            if self._config.n_best > 1:
+                yield from translation.as_ranked_lines(number)
+            else:
+                yield translation.as_line(scored)
 
     def warn(self) -> None:
         """Log the counts that the user should know of."""
@@ -273,19 +311,26 @@ class TextTranslator:
         rest, copied = cut_unknown(normalize(text), vocabulary.unknown_texts(text))
         return _Segment(line, number, vocabulary.encode([rest])[0], copied)
 
-    def _part(self, copied: Copied, hypothesis: Hypothesis | None) -> _Part:
-        """Return the text of a translation with what is copied into it."""
-        text, placed = "", 0
-        if hypothesis is not None:
-            text = self.model.vocabulary.decode(hypothesis.tokens, copied.inside)
-            placed = hypothesis.tokens.count(self._symbols.unknown)
-        ends = copied.before + copied.after
-        inside = "".join(copied.inside[:placed])
-        self.counts["copied_characters"] += sum(not c.isspace() for c in ends + inside)
-        return _Part(copied.before + text + copied.after, hypothesis)
+    def _parts(self, copied: Copied, hypotheses: Sequence[Hypothesis | None]) -> list[_Part]:
+        """Return the texts of translations with what is copied into them, best first."""
+        parts = []
+        for rank, hypothesis in enumerate(hypotheses):
+            text, placed = "", 0
+            if hypothesis is not None:
+                text = self.model.vocabulary.decode(hypothesis.tokens, copied.inside)
+                placed = hypothesis.tokens.count(self._symbols.unknown)
+            ends = copied.before + copied.after
+            inside = "".join(copied.inside[:placed])
+            if rank == 0:
+                self.counts["copied_characters"] += sum(not c.isspace() for c in ends + inside)
+            parts.append(_Part(copied.before + text + copied.after, hypothesis))
+        return parts
 
     def _batches(self, segments: Sequence[_Segment]) -> Iterator[Sequence[_Segment]]:
-        rows = self._config.beam_size if self._config.method == "beam" else 1
+        config = self._config
+        rows = {"beam": config.beam_size, "sampling": 1, "mbr": config.sampling.samples}[
+            config.method
+        ]
         # The unknown token is allowed, or not, for all of a batch.
         for _, group in groupby(segments, lambda segment: bool(segment.copied.inside)):
             alike = list(group)
@@ -303,50 +348,75 @@ class TextTranslator:
         target: int,
         keys: Sequence[Sequence[int]],
         symbols: Symbols,
-    ) -> list[Hypothesis]:
-        model, config = self.model.translator, self._config
+    ) -> list[list[Hypothesis]]:
+        """Return the translations of each row that are wanted, best first."""
+        config = self._config
+        drawn = config.sampling.samples if config.method == "mbr" else 1
+        if drawn > 1:
+            rows = [row for row in rows for _ in range(drawn)]
+            keys = [(*key, number) for key in keys for number in range(drawn)]
         lengths = [len(row) for row in rows]
         source = torch.full((len(rows), max(lengths)), self._symbols.pad)
         for i, row in enumerate(rows):
             source[i, : len(row)] = torch.tensor(row)
-        state = DecoderState(model, source.to(self._device), lengths)
+        source = source.to(self._device)
+        states = [DecoderState(model, source, lengths) for model in self._translators]
+        weights = [model.output_weight for model in self._translators]
+        state = states[0] if len(states) == 1 else DecoderStates(states)
+        weight = weights[0] if len(states) == 1 else weights
         limits = [self._longest(length) for length in lengths]
-        if config.method == "sampling":
-            return sample(
+        if config.method == "beam":
+            search = BeamSearch(
                 state,
-                model.output_weight,
+                weight,
                 symbols,
-                target,
-                limits,
-                keys,
-                config.sampling,
+                beam_size=config.beam_size,
+                length_penalty=config.length_penalty,
+                num_results=config.n_best,
             )
-        search = BeamSearch(
-            state,
-            model.output_weight,
-            symbols,
-            beam_size=config.beam_size,
-            length_penalty=config.length_penalty,
-        )
-        return search.run(target, limits)
+            return search.run_many(target, limits)
+        found = sample(state, weight, symbols, target, limits, keys, config.sampling)
+        if config.method == "sampling":
+            return [[hypothesis] for hypothesis in found]
+        return [[self._most_agreeing(found[i : i + drawn])] for i in range(0, len(found), drawn)]
+
+    def _most_agreeing(self, drawn: Sequence[Hypothesis]) -> Hypothesis:
+        texts = [self.model.vocabulary.decode(hypothesis.tokens) for hypothesis in drawn]
+        return drawn[most_agreeing(texts)]
 
     def _longest(self, source_tokens: int) -> int:
         """Return how many tokens a hypothesis may have, its end included."""
         config = self._config
         wanted = math.ceil(config.max_length_factor * source_tokens) + config.max_length_constant
         # The prompt takes one position; the end is never an input.
-        return min(wanted, int(self.model.translator.max_target_seq_len) - 1)
+        return min(wanted, *(int(one.max_target_seq_len) - 1 for one in self._translators))
 
-    def _join(self, parts: dict[int, _Part], target: str) -> Translation:
+    def _join(self, parts: dict[int, list[_Part]], target: str) -> Translation:
         if not parts:
             return Translation("", math.nan, math.nan)
-        ordered = [parts[number] for number in sorted(parts)]
-        text = join_translations([part.text for part in ordered], target).translate(_SEPARATORS)
-        hypotheses = [part.hypothesis for part in ordered if part.hypothesis is not None]
+        best, *others = [
+            self._join_parts(chosen, target)
+            for chosen in self._best_choices([parts[number] for number in sorted(parts)])
+        ]
+        self.counts["unfinished"] += not best.is_complete
+        return best._replace(others=tuple(others))
+
+    def _best_choices(self, parts: Sequence[list[_Part]]) -> list[list[_Part]]:
+        """Return up to `n_best` choices of a translation for each part, the best of each first."""
+        choices: list[list[_Part]] = [[]]
+        for alternatives in parts:
+            first, *rest = [[*chosen, part] for chosen in choices for part in alternatives]
+            # Of different lengths, the best of each are not always the best together.
+            rest.sort(key=lambda chosen: -self._join_parts(chosen, "").score)
+            choices = [first, *rest[: self._config.n_best - 1]]
+        return choices
+
+    def _join_parts(self, parts: Sequence[_Part], target: str) -> Translation:
+        text = join_translations([part.text for part in parts], target).translate(_SEPARATORS)
+        hypotheses = [part.hypothesis for part in parts if part.hypothesis is not None]
         if not hypotheses:
             return Translation(text, math.nan, math.nan)
         is_complete = all(one.is_complete for one in hypotheses)
-        self.counts["unfinished"] += not is_complete
         total = sum(one.log_probability for one in hypotheses)
         length = sum(one.length for one in hypotheses)
         score = total / length**self._config.length_penalty
@@ -369,9 +439,17 @@ def open_translator(model: Path, config: TranslateConfig, needed: Needed) -> Tex
         kept = needed_experts(config.experts.usage, needed, config.experts.share)
         for layer, numbers in kept.items():
             logger.info("%s keeps %d experts", layer, len(numbers))
-    loaded = load_model(model, kept)
-    loaded.translator.to(device=find_device(config.device), dtype=getattr(torch, config.dtype))
-    return TextTranslator(loaded, config)
+        if config.ensemble:
+            raise UserError("`experts.usage` is of one model, and leaves none out of an `ensemble`")
+    models = [load_model(model, kept), *map(load_model, config.ensemble)]
+    for directory, loaded in zip(config.ensemble, models[1:], strict=True):
+        files = [one / VOCABULARY_DIRECTORY / MODEL_FILE for one in (model, directory)]
+        same_pieces = digest_file(files[0]) == digest_file(files[1])
+        if not same_pieces or loaded.vocabulary.layout() != models[0].vocabulary.layout():
+            raise UserError(f"{directory} has another vocabulary than {model}")
+    for loaded in models:
+        loaded.translator.to(device=find_device(config.device), dtype=getattr(torch, config.dtype))
+    return TextTranslator(models[0], config, models[1:])
 
 
 def check_languages(direction: Direction, vocabulary: Vocabulary) -> None:

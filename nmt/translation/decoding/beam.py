@@ -1,6 +1,6 @@
 """Beam search over a batch, as in fairseq and fairseq2, without a loop over sentences.
 
-Shape suffixes: B sentences; K beams; C = 2·K candidates; N = B·K rows; T tokens.
+Shape suffixes: B sentences; K beams; C = 2·K candidates; N = B·K rows; T tokens; M results.
 """
 
 # ruff: noqa: N803, N806 (shape suffixes)
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from corpus.errors import DataError
-from nmt.translation.decoding.decoder import DecoderState
+from nmt.translation.decoding.decoder import DecoderState, DecoderStates
 from nmt.translation.decoding.scores import Candidates, Symbols, likeliest_tokens
 
 
@@ -44,26 +44,44 @@ class BeamSearch:
     At each step the 2·K best continuations of a sentence's K beams are looked at. One that ends and
     is among the first K is a finished hypothesis; the first K that do not end are continued. A
     sentence is done with K finished hypotheses, or when no beam can reach a better score than its
-    best one.
+    best M ones.
     """
 
     def __init__(
         self,
-        state: DecoderState,
-        weight_VD: Tensor,
+        state: DecoderState | DecoderStates,
+        weight_VD: Tensor | Sequence[Tensor],
         symbols: Symbols,
         *,
         beam_size: int,
         length_penalty: float,
+        num_results: int = 1,
     ) -> None:
+        """Set up a search.
+
+        Args:
+            state: The encoded sentences, of one model or of several.
+            weight_VD: Output embedding; of each model if there are several, whose probabilities
+                are averaged.
+            symbols: Tokens that stand for no text.
+            beam_size: Hypotheses that are continued, K.
+            length_penalty: Scores are divided by tokens to this power.
+            num_results: Hypotheses of each sentence that are returned, M, at most K.
+        """
         self._state = state
         self._weight_VD = weight_VD
+        self._device = (weight_VD if isinstance(weight_VD, Tensor) else weight_VD[0]).device
+        self._num_results = num_results
         self._symbols = symbols
         self._beam_size = beam_size
         self._length_penalty = length_penalty
 
     def run(self, target: int, limits: Sequence[int]) -> list[Hypothesis]:
-        """Return the best hypothesis of each sentence.
+        """Return the best hypothesis of each sentence; see `run_many`."""
+        return [found[0] for found in self.run_many(target, limits)]
+
+    def run_many(self, target: int, limits: Sequence[int]) -> list[list[Hypothesis]]:
+        """Return the M best hypotheses of each sentence, best first.
 
         Args:
             target: Token of the target language.
@@ -72,7 +90,7 @@ class BeamSearch:
         Raises:
             DataError: If the model gives what is not a number.
         """
-        num, device = len(limits), self._weight_VD.device
+        num, device = len(limits), self._device
         self._begin(num, max(limits), device)
         limit_B = torch.tensor(limits, device=device)
         self._state.step(torch.full((num, 1), self._symbols.end, device=device))
@@ -93,10 +111,11 @@ class BeamSearch:
         self._token_BKT = torch.full((num, 1, longest), self._symbols.pad, device=device)
         self._num_finished_B = torch.zeros(num, dtype=torch.int64, device=device)
         # Of all sentences, whether still worked on or not:
-        self._best_score_B = torch.full((num,), -torch.inf, device=device)
-        self._best_token_BT = torch.full((num, longest), self._symbols.pad, device=device)
-        self._best_length_B = torch.zeros(num, dtype=torch.int64, device=device)
-        self._best_forced_B = torch.zeros(num, dtype=torch.bool, device=device)
+        shape = (num, self._num_results)
+        self._best_score_BM = torch.full(shape, -torch.inf, device=device)
+        self._best_token_BMT = torch.full((*shape, longest), self._symbols.pad, device=device)
+        self._best_length_BM = torch.zeros(shape, dtype=torch.int64, device=device)
+        self._best_forced_BM = torch.zeros(shape, dtype=torch.bool, device=device)
 
     def _advance(
         self, found: Candidates, length: int, at_limit_B: Tensor, limit_B: Tensor
@@ -148,36 +167,60 @@ class BeamSearch:
         """Count the hypotheses that end here, and remember the best of each sentence."""
         self._num_finished_B += is_end_BK.sum(dim=1)
         normalized_BK = total_BK.where(is_end_BK, -torch.inf) / self._divisor(length)
-        best_B, beam_B = normalized_BK.max(dim=1)
-        better_B = (best_B > self._best_score_B[self._sentence_B]).nonzero().squeeze(1)
+        # Stable, so that of equal scores the one found first stays before.
+        joined = torch.cat([self._best_score_BM[self._sentence_B], normalized_BK], dim=1)
+        score_BM, place_BM = joined.sort(dim=1, descending=True, stable=True)
+        score_BM, place_BM = score_BM[:, : self._num_results], place_BM[:, : self._num_results]
+        first_M = torch.arange(self._num_results, device=self._device)
+        better_B = (place_BM != first_M).any(dim=1).nonzero().squeeze(1)
         if len(better_B) == 0:
             return
-        sentence, parent = self._sentence_B[better_B], parent_BC[better_B, beam_B[better_B]]
-        self._best_score_B[sentence] = best_B[better_B]
-        self._best_token_BT[sentence] = self._token_BKT[better_B, parent]
-        self._best_length_B[sentence] = length
-        self._best_forced_B[sentence] = is_forced_BK[better_B, parent]
+        sentence, place = self._sentence_B[better_B], place_BM[better_B]
+        parent = parent_BC[better_B, : self._beam_size]
+        there = self._best_token_BMT[sentence], self._token_BKT[better_B.unsqueeze(1), parent]
+        tokens = torch.cat(there, dim=1)
+        lengths = torch.cat(
+            [self._best_length_BM[sentence], torch.full_like(parent, length)], dim=1
+        )
+        forced = torch.cat(
+            [self._best_forced_BM[sentence], is_forced_BK[better_B.unsqueeze(1), parent]], dim=1
+        )
+        self._best_score_BM[sentence] = score_BM[better_B]
+        self._best_token_BMT[sentence] = tokens.gather(
+            1, place.unsqueeze(2).expand(-1, -1, tokens.shape[2])
+        )
+        self._best_length_BM[sentence] = lengths.gather(1, place)
+        self._best_forced_BM[sentence] = forced.gather(1, place)
 
     def _cannot_improve(self, score_B: Tensor, limit_B: Tensor) -> Tensor:
-        """Whether the best beam would lose even if it reached the limit at no further cost."""
+        """Whether the best beam would come last even if it reached the limit at no further cost."""
         bound_B = score_B / (limit_B + 1) ** self._length_penalty
-        return self._best_score_B[self._sentence_B] >= bound_B
+        return self._best_score_BM[self._sentence_B, -1] >= bound_B
 
     def _divisor(self, length: int) -> float:
         return float((length + 1) ** self._length_penalty)
 
-    def _results(self) -> list[Hypothesis]:
-        lengths = self._best_length_B.tolist()
-        if 0 in lengths:
+    def _results(self) -> list[list[Hypothesis]]:
+        lengths = self._best_length_BM.tolist()
+        if any(row[0] == 0 for row in lengths):
             raise DataError(
                 "the model's outputs are not numbers; its weights are damaged, or `dtype` is too"
                 " narrow for them"
             )
-        rows = self._best_token_BT.tolist()
-        scores, forced = self._best_score_B.tolist(), self._best_forced_B.tolist()
+        found = zip(
+            self._best_token_BMT.tolist(),
+            lengths,
+            self._best_score_BM.tolist(),
+            self._best_forced_BM.tolist(),
+            strict=True,
+        )
         return [
-            Hypothesis(row[: length - 1], score * self._divisor(length), not is_forced)
-            for row, length, score, is_forced in zip(rows, lengths, scores, forced, strict=True)
+            [
+                Hypothesis(tokens[: length - 1], score * self._divisor(length), not is_forced)
+                for tokens, length, score, is_forced in zip(*sentence, strict=True)
+                if length
+            ]
+            for sentence in found
         ]
 
 

@@ -13,6 +13,7 @@ from corpus.config import (
     PositiveInt,
     execution_only,
 )
+from corpus.errors import UserError
 
 PositiveShare = Annotated[float, Bounds(above=0, at_most=1)]
 
@@ -30,6 +31,9 @@ class SamplingConfig(Config):
     top_p: PositiveShare = 1.0
     """Draw from the most likely tokens that together have this probability (Holtzman et al.
     2020)."""
+
+    samples: Annotated[int, Bounds(at_least=2)] = 32
+    """Translations that are drawn of each sentence for `mbr`."""
 
     seed: NonNegativeInt = 1
     """Seed of the draws; what a sentence gets also depends on its position in the input."""
@@ -50,12 +54,21 @@ class ExpertsConfig(Config):
 class TranslateConfig(Config):
     """How a model translates."""
 
-    method: Literal["beam", "sampling"] = "beam"
+    method: Literal["beam", "sampling", "mbr"] = "beam"
     """`beam` searches for the most likely translation; `sampling` draws one, for
-    back-translation."""
+    back-translation; `mbr` draws `sampling.samples` and takes the one with the highest mean chrF++
+    against all of them (minimum Bayes risk, Eikema and Aziz 2020)."""
 
     beam_size: PositiveInt = 4
     """Hypotheses that are kept at each step, for `beam` (NLLB-200)."""
+
+    n_best: PositiveInt = 1
+    """Translations of each line, for `beam`; at most `beam_size`. Above 1, each is a line of its
+    own: number of the input line, rank, score, log-probability and text, tabs between."""
+
+    ensemble: tuple[Path, ...] = ()
+    """Directories of models with the same vocabulary, whose probabilities of each next token are
+    averaged with the model's."""
 
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
 
@@ -101,6 +114,15 @@ class TranslateConfig(Config):
 
     threads: PositiveInt = 2
     """Torch threads."""
+
+    def check_single(self) -> None:
+        """Refuse more than one translation where there is a place for one.
+
+        Raises:
+            UserError: If `n_best` is above 1.
+        """
+        if self.n_best > 1:
+            raise UserError(f"`n_best` is {self.n_best}; here each line has one translation")
 
     def for_sentences(self) -> "TranslateConfig":
         """Return the config for lines that are a sentence each."""

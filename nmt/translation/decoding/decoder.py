@@ -144,6 +144,27 @@ class DecoderState:
         return output_ND
 
 
+class DecoderStates:
+    """The states of several models that are given the same tokens."""
+
+    def __init__(self, states: Sequence[DecoderState]) -> None:
+        self._states = list(states)
+
+    def step(self, tokens_BK: Tensor) -> list[Tensor]:
+        """Give every row its next token; return each decoder's output, [N, D]."""
+        return [state.step(tokens_BK) for state in self._states]
+
+    def reorder(self, row_N: Tensor) -> None:
+        """Replace row i by row `row_N[i]`; the number of rows may change."""
+        for state in self._states:
+            state.reorder(row_N)
+
+    def keep(self, sentence_B: Tensor) -> None:
+        """Drop the sources of all sentences but these; `reorder` drops their rows."""
+        for state in self._states:
+            state.keep(sentence_B)
+
+
 def _prepare(module: nn.Module, encoded_BSD: Tensor) -> _Layer:
     # The factory builds no others; a norm after its layer would need other sums in `step`.
     assert isinstance(module, StandardTransformerDecoderLayer)

@@ -10,18 +10,17 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from corpus.errors import DataError
 from nmt.translation.decoding.beam import Hypothesis
 from nmt.translation.decoding.config import SamplingConfig
-from nmt.translation.decoding.decoder import DecoderState
-from nmt.translation.decoding.scores import Symbols
+from nmt.translation.decoding.decoder import DecoderState, DecoderStates
+from nmt.translation.decoding.scores import Several, Symbols, logits_of
 
 
 def sample(
-    state: DecoderState,
-    weight_VD: Tensor,
+    state: DecoderState | DecoderStates,
+    weight_VD: Several,
     symbols: Symbols,
     target: int,
     limits: Sequence[int],
@@ -32,7 +31,7 @@ def sample(
 
     Args:
         state: The encoded sentences.
-        weight_VD: Output embedding.
+        weight_VD: Output embedding; of each model if there are several.
         symbols: Tokens that stand for no text.
         target: Token of the target language.
         limits: Tokens that each sentence's hypothesis may have, its end included.
@@ -42,7 +41,8 @@ def sample(
     Raises:
         DataError: If the model gives what is not a number.
     """
-    num, device = len(limits), weight_VD.device
+    first = weight_VD if isinstance(weight_VD, Tensor) else weight_VD[0]
+    num, device = len(limits), first.device
     draws_NT = _draws(limits, keys, config.seed).to(device)
     state.step(torch.full((num, 1), symbols.end, device=device))
     last_N1 = torch.full((num, 1), target, device=device)
@@ -51,7 +51,7 @@ def sample(
     totals = [0.0] * num
     complete = [False] * num
     for length in range(1, max(limits) + 1):
-        logits_NV = functional.linear(state.step(last_N1), weight_VD).float()
+        logits_NV = logits_of(state.step(last_N1), weight_VD)
         token_N, gain_N = draw(logits_NV, symbols, draws_NT[sentences, length - 1], config)
         is_last_N = torch.tensor([limits[i] == length for i in sentences], device=device)
         is_forced_N = is_last_N & (token_N != symbols.end)

@@ -5,6 +5,8 @@ Shape suffixes: N rows; D model_dim; V vocabulary; C candidates.
 
 # ruff: noqa: N803, N806, N815 (shape suffixes)
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -40,22 +42,50 @@ class Candidates(NamedTuple):
     end_N: Tensor
 
 
+Several = Tensor | Sequence[Tensor]
+"""Of one model, or of each of several."""
+
+
+def logits_of(output_ND: Several, weight_VD: Several) -> Tensor:
+    """Return output · weight^T, [N, V] in float32; log of the mean probability for several models.
+
+    Either way, its softmax is the probability of the next token.
+    """
+    if isinstance(output_ND, Tensor):
+        assert isinstance(weight_VD, Tensor)
+        return functional.linear(output_ND, weight_VD).float()
+    total_NV: Tensor | None = None
+    for output, weight in zip(output_ND, weight_VD, strict=True):
+        logits_NV = functional.linear(output, weight).float().log_softmax(dim=1)
+        total_NV = logits_NV if total_NV is None else torch.logaddexp(total_NV, logits_NV)
+    assert total_NV is not None
+    return total_NV.sub_(math.log(len(output_ND)))
+
+
 def likeliest_tokens(
-    output_ND: Tensor, weight_VD: Tensor, symbols: Symbols, count: int
+    output_ND: Several, weight_VD: Several, symbols: Symbols, count: int
 ) -> Candidates:
     """Return the `count` likeliest tokens of each row under softmax(output · weight^T).
 
     Logits are never held for all rows at once.
     """
-    rows = max(1, _LOGITS_AT_ONCE // len(weight_VD))
-    parts = [_likeliest(part, weight_VD, symbols, count) for part in torch.split(output_ND, rows)]
+    first = weight_VD if isinstance(weight_VD, Tensor) else weight_VD[0]
+    rows = max(1, _LOGITS_AT_ONCE // len(first))
+    parts = [
+        _likeliest(part, weight_VD, symbols, count)
+        for part in (
+            torch.split(output_ND, rows)
+            if isinstance(output_ND, Tensor)
+            else zip(*(torch.split(output, rows) for output in output_ND), strict=True)
+        )
+    ]
     if len(parts) == 1:
         return parts[0]
     return Candidates(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
 
 
-def _likeliest(output_ND: Tensor, weight_VD: Tensor, symbols: Symbols, count: int) -> Candidates:
-    logits_NV = functional.linear(output_ND, weight_VD).float()
+def _likeliest(output_ND: Several, weight_VD: Several, symbols: Symbols, count: int) -> Candidates:
+    logits_NV = logits_of(output_ND, weight_VD)
     forbidden = logits_NV[:, symbols.forbidden]
     end_N = logits_NV[:, symbols.end].clone()
     logits_NV[:, symbols.forbidden] = -torch.inf

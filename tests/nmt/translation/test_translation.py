@@ -1,5 +1,7 @@
 import io
+import json
 import math
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +14,7 @@ from corpus.files import read_lines
 from corpus.languages import Direction
 from nmt.model.directory import load_model
 from nmt.translation.decoding.beam import Hypothesis
-from nmt.translation.decoding.config import TranslateConfig
+from nmt.translation.decoding.config import SamplingConfig, TranslateConfig
 from nmt.translation.decoding.scores import Symbols
 from nmt.translation.translate_files import translate_files, translate_flores
 from nmt.translation.translator import TextTranslator, open_translator
@@ -157,9 +159,9 @@ def test_unknown_token_of_a_translation_becomes_what_the_source_has(
 
     def copy_rows(
         rows: list[list[int]], target: int, keys: object, symbols: Symbols
-    ) -> list[Hypothesis]:
+    ) -> list[list[Hypothesis]]:
         allowed.extend([symbols.may_be_unknown] * len(rows))
-        return [Hypothesis(row[1:-1], -1.0, True) for row in rows]
+        return [[Hypothesis(row[1:-1], -1.0, True)] for row in rows]
 
     monkeypatch.setattr(copying, "_search", copy_rows)
     lines = ["bara “kino” 🙂 tu.", "kili", "bara 🙂 kino.", "“bara” kino. " * 5 + "bara “kino” tu."]
@@ -196,6 +198,59 @@ def test_drawn_translations_are_the_same_in_any_blocks(model: Path) -> None:
     ]
     assert [one.text for one in found[0]] == [one.text for one in found[1]]
     assert len({one.text for one in found[0]}) > 1
+
+
+def test_best_translations_of_a_line_come_with_its_number_and_their_rank(
+    model: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    languages = ["--model", str(model), "--source", "qaa_Latn", "--target", "qab_Latn"]
+    lines = ["bara kino", "", "kili. mo tu."]
+    one = translator(model).translate_scored(lines, "qaa_Latn", "qab_Latn")
+    code, found, _ = run(
+        monkeypatch, capsysbinary, "\n".join(lines), *languages,
+        "--config", "n_best=3", "--config", "block_lines=2",
+    )  # fmt: skip
+    assert code == 0
+    rows = [line.split("\t") for line in found[:-1]]
+    assert [row[:2] for row in rows] == [
+        ["1", "1"], ["1", "2"], ["1", "3"], ["2", "1"], ["3", "1"], ["3", "2"], ["3", "3"],
+    ]  # fmt: skip
+    for i, row in ((0, rows[0]), (1, rows[3]), (2, rows[4])):
+        assert row[4] == one[i].text
+        numbers = [float(cell) for cell in row[2:4]]
+        assert numbers == pytest.approx([one[i].score, one[i].log_probability], 1e-4, nan_ok=True)
+    assert float(rows[0][2]) > float(rows[1][2]) > float(rows[2][2])
+    assert float(rows[5][2]) > float(rows[6][2])
+
+
+def test_models_that_agree_translate_together_as_each_alone(model: Path, tmp_path: Path) -> None:
+    needed = Needed(("qaa_Latn",), ("qab_Latn",))
+    alone = translator(model).translate_scored(LINES, "qaa_Latn", "qab_Latn")
+    config = TranslateConfig(threads=1, ensemble=(model,))
+    found = open_translator(model, config, needed).translate_scored(LINES, "qaa_Latn", "qab_Latn")
+    assert [one.text for one in found] == [one.text for one in alone]
+    scores = [[one.log_probability for one in those] for those in (found, alone)]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-4, nan_ok=True)
+    other = Path(shutil.copytree(model, tmp_path / "other"))
+    path = other / "vocabulary" / "vocabulary.json"
+    layout = json.loads(path.read_text())
+    symbols = layout["symbols"]
+    first, second = "__qaa_Latn__", "__qab_Latn__"
+    symbols[first], symbols[second] = symbols[second], symbols[first]
+    path.write_text(json.dumps(layout))
+    with pytest.raises(UserError, match="has another vocabulary than"):
+        open_translator(model, TranslateConfig(threads=1, ensemble=(other,)), needed)
+
+
+def test_minimum_risk_takes_one_of_the_drawn_translations(model: Path) -> None:
+    sampling = SamplingConfig(samples=4, top_k=3)
+    lines = ["bara kino", "", "kili mo"]
+    taking = translator(model, method="mbr", sampling=sampling)
+    found = taking.translate_scored(lines, "qaa_Latn", "qab_Latn")
+    again = translator(model, method="mbr", sampling=sampling, max_batch_tokens=1)
+    assert [one.text for one in found] == again.translate(lines, "qaa_Latn", "qab_Latn")
+    assert found[1].text == ""
+    assert found[0].log_probability < 0
 
 
 def test_command_writes_scores_before_translations(
@@ -235,5 +290,9 @@ def test_wishes_that_the_model_cannot_meet_are_refused(model: Path) -> None:
         translator(model, max_source_tokens=4000)
     with pytest.raises(UserError, match="too large for"):
         translator(model, beam_size=50)
+    with pytest.raises(UserError, match="`n_best` is 5"):
+        translator(model, n_best=5)
+    with pytest.raises(UserError, match="here each line has one translation"):
+        translate_flores(model, model, "dev", [], model, TranslateConfig(n_best=2))
     with pytest.raises(UserError, match="finds no GPU"):
         open_translator(model, TranslateConfig(device="cuda"), Needed((), ()))

@@ -26,6 +26,21 @@ def beam_search(
     length_penalty: float,
 ) -> tuple[list[int], float, bool]:
     """Return a sentence's best hypothesis, its log-probability, and whether it ended by itself."""
+    return beam_search_finished(
+        model, source, target, beam_size=beam_size, limit=limit, length_penalty=length_penalty
+    )[0]
+
+
+def beam_search_finished(
+    model: Translator,
+    source: list[int],
+    target: int,
+    *,
+    beam_size: int,
+    limit: int,
+    length_penalty: float,
+) -> list[tuple[list[int], float, bool]]:
+    """Return a sentence's finished hypotheses as `beam_search` does, best first."""
     beams: list[tuple[list[int], float]] = [([], 0.0)]
     finished: list[tuple[list[int], float, bool]] = []
     for length in range(1, limit + 1):
@@ -46,4 +61,5 @@ def beam_search(
             break
         going = [([*t, token], total) for t, token, total, _ in best if token != END]
         beams = going[:beam_size]
-    return max(finished, key=lambda found: found[1] / (len(found[0]) + 2) ** length_penalty)
+    finished.sort(key=lambda found: -found[1] / (len(found[0]) + 2) ** length_penalty)
+    return finished

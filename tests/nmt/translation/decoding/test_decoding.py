@@ -14,7 +14,7 @@ from nmt.model.translator import Translator, create_model
 from nmt.translation.decoding import sampling
 from nmt.translation.decoding.beam import BeamSearch
 from nmt.translation.decoding.config import SamplingConfig
-from nmt.translation.decoding.decoder import DecoderState
+from nmt.translation.decoding.decoder import DecoderState, DecoderStates
 from nmt.translation.decoding.scores import Symbols, likeliest_tokens, top_of_rows
 from nmt.translation.decoding.segments import break_sentence, join_translations, split_line
 from tests.nmt.translation.decoding.literal_beam import (
@@ -23,6 +23,7 @@ from tests.nmt.translation.decoding.literal_beam import (
     PAD,
     UNKNOWN,
     beam_search,
+    beam_search_finished,
     log_probabilities,
 )
 
@@ -126,6 +127,46 @@ def test_beam_search_finds_what_a_loop_over_hypotheses_finds(
         assert hypothesis.tokens == tokens
         assert hypothesis.log_probability == pytest.approx(log_probability, abs=1e-4)
         assert hypothesis.is_complete == is_complete
+
+
+def test_best_hypotheses_are_the_finished_ones_of_a_loop(model: Translator) -> None:
+    limits = [7, 4, 9]
+    how = {"beam_size": 4, "length_penalty": 0.5}
+    with torch.inference_mode():
+        search = BeamSearch(
+            DecoderState(model, *batch(SOURCES)),
+            model.output_weight,
+            SYMBOLS,
+            num_results=3,
+            **how,  # type: ignore[arg-type]
+        )
+        found = search.run_many(TARGET, limits)
+    for source, limit, hypotheses in zip(SOURCES, limits, found, strict=True):
+        finished = beam_search_finished(model, source, TARGET, limit=limit, **how)  # type: ignore[arg-type]
+        assert [one.tokens for one in hypotheses] == [tokens for tokens, _, _ in finished[:3]]
+        for one, (_, log_probability, is_complete) in zip(hypotheses, finished, strict=False):
+            assert one.log_probability == pytest.approx(log_probability, abs=1e-4)
+            assert one.is_complete == is_complete
+
+
+def test_ensemble_has_the_mean_probability_of_its_models(model: Translator) -> None:
+    models = [model, random_model(seed=5)]
+    with torch.inference_mode():
+        search = BeamSearch(
+            DecoderStates([DecoderState(one, *batch(SOURCES)) for one in models]),
+            [one.output_weight for one in models],
+            SYMBOLS,
+            beam_size=2,
+            length_penalty=1.0,
+        )
+        found = search.run(TARGET, [9] * 3)
+    for source, hypothesis in zip(SOURCES, found, strict=True):
+        total, prefix = 0.0, [END, TARGET]
+        for token in [*hypothesis.tokens, END]:
+            shares = [log_probabilities(one, source, prefix).exp() for one in models]
+            total += float((sum(shares) / 2).log()[token])
+            prefix.append(token)
+        assert hypothesis.log_probability == pytest.approx(total, abs=1e-4)
 
 
 @pytest.mark.parametrize("seed", range(4))
