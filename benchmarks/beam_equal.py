@@ -3,11 +3,12 @@
     python benchmarks/beam_equal.py --run demo --dense DIR --work DIR
 
 `--run` is a directory of `make demo`, whose model with experts translates constructed languages;
-`--dense` a dense model of the same languages, or a directory to train one in (minutes of CPU). Both
-are exported, and all systems search for the translations of the same sentences, greedily and with a
-beam of five. Where tokens differ, both hypotheses are scored anew by the model in float64: `tie` if
-their scores are nearly equal, `they are better` or `we are better` if not, which is a search that
-keeps other beams, and `limit` if one of them did not end.
+`--dense` a dense model of the same languages, or a directory to train one in (minutes of CPU); with
+none, the model with experts is compared alone. They are exported, and all systems search for the
+translations of the same sentences, greedily and with a beam of five. Where tokens differ, both
+hypotheses are scored anew by the model: `tie` if their scores are nearly equal, `they are better`
+or `we are better` if not, which is a search that kept other beams, and `limit` if one of them did
+not end.
 
 On an AMD processor, set `CT2_USE_MKL=1`.
 """
@@ -55,16 +56,19 @@ def main() -> None:
     """Export, search, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--dense", type=Path, required=True)
+    parser.add_argument("--dense", type=Path, default=None)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--sentences", type=int, default=500)
     parser.add_argument("--updates", type=int, default=1200)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    if not (arguments.dense / "model.json").exists():
-        train_dense(arguments.run, arguments.dense, arguments.updates)
+    models = {"with experts": arguments.run / "model"}
+    if arguments.dense is not None:
+        models["dense"] = arguments.dense
+        if not (arguments.dense / "model.json").exists():
+            train_dense(arguments.run, arguments.dense, arguments.updates)
     rows, differences = [], []
-    for name, directory in (("dense", arguments.dense), ("4 experts", arguments.run / "model")):
+    for name, directory in models.items():
         model = load_model(directory)
         peers = {"transformers": in_transformers(directory, arguments.work / f"{name} hf", model)}
         if name == "dense":
@@ -166,7 +170,7 @@ def in_transformers(model: Path, directory: Path, ours: TrainedModel) -> Search:
     from transformers import AutoModelForSeq2SeqLM
     from transformers.utils import logging
 
-    logging.set_verbosity_error()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     export_to_transformers(model, directory, ExportConfig())
     theirs: Any = AutoModelForSeq2SeqLM.from_pretrained(directory).eval()
     words = ours.vocabulary

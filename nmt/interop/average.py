@@ -8,6 +8,7 @@ import functools
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -60,7 +61,7 @@ def average_models(models: Sequence[Path], output: Path) -> Summary:
 def _average(task: Task, models: Sequence[Path], output: Path) -> Outcome:
     descriptions = [read_description(model) for model in models]
     mean = {}
-    files = [safetensors.safe_open(model / WEIGHTS_FILE, "pt") for model in models]
+    files: list[Any] = [safetensors.safe_open(model / WEIGHTS_FILE, "pt") for model in models]
     for name in files[0].keys():  # noqa: SIM118 (no mapping)
         tensors = [file.get_tensor(name) for file in files]
         total = tensors[0].double()

@@ -23,7 +23,7 @@ from corpus.languages import Direction
 from nmt.serving.batches import ServerStoppedError, TranslationThread
 from nmt.serving.config import ServeConfig
 from nmt.serving.page import trial_page
-from nmt.translation.translator import Translation, check_languages
+from nmt.translation.translator import Translation
 
 logger = logging.getLogger(__name__)
 
@@ -243,7 +243,7 @@ class Application:
         translator = self._thread.translator
         assert translator is not None
         try:
-            check_languages(direction, translator.model.vocabulary)
+            translator.check(direction)
         except UserError as error:
             raise _Problem(400, str(error)) from None
         if direction.source == direction.target:

@@ -19,7 +19,9 @@ from nmt.model.directory import VOCABULARY_DIRECTORY, TrainedModel, load_model
 from nmt.threads import find_device
 from nmt.translation.decoding.beam import BeamSearch, Hypothesis
 from nmt.translation.decoding.config import TranslateConfig
+from nmt.translation.decoding.constrained import Term, search_with_terms
 from nmt.translation.decoding.decoder import DecoderState, DecoderStates
+from nmt.translation.decoding.kept import Glossary, count_lost, must_appear
 from nmt.translation.decoding.minimum_risk import most_agreeing
 from nmt.translation.decoding.sampling import sample
 from nmt.translation.decoding.scores import Symbols
@@ -72,6 +74,8 @@ class _Segment(NamedTuple):
     number: int
     pieces: list[int]
     copied: Copied = Copied()
+    terms: tuple[Term, ...] = ()
+    """What its translation must have."""
 
 
 class _Part(NamedTuple):
@@ -90,9 +94,10 @@ class TextTranslator:
             `copied_characters` those of them that are in the translations; `split` were translated
             sentence by sentence, `sentences` in all, of which `too_long` had more tokens than fit;
             `broken` sentences did not fit by themselves and were cut at punctuation or words;
-            `unfinished` translations reached the length limit before they ended. Where experts are
-            left out, `routed` tokens, over all layers, and `lost_expert`, those that lost one of
-            their two.
+            `unfinished` translations reached the length limit before they ended. `terms` were
+            wanted, and `lost_terms` are not there; `lost_urls`, `lost_placeholders` and
+            `lost_numbers` are in lines and not in their translations. Where experts are left out,
+            `routed` tokens, over all layers, and `lost_expert`, those that lost one of their two.
     """
 
     def __init__(
@@ -117,6 +122,7 @@ class TextTranslator:
         self._device = model.translator.output_weight.device
         self.counts: Counter[str] = Counter()
         self._routed = (0, 0)
+        self._glossaries: dict[Direction, Glossary] = {}
         positions = min(int(one.max_source_seq_len) for one in self._translators) - _SOURCE_EXTRA
         wanted = config.max_source_tokens
         if wanted > positions:
@@ -128,6 +134,8 @@ class TextTranslator:
             raise UserError(
                 f"`beam_size` is {config.beam_size}, too large for {model.vocabulary.size} tokens"
             )
+        if (config.glossary or config.keep) and (config.method != "beam" or config.n_best > 1):
+            raise UserError("`glossary` and `keep` need `method: beam` and an `n_best` of 1")
         if config.n_best > (config.beam_size if config.method == "beam" else 1):
             raise UserError(
                 f"`n_best` is {config.n_best}; beam search gives at most `beam_size`,"
@@ -178,14 +186,19 @@ class TextTranslator:
     ) -> list[Translation]:
         source, target = direction
         vocabulary = self.model.vocabulary
-        check_languages(direction, vocabulary)
+        self.check(direction)
         target_index = vocabulary.language_index(target)
-        segments = self._segments(lines, numbers)
+        segments = self._segments(lines, numbers, self._glossaries.get(direction))
         found: list[dict[int, list[_Part]]] = [{} for _ in lines]
         for segment in segments:
             if not segment.pieces:
                 found[segment.line][segment.number] = self._parts(segment.copied, [None])
-        for batch in self._batches([segment for segment in segments if segment.pieces]):
+        for segment in segments:
+            if segment.terms:
+                hypothesis = self._search_with_terms(segment, source, target_index)
+                found[segment.line][segment.number] = self._parts(segment.copied, [hypothesis])
+        free = [segment for segment in segments if segment.pieces and not segment.terms]
+        for batch in self._batches(free):
             rows = [vocabulary.source_row(source, segment.pieces) for segment in batch]
             keys = [(numbers[segment.line], segment.number) for segment in batch]
             symbols = self._symbols._replace(may_be_unknown=bool(batch[0].copied.inside))
@@ -196,7 +209,21 @@ class TextTranslator:
                 progress.update(sum(segment.number == 0 for segment in batch))
         self.counts["lines"] += len(lines)
         self._count_lost()
-        return [self._join(parts, target) for parts in found]
+        translations = [self._join(parts, target) for parts in found]
+        for line, translation in zip(lines, translations, strict=True):
+            for kind, lost in count_lost(line, translation.text).items():
+                self.counts[f"lost_{kind}"] += lost
+        return translations
+
+    def check(self, direction: Direction) -> None:
+        """Refuse languages that the model lacks, or the glossary where there is one.
+
+        Raises:
+            UserError: If one is missing, or the glossary itself.
+        """
+        check_languages(direction, self.model.vocabulary)
+        if self._config.glossary is not None and direction not in self._glossaries:
+            self._glossaries[direction] = Glossary.read(self._config.glossary, direction)
 
     def stream(self, lines: Iterable[str], source: str, target: str) -> Iterator[list[Translation]]:
         """Yield the translations of lines, in order, block by block."""
@@ -226,6 +253,10 @@ class TextTranslator:
             ("broken", "sentences of theirs did not fit either; cut at punctuation or words"),
             ("unknown_characters", self._fate_of_unknown()),
             ("unfinished", "translations reached the length limit (`max_length_factor`)"),
+            ("lost_terms", f"of {self.counts['terms']:,} terms are not in the translations"),
+            ("lost_urls", "URLs and addresses are not in the translations as they were"),
+            ("lost_placeholders", "placeholders are not in the translations as they were"),
+            ("lost_numbers", "numbers are not in the translations as they were"),
         ):
             if self.counts[name]:
                 logger.warning("%s %s", f"{self.counts[name]:,}", text)
@@ -268,7 +299,9 @@ class TextTranslator:
             self.counts["lost_expert"] += missed - self._routed[1]
             self._routed = (routed, missed)
 
-    def _segments(self, lines: Sequence[str], numbers: Sequence[int]) -> list[_Segment]:
+    def _segments(
+        self, lines: Sequence[str], numbers: Sequence[int], glossary: Glossary | None
+    ) -> list[_Segment]:
         """Return what is translated at a time, longest first."""
         vocabulary = self.model.vocabulary
         segments: list[_Segment] = []
@@ -279,7 +312,7 @@ class TextTranslator:
                 self._count_unknown(lines[line])
             is_too_long = len(pieces) > self._limit
             if not is_too_long and not self._has_sentences(lines[line]):
-                segments.append(self._segment(line, 0, lines[line], pieces))
+                segments.append(self._segment(line, 0, lines[line], pieces, glossary))
                 continue
             if is_too_long and not self.counts["too_long"]:
                 logger.warning(
@@ -294,7 +327,7 @@ class TextTranslator:
             self.counts["sentences"] += len(parts.texts)
             self.counts["broken"] += parts.num_broken
             segments += [
-                self._segment(line, i, text, encoded)
+                self._segment(line, i, text, encoded, glossary)
                 for i, (text, encoded) in enumerate(zip(parts.texts, parts.encoded, strict=True))
             ]
         return sorted(segments, key=lambda one: (bool(one.copied.inside), -len(one.pieces)))
@@ -303,13 +336,21 @@ class TextTranslator:
         """Whether a line is to be split, and has more than one sentence."""
         return self._config.split != "never" and len(whole_sentences(line)) > 1
 
-    def _segment(self, line: int, number: int, text: str, pieces: list[int]) -> _Segment:
+    def _segment(
+        self, line: int, number: int, text: str, pieces: list[int], glossary: Glossary | None
+    ) -> _Segment:
         """Return a part of a line, less the unknown characters at its ends if they are copied."""
         vocabulary = self.model.vocabulary
+        wanted = list(must_appear(normalize(text), glossary, self._config.keep))
+        encoded = [tuple(term) for term in vocabulary.encode(wanted) if term]
+        terms = tuple(term for term in encoded if vocabulary.unknown_index not in term)
+        self.counts["terms"] += len(encoded)
+        self.counts["lost_terms"] += len(encoded) - len(terms)
         if self._config.unknown == "drop" or vocabulary.unknown_index not in pieces:
-            return _Segment(line, number, pieces)
+            return _Segment(line, number, pieces, terms=terms)
         rest, copied = cut_unknown(normalize(text), vocabulary.unknown_texts(text))
-        return _Segment(line, number, vocabulary.encode([rest])[0], copied)
+        pieces = vocabulary.encode([rest])[0]
+        return _Segment(line, number, pieces, copied, terms if pieces else ())
 
     def _parts(self, copied: Copied, hypotheses: Sequence[Hypothesis | None]) -> list[_Part]:
         """Return the texts of translations with what is copied into them, best first."""
@@ -383,6 +424,25 @@ class TextTranslator:
     def _most_agreeing(self, drawn: Sequence[Hypothesis]) -> Hypothesis:
         texts = [self.model.vocabulary.decode(hypothesis.tokens) for hypothesis in drawn]
         return drawn[most_agreeing(texts)]
+
+    @torch.inference_mode()
+    def _search_with_terms(self, segment: _Segment, source: str, target: int) -> Hypothesis:
+        """Return the best translation of a sentence that has its terms; count those it lacks."""
+        row = self.model.vocabulary.source_row(source, segment.pieces)
+        tokens = torch.tensor([row], device=self._device)
+        models = self._translators
+        hypothesis, lost = search_with_terms(
+            DecoderStates([DecoderState(model, tokens, [len(row)]) for model in models]),
+            [model.output_weight for model in models],
+            self._symbols._replace(may_be_unknown=bool(segment.copied.inside)),
+            terms=segment.terms,
+            target=target,
+            limit=self._longest(len(row) + sum(map(len, segment.terms))),
+            beam_size=self._config.beam_size,
+            length_penalty=self._config.length_penalty,
+        )
+        self.counts["lost_terms"] += lost
+        return hypothesis
 
     def _longest(self, source_tokens: int) -> int:
         """Return how many tokens a hypothesis may have, its end included."""

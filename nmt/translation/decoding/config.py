@@ -103,6 +103,15 @@ class TranslateConfig(Config):
     translation stands for them. `copy`: those at the ends of a line, or of its sentences where it
     is split, are put there; those inside take the places of the model's unknown tokens in order."""
 
+    glossary: Path | None = None
+    """TSV of terms whose translations must appear: a column per language, named by its code in the
+    first line, a term per line. Terms in lower case are found in any case, whole words only. For
+    `beam`."""
+
+    keep: tuple[Literal["urls", "placeholders", "numbers"], ...] = ()
+    """What of the source must appear in the translation as it is. Lost ones are counted whether
+    they are listed or not: `lost_urls`, `lost_placeholders`, `lost_numbers`."""
+
     experts: ExpertsConfig = field(default_factory=ExpertsConfig)
     """Which experts are loaded: all, or only those that the languages at hand need."""
 

@@ -253,6 +253,28 @@ def test_minimum_risk_takes_one_of_the_drawn_translations(model: Path) -> None:
     assert found[0].log_probability < 0
 
 
+def test_terms_of_a_glossary_and_what_is_kept_are_in_the_translation(
+    model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    glossary = tmp_path / "terms.tsv"
+    glossary.write_text("qaa_Latn\tqab_Latn\nkino\ttugu ba\n", encoding="utf-8")
+    lines = ["bara kino", "Kino. moli tu.", "moli ki", "mo {ki}"]
+    plain = translator(model)
+    free = plain.translate(lines, "qaa_Latn", "qab_Latn")
+    assert plain.counts["lost_placeholders"] == 1
+    bound = translator(model, glossary=glossary, keep=("placeholders",))
+    found = bound.translate(lines, "qaa_Latn", "qab_Latn")
+    assert "tugu ba" in found[0]
+    assert "tugu ba" in found[1]
+    assert found[2] == free[2]
+    assert bound.counts["terms"] == 3
+    assert bound.counts["lost_terms"] == 1  # the vocabulary has no braces
+    with pytest.raises(UserError, match="need `method: beam`"):
+        translator(model, glossary=glossary, n_best=2)
+    plain.warn()
+    assert "1 placeholders are not in the translations as they were" in caplog.text
+
+
 def test_command_writes_scores_before_translations(
     model: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
