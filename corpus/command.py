@@ -13,10 +13,22 @@ from corpus.config import load_config
 from corpus.config_reference import commented_yaml
 from corpus.console import format_table
 from corpus.jobs import EXECUTORS, LOCAL, Executor, Price, describe_price, find_executor
+from corpus.languages import parse_language
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 PATH = click.Path(path_type=Path)
+
+
+class _LanguageType(click.ParamType):  # type: ignore[type-arg]
+    name = "language"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return parse_language(value).code
+
+
+LANGUAGE = _LanguageType()
+"""A language by its code, or by what others call it where that means one: `en`, `zh-Hans`."""
 
 
 def config_options(config_class: type[Any]) -> Callable[[F], F]:

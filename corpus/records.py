@@ -1,5 +1,7 @@
 """Sentences and bitext as files: schemas, readers, writers. See docs/formats.md."""
 
+import functools
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -9,8 +11,10 @@ import pyarrow.parquet as pq
 from corpus.bitext import BitextReader, bitext_files, bitext_writer
 from corpus.errors import DataError, UserError
 from corpus.files import atomic_path
-from corpus.languages import Direction, is_language
+from corpus.languages import Direction, find_language, is_language, language_choices, parse_language
 from corpus.parquet import MAX_TABLE_BYTES, iterate_batches, open_parquet, read_columns
+
+logger = logging.getLogger(__name__)
 
 SENTENCES_SCHEMA = pa.schema(
     [
@@ -33,6 +37,10 @@ BITEXT_SCHEMA = pa.schema(
     ]
 )
 """A sentence pair with its margin score and where both sides come from."""
+
+_TEXT_SUFFIXES = (".txt", ".txt.gz", ".txt.zst")
+_SHOWN = 10
+"""Files that are named in one message."""
 
 _BATCH_ROWS = 4096
 _STREAMED_ROWS = 1 << 14
@@ -146,25 +154,58 @@ def write_bitext(path: Path, table: pa.Table) -> None:
 def labeled_text_files(directory: Path) -> dict[str, Path]:
     """Return the `<language>.txt[.gz|.zst]` files of a directory by language, sorted.
 
+    Other files are listed in a warning.
+
     Raises:
-        UserError: If the directory is missing, holds none, or has a file of an unknown language.
+        UserError: If the directory is missing or holds none, or if a name means several languages
+            or a language is there twice.
     """
     if not directory.is_dir():
         raise UserError(f"text directory {directory} does not exist")
     found: dict[str, Path] = {}
+    others: list[str] = []
     for path in sorted(directory.iterdir()):
-        for suffix in (".txt", ".txt.gz", ".txt.zst"):
-            language = path.name.removesuffix(suffix)
-            if language == path.name or "." in language or path.name.startswith("."):
-                continue
-            if language in found:
-                raise UserError(
-                    f"{directory} holds {language} twice: {found[language].name}, {path.name}"
-                )
-            found[language] = path
+        suffix = next((one for one in _TEXT_SUFFIXES if path.name.endswith(one)), "")
+        name = path.name.removesuffix(suffix)
+        if not suffix or not language_choices(name):
+            others += [] if _is_by_product(path) else [path.name]
+            continue
+        try:
+            language = parse_language(name).code
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+        if language in found:
+            raise UserError(
+                f"{directory} holds {language} twice: {found[language].name}, {path.name}"
+            )
+        found[language] = path
+    expected = f"<language>{', '.join(_TEXT_SUFFIXES)}"
     if not found:
-        raise UserError(f"{directory} holds no file named <language>.txt, .txt.gz or .txt.zst")
-    return found
+        there = f"; it has {_listed(others)}" if others else ""
+        raise UserError(f"{directory} holds no file named {expected}{there}")
+    if others:
+        _warn_of_others(directory, tuple(others), f"text is in {expected}")
+    return dict(sorted(found.items()))
+
+
+def _is_by_product(path: Path) -> bool:
+    """Whether a file or directory beside input is known not to be one."""
+    return (
+        path.name.startswith(".")
+        or path.name in ("receipts", "rejects", "report.html")
+        or path.name.endswith("config.yaml")
+    )
+
+
+@functools.cache
+def _warn_of_others(directory: Path, names: tuple[str, ...], expected: str) -> None:
+    """Log what is left out of a directory, once per run."""
+    logger.warning("%s: left out because of the name: %s; %s", directory, _listed(names), expected)
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN:,} more"
 
 
 def sentence_shards(directory: Path, language: str) -> list[Path]:
@@ -176,17 +217,29 @@ def sentence_shards(directory: Path, language: str) -> list[Path]:
     # Not `*.parquet`, which finds what a killed run left half-written under a hidden name.
     shards = sorted((directory / language).glob("[!.]*.parquet"))
     if not shards:
-        raise UserError(f"{directory} holds no sentences of `{language}`")
+        there = [path.name for path in directory.glob("*") if is_language(path.name)]
+        other = find_language(language, there)
+        hint = f"; it has them as `{other}`" if other not in (None, language) else ""
+        raise UserError(f"{directory} holds no sentences of `{language}`{hint}")
     return shards
 
 
 def sentence_languages(directory: Path) -> Iterator[str]:
-    """Yield the languages that a sentences directory has shards of, sorted."""
+    """Yield the languages that a sentences directory has shards of, sorted.
+
+    Other directories with shards are listed in a warning.
+    """
     if not directory.is_dir():
         raise UserError(f"sentences directory {directory} does not exist")
-    for folder in sorted(directory.iterdir()):
-        if is_language(folder.name) and any(folder.glob("[!.]*.parquet")):
-            yield folder.name
+    with_shards = [
+        folder.name
+        for folder in sorted(directory.iterdir())
+        if not folder.name.startswith(".") and any(folder.glob("[!.]*.parquet"))
+    ]
+    others = tuple(name for name in with_shards if not is_language(name))
+    if others:
+        _warn_of_others(directory, others, "sentences are in <language>, as eng_Latn")
+    yield from (name for name in with_shards if is_language(name))
 
 
 __all__ = [

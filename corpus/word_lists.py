@@ -14,13 +14,13 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from corpus.errors import DataError, UserError
 from corpus.files import read_lines
-from corpus.languages import is_language
+from corpus.languages import find_language, is_language
 from corpus.terms import fold, is_usable
 
 logger = logging.getLogger(__name__)
@@ -51,6 +51,11 @@ class WordList:
     """Lines without a letter or digit."""
     origin: Path
     """The file it was read from, an input of the job."""
+
+
+def find_list(lists: Mapping[str, WordList], language: str) -> WordList | None:
+    """Return the list of a language, under whatever name it has there; None if there is none."""
+    return lists.get(find_language(language, lists) or "")
 
 
 def read_word_lists(path: Path) -> dict[str, WordList]:

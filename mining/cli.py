@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from corpus.command import (
+    LANGUAGE,
     PATH,
     JobOptions,
     config_options,
@@ -75,7 +76,9 @@ def sentences(
 @click.option("--sentences", type=PATH, default=None, help="Directory of `mining sentences`.")
 @click.option("--lid", type=PATH, default=None, help="Model directory; shards need it.")
 @click.option("--output", type=PATH, required=True, help="Directory of the text.")
-@click.option("--language", "languages", multiple=True, help="Only this one; may be repeated.")
+@click.option(
+    "--language", "languages", type=LANGUAGE, multiple=True, help="Only this one; may be repeated."
+)
 @job_options
 @config_options(TextConfig)
 @click.pass_context
@@ -132,7 +135,9 @@ def train_encoder(
 @group.command()
 @click.option("--teacher", type=PATH, required=True, help="Encoder directory, or `builtin`.")
 @click.option("--bitext", type=PATH, multiple=True, required=True, help="Pairs; may be repeated.")
-@click.option("--language", "languages", multiple=True, help="Only this one; may be repeated.")
+@click.option(
+    "--language", "languages", type=LANGUAGE, multiple=True, help="Only this one; may be repeated."
+)
 @click.option("--output", type=PATH, required=True, help="Encoder directory of the student.")
 @json_option
 @config_options(DistillConfig)
@@ -206,7 +211,9 @@ def xsim(
 @click.option("--sentences", type=PATH, required=True, help="Directory of `mining sentences`.")
 @encoder_option
 @click.option("--output", type=PATH, required=True, help="Directory of the embeddings.")
-@click.option("--language", "languages", multiple=True, help="Only this one; may be repeated.")
+@click.option(
+    "--language", "languages", type=LANGUAGE, multiple=True, help="Only this one; may be repeated."
+)
 @priced_job_options
 @config_options(EmbedConfig)
 def embed(
@@ -304,8 +311,8 @@ def pair(
 @group.command()
 @click.option("--sentences", type=PATH, required=True, help="Directory of `mining sentences`.")
 @click.option("--embeddings", type=PATH, required=True, help="Directory of `mining embed`.")
-@click.option("--source", required=True, help="Source language.")
-@click.option("--target", required=True, help="Target language.")
+@click.option("--source", type=LANGUAGE, required=True, help="Source language.")
+@click.option("--target", type=LANGUAGE, required=True, help="Target language.")
 @click.option("--output", type=PATH, required=True, help="Bitext, .parquet or .tsv[.zst].")
 @click.option("--known", type=PATH, default=None, help="Directory of `embed-known`: calibrates.")
 @priced_job_options
@@ -334,8 +341,8 @@ def mine(
 @group.command()
 @click.option("--sentences", type=PATH, required=True, help="Directory of `mining sentences`.")
 @click.option("--embeddings", type=PATH, required=True, help="Directory of `mining embed`.")
-@click.option("--source", required=True, help="Source language.")
-@click.option("--target", required=True, help="Target language.")
+@click.option("--source", type=LANGUAGE, required=True, help="Source language.")
+@click.option("--target", type=LANGUAGE, required=True, help="Target language.")
 @click.option(
     "--documents", type=PATH, required=True, help="TSV: source document, target document (URL, id)."
 )
@@ -365,7 +372,9 @@ def mine_local(
 
 @group.command()
 @click.option("--embeddings", type=PATH, required=True, help="Directory of `mining embed`.")
-@click.option("--language", "languages", multiple=True, help="Only this one; may be repeated.")
+@click.option(
+    "--language", "languages", type=LANGUAGE, multiple=True, help="Only this one; may be repeated."
+)
 @job_options
 @config_options(IndexConfig)
 def train_index(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from corpus.command import (
+    LANGUAGE,
     PATH,
     JobOptions,
     config_options,
@@ -174,8 +175,8 @@ def curriculum(training: Path, output: Path, config: DerivationConfig) -> None:
 @group.command()
 @click.argument("files", nargs=-1, type=PATH)
 @click.option("--model", type=PATH, required=True, help="Model directory.")
-@click.option("--source", required=True, help="Language of the input, such as eng_Latn.")
-@click.option("--target", required=True, help="Language of the output.")
+@click.option("--source", type=LANGUAGE, required=True, help="Language of the input: eng_Latn, en.")
+@click.option("--target", type=LANGUAGE, required=True, help="Language of the output.")
 @click.option("--output", type=PATH, default=None, help="Directory of the translations of FILES.")
 @click.option(
     "--scores",

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from corpus.files import write_json
 from corpus.languages import NO_LANGUAGE, UNKNOWN_LANGUAGE, Direction, script_of
 from corpus.protocols import LanguageIdentifier, identifier_inputs
+from corpus.renamed_identifier import RenamedIdentifier
 from eval.checks.batches import Batch, mean, rate, read_text, run_batches
 from eval.checks.config import OffTargetConfig
 from eval.checks.scripts import lines_in_other_script
@@ -131,7 +132,7 @@ def _identifier(load: Callable[[Path], LanguageIdentifier], lid: Path) -> Langua
 def _identify(
     batch: Batch, *, lid: Path, load: Callable[[Path], LanguageIdentifier], config: OffTargetConfig
 ) -> dict[str, Any]:
-    identifier = _identifier(load, lid)
+    identifier = RenamedIdentifier(_identifier(load, lid), [batch.target])
     count = functools.partial(
         _count, identifier=identifier, target=batch.target, share=config.min_script_share
     )

@@ -25,7 +25,7 @@ from corpus.config import plain_config
 from corpus.errors import DataError, UserError
 from corpus.files import lines_of_file, open_lines, read_json, write_json
 from corpus.jobs import Outcome, Task, run_job
-from corpus.languages import Direction, parse_direction, parse_language
+from corpus.languages import Direction, find_language, parse_direction, parse_language
 from eval.checks.batches import Batch, mean, read_text
 from eval.checks.config import SegmentScoresConfig
 from eval.tables import write_table
@@ -48,7 +48,8 @@ class Header:
 
     def covers(self, direction: Direction) -> bool:
         """Whether both languages of a direction are covered."""
-        return self.languages is None or self.languages.issuperset(direction)
+        known = self.languages
+        return known is None or all(find_language(code, known) for code in direction)
 
 
 class SegmentMean(NamedTuple):

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from corpus.files import write_json
 from corpus.languages import Direction
 from corpus.terms import TermMatcher
-from corpus.word_lists import WordList, read_word_lists
+from corpus.word_lists import WordList, find_list, read_word_lists
 from eval.checks.batches import Batch, mean, rate, read_text, run_batches
 from eval.checks.config import ToxicityConfig
 from eval.tables import write_table
@@ -59,8 +59,9 @@ def measure_toxicity(
     for cached in (_lists, _matcher, _toxic_lines):
         cached.cache_clear()  # the files may have changed since another job of this process
     known = _lists(lists)
-    for language in sorted({code for b in batches for code in (b.target, *b.sources)} - set(known)):
-        logger.info("%s has no list of %s: not measured", lists, language)
+    for language in sorted({code for b in batches for code in (b.target, *b.sources)}):
+        if find_list(known, language) is None:
+            logger.info("%s has no list of %s: not measured", lists, language)
     results = run_batches(
         CHECK,
         batches,
@@ -92,7 +93,7 @@ def _lists(path: Path) -> dict[str, WordList]:
 
 @functools.lru_cache(maxsize=256)
 def _matcher(lists: Path, language: str) -> TermMatcher | None:
-    found = _lists(lists).get(language)
+    found = find_list(_lists(lists), language)
     return TermMatcher(found.terms, language) if found is not None else None
 
 
@@ -126,7 +127,7 @@ def _search(batch: Batch, *, lists: Path, config: ToxicityConfig) -> dict[str, A
                     "source": source,
                     "line": i + 1,
                     "added": None if source_lines is None else i not in source_lines,
-                    "terms": _tell(_lists(lists)[batch.target], terms, config.show_terms),
+                    "terms": _tell(lists, batch.target, terms, config.show_terms),
                 }
             )
     return {"directions": directions, "lines": lines}
@@ -140,6 +141,7 @@ def _count(
     lists: Path,
 ) -> dict[str, Any]:
     reference_lines = _toxic_lines(lists, batch.target, batch.references)
+    word_list = find_list(_lists(lists), batch.target)
     toxic = added = None
     status = NO_TARGET_LIST
     if found is not None:
@@ -155,12 +157,14 @@ def _count(
         "source_toxic": None if source_lines is None else len(source_lines),
         "reference_toxic": None if reference_lines is None else len(reference_lines),
         "status": status,
-        "list_sha256": None if found is None else _lists(lists)[batch.target].sha256,
+        "list_sha256": None if word_list is None else word_list.sha256,
     }
 
 
-def _tell(words: WordList, terms: Sequence[int], show: bool) -> list[str]:
+def _tell(lists: Path, language: str, terms: Sequence[int], show: bool) -> list[str]:
     """Name terms by their lines in the list; by themselves only where that was asked for."""
+    words = find_list(_lists(lists), language)
+    assert words is not None  # the terms are of it
     return [f"{words.lines[i]}:{words.terms[i]}" if show else str(words.lines[i]) for i in terms]
 
 

@@ -17,7 +17,13 @@ from pathlib import Path
 
 from corpus.errors import DataError, UserError
 from corpus.files import read_lines
-from corpus.languages import Direction, check_language, known_languages, parse_direction
+from corpus.languages import (
+    Direction,
+    check_language,
+    find_language,
+    known_languages,
+    parse_direction,
+)
 from eval.config import LATEST_COUNTS, ScoreConfig
 from eval.tables import read_rows
 
@@ -145,9 +151,16 @@ def read_directions(path: Path) -> frozenset[Direction]:
     return frozenset(found)
 
 
+def _value(values: Mapping[str, str], language: str) -> str | None:
+    """Return what a table has for a language, by whatever name."""
+    if language in values:
+        return values[language]
+    return values.get(find_language(language, values) or "")
+
+
 def direction_level(direction: Direction, levels: Mapping[str, str]) -> str | None:
     """Return the level of a direction's poorer language; None if one of them has no level."""
-    both = [levels.get(language) for language in direction]
+    both = [_value(levels, language) for language in direction]
     known = [LEVELS.index(level) for level in both if level is not None]
     return LEVELS[min(known)] if len(known) == len(both) else None
 
@@ -185,9 +198,9 @@ def make_buckets(
             names.append("supervised" if direction in supervised else "zero-shot")
         names.append(f"script:{check_language(direction.target).script}")
         names += [
-            f"{column}:{values[direction.target]}"
+            f"{column}:{value}"
             for column, values in table.columns.items()
-            if values.get(direction.target)
+            if (value := _value(values, direction.target))
         ]
         for name in names:
             buckets.setdefault(name, set()).add(direction)

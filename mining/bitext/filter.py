@@ -25,7 +25,7 @@ from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, run_job
 from corpus.languages import Direction, parse_direction
 from corpus.protocols import LanguageIdentifier, identifier_inputs
 from corpus.terms import TermMatcher
-from corpus.word_lists import WordList, read_word_lists
+from corpus.word_lists import WordList, find_list, read_word_lists
 from mining.bitext.config import FilterConfig
 from mining.bitext.pairs import median_length_ratio
 from mining.bitext.rules import REASONS, Knowledge, PairFilter
@@ -61,7 +61,8 @@ class FilterInputs:
         if self.toxicity is None:
             return {}
         lists = read_word_lists(self.toxicity)
-        return {language: lists[language] for language in direction or () if language in lists}
+        found = {language: find_list(lists, language) for language in direction or ()}
+        return {language: one for language, one in found.items() if one is not None}
 
 
 def run_filter(

@@ -12,6 +12,7 @@ from corpus.errors import DataError
 from corpus.evaluation_sets import CONTAINED, SAME, EvaluationSentences
 from corpus.languages import UNKNOWN_LANGUAGE, Direction
 from corpus.protocols import LanguageIdentifier
+from corpus.renamed_identifier import RenamedIdentifier
 from corpus.terms import TermMatcher
 from corpus.text import REPLACEMENT, key_hash, script_share, sentence_key
 from mining.bitext.config import FilterConfig
@@ -155,10 +156,11 @@ class PairFilter:
         """Reject pairs with a side that is confidently identified as another language."""
         if self._known.identifier is None or self._known.direction is None:
             return
+        identifier = RenamedIdentifier(self._known.identifier, self._known.direction)
         for texts, language in zip((sources, targets), self._known.direction, strict=True):
             accepted = {UNKNOWN_LANGUAGE, *self._config.sisters_of(language)}
             left = [i for i, reason in enumerate(reasons) if not reason]
-            predictions = self._known.identifier.identify([texts[i] for i in left])
+            predictions = identifier.identify([texts[i] for i in left])
             for i, prediction in zip(left, predictions, strict=True):
                 is_other = prediction.language not in accepted
                 if is_other and prediction.score >= self._config.min_other_language_score:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from corpus.errors import DataError, UserError
 from corpus.files import read_json
+from corpus.languages import find_language
 from mining.embeddings import Float32
 
 DESCRIPTION_FILE = "encoder.json"
@@ -149,7 +150,7 @@ def check_builtin_languages(path: Path, languages: Iterable[str]) -> None:
     Raises:
         UserError: Naming the languages and what to do.
     """
-    others = sorted(set(languages) - set(BUILTIN_LANGUAGES))
+    others = sorted({one for one in languages if find_language(one, BUILTIN_LANGUAGES) is None})
     if path == BUILTIN and others:
         named = ", ".join(f"`{language}`" for language in others)
         raise UserError(

@@ -17,6 +17,7 @@ from corpus.crawl.documents import Documents, read_documents
 from corpus.files import make_directory
 from corpus.jobs import Outcome, Task, hold_lock
 from corpus.protocols import LanguageIdentifier, Prediction
+from corpus.renamed_identifier import RenamedIdentifier
 from corpus.split import iterate_sentences
 from corpus.text import normalize, sentence_hash
 from mining.sentences.clean import boilerplate_reason, is_notice, lines_of, repair
@@ -131,6 +132,7 @@ def _extract(
 ) -> None:
     profiles = Profiles(config.filters)
     languages = frozenset(config.languages)
+    identifier = RenamedIdentifier(identifier, config.languages)
     for batch in _batched(_candidates(documents, config, profiles, rows), _IDENTIFY_BATCH):
         predictions = identifier.identify([candidate.text for candidate in batch])
         for candidate, prediction in zip(batch, predictions, strict=True):

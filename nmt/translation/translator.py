@@ -13,7 +13,7 @@ import torch
 from corpus.console import Progress
 from corpus.errors import UserError
 from corpus.files import digest_file
-from corpus.languages import Direction, check_language
+from corpus.languages import Direction, check_language, find_language
 from corpus.text import normalize
 from nmt.model.directory import VOCABULARY_DIRECTORY, TrainedModel, load_model
 from nmt.threads import find_device
@@ -535,5 +535,6 @@ def check_direction(
     check_languages(direction, vocabulary)
     if direction.source == direction.target:
         raise UserError(f"source and target are both `{direction.source}`")
-    if direction not in trained:
+    known = vocabulary.languages
+    if Direction(*(find_language(code, known) or code for code in direction)) not in trained:
         logger.warning("the model was not trained on %s; expect little", direction)

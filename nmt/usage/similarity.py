@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from corpus.languages import check_language
+from corpus.languages import UNKNOWN_FAMILY, check_language
 from nmt.usage.measure import is_encoder
 
 Float64 = NDArray[np.float64]
@@ -76,7 +76,7 @@ def contrast(found: LayerSimilarity, *, by: str) -> Contrast:
     """
     values = np.array([getattr(check_language(code), by) for code in found.languages])
     first, second = np.triu_indices(len(values), 1)
-    known = (values[first] != "") & (values[second] != "")
+    known = (values[first] != UNKNOWN_FAMILY) & (values[second] != UNKNOWN_FAMILY)
     cosine = found.cosine[first, second]
     alike = values[first] == values[second]
     return Contrast(_mean(cosine[known & alike]), _mean(cosine[known & ~alike]))

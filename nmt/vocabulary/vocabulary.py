@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from corpus.errors import DataError, UserError
 from corpus.files import read_json
+from corpus.languages import find_language
 from corpus.text import normalize
 
 MODEL_FILE = "sentencepiece.model"
@@ -238,16 +239,19 @@ class Vocabulary:
         return self._indices
 
     def language_index(self, language: str) -> int:
-        """Return the token of a language.
+        """Return the token of a language, under whatever name the vocabulary has it.
 
         Raises:
             UserError: If the vocabulary has none.
         """
         index = self._symbols.get(language_symbol(language))
-        if index is None:
+        if index is not None:
+            return index
+        name = find_language(language, self.languages)
+        if name is None:
             known = ", ".join(self.languages)
             raise UserError(f"the vocabulary has no language `{language}`; it has {known}")
-        return index
+        return self._symbols[language_symbol(name)]
 
     def tag_index(self, tag: str) -> int | None:
         """Return the token of a data-source tag; None for primary bitext, which has none.

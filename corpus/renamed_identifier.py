@@ -1,0 +1,32 @@
+"""A language identifier that answers with the caller's names of languages."""
+
+from collections.abc import Iterable, Sequence
+
+from corpus.languages import find_language
+from corpus.protocols import LanguageIdentifier, Prediction
+
+
+class RenamedIdentifier:
+    """Answers as another identifier does, with `cmn_Hans` for `zho_Hans` where data has that.
+
+    Languages that the caller does not name keep the identifier's names.
+    """
+
+    def __init__(self, identifier: LanguageIdentifier, languages: Iterable[str]) -> None:
+        """Take the names of some languages."""
+        self._identifier = identifier
+        known = identifier.languages
+        theirs = {language: find_language(language, known) for language in languages}
+        self._names = {code: ours for ours, code in theirs.items() if code is not None}
+
+    @property
+    def languages(self) -> Sequence[str]:
+        """The languages it can name."""
+        return sorted(self._names.get(code, code) for code in self._identifier.languages)
+
+    def identify(self, lines: Sequence[str]) -> list[Prediction]:
+        """Return one prediction per line, in order."""
+        return [
+            Prediction(self._names.get(one.language, one.language), one.score)
+            for one in self._identifier.identify(lines)
+        ]
