@@ -22,6 +22,7 @@ from nmt.model.files import DESCRIPTION_FILE as DESCRIPTION_FILE
 from nmt.model.files import VOCABULARY_DIRECTORY as VOCABULARY_DIRECTORY
 from nmt.model.files import WEIGHTS_FILE as WEIGHTS_FILE
 from nmt.model.files import check_model
+from nmt.model.lora import apply_adapter
 from nmt.model.moe.gate import MAX_CHOICES
 from nmt.model.pruned import Kept, LostChoices, read_weights, resize
 from nmt.model.tensor_files import read_header, read_into
@@ -119,12 +120,15 @@ def read_description(directory: Path) -> ModelDescription:
         ) from error
 
 
-def load_model(directory: Path, kept: Kept | None = None) -> TrainedModel:
+def load_model(
+    directory: Path, kept: Kept | None = None, *, adapter: Path | None = None
+) -> TrainedModel:
     """Load a model for use.
 
     Args:
         directory: The model.
         kept: Experts to keep by layer, the others being neither read nor missed; None for all.
+        adapter: What a training with LoRA wrote, to be merged in.
 
     Raises:
         UserError: If the directory is not a model.
@@ -152,6 +156,8 @@ def load_model(directory: Path, kept: Kept | None = None) -> TrainedModel:
             lost = _load_kept(translator, weights, kept)
     except (RuntimeError, safetensors.SafetensorError) as error:
         raise DataError(f"{weights} does not fit {DESCRIPTION_FILE}: {error}") from error
+    if adapter is not None:
+        apply_adapter(translator, adapter, description.weights_digest)
     translator.eval()
     return TrainedModel(translator, vocabulary, description.directions, lost)
 

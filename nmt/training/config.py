@@ -28,7 +28,13 @@ from nmt.model.config import DEFAULT_SIZE, ModelConfig
 from nmt.model.files import VOCABULARY_DIRECTORY
 from nmt.training.distillation_config import DistillationConfig
 from nmt.training.parallel.config import ParallelConfig
-from nmt.training.sections import ChrfConfig, ComputeConfig, SelectionConfig
+from nmt.training.sections import (
+    ChrfConfig,
+    ComputeConfig,
+    LoraConfig,
+    Part,
+    SelectionConfig,
+)
 
 Schedule = Literal["inverse_sqrt", "linear", "cosine"]
 
@@ -122,6 +128,14 @@ class TrainConfig(Config):
     distillation: DistillationConfig | None = None
     """A teacher model whose predictions the student learns from as well; null for none."""
 
+    freeze: tuple[Part, ...] = ()
+    """Parts of the model that stay as they are; what is in one of them is frozen. `feed_forward`
+    has the networks that are no experts, and gates."""
+
+    lora: LoraConfig | None = None
+    """Trains small matrices beside the projections of `start_from` and nothing else (LoRA); null
+    trains all that is not frozen."""
+
     updates: PositiveInt | None = None
     """Optimizer steps in all; null: 300,000 (NLLB-200), and with `start_from` as many as the number
     of pairs suggests: 40 epochs of 1,000 pairs, fewer of more."""
@@ -166,10 +180,14 @@ class TrainConfig(Config):
         if self.start_from is None:
             if self.vocabulary is None:
                 raise UserError("`vocabulary` must be given, or `start_from`")
+            if self.lora is not None:
+                raise UserError("`lora` needs `start_from`, a model to adapt")
             if self.upcycling_noise is not None:
                 raise UserError("`upcycling_noise` needs `start_from`, a dense model")
             for name, value in _from_scratch(self).items():
                 object.__setattr__(self, name, value)
+        if self.lora is not None and self.freeze:
+            raise UserError("`freeze` has no meaning with `lora`, which trains only `lora.also`")
         self._check_updates()
         self._check_selection()
 

@@ -22,6 +22,8 @@ from nmt.data.batches import BatchStream
 from nmt.fairseq import TransformerModel
 from nmt.model.config import FAMILY, SIZES, MoEConfig, named_config
 from nmt.model.directory import TrainedModel
+from nmt.model.freezing import freeze
+from nmt.model.lora import add_lora, freeze_all_but_lora
 from nmt.model.translator import Translator, compile_layers, create_model
 from nmt.sizing.flops import measure_peak, token_flops
 from nmt.threads import keep_freed_memory
@@ -63,6 +65,7 @@ from nmt.training.parallel.world import World
 from nmt.training.readers import ListReader, StreamReader
 from nmt.training.recipe_log import log_in_file_only
 from nmt.training.report_page import PAGE_FILE, render_training
+from nmt.training.sections import LoraConfig
 from nmt.training.start import Start
 from nmt.training.teacher import Teacher
 from nmt.training.train_unit import Arithmetic, TranslationUnit
@@ -180,16 +183,28 @@ class TranslationRecipe(base.Recipe):
         self, create: Callable[[MoEConfig], Translator]
     ) -> ModelFactory[MoEConfig, TransformerModel]:
         """Return what builds the model and gives it the weights to start from, if there are any."""
-        start = self._training.start
-        if start is None or last_update(self._directory):  # a checkpoint has the weights
-            return create
+        start, lora = self._training.start, self._config.lora
+        has_checkpoint = last_update(self._directory) > 0  # which has the weights
 
         def create_started(config: MoEConfig) -> Translator:
-            model = create(config)
-            start.load_into(model)
+            model = adapted(create(config), lora)
+            if start is not None and not has_checkpoint:
+                start.load_into(model)
             return model
 
         return create_started
+
+    def setup_model(
+        self, context: base.RecipeContext, model: torch.nn.Module, newly_initialized: bool
+    ) -> torch.nn.Module:
+        """Freeze what is not trained, before processes share out the model."""
+        if self._config.lora is not None:
+            freeze_all_but_lora(model, self._config.lora.also)
+        elif self._config.freeze:
+            freeze(model, self._config.freeze)
+        trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        logger.info("%s parameters are trained", f"{trained:,}")
+        return model
 
     def create_task(self, context: base.RecipeContext) -> Task:
         """Build the trainer."""
@@ -311,6 +326,19 @@ class Patience(EarlyStopper):
         return stopped_at(scores, self._selection.patience or 0) is not None
 
 
+def adapted(model: Translator, lora: LoraConfig | None) -> Translator:
+    """Return a model, with what LoRA adds if it is used."""
+    if lora is not None:
+        add_lora(
+            model,
+            rank=lora.rank,
+            scale=lora.scale,
+            targets=lora.targets,
+            dropout_p=lora.dropout_p,
+        )
+    return model
+
+
 def check_device(config: TrainConfig) -> None:
     """Refuse a precision that this machine does not support.
 
@@ -338,7 +366,10 @@ def run_recipe(
         UserError: If the training diverges.
         OSError: If a checkpoint cannot be written, as on a full disk.
     """
-    create = functools.partial(create_model, training.model_config)
+
+    def create() -> Translator:
+        return adapted(create_model(training.model_config), config.lora)
+
     shards = config.parallel.shards(world.size, training.model_config.num_experts)
     with world.first("checkpoint"):
         if world.is_rank_zero:

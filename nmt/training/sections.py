@@ -4,7 +4,21 @@ from dataclasses import dataclass
 from typing import Literal
 
 from corpus.config import Config, NonNegativeInt, PositiveFloat, PositiveInt, execution_only
+from corpus.errors import UserError
 from corpus.languages import parse_direction
+from nmt.model.config import DropProbability
+
+Part = Literal[
+    "encoder",
+    "decoder",
+    "embeddings",
+    "attention",
+    "feed_forward",
+    "experts",
+    "gates",
+    "norms",
+]
+"""A part of a model by name; `nmt.model.freezing` says which parameters it has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,3 +94,32 @@ class SelectionConfig(Config):
     def needs_validation(self) -> bool:
         """Whether the score is used."""
         return self.keep == "best" or bool(self.patience)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraConfig(Config):
+    """Small trained matrices beside the projections of a model that stays as it is (LoRA)."""
+
+    rank: PositiveInt = 16
+    """Rank of what is added to each projection."""
+
+    scale: PositiveFloat = 2.0
+    """Factor of what is added: alpha / rank of Hu et al. 2021."""
+
+    dropout_p: DropProbability = 0.0
+    """Dropout on the inputs of what is added."""
+
+    targets: tuple[Literal["attention", "feed_forward"], ...] = ("attention", "feed_forward")
+    """Projections that get it: of attention, of feed-forward networks that are no experts."""
+
+    also: tuple[Part, ...] = ()
+    """Parts that are trained as they are: `embeddings` for a language that was added."""
+
+    save: Literal["merged", "adapter"] = "merged"
+    """`merged`: a model like the one it started from. `adapter`: only what is added, as
+    `adapter.safetensors`, for the key `adapter` of translation."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.targets:
+            raise UserError("`targets` is empty, so that nothing would be adapted")

@@ -20,6 +20,7 @@ from nmt.model.directory import (
     ModelDescription,
     read_description,
 )
+from nmt.model.lora import is_lora
 from nmt.model.moe.layer import MoEFeedForwardNetwork
 from nmt.model.tensor_files import read_header, read_into
 from nmt.model.translator import Translator, moe_layers
@@ -91,6 +92,7 @@ class Start:
         unknown = [name for name in found if name not in state]
         for name in found.keys() - set(unknown):
             read_into(found[name], state[name], first_row=first_rows.get(name, 0))
+        done += [name for name in state if is_lora(name)]
         filled = {state[name].data_ptr() for name in (*done, *(found.keys() - set(unknown)))}
         missing = [name for name, tensor in state.items() if tensor.data_ptr() not in filled]
         if missing or unknown:

@@ -7,6 +7,7 @@ import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from corpus.config import plain_config, without_execution
 from corpus.errors import UserError
@@ -43,8 +44,12 @@ from nmt.training.validation_data import ValidationSet, covered_directions, read
 from nmt.vocabulary import vocabulary as vocabulary_files
 from nmt.vocabulary.vocabulary import Vocabulary
 
+if TYPE_CHECKING:
+    from nmt.training.recipe import Trained
+
 logger = logging.getLogger(__name__)
 
+ADAPTER_FILE = "adapter.safetensors"
 _FINGERPRINT_FILE = "fingerprint.json"
 _SCRATCH = ("checkpoints", "data", "cache")
 
@@ -128,6 +133,7 @@ def _train_model(
     preemption: Preemption,
 ) -> Outcome:
     from nmt.model.directory import save_model
+    from nmt.model.lora import merge_lora, save_adapter
     from nmt.training.recipe import Training, check_device, run_recipe
     from nmt.training.start import read_start
     from nmt.training.teacher import warn_of_unknown_directions
@@ -182,19 +188,29 @@ def _train_model(
     trained = run_recipe(resolved, training, directory, world, preemption)
     if trained is None:
         return Outcome()
+    lora = resolved.lora
+    if lora is not None and lora.save == "adapter":
+        assert start is not None
+        outputs: tuple[Path, ...] = (output / ADAPTER_FILE,)
+        save_adapter(*outputs, trained.model, lora.also, start.description.weights_digest)
+        return Outcome(counts=_counts(bitext, pairs, trained), outputs=outputs)
+    merge_lora(trained.model)
     known = set(pairs) if start is None else {*pairs, *start.description.directions}
     outputs = save_model(output, trained.model, shape, config.vocabulary_directory, sorted(known))
-    return Outcome(
-        counts={
-            **bitext.counts,
-            "directions": len(pairs),
-            "parameters": sum(parameter.numel() for parameter in trained.model.parameters()),
-            "updates": trained.updates,
-            "kept_update": trained.kept_update,
-            "skipped_updates": trained.skipped_updates,
-        },
-        outputs=outputs,
-    )
+    return Outcome(counts=_counts(bitext, pairs, trained), outputs=outputs)
+
+
+def _counts(
+    bitext: TokenizedBitext, pairs: Mapping[Direction, DirectionPairs], trained: "Trained"
+) -> dict[str, int]:
+    return {
+        **bitext.counts,
+        "directions": len(pairs),
+        "parameters": sum(parameter.numel() for parameter in trained.model.parameters()),
+        "updates": trained.updates,
+        "kept_update": trained.kept_update,
+        "skipped_updates": trained.skipped_updates,
+    }
 
 
 def _decide(

@@ -30,7 +30,10 @@ def model_files(model: Path, config: TranslateConfig) -> tuple[Path, ...]:
     """Return the files that all translations with a model depend on."""
     usage = config.experts.usage
     files = [one / name for one in (model, *config.ensemble) for name in _MODEL_FILES]
-    return (*files, *(path for path in (usage, config.glossary) if path is not None))
+    return (
+        *files,
+        *(path for path in (usage, config.glossary, config.adapter) if path is not None),
+    )
 
 
 def needed_arguments(config: TranslateConfig, needed: Needed) -> dict[str, Any]:

@@ -501,7 +501,7 @@ def open_translator(model: Path, config: TranslateConfig, needed: Needed) -> Tex
             logger.info("%s keeps %d experts", layer, len(numbers))
         if config.ensemble:
             raise UserError("`experts.usage` is of one model, and leaves none out of an `ensemble`")
-    models = [load_model(model, kept), *map(load_model, config.ensemble)]
+    models = [load_model(model, kept, adapter=config.adapter), *map(load_model, config.ensemble)]
     for directory, loaded in zip(config.ensemble, models[1:], strict=True):
         files = [one / VOCABULARY_DIRECTORY / MODEL_FILE for one in (model, directory)]
         same_pieces = digest_file(files[0]) == digest_file(files[1])

@@ -54,6 +54,10 @@ class ExpertsConfig(Config):
 class TranslateConfig(Config):
     """How a model translates."""
 
+    adapter: Path | None = None
+    """`adapter.safetensors` of a training with `lora`, merged into the model that it started
+    from."""
+
     method: Literal["beam", "sampling", "mbr"] = "beam"
     """`beam` searches for the most likely translation; `sampling` draws one, for
     back-translation; `mbr` draws `sampling.samples` and takes the one with the highest mean chrF++
