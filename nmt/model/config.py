@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from corpus.config import Bounds, Config, NonNegativeFloat, NonNegativeInt, PositiveInt
 from corpus.errors import UserError
@@ -10,6 +10,18 @@ from corpus.errors import UserError
 T = TypeVar("T")
 
 FAMILY = "tongues_moe"
+
+Part = Literal[
+    "encoder",
+    "decoder",
+    "embeddings",
+    "attention",
+    "feed_forward",
+    "experts",
+    "gates",
+    "norms",
+]
+"""A part of a model by name; `nmt.model.freezing` says which parameters it has."""
 
 DropProbability = Annotated[float, Bounds(at_least=0, below=1)]
 

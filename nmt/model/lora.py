@@ -1,8 +1,8 @@
 """Low-rank adaptation: small trained matrices beside frozen projections (Hu et al. 2021).
 
 A projection y = x · Wᵀ becomes y = x · Wᵀ + scale · (x · downᵀ) · upᵀ, down [rank, inputs], up
-[outputs, rank], which begins as zeros. Merged, W becomes W + scale · up · down, and the model has the
-shape that it had.
+[outputs, rank], which begins as zeros. Merged, W becomes W + scale · up · down, and the model has
+the shape that it had.
 """
 
 import json

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from corpus.config import Config, PositiveInt
+from corpus.config import Config, NonNegativeInt, PositiveInt
 from corpus.errors import UserError
+from nmt.model.config import Part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,12 @@ class LayoutConfig(Config):
 
     max_tokens: PositiveInt = 8192
     """Source and target positions of a batch on one GPU, half and half."""
+
+    freeze: tuple[Part, ...] = ()
+    """Parts that are not trained, as the key `freeze` of a training has them."""
+
+    lora_rank: NonNegativeInt = 0
+    """With this rank of LoRA beside all projections nothing else is trained; 0 for none."""
 
     activation_checkpointing: bool = False
     """Keep only the inputs of layers and compute the rest again."""

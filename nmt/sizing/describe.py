@@ -10,7 +10,7 @@ from nmt.model.moe.gate import MAX_CHOICES
 from nmt.model.translator import create_model, moe_layers
 from nmt.sizing.config import LayoutConfig
 from nmt.sizing.flops import token_flops
-from nmt.sizing.memory import estimate_memory
+from nmt.sizing.memory import estimate_memory, limit_training
 
 
 def describe_size(
@@ -22,11 +22,13 @@ def describe_size(
     Mixture-of-Experts layer. `flops_per_token` is for training on one source and one target token:
     three times the forward pass, of 2 operations per active parameter. The embedding counts once,
     as the output projection; its look-ups are free; attention scores are left out.
+    `trained_parameters` are those that a layout leaves to train, LoRA's included.
     `memory_per_gpu` is in bytes, for a layout (`nmt.sizing.memory` has the formulas).
     """
     config = named_config(size)
     if vocabulary_size is not None:
         config = dataclasses.replace(config, vocab_size=vocabulary_size)
+    layout = layout or LayoutConfig()
     with torch.device("meta"):
         model = create_model(config)
     total = sum(parameter.numel() for parameter in model.parameters())
@@ -37,11 +39,15 @@ def describe_size(
     choices = min(MAX_CHOICES, config.num_experts)
     idle = sum(count - count // config.num_experts * choices for count in experts)
     flops = token_flops(model)
-    memory = estimate_memory(model, config, layout or LayoutConfig())
+    with torch.device("meta"):
+        limit_training(model, layout)
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    memory = estimate_memory(model, config, layout)
     return {
         "size": size,
         "vocabulary_size": config.vocab_size,
         "total_parameters": total,
+        "trained_parameters": trained,
         "active_parameters": total - idle,
         "expert_parameters": sum(experts),
         "flops_per_token": flops.source + flops.target,

@@ -1,7 +1,8 @@
 """Estimate of the memory that training needs on each GPU.
 
 States. Weights, gradients and Adam's two moments are fp32: 4 + 4 + 8 bytes per parameter, divided
-by the processes that share out a copy of the model, experts too.
+by the processes that share out a copy of the model, experts too. What is not trained, because it is
+frozen or stands beside LoRA, has weights only.
 
 Copies. Weights as products take them. Whole models: none in fp32, else 2 bytes per parameter. In
 shards (FSDP2): the embedding and two layers, the one at work and the next, gathered, and one
@@ -35,6 +36,8 @@ from torch import nn
 
 from corpus.errors import UserError
 from nmt.model.config import MoEConfig
+from nmt.model.freezing import freeze
+from nmt.model.lora import add_lora, freeze_all_but_lora
 from nmt.model.loss import chunk_size
 from nmt.model.moe.gate import MAX_CHOICES
 from nmt.model.translator import Translator, moe_layers
@@ -70,7 +73,7 @@ def estimate_memory(
     """Estimate the memory of training on each GPU.
 
     Args:
-        model: The model, on any device, the meta device too.
+        model: The model, on any device, the meta device too; what needs no gradient is not trained.
         config: Its shape.
         layout: Processes, precision, batch.
         device: `cuda` or `cpu`, which keeps wider masks and holds fewer logits at once.
@@ -84,14 +87,25 @@ def estimate_memory(
             " processes; the number of experts must be a multiple"
         )
     share = _FP32 * sum(parameter.numel() for parameter in model.parameters()) // layout.shard_size
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    trained_share = _FP32 * trained // layout.shard_size
     return Memory(
         weights=share,
-        gradients=share,
-        moments=_MOMENTS * share,
+        gradients=trained_share,
+        moments=_MOMENTS * trained_share,
         copies=_copies(model, layout),
         activations=_activations(config, layout, _MASK_BYTES[device]),
-        loss=_loss(config, layout, device),
+        loss=_loss(config, layout, device, model.output_weight.requires_grad),
     )
+
+
+def limit_training(model: Translator, layout: LayoutConfig) -> None:
+    """Freeze what a layout does not train; add what LoRA adds."""
+    if layout.lora_rank:
+        targets = ("attention", "feed_forward")
+        add_lora(model, rank=layout.lora_rank, scale=1.0, targets=targets, dropout_p=0.0)
+        freeze_all_but_lora(model, ())
+    freeze(model, layout.freeze)
 
 
 def _product_bytes(layout: LayoutConfig) -> int:
@@ -163,8 +177,9 @@ class _LayerActivations:
         return _FP32 * dim + gate + experts + (dense if config.cmr else 0)
 
 
-def _loss(config: MoEConfig, layout: LayoutConfig, device: str) -> int:
+def _loss(config: MoEConfig, layout: LayoutConfig, device: str, trains_output: bool) -> int:
     positions, dim = layout.max_tokens // 2, config.model_dim
     rows = min(positions, chunk_size(config.vocab_size, device))
     logits = _LOGITS_COPIES * _FP32 * rows * config.vocab_size
-    return _FP32 * dim * (config.vocab_size + positions) + logits
+    rows_of_gradients = positions + (config.vocab_size if trains_output else 0)
+    return _FP32 * dim * rows_of_gradients + logits

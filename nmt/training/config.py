@@ -24,7 +24,7 @@ from nmt.data.config import (
     MonolingualConfig,
     TrainingData,
 )
-from nmt.model.config import DEFAULT_SIZE, ModelConfig
+from nmt.model.config import DEFAULT_SIZE, ModelConfig, Part
 from nmt.model.files import VOCABULARY_DIRECTORY
 from nmt.training.distillation_config import DistillationConfig
 from nmt.training.parallel.config import ParallelConfig
@@ -32,7 +32,6 @@ from nmt.training.sections import (
     ChrfConfig,
     ComputeConfig,
     LoraConfig,
-    Part,
     SelectionConfig,
 )
 

@@ -6,19 +6,7 @@ from typing import Literal
 from corpus.config import Config, NonNegativeInt, PositiveFloat, PositiveInt, execution_only
 from corpus.errors import UserError
 from corpus.languages import parse_direction
-from nmt.model.config import DropProbability
-
-Part = Literal[
-    "encoder",
-    "decoder",
-    "embeddings",
-    "attention",
-    "feed_forward",
-    "experts",
-    "gates",
-    "norms",
-]
-"""A part of a model by name; `nmt.model.freezing` says which parameters it has."""
+from nmt.model.config import DropProbability, Part
 
 
 @dataclass(frozen=True, kw_only=True)
