@@ -7,8 +7,7 @@ import time
 import unicodedata
 from collections.abc import Sequence
 from types import TracebackType
-
-from tqdm import tqdm
+from typing import Any
 
 LINE_INTERVAL_SECONDS = 30.0
 
@@ -24,6 +23,12 @@ def set_up_logging(verbose: bool = False) -> None:
         logging.getLogger(room).setLevel(logging.DEBUG if verbose else logging.INFO)
 
 
+def _bar(total: int | None, description: str, unit: str) -> Any:
+    from tqdm import tqdm  # a tenth of a second, and only terminals have bars
+
+    return tqdm(total=total, desc=description, unit=f" {unit}")
+
+
 class Progress:
     """A bar on a terminal, a line every 30 s otherwise, nothing on ranks above 0."""
 
@@ -36,7 +41,7 @@ class Progress:
         self._last_line = self._started
         self._silent = os.environ.get("RANK", "0") != "0"
         on_terminal = sys.stderr.isatty() and not self._silent
-        self._bar = tqdm(total=total, desc=description, unit=f" {unit}") if on_terminal else None
+        self._bar = _bar(total, description, unit) if on_terminal else None
         self._logger = logging.getLogger("tongues")
 
     def update(self, count: int = 1) -> None:

@@ -318,7 +318,7 @@ def _test(
 
 def _rows(files: Iterable[tuple[str, Path]], columns: Sequence[str]) -> Iterable[dict[str, Any]]:
     for target, path in files:
-        for row in pq.read_table(path, columns=list(columns)).to_pylist():
+        for row in pq.ParquetFile(path).read(list(columns)).to_pylist():
             yield {**row, "direction": Direction(row["source"], target)}
 
 
@@ -372,7 +372,7 @@ def _read_differences(
 ) -> dict[tuple[str, Direction], NDArray[np.float32]]:
     found = {}
     for target, path in files:
-        table = pq.read_table(path, columns=["source", "system", "differences"])
+        table = pq.ParquetFile(path).read(["source", "system", "differences"])
         systems = table.column("system").to_pylist()
         if None in systems:  # the first system alone, beside quoted numbers
             continue

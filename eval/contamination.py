@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from corpus.bitext import BITEXT_SUFFIXES, BitextReader, direction_of
 from corpus.config import dump_config
-from corpus.errors import DataError, UserError
+from corpus.errors import UserError
 from corpus.evaluation_sets import EvaluationSentences
 from corpus.files import make_directory, open_lines, write_json, write_text
 from corpus.jobs import Outcome, Task, redo_changed, run_job
 from corpus.languages import find_language
+from corpus.records import read_table
 from corpus.records import write_table as write_parquet
 from corpus.report.html import page, section, table
 from corpus.test_sets.find import find_splits
@@ -376,11 +376,7 @@ def _gather(lines: Sequence[Line], files: dict[str, Path]) -> list[Found]:
     sentences = EvaluationSentences(line.text for line in lines)
     merged: dict[int, tuple[dict[str, Any], str]] = {}
     for name, path in files.items():
-        try:
-            rows = pq.read_table(path, schema=_MATCHES).to_pylist()
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(f"{path} is damaged: {error}; delete it and run again") from None
-        for row in rows:
+        for row in read_table(path, _MATCHES).to_pylist():
             before = merged.get(row["sentence"])
             if before is None:
                 merged[row["sentence"]] = (row, name)

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from corpus.bitext.directions import direction_by_name
@@ -89,7 +88,7 @@ def _write_rows(write: Callable[[bytes], object], table: pa.Table) -> None:
 
 def _cells(column: pa.ChunkedArray) -> list[str]:
     """Return a column as text; what would end a cell or a line becomes a space."""
-    text = pc.fill_null(column.cast(pa.string()), "")
+    text = [cell or "" for cell in column.cast(pa.string()).to_pylist()]
     if not pa.types.is_string(column.type):
-        return text.to_pylist()  # type: ignore[no-any-return]
-    return [cell.replace("\t", " ").replace("\n", " ") for cell in text.to_pylist()]
+        return text
+    return [cell.replace("\t", " ").replace("\n", " ") for cell in text]

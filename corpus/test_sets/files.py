@@ -16,7 +16,7 @@ from corpus.errors import DataError, UserError
 from corpus.files import make_directory, read_lines, write_lines
 from corpus.languages import Direction
 from corpus.test_sets.codes import find_code
-from corpus.test_sets.find import FLORES_200, find_test_set, flores_200
+from corpus.test_sets.find import FLORES_200, find_test_set
 from corpus.test_sets.lines import read_metadata
 from corpus.test_sets.test_set import Segments, Side, TestSet, set_title, standard_columns
 
@@ -95,13 +95,8 @@ class TestFiles:
         return "; ".join([words, *codes, *self.notes])
 
 
-def flores_files(path: Path, split: str) -> TestFiles:
-    """Return the files of a split in FLORES-200's layout, which are used as they are.
-
-    Raises:
-        UserError: If there is no such split.
-    """
-    flores_200(path, split)
+def _flores_files(path: Path, split: str) -> TestFiles:
+    """Return the files of a split in FLORES-200's layout, which are used as they are."""
     metadata = path / f"metadata_{split}.tsv"
     return TestFiles(
         kind=FLORES_200,
@@ -132,7 +127,7 @@ def write_test_files(
         asked = {code for direction in wanted for code in direction}
         others = [code for code in asked - set(test_set.codes) if find_code(code, test_set.codes)]
         if not others:  # a language that is missing is named where the texts are read
-            return flores_files(test_set.path, test_set.split)
+            return _flores_files(test_set.path, test_set.split)
     make_directory(directory)
     if test_set.sides:
         return _write_sides(test_set, wanted, directory)

@@ -125,7 +125,7 @@ def score_parts(
 
 def read_parts(path: Path, target: str) -> list[Slice]:
     """Read the slices of one target language."""
-    rows = pq.read_table(path).to_pylist()
+    rows = pq.ParquetFile(path).read().to_pylist()
     return [
         Slice(direction=Direction(row["source"], target), **{k: row[k] for k in _OTHERS})
         for row in rows
