@@ -17,12 +17,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import zstandard
 
 from corpus.errors import DataError, UserError
 from corpus.files import open_binary
+from corpus.parquet import iterate_batches, open_parquet
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +127,7 @@ def evaluation_sentences(path: Path) -> Iterator[str]:
         csv.Error,
         lzma.LZMAError,
         zstandard.ZstdError,
-        pa.ArrowException,
+        DataError,
     ) as error:
         raise DataError(f"{path} of an evaluation set cannot be read: {error}") from error
     if empty:
@@ -150,9 +149,9 @@ def _read(path: Path, suffix: str) -> Iterable[str]:
 
 
 def _of_parquet(path: Path) -> Iterator[str]:
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(_READ_BATCH):
-            for row in batch.to_pylist():
+    with open_parquet(path, path) as file:
+        for table in iterate_batches(file, path, None, _READ_BATCH):
+            for row in table.to_pylist():
                 yield from _strings(row)
 
 

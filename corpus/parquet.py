@@ -6,7 +6,7 @@ are put together from them.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -121,6 +121,52 @@ def read_columns(file: pq.ParquetFile, source: Source, columns: Sequence[str]) -
             raise pa.ArrowInvalid(f"more than {MAX_TABLE_BYTES:,} bytes to be read whole")
         tables.append(table)
     return pa.concat_tables(tables)
+
+
+def copy_first_rows(
+    file: pq.ParquetFile, source: Source, copy: Path, rows: int, batch_rows: int
+) -> int:
+    """Write the first rows as another Parquet file; return how many there were."""
+    left = rows
+    writer: pq.ParquetWriter | None = None
+    with ExitStack() as stack:
+        for table in iterate_batches(file, source, None, batch_rows):
+            if writer is None:  # dictionaries are decoded, so not the schema of the file
+                writer = stack.enter_context(
+                    pq.ParquetWriter(copy, table.schema, compression="zstd")
+                )
+            writer.write_table(table.slice(0, left))
+            left -= min(left, table.num_rows)
+            if not left:
+                break
+    if writer is None:
+        pq.write_table(file.schema_arrow.empty_table(), copy)
+    return rows - left
+
+
+def is_text_type(kind: pa.DataType) -> bool:
+    """Whether a column type is text, or bytes that may be."""
+    return bool(
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_binary_view(kind)
+    )
+
+
+def checked_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column of text as strings that are valid UTF-8.
+
+    Raises:
+        pa.ArrowInvalid: If one is not.
+    """
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column = column.cast(kind.value_type)
+    text = column.cast(pa.binary()).cast(pa.string())  # which validates
+    return text
 
 
 def _chunks(source: Source) -> list[list[ColumnChunk]]:

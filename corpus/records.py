@@ -4,7 +4,10 @@ import functools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -12,7 +15,14 @@ from corpus.bitext import BitextReader, bitext_files, bitext_writer
 from corpus.errors import DataError, UserError
 from corpus.files import atomic_path
 from corpus.languages import Direction, find_language, is_language, language_choices, parse_language
-from corpus.parquet import MAX_TABLE_BYTES, iterate_batches, open_parquet, read_columns
+from corpus.parquet import (
+    MAX_TABLE_BYTES,
+    checked_text,
+    is_text_type,
+    iterate_batches,
+    open_parquet,
+    read_columns,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +73,42 @@ def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = No
         raise UserError(f"{path} does not exist")
     with open_parquet(path, path) as file:
         _check_columns(path, file.schema_arrow, schema)
-        return read_columns(file, path, columns or file.schema_arrow.names)
+        table = read_columns(file, path, columns or file.schema_arrow.names)
+        return _in_types_of(path, table, schema)
+
+
+def _in_types_of(path: Path, table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return a table with its columns in the types of a schema, null text as empty text.
+
+    pandas and polars write `large_string`, dictionaries and 64-bit integers.
+
+    Raises:
+        DataError: If a number is null or does not fit, or text is not UTF-8.
+    """
+    columns = []
+    for name, column in zip(table.schema.names, table.columns, strict=True):
+        if name in schema.names:
+            kind = schema.field(name).type
+            if column.null_count and not pa.types.is_string(kind) and not pa.types.is_nested(kind):
+                raise DataError(f"{path}: column `{name}` holds nulls, and a value is needed")
+            try:
+                is_text = pa.types.is_string(kind)
+                column = checked_text(column).fill_null("") if is_text else column.cast(kind)
+            except pa.ArrowInvalid as error:
+                raise DataError(f"{path}: column `{name}` is damaged: {error}") from None
+        columns.append(column)
+    return pa.Table.from_arrays(columns, names=table.schema.names)
+
+
+def _is_readable_as(there: pa.DataType, wanted: pa.DataType) -> bool:
+    if pa.types.is_dictionary(there):
+        there = there.value_type
+    return bool(
+        there == wanted
+        or (pa.types.is_string(wanted) and is_text_type(there))
+        or (pa.types.is_integer(wanted) and pa.types.is_integer(there))
+        or (pa.types.is_floating(wanted) and pa.types.is_floating(there))
+    )
 
 
 def _check_columns(path: Path, there: pa.Schema, wanted: pa.Schema) -> None:
@@ -78,7 +123,9 @@ def _check_columns(path: Path, there: pa.Schema, wanted: pa.Schema) -> None:
             f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(there.names)}"
         )
     for field in wanted:
-        if there.field(field.name).type != field.type:
+        if there.names.count(field.name) > 1:
+            raise DataError(f"{path} has the column `{field.name}` twice")
+        if not _is_readable_as(there.field(field.name).type, field.type):
             raise DataError(
                 f"{path}: column `{field.name}` holds {there.field(field.name).type}, not"
                 f" {field.type}"
@@ -97,7 +144,29 @@ def sentence_batches(
         wanted = pa.schema([SENTENCES_SCHEMA.field(name) for name in columns])
         _check_columns(path, file.schema_arrow, wanted)
         for table in iterate_batches(file, path, columns, rows):
-            yield from table.to_batches()
+            yield from _in_types_of(path, table.select(columns), wanted).to_batches()
+
+
+def take_sentences(
+    path: Path, columns: Sequence[str], rows: npt.NDArray[np.integer[Any]]
+) -> pa.Table:
+    """Return some rows of a sentence shard, in the order asked for, without holding the others.
+
+    Raises:
+        DataError: As `sentence_batches`.
+    """
+    order = np.argsort(rows, kind="stable")
+    ordered = rows[order]
+    parts = [pa.schema([SENTENCES_SCHEMA.field(name) for name in columns]).empty_table()]
+    begin = start = 0
+    for batch in sentence_batches(path, columns):
+        end = int(np.searchsorted(ordered, start + batch.num_rows))
+        if end > begin:
+            parts.append(pa.Table.from_batches([batch]).take(ordered[begin:end] - start))
+        begin, start = end, start + batch.num_rows
+    back = np.empty(len(rows), np.int64)
+    back[order] = np.arange(len(rows))
+    return pa.concat_tables(parts).take(back)
 
 
 def count_rows(path: Path) -> int:
@@ -120,7 +189,7 @@ def read_first_rows(path: Path, schema: pa.Schema, rows: int) -> pa.Table:
         _check_columns(path, file.schema_arrow, schema)
         tables, left = [schema.empty_table()], rows
         for table in iterate_batches(file, path, schema.names, min(_BATCH_ROWS, max(1, rows))):
-            tables.append(table.slice(0, left).cast(schema))
+            tables.append(_in_types_of(path, table.slice(0, left).select(schema.names), schema))
             left -= tables[-1].num_rows
             if left <= 0:
                 break

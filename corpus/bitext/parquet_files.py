@@ -4,14 +4,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from corpus.bitext.tables import unique_names
 from corpus.bitext_columns import SCORE, SIDES, named_columns, remedy
 from corpus.errors import DataError
 from corpus.files import atomic_path
 from corpus.languages import Direction
-from corpus.parquet import iterate_batches, open_parquet
+from corpus.parquet import (
+    checked_text,
+    copy_first_rows,
+    is_text_type,
+    iterate_batches,
+    open_parquet,
+)
 
 
 class ParquetFormat:
@@ -62,11 +67,11 @@ class ParquetFormat:
         for name, place in self._places.items():
             field = schema.field(place)
             kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-            if name in SIDES and not _is_text(kind):
+            if name in SIDES and not is_text_type(kind):
                 raise DataError(f"{path}: column `{field.name}` holds {kind}, not text")
             if name == SCORE and not _is_number(kind):
                 raise DataError(f"{path}: column `{field.name}` holds {kind}, not numbers")
-            fields.append(pa.field(name, pa.string() if _is_text(kind) else field.type))
+            fields.append(pa.field(name, pa.string() if is_text_type(kind) else field.type))
         return pa.schema(fields)
 
     def tables(self) -> Iterator[pa.Table]:
@@ -85,18 +90,12 @@ class ParquetFormat:
 
     def copy_first(self, folder: Path, direction: Direction, pairs: int) -> int:
         """Copy the first pairs with all their columns."""
-        copied = 0
+        path = self._paths[0]
         with (
-            open_parquet(self._paths[0], self._paths[0]) as file,
+            open_parquet(path, path) as file,
             atomic_path(folder / f"{direction}.parquet") as temporary,
-            pq.ParquetWriter(temporary, file.schema_arrow, compression="zstd") as writer,
         ):
-            for batch in iterate_batches(file, self._paths[0], None, self._rows):
-                writer.write_table(batch.slice(0, pairs - copied))
-                copied += min(pairs - copied, batch.num_rows)
-                if copied == pairs:
-                    break
-        return copied
+            return copy_first_rows(file, path, temporary, pairs, self._rows)
 
     def _as_column(
         self, path: Path, column: pa.ChunkedArray, field: pa.Field, start: int
@@ -104,7 +103,7 @@ class ParquetFormat:
         """Return a column in the type of a field, its text checked; sides without nulls."""
         try:
             if pa.types.is_string(field.type):
-                column = _checked_text(column)
+                column = checked_text(column)
             column = column.cast(field.type)
         except (pa.ArrowInvalid, UnicodeDecodeError) as error:
             row = start + _first_damaged(column, field.type)
@@ -140,30 +139,6 @@ def _flat(table: pa.Table) -> pa.Table:
     return table
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_string_view(kind)
-        or pa.types.is_binary(kind)
-        or pa.types.is_large_binary(kind)
-        or pa.types.is_binary_view(kind)
-    )
-
-
-def _checked_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column of text as strings that are valid UTF-8.
-
-    Raises:
-        pa.ArrowInvalid: If one is not.
-    """
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        column = column.cast(kind.value_type)
-    text = column.cast(pa.binary()).cast(pa.string())  # which validates
-    return text
-
-
 def _first_damaged(column: pa.ChunkedArray | pa.Array, kind: pa.DataType) -> int:
     """Return the first row that cannot be cast, by halving."""
     begin, end = 0, len(column)
@@ -171,7 +146,7 @@ def _first_damaged(column: pa.ChunkedArray | pa.Array, kind: pa.DataType) -> int
         middle = (begin + end) // 2
         try:
             part = column.slice(begin, middle - begin)
-            (_checked_text(part) if pa.types.is_string(kind) else part).cast(kind)
+            (checked_text(part) if pa.types.is_string(kind) else part).cast(kind)
         except (pa.ArrowInvalid, UnicodeDecodeError):
             end = middle
         else:

@@ -8,10 +8,9 @@ import pyarrow as pa
 from corpus.errors import UserError
 from corpus.languages import Direction
 from corpus.records import (
-    SENTENCES_SCHEMA,
     bitext_files,
     read_bitext,
-    read_table,
+    sentence_batches,
     sentence_shards,
 )
 from corpus.text import normalize
@@ -96,7 +95,8 @@ def _recall_limit(pairs: set[Pair], direction: Direction, sentences: Path) -> fl
         {
             normalize(text)
             for shard in sentence_shards(sentences, language)
-            for text in read_table(shard, SENTENCES_SCHEMA).column("text").to_pylist()
+            for batch in sentence_batches(shard, ["text"])
+            for text in batch.column(0).to_pylist()
         }
         for language in direction
     )

@@ -5,14 +5,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
-from corpus.errors import DataError, UserError
+from corpus.errors import UserError
 from corpus.files import write_json
 from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, run_job
-from corpus.records import sentence_languages, sentence_shards
+from corpus.records import count_rows, sentence_batches, sentence_languages, sentence_shards
 from mining.embeddings import EMBED_JOB, SPACE_FILE, Float32, write_embeddings
 from mining.encoders import (
     Encoder,
@@ -89,11 +87,10 @@ def _encoder(path: Path, device: str, batch_tokens: int) -> Encoder:
 def _embed_shard(task: Task, *, encoder: Path, output: Path, config: EmbedConfig) -> Outcome:
     loaded = _encoder(encoder, config.device, config.batch_tokens)
     shard = task.inputs[0]
-    file = _open_sentences(shard)
-    rows = file.metadata.num_rows
+    rows = count_rows(shard)
     outputs = write_embeddings(
         output / f"{task.name}.npy",
-        _encode_blocks(shard, file, loaded, shard.parent.name, config.block_sentences),
+        _encode_blocks(shard, loaded, shard.parent.name, config.block_sentences),
         rows=rows,
         dimension=loaded.dimension,
         storage=config.storage,
@@ -103,34 +100,12 @@ def _embed_shard(task: Task, *, encoder: Path, output: Path, config: EmbedConfig
     return Outcome(counts={"sentences": rows}, outputs=(*outputs, space))
 
 
-def _open_sentences(shard: Path) -> pq.ParquetFile:
-    try:
-        file = pq.ParquetFile(shard)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{shard} is not a readable Parquet file: {error}") from error
-    if "text" not in file.schema_arrow.names:
-        raise DataError(
-            f"{shard} lacks the column text; it has {', '.join(file.schema_arrow.names)}"
-        )
-    return file
-
-
 def _encode_blocks(
-    shard: Path, file: pq.ParquetFile, encoder: Encoder, language: str, block_sentences: int
+    shard: Path, encoder: Encoder, language: str, block_sentences: int
 ) -> Iterator[Float32]:
     """Yield the vectors of a shard block by block, sentences sorted by length inside a block."""
-    batches = file.iter_batches(batch_size=block_sentences, columns=["text"])
-    while True:
-        try:
-            batch = next(batches)
-        except StopIteration:
-            return
-        except (pa.ArrowInvalid, OSError) as error:
-            raise DataError(f"{shard} is damaged: {error}") from error
-        try:
-            texts = ["" if text is None else text for text in batch.column(0).to_pylist()]
-        except UnicodeDecodeError as error:
-            raise DataError(f"{shard}: the column text holds what is no UTF-8: {error}") from error
+    for batch in sentence_batches(shard, ["text"], block_sentences):
+        texts = batch.column(0).to_pylist()
         order = np.argsort([len(text) for text in texts], kind="stable")
         vectors = np.empty((len(texts), encoder.dimension), np.float32)
         vectors[order] = encoder.encode([texts[row] for row in order.tolist()], language)

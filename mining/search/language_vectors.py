@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from corpus.errors import DataError
-from corpus.records import SENTENCES_SCHEMA, read_table
+from corpus.records import SENTENCES_SCHEMA, count_rows, sentence_batches, take_sentences
 from mining.embeddings import Embeddings, check_embeddings, open_embeddings
 from mining.search.kernel import Float16
 from mining.search.margin import Int64
@@ -41,7 +41,7 @@ class EmbeddedSentences(NamedTuple):
         order = np.argsort(self.shard[ids], kind="stable")
         bounds = np.searchsorted(self.shard[ids][order], np.arange(len(self.shards) + 1))
         parts = [
-            read_table(shard, SENTENCES_SCHEMA, columns).take(self.row[ids[order[start:stop]]])
+            take_sentences(shard, columns, self.row[ids[order[start:stop]]])
             for shard, start, stop in zip(self.shards, bounds, bounds[1:], strict=False)
             if stop > start
         ]
@@ -69,14 +69,13 @@ def load_language(
     Raises:
         DataError: If embeddings are damaged, do not fit their sentences, or are not finite.
     """
-    hashes = [
-        read_table(shard, SENTENCES_SCHEMA, ["hash"]).column("hash").to_numpy() for shard in shards
-    ]
-    counts = [len(column) for column in hashes]
+    counts = [count_rows(shard) for shard in shards]
     check_embeddings(vectors)
+    # Before the hashes: what claims more rows than there are vectors is not read.
     matrices = [
         open_embeddings(path, rows=count) for path, count in zip(vectors, counts, strict=True)
     ]
+    hashes = [_hashes(shard, count) for shard, count in zip(shards, counts, strict=True)]
     _check_width(vectors, matrices)
     shard_of = np.repeat(np.arange(len(shards), dtype=np.int32), counts)
     row_of = np.concatenate([np.arange(count, dtype=np.int32) for count in counts])
@@ -94,6 +93,15 @@ def load_language(
             gathered[part] = take_float16(matrix, row_of[part])
             _check_finite(vectors[number], row_of[part], gathered[part])
     return EmbeddedSentences(tuple(shards), shard_of, row_of, joined[first], gathered)
+
+
+def _hashes(shard: Path, count: int) -> npt.NDArray[np.uint64]:
+    hashes = np.empty(count, np.uint64)
+    start = 0
+    for batch in sentence_batches(shard, ["hash"]):
+        hashes[start : start + batch.num_rows] = batch.column(0).to_numpy()
+        start += batch.num_rows
+    return hashes
 
 
 def _check_width(paths: Sequence[Path], matrices: Sequence[Embeddings]) -> None:
@@ -145,7 +153,7 @@ def _one_of_each(
     columns = ["text", "document", "position"]
     for number in np.unique(shard_of[wanted]):
         places = wanted[shard_of[wanted] == number]
-        rows = read_table(shards[number], SENTENCES_SCHEMA, columns).take(row_of[places])
+        rows = take_sentences(shards[number], columns, row_of[places])
         values = zip(*(rows.column(name).to_pylist() for name in columns), strict=True)
         texts.update(zip(places.tolist(), values, strict=True))
     for i, group in zip(repeated, groups, strict=True):

@@ -14,7 +14,7 @@ from corpus.bitext import check_bitext_name
 from corpus.errors import DataError, UserError
 from corpus.files import make_directory, read_lines
 from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, run_job
-from corpus.records import SENTENCES_SCHEMA, read_table, write_bitext
+from corpus.records import take_sentences, write_bitext
 from mining.embeddings import embedding_files
 from mining.search.config import LocalConfig
 from mining.search.language_vectors import EmbeddedSentences, load_language
@@ -187,7 +187,7 @@ def _sentences_of(sentences: EmbeddedSentences, wanted: set[str]) -> dict[str, I
     columns = ["document", "position"]
     for number, shard in enumerate(sentences.shards):
         ids = np.flatnonzero(sentences.shard == number)
-        table = read_table(shard, SENTENCES_SCHEMA, columns).take(sentences.row[ids])
+        table = take_sentences(shard, columns, sentences.row[ids])
         rows = (table.column(name).to_pylist() for name in columns)
         for sentence, document, position in zip(ids.tolist(), *rows, strict=True):
             if document in wanted:

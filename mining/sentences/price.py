@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-import pyarrow.parquet as pq
-
 from corpus.crawl.documents import Shard, open_shard, shard_bytes, shard_kind, shard_names
 from corpus.files import make_directory
 from corpus.jobs import Cut, Price, Trial, finished, price_job, spread
+from corpus.parquet import copy_first_rows, open_parquet
 from corpus.protocols import IdentifierLoader
 from mining.sentences.config import SentencesConfig
 from mining.sentences.extract import EXTRACT_JOB
@@ -96,11 +95,6 @@ def _copy_bytes(source: BinaryIO, copy: Path, size: int) -> None:
 
 
 def _copy_rows(source: BinaryIO, copy: Path, share: float) -> None:
-    with pq.ParquetFile(source) as file:
-        left = round(file.metadata.num_rows * share)
-        with pq.ParquetWriter(copy, file.schema_arrow) as target:
-            for batch in file.iter_batches(_BATCH_ROWS):
-                if left <= 0:
-                    break
-                target.write_batch(batch.slice(0, left))
-                left -= batch.num_rows
+    with open_parquet(source, copy.name) as file:
+        rows = round(file.metadata.num_rows * share)
+        copy_first_rows(file, source, copy, rows, _BATCH_ROWS)

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from corpus.bitext import BitextReader
 from corpus.errors import DataError, UserError
 from corpus.files import write_lines
 from corpus.flores import read_split
@@ -17,6 +20,7 @@ from corpus.records import (
     read_bitext,
     read_table,
     sentence_batches,
+    take_sentences,
     write_bitext,
     write_table,
 )
@@ -139,3 +143,56 @@ def test_missing_split_and_language_are_named(tmp_path: Path) -> None:
         read_split(tmp_path, "test")
     with pytest.raises(UserError, match="no file for `fra_Latn`"):
         read_split(tmp_path, "dev", ["fra_Latn"])
+
+
+def test_sentences_of_pandas_and_polars_are_read(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "text": pa.array(["a", None], pa.large_string()), "lid_score": [1.0, 0.5],
+            "document": pa.array(["d", "d"]).dictionary_encode(), "position": [0, 1],
+            "hash": [7, 3],
+        }
+    )  # fmt: skip
+    pq.write_table(table, tmp_path / "x.parquet")
+    expected = {**table.to_pydict(), "text": ["a", ""]}
+    read = read_table(tmp_path / "x.parquet", SENTENCES_SCHEMA)
+    assert read.schema.equals(SENTENCES_SCHEMA)
+    assert read.to_pydict() == expected
+    taken = take_sentences(tmp_path / "x.parquet", ["text", "hash"], np.array([1, 0, 1]))
+    assert taken.to_pydict() == {"text": ["", "a", ""], "hash": [3, 7, 3]}
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"hash": pa.array([1, None], pa.uint64())}, "`hash` holds nulls"),
+        ({"hash": pa.array([1, -1])}, "`hash` is damaged"),
+        ({"hash": pa.array(["1", "2"])}, "`hash` holds string, not uint64"),
+        ({"text": pa.array([["a"], ["b"]])}, "`text` holds list"),
+        ({"text": pa.array([b"a", b"\xff"])}, "`text` is damaged"),
+    ],
+)
+def test_sentences_of_other_types_are_refused(
+    tmp_path: Path, columns: dict[str, pa.Array], message: str
+) -> None:
+    whole = {"text": ["a", "b"], "hash": pa.array([1, 2], pa.uint64())}
+    pq.write_table(pa.table({**whole, **columns}), tmp_path / "x.parquet")
+    with pytest.raises(DataError, match=rf"x\.parquet: column {message}"):
+        list(sentence_batches(tmp_path / "x.parquet", ["text", "hash"]))
+
+
+def test_rows_are_taken_over_many_batches(tmp_path: Path) -> None:
+    count = 40_000
+    numbers = np.arange(count, dtype=np.uint64)
+    pq.write_table(pa.table({"hash": numbers}), tmp_path / "x.parquet", row_group_size=999)
+    rows = np.array([39_999, 0, 16_384, 16_383, 5])
+    taken = take_sentences(tmp_path / "x.parquet", ["hash"], rows)
+    assert taken.column("hash").to_pylist() == rows.tolist()
+
+
+def test_first_pairs_of_a_table_with_dictionaries_are_copied(tmp_path: Path) -> None:
+    sides = {name: pa.array(["a", "b", "a"]).dictionary_encode() for name in ("source", "target")}
+    name = "eng_Latn-fra_Latn.parquet"
+    pq.write_table(pa.table(sides), tmp_path / name)
+    assert BitextReader(tmp_path / name).copy_first(tmp_path / "copy", 2) == 2
+    assert read_bitext(tmp_path / "copy" / name).num_rows == 2

@@ -187,17 +187,25 @@ def test_shards_of_one_name_are_told_apart(tmp_path: Path) -> None:
 BOMBS = """
 import resource, sys
 from pathlib import Path
+import numpy as np
 resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
 from corpus.bitext import BitextReader
 from corpus.crawl.documents import read_documents
 from corpus.errors import TonguesError
+from corpus.evaluation_files import evaluation_sentences
 from corpus.files import read_lines
+from corpus.records import take_sentences
 folder = Path(sys.argv[1])
 for name in ("a.jsonl.zst", "a.txt.zst", "a.warc.zst", "a.parquet", "a.jsonl.gz", "a.warc"):
     documents = read_documents(folder / name, 1 << 20)
     for _ in documents:
         pass
     print(name, dict(documents.counts), documents.problem)
+for table in (
+    take_sentences(folder / "a.parquet", ["text"], np.array([2999, 0])),
+    evaluation_sentences(folder / "a.parquet"),
+):
+    print(sum(1 for _ in table))
 try:
     read_lines(folder / "a.txt.zst")
 except TonguesError as error:
