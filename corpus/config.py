@@ -213,6 +213,23 @@ def without_execution(config: Any, values: Any) -> Any:
     return kept
 
 
+def with_defaults(config: Any, values: Any) -> Any:
+    """Return plain `values` of a config with the defaults of the keys that they lack.
+
+    What an earlier version recorded has no keys that came later: it ran as their defaults say.
+    """
+    if not dataclasses.is_dataclass(config) or not isinstance(values, Mapping):
+        return values
+    filled = dict(values)
+    for field in dataclasses.fields(config):
+        default = default_of(field)
+        if field.name not in filled and default is not REQUIRED:
+            filled[field.name] = plain_config(default)
+        elif field.name in filled:
+            filled[field.name] = with_defaults(getattr(config, field.name), filled[field.name])
+    return filled
+
+
 def _read_config(file: Path) -> Located:
     tree = read_yaml(file)
     if tree is None:

@@ -215,6 +215,25 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path} is not read: its JSON is nested too deeply") from None
 
 
+def read_object(path: Path, **kinds: type) -> dict[str, Any]:
+    """Read a JSON object that has some keys with values of some types.
+
+    Raises:
+        DataError: As `read_json`, or if it is something else, or a value is missing or of another
+            type.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise DataError(f"{path} holds a {type(value).__name__}, not a JSON object; it is damaged")
+    for key, kind in kinds.items():
+        if not isinstance(value.get(key), kind):
+            found = repr(value[key])[:80] if key in value else "missing"
+            raise DataError(
+                f"{path}: `{key}` is {found}, and a {kind.__name__} is needed; the file is damaged"
+            )
+    return value
+
+
 def read_text(path: Path) -> str:
     """Read a small UTF-8 text file whole; a byte order mark is dropped.
 

@@ -62,6 +62,21 @@ def write_table(path: Path, table: pa.Table) -> None:
         pq.write_table(table, temporary, compression="zstd")
 
 
+def read_as_written(path: Path, columns: Sequence[str]) -> pa.Table:
+    """Read columns of a file that `write_table` wrote; it may be damaged, but is of no other kind.
+
+    Unlike `read_table`, it imports no pyarrow.compute, which takes a third of a second.
+
+    Raises:
+        DataError: If it is not Parquet, or lacks a column.
+    """
+    with open_parquet(path, path) as file:
+        missing = set(columns) - set(file.schema_arrow.names)
+        if missing:
+            raise DataError(f"{path} is damaged: it lacks the columns {', '.join(sorted(missing))}")
+        return file.read(list(columns), use_threads=False)
+
+
 def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a Parquet file that has at least the columns of `schema`; all of them, or some.
 
@@ -89,13 +104,15 @@ def _in_types_of(path: Path, table: pa.Table, schema: pa.Schema) -> pa.Table:
     for name, column in zip(table.schema.names, table.columns, strict=True):
         if name in schema.names:
             kind = schema.field(name).type
-            if column.null_count and not pa.types.is_string(kind) and not pa.types.is_nested(kind):
+            is_text = pa.types.is_string(kind)
+            if column.null_count and not is_text:
                 raise DataError(f"{path}: column `{name}` holds nulls, and a value is needed")
             try:
-                is_text = pa.types.is_string(kind)
-                column = checked_text(column).fill_null("") if is_text else column.cast(kind)
+                column = checked_text(column) if is_text else column.cast(kind)
             except pa.ArrowInvalid as error:
                 raise DataError(f"{path}: column `{name}` is damaged: {error}") from None
+            if is_text:
+                column = column.fill_null("")
         columns.append(column)
     return pa.Table.from_arrays(columns, names=table.schema.names)
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from corpus.config import dump_config
@@ -19,7 +18,7 @@ from corpus.files import make_directory, write_text
 from corpus.flores import DEFAULT_SPLIT
 from corpus.jobs import Outcome, Task, redo_changed, run_job
 from corpus.languages import Direction
-from corpus.records import write_table
+from corpus.records import read_as_written, write_table
 from corpus.test_sets.files import open_test_files
 from eval.config import CompareConfig
 from eval.hypotheses import Systems, find_systems
@@ -318,7 +317,7 @@ def _test(
 
 def _rows(files: Iterable[tuple[str, Path]], columns: Sequence[str]) -> Iterable[dict[str, Any]]:
     for target, path in files:
-        for row in pq.ParquetFile(path).read(list(columns)).to_pylist():
+        for row in read_as_written(path, columns).to_pylist():
             yield {**row, "direction": Direction(row["source"], target)}
 
 
@@ -372,7 +371,7 @@ def _read_differences(
 ) -> dict[tuple[str, Direction], NDArray[np.float32]]:
     found = {}
     for target, path in files:
-        table = pq.ParquetFile(path).read(["source", "system", "differences"])
+        table = read_as_written(path, ["source", "system", "differences"])
         systems = table.column("system").to_pylist()
         if None in systems:  # the first system alone, beside quoted numbers
             continue

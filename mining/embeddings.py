@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from corpus.errors import DataError, UserError
-from corpus.files import atomic_path, make_directory, read_json, temporary_path
+from corpus.files import atomic_path, make_directory, read_object, temporary_path
 from corpus.jobs import RECEIPTS, check_digests
 
 Float16 = npt.NDArray[np.float16]
@@ -122,7 +122,7 @@ def check_one_space(files: Sequence[Path]) -> None:
     Raises:
         UserError: Naming two such files; a missing file passes.
     """
-    spaces = {str(read_json(file)["space"]): file for file in files if file.is_file()}
+    spaces = {read_object(file, space=str)["space"]: file for file in files if file.is_file()}
     if len(spaces) > 1:
         first, second = list(spaces.values())[:2]
         raise UserError(

@@ -27,7 +27,7 @@ from typing import BinaryIO, NamedTuple
 from corpus.config import Config, NonNegativeFloat, PositiveFloat, PositiveInt
 from corpus.console import Progress
 from corpus.errors import DataError, FetchError
-from corpus.files import make_directory, read_json, write_json
+from corpus.files import make_directory, read_object, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -337,7 +337,7 @@ def _state(part: Path, size: int | None, *, is_pinned: bool) -> tuple[int, str]:
     Bytes of unknown version are resumed only where a checksum will show whether they match.
     """
     version_file = _version_file(part)
-    version = str(read_json(version_file)["version"]) if version_file.exists() else ""
+    version = read_object(version_file, version=str)["version"] if version_file.exists() else ""
     have = part.stat().st_size if part.exists() else 0
     if not (version or is_pinned) or (size is not None and have > size):
         _discard(part)

@@ -21,7 +21,7 @@ from corpus.errors import DataError, FetchError, UserError
 from corpus.fetch.catalog import CATALOG, LARGEST_FILE, CatalogFile, Resource, find_resource
 from corpus.fetch.download import Digest, DownloadConfig, digest_of, download
 from corpus.fetch.unpack import Unpacked, unpack
-from corpus.files import make_directory, read_json, write_json
+from corpus.files import make_directory, read_object, write_json
 from corpus.jobs import hold_lock
 
 logger = logging.getLogger(__name__)
@@ -297,8 +297,9 @@ def _check_folder(folder: Path, expected: Unpacked) -> None:
 
 def _read_record(cache: Path) -> dict[str, Any]:
     path = cache / RECORD
-    record: dict[str, Any] = read_json(path) if path.exists() else {"files": {}, "folders": {}}
-    return record
+    if not path.exists():
+        return {"files": {}, "folders": {}}
+    return read_object(path, files=dict, folders=dict)
 
 
 def _remember(cache: Path, file: CatalogFile, found: Digest, url: str) -> None:

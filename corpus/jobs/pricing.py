@@ -20,8 +20,8 @@ from typing import Any, TypeVar
 
 from corpus.console import format_duration, format_table
 from corpus.errors import JobError
-from corpus.files import read_json
 from corpus.jobs.job_config import RECEIPTS
+from corpus.jobs.receipts import read_receipt
 from corpus.jobs.usage import cpu_seconds, peak_memory_mb
 
 logger = logging.getLogger(__name__)
@@ -154,7 +154,9 @@ def finished(output: Path, job: str, names: Collection[str]) -> frozenset[str]:
     """Return which tasks of a job are done; the job itself checks whether receipts match."""
     receipts = {name: output / RECEIPTS / job / f"{name}.json" for name in names}
     return frozenset(
-        name for name, path in receipts.items() if path.exists() and not read_json(path)["problem"]
+        name
+        for name, path in receipts.items()
+        if path.exists() and not read_receipt(path)["problem"]
     )
 
 
@@ -252,10 +254,10 @@ def _read_stage(receipts: Path) -> _Stage:
     cpu = wall = 0.0
     files: set[Path] = set()
     for path in receipts.rglob("*.json"):
-        receipt = read_json(path)
+        receipt = read_receipt(path)
         counts.update(receipt["counts"])
-        cpu += receipt["cpu_seconds"]
-        wall += receipt["seconds"]
+        cpu += float(receipt.get("cpu_seconds", 0))
+        wall += float(receipt.get("seconds", 0))
         files |= {(path.parent / output).resolve() for output in receipt["outputs"]}
     # Files that only the next job needs may be gone by now.
     disk = sum(file.stat().st_size for file in files if file.exists())

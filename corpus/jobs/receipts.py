@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from corpus.config import with_defaults, without_execution
 from corpus.errors import DataError, UserError
-from corpus.files import digest_file, make_directory, read_json, write_json
+from corpus.files import digest_file, make_directory, read_object, write_json
 from corpus.jobs.tasks import Task
 from corpus.remote import RemoteFile
 
@@ -35,6 +36,27 @@ def describe_input(file: Path | RemoteFile) -> dict[str, Any]:
     }
 
 
+def read_receipt(path: Path) -> dict[str, Any]:
+    """Read a receipt; those of earlier versions have no digests.
+
+    Raises:
+        DataError: If it is damaged.
+    """
+    try:
+        receipt = read_object(
+            path, arguments=dict, inputs=list, counts=dict, outputs=list, problem=str
+        )
+        receipt.setdefault("digests", {})
+        if not isinstance(receipt["digests"], dict):
+            raise DataError(f"{path}: `digests` is no object; the file is damaged")
+        files = receipt["inputs"]
+        if not all(isinstance(one, dict) and {"path", "bytes"} <= one.keys() for one in files):
+            raise DataError(f"{path}: `inputs` holds what is no file; it is damaged")
+    except DataError as error:
+        raise DataError(f"{error}. Delete this receipt to redo its shard.") from None
+    return receipt
+
+
 def recall_digests(receipts: Path) -> None:
     """Take the digests of input files from the receipts of a job, if there are any.
 
@@ -42,7 +64,7 @@ def recall_digests(receipts: Path) -> None:
     `is_done` does.
     """
     for path in receipts.rglob("*.json"):
-        for record in read_json(path)["inputs"]:
+        for record in read_receipt(path)["inputs"]:
             if "modified_ns" in record:
                 key = record["path"], record["bytes"], record["modified_ns"]
                 _known_digests[key] = record["blake2b"]
@@ -99,9 +121,22 @@ def write_receipt(
 
 
 def is_done(
-    path: Path, *, arguments: Mapping[str, Any], inputs: Sequence[Path | RemoteFile], config: Any
+    path: Path,
+    *,
+    arguments: Mapping[str, Any],
+    inputs: Sequence[Path | RemoteFile],
+    config: Any,
+    shape: Any = None,
 ) -> bool:
     """Whether a receipt is there, matches, reports no damage, and its outputs exist.
+
+    Args:
+        path: The receipt.
+        arguments: Of the task.
+        inputs: Its files.
+        config: Plain values of the config.
+        shape: The dataclass they come from. Keys that the receipt lacks have their defaults: it is
+            of a version that did not know them.
 
     Raises:
         UserError: If it was made from other inputs, arguments or config; both are named.
@@ -109,11 +144,13 @@ def is_done(
     """
     if not path.exists():
         return False
-    receipt = read_json(path)
+    receipt = read_receipt(path)
     if receipt["problem"]:  # the shard is redone whatever its input is now: it may have been fixed
         return False
     for key, value in {"config": config, "argument": dict(arguments)}.items():
-        recorded = receipt["config" if key == "config" else "arguments"]
+        recorded = receipt.get("config" if key == "config" else "arguments")
+        if key == "config":
+            recorded = without_execution(shape, with_defaults(shape, recorded))
         current = json.loads(json.dumps(value))
         if recorded != current:
             raise UserError(
@@ -140,7 +177,7 @@ def check_digests(files: Iterable[Path], receipts: Iterable[Path]) -> None:
         (receipt.parent / name).resolve(): (digest, receipt)
         for receipt in receipts
         if receipt.is_file()
-        for name, digest in read_json(receipt).get("digests", {}).items()
+        for name, digest in read_receipt(receipt)["digests"].items()
     }
     for file in files:
         digest, receipt = recorded.get(file.resolve(), ("", file))
@@ -178,7 +215,7 @@ def forget_outdated(receipts: Path, tasks: Sequence[Task], *, keep_others: bool)
                 continue
         except (UserError, DataError):
             pass
-        for name in read_json(receipt)["outputs"]:
+        for name in read_receipt(receipt)["outputs"]:
             (receipt.parent / name).unlink(missing_ok=True)
         receipt.unlink()
 

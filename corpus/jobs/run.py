@@ -21,11 +21,11 @@ from typing import Any
 from corpus.config import plain_config, without_execution
 from corpus.console import Progress, format_duration
 from corpus.errors import DataError, JobError, ShareDone, UserError
-from corpus.files import read_json, remove_all_leftovers, remove_leftovers
+from corpus.files import remove_all_leftovers, remove_leftovers
 from corpus.jobs.executors import LOCAL, Executor
 from corpus.jobs.job_config import CONFIG_FILE, LOCK, RECEIPTS, hold_config
 from corpus.jobs.locks import hold_lock
-from corpus.jobs.receipts import describe_input, is_done, write_receipt
+from corpus.jobs.receipts import describe_input, is_done, read_receipt, write_receipt
 from corpus.jobs.tasks import Busy, Done, Failed, Outcome, Raised, Result, Task
 from corpus.jobs.usage import peak_memory_mb
 
@@ -95,7 +95,7 @@ def run_job(
     """
     _check_names(tasks)
     config_values = without_execution(config, plain_config(config))
-    attempt = Attempt(work, output / RECEIPTS / name, config_values)
+    attempt = Attempt(work, output / RECEIPTS / name, config_values, config)
     has_begun = functools.partial(_has_begun, attempt, tasks)
     with hold_config(output, name, config_name, config, config_values, has_begun):
         # In a directory that several jobs share, others' folders are not looked through.
@@ -159,6 +159,7 @@ def has_receipt(name: str, task: Task, output: Path, config: Any = None) -> bool
         arguments=task.arguments,
         inputs=task.files,
         config=without_execution(config, plain_config(config)),
+        shape=config,
     )
 
 
@@ -226,6 +227,9 @@ class Attempt:
     work: Callable[[Task], Outcome]
     receipts: Path
     config: Any
+    """Plain values, as receipts hold them."""
+    shape: Any = None
+    """The dataclass that they come from."""
 
     def __call__(self, task: Task) -> Result:
         """Do one task while holding its lock; a failure of its data is a result, as is a bug."""
@@ -270,6 +274,7 @@ class Attempt:
             arguments=task.arguments,
             inputs=task.files,
             config=self.config,
+            shape=self.shape,
         )
 
     def is_free(self, task: Task) -> bool:
@@ -335,7 +340,7 @@ def _sum_counts(attempt: Attempt, tasks: Sequence[Task]) -> dict[str, int]:
     for task in tasks:
         path = attempt.receipt(task)
         if path.exists():
-            total.update(read_json(path)["counts"])
+            total.update(read_receipt(path)["counts"])
     return dict(total)
 
 

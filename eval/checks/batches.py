@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from corpus.errors import DataError, UserError
-from corpus.files import read_json, read_lines, write_json
+from corpus.files import read_lines, read_object, write_json
 from corpus.flores import split_languages
 from corpus.jobs import Outcome, Task, run_job
 from corpus.languages import Direction, check_language
@@ -59,9 +59,16 @@ class Batch:
         """Read the hypotheses from one source, a line for each reference.
 
         Raises:
-            DataError: If there are more or fewer.
+            DataError: If there are more or fewer, or the source has.
         """
         references = read_text(self.references)
+        source = self.text(self.sources[index])
+        lines = len(read_text(source))
+        if lines != len(references):
+            raise DataError(
+                f"{source} has {lines:,} lines and {self.references} has {len(references):,};"
+                " the texts of a test set translate each other line by line"
+            )
         return read_hypotheses(self.hypotheses[index], references, str(self.references))
 
 
@@ -144,7 +151,7 @@ def run_batches(
         workers=workers,
         config_name=f"{check}.yaml",
     )
-    return [read_json(_result(folder, batch.name)) for batch in batches]
+    return [read_object(_result(folder, batch.name), directions=list) for batch in batches]
 
 
 def _run_batch(

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from corpus.errors import DataError
@@ -22,7 +21,7 @@ from corpus.files import digest_file, read_lines
 from corpus.flores import read_split
 from corpus.jobs import Outcome, Task
 from corpus.languages import Direction
-from corpus.records import write_table
+from corpus.records import read_as_written, write_table
 from corpus.test_sets.files import TestFiles
 from corpus.test_sets.find import FLORES_200
 from eval.config import ScoreConfig
@@ -431,13 +430,13 @@ def _plain_columns() -> list[str]:
 
 def read_cells(path: Path) -> list[dict[str, Any]]:
     """Read the rows of a cells file, without the resamples."""
-    rows: list[dict[str, Any]] = pq.ParquetFile(path).read(_plain_columns()).to_pylist()
+    rows: list[dict[str, Any]] = read_as_written(path, _plain_columns()).to_pylist()
     return rows
 
 
 def read_resamples(path: Path) -> NDArray[np.float32]:
     """Read the resampled scores of a cells file's rows, [rows, resamples]."""
-    column = pq.ParquetFile(path).read(["resamples"]).column(0)
+    column = read_as_written(path, ["resamples"]).column(0)
     rows = len(column)
     # `values` and not `flatten`, which imports pyarrow.compute: a third of a second.
     flat: NDArray[np.float32] = column.combine_chunks().values.to_numpy()

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from corpus.bitext import BitextReader
-from corpus.files import read_json
+from corpus.files import read_object
 from corpus.jobs import RECEIPTS
 from corpus.languages import Direction
 from corpus.records import bitext_files, sentence_batches, sentence_languages, sentence_shards
@@ -108,7 +108,7 @@ def _receipt_counts(directory: Path | None, job: str) -> Counter[str]:
     total: Counter[str] = Counter()
     if directory is not None:
         for path in sorted((directory / RECEIPTS / job).rglob("[!.]*.json")):
-            total.update(read_json(path)["counts"])
+            total.update(read_object(path, counts=dict)["counts"])
     return total
 
 
@@ -120,7 +120,7 @@ def _direction(
         direction=direction,
         mined=_counts_of(mined, "mine", direction),
         filtered=_counts_of(path.parent, "filter", direction),
-        calibration=read_json(calibration) if calibration and calibration.exists() else None,
+        calibration=read_object(calibration) if calibration and calibration.exists() else None,
         bands=_bands(path, direction, sides),
     )
 
@@ -129,7 +129,7 @@ def _counts_of(directory: Path | None, job: str, direction: Direction) -> dict[s
     if directory is None:
         return None
     path = directory / RECEIPTS / job / f"{direction}.json"
-    return dict(read_json(path)["counts"]) if path.exists() else None
+    return dict(read_object(path, counts=dict)["counts"]) if path.exists() else None
 
 
 def _bands(path: Path, direction: Direction, sides: Counter[str]) -> list[Band]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from corpus.errors import DataError, UserError
-from corpus.files import read_json
+from corpus.files import read_object
 from corpus.languages import find_language
 from mining.embeddings import Float32
 
@@ -68,10 +68,7 @@ def encoder_files(path: Path) -> tuple[Path, ...]:
             " sentence-transformers or transformers save it. `tongues mining train-encoder` makes"
             f" one, and `--encoder {BUILTIN}` needs none."
         )
-    described = read_json(description)
-    names = described.get("files") if isinstance(described, dict) else None
-    if not isinstance(names, dict):
-        raise DataError(f"{description} does not describe an encoder: it lists no files")
+    names = read_object(description, files=dict)["files"]
     missing = [name for name in names if not (path / name).is_file()]
     if missing:
         raise DataError(f"encoder {path} lacks {', '.join(missing)}; train it again")
@@ -115,7 +112,7 @@ def load_encoder(
         return load_hub_model(path, threads=threads, device=device, batch_tokens=batch_tokens)
     from mining.encoders.architectures import ARCHITECTURES
 
-    name = read_json(path / DESCRIPTION_FILE).get("architecture")
+    name = read_object(path / DESCRIPTION_FILE).get("architecture")
     if name not in ARCHITECTURES:
         raise DataError(
             f"{path / DESCRIPTION_FILE}: architecture `{name}` is not one of:"
@@ -137,7 +134,7 @@ def encoder_space(path: Path) -> str:
 
         return SPACE
     if files[0].name == DESCRIPTION_FILE:
-        description = read_json(files[0])
+        description = read_object(files[0])
         return str(description.get("space") or description.get("fingerprint") or description)
     from mining.encoders.directory import fingerprint_files
 

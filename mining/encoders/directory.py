@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from corpus.config import load_config
 from corpus.errors import DataError
-from corpus.files import atomic_path, digest_file, read_json, write_json
+from corpus.files import atomic_path, digest_file, read_object, write_json
 from mining.encoders import DESCRIPTION_FILE
 
 WEIGHTS_FILE = "weights.safetensors"
@@ -82,7 +82,7 @@ def read_description(path: Path) -> dict[str, Any]:
     Raises:
         DataError: If a file is damaged or of another encoder.
     """
-    description: dict[str, Any] = read_json(path / DESCRIPTION_FILE)
+    description = read_object(path / DESCRIPTION_FILE, files=dict)
     if description.get("fingerprint") != description_fingerprint(description):
         raise DataError(
             f"{path / DESCRIPTION_FILE} is damaged or was changed: its fingerprint is not that of"

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from corpus.errors import UserError
-from corpus.files import read_json
+from corpus.files import read_object
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import Direction, check_language
 from mining.embeddings import Float32
@@ -226,7 +226,9 @@ def read_architecture(teacher: Path, config: DistillConfig) -> str:
     if config.architecture != "teacher":
         return config.architecture
     description = teacher / DESCRIPTION_FILE
-    architecture = read_json(description)["architecture"] if description.is_file() else "foreign"
+    architecture = "foreign"
+    if description.is_file():
+        architecture = read_object(description, architecture=str)["architecture"]
     if architecture not in ARCHITECTURES:
         raise UserError(
             f"{teacher} cannot be copied and trained on; choose the student's architecture with"

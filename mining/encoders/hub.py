@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from corpus.errors import DataError, UserError
-from corpus.files import read_json
+from corpus.files import read_object
 from mining.embeddings import Float32, unit
 from mining.encoders.sequence import choose_device, half_precision, token_batches
 
@@ -269,5 +269,5 @@ def _check_part(part: Path) -> None:
     Raises:
         DataError: Naming the weights.
     """
-    if "model_type" in read_json(part / "config.json"):
+    if "model_type" in read_object(part / "config.json"):
         _whole_model(part)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from corpus.errors import DataError, UserError
-from corpus.files import atomic_path, read_json, write_json
+from corpus.files import atomic_path, read_object, write_json
 from corpus.jobs import LOCAL, RECEIPTS, Executor, Outcome, Summary, Task, check_digests, run_job
 from corpus.languages import check_language, is_language
 from mining.embeddings import check_embeddings, embedding_files, open_embeddings, unit
@@ -192,7 +192,7 @@ def indexed_neighbors(
     Raises:
         DataError: If the index is of another width, or damaged.
     """
-    width = read_json(index.with_name(_DESCRIPTION))["dimension"]
+    width = read_object(index.with_name(_DESCRIPTION), dimension=int)["dimension"]
     if width != source.matrix.shape[1]:
         raise DataError(
             f"{index} is for {width} columns and the embeddings have {source.matrix.shape[1]};"

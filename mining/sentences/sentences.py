@@ -12,7 +12,7 @@ from pathlib import Path
 
 from corpus.crawl.documents import Shard, shard_kind, shard_names
 from corpus.errors import JobError
-from corpus.files import read_json
+from corpus.files import read_object
 from corpus.jobs import LOCAL, RECEIPTS, Executor, Task, forget_outdated, hold_lock, run_job
 from corpus.languages import check_language
 from corpus.protocols import LanguageIdentifier, identifier_inputs
@@ -120,7 +120,7 @@ def count_by_language(
 ) -> dict[str, Mapping[str, int]]:
     """Return what a job with a task per language counted in `output`, by language, or of some."""
     return {
-        path.stem: read_json(path)["counts"]
+        path.stem: read_object(path, counts=dict)["counts"]
         for path in sorted((output / RECEIPTS / job).glob("[!.]*.json"))
         if not languages or path.stem in languages
     }

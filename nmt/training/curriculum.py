@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from corpus.config import Config, NonNegativeInt
 from corpus.errors import DataError, UserError
-from corpus.files import read_json, read_lines, write_text
+from corpus.files import read_lines, read_object, write_text
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import parse_direction
 from nmt.training.curves import METRICS, Validation, read_curves
@@ -218,7 +218,7 @@ def _read(training: Path) -> tuple[Mapping[str, Sequence[Validation]], int, set[
     reported = [int(report["Step"]) for report in found.training[-1:]]
     updates = max([*reported, _last_update(validation.values())])
     model = directory.parent / _MODEL_FILE
-    trained = set(read_json(model)["directions"]) if model.exists() else set()
+    trained = set(read_object(model, directions=list)["directions"]) if model.exists() else set()
     if not trained:
         logger.warning(
             "%s does not exist, so that directions which were trained and not validated are not"

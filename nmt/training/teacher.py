@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from corpus.errors import UserError
-from corpus.files import digest_file, read_json
+from corpus.files import digest_file, read_object
 from corpus.languages import Direction
 from nmt.fairseq import BatchLayout
 from nmt.model.directory import (
@@ -90,7 +90,7 @@ def check_teacher(config: DistillationConfig, vocabulary: Path) -> None:
 
 def warn_of_unknown_directions(config: DistillationConfig, directions: Sequence[Direction]) -> None:
     """Warn of directions that the student trains on and the teacher was not trained on."""
-    known = set(read_json(config.teacher / DESCRIPTION_FILE).get("directions", ()))
+    known = set(read_object(config.teacher / DESCRIPTION_FILE).get("directions", ()))
     unknown = [str(direction) for direction in directions if str(direction) not in known]
     if unknown:
         logger.warning(

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from corpus.errors import UserError
-from corpus.files import read_json, write_json, write_lines, write_text
+from corpus.files import read_object, write_json, write_lines, write_text
 from corpus.jobs import Outcome, Task, run_job
 from corpus.languages import Direction, parse_direction
 from nmt.model.directory import DESCRIPTION_FILE, WEIGHTS_FILE, TrainedModel, load_model
@@ -91,8 +91,7 @@ def _report(
     )
     page = Task(name="page", inputs=tuple(counts))
     run_job(name="experts-page", tasks=[page], work=write, output=output)
-    usage: dict[str, Any] = read_json(output / USAGE_FILE)
-    return usage
+    return read_object(output / USAGE_FILE)
 
 
 def _count_task(
@@ -106,7 +105,7 @@ def _count_task(
 
 
 def _write_task(task: Task, output: Path, num_sentences: int) -> Outcome:
-    measured = (Measured(parse_direction(path.stem), read_json(path)) for path in task.inputs)
+    measured = (Measured(parse_direction(path.stem), read_object(path)) for path in task.inputs)
     usage = summarize_usage(measured, num_sentences)
     write_json(output / USAGE_FILE, usage)
     write_lines(output / SHARES_FILE, _share_lines(usage))

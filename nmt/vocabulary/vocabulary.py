@@ -11,7 +11,7 @@ import sentencepiece
 from numpy.typing import NDArray
 
 from corpus.errors import DataError, UserError
-from corpus.files import read_json
+from corpus.files import read_object
 from corpus.languages import find_language
 from corpus.text import normalize
 
@@ -157,7 +157,7 @@ class Vocabulary:
                 f"{directory} is not a vocabulary: it needs {MODEL_FILE} and {LAYOUT_FILE}."
                 " `tongues nmt vocabulary` writes one."
             )
-        layout = read_json(directory / LAYOUT_FILE)
+        layout = read_object(directory / LAYOUT_FILE)
         model = (directory / MODEL_FILE).read_bytes()
         try:
             if "symbols" not in layout:

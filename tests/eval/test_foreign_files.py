@@ -220,3 +220,25 @@ def test_column_that_the_header_has_twice_is_refused(tmp_path: Path) -> None:
     write_lines(tmp_path / "l.tsv", ["language\tresource\tresource", "eng_Latn\thigh\tlow"])
     with pytest.raises(DataError, match=r"l\.tsv:1: the header has `resource` twice"):
         read_language_table(tmp_path / "l.tsv")
+
+
+def test_source_of_another_length_than_the_reference_is_named(tmp_path: Path) -> None:
+    flores = make_test_set(tmp_path, ["a", "b"])
+    write_lines(flores / "devtest" / "eng_Latn.devtest", ["a"])
+    write_lines(tmp_path / "mine" / f"{PAIR}.txt", ["x", "y"])
+    result = run(
+        "check", "--hypotheses", tmp_path / "mine", "--flores", flores, "--output", tmp_path / "o"
+    )
+    assert isinstance(result.exception, TonguesError)
+    assert "eng_Latn.devtest has 1 lines and" in str(result.exception)
+
+
+def test_damaged_cells_are_named(tmp_path: Path) -> None:
+    flores = make_test_set(tmp_path, ["a", "b"])
+    write_lines(tmp_path / "mine" / f"{PAIR}.txt", ["x", "y"])
+    scores = ("--hypotheses", tmp_path / "mine", "--flores", flores, "--output", tmp_path / "o")
+    assert run("score", *scores, "--metrics", "chrf").exit_code == 0
+    (tmp_path / "o" / "cells" / "fra_Latn.parquet").write_bytes(b"PAR1")
+    result = run("report", "--run", tmp_path / "o", "--output", tmp_path / "x.html")
+    assert isinstance(result.exception, DataError)
+    assert "fra_Latn.parquet" in str(result.exception)

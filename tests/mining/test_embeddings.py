@@ -10,6 +10,7 @@ from corpus.errors import DataError
 from mining.embeddings import (
     Float32,
     Storage,
+    check_one_space,
     embedding_files,
     open_embeddings,
     quantize,
@@ -186,3 +187,10 @@ def test_any_damage_to_a_header_is_refused_or_leaves_the_vectors_alone(tmp_path:
         else:
             assert opened.stored.size == vectors.size
     assert refused > 800
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"space": 3}', "{"])
+def test_damaged_description_of_a_space_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "space.json").write_text(content)
+    with pytest.raises(DataError, match=r"space\.json"):
+        check_one_space([tmp_path / "space.json"])

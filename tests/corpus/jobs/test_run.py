@@ -204,3 +204,32 @@ def test_a_job_that_redoes_what_changed_takes_other_inputs(tmp_path: Path) -> No
         run_job(name="job", tasks=[task], work=work, output=output)
     assert redo_changed("job", [task], output) == [task]
     assert run_job(name="job", tasks=[task], work=work, output=output).counts == {"lines": 2}
+
+
+def test_keys_that_an_earlier_version_did_not_know_have_their_defaults(
+    tmp_path: Path, inputs: Path
+) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Later(Config):
+        unknown: str = "keep"
+
+    run(tmp_path)
+    assert run(tmp_path, Later()).done == 0
+    with pytest.raises(UserError, match="`unknown` is 'keep' there and 'copy' now"):
+        run(tmp_path, Later(unknown="copy"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[]", "holds a list, not a JSON object"),
+        ("{}", "`arguments` is missing"),
+        ('{"arguments": {}, "inputs": [3], "counts": {}, "outputs": [], "problem": ""}', "no file"),
+        ("{", "is not valid JSON"),
+    ],
+)
+def test_damaged_receipt_is_named(tmp_path: Path, inputs: Path, content: str, message: str) -> None:
+    run(tmp_path)
+    (tmp_path / "out" / "receipts" / "shout" / "a.json").write_text(content)
+    with pytest.raises(DataError, match=rf"a\.json.*{message}.*Delete this receipt"):
+        run(tmp_path)
