@@ -30,6 +30,7 @@ from nmt.training.distillation_config import DistillationConfig
 from nmt.training.parallel.config import ParallelConfig
 from nmt.training.sections import (
     ChrfConfig,
+    ComparisonConfig,
     ComputeConfig,
     LoraConfig,
     SelectionConfig,
@@ -135,6 +136,13 @@ class TrainConfig(Config):
     """Trains small matrices beside the projections of `start_from` and nothing else (LoRA); null
     trains all that is not frozen."""
 
+    start_penalty: NonNegativeFloat = 0.0
+    """Each update moves weights towards those of `start_from` by learning rate · this · distance
+    (L2-SP, Li et al. 2018); 0 for none. Needs whole models in all processes (`parallel.mode`
+    ddp)."""
+
+    comparison: ComparisonConfig = field(default_factory=ComparisonConfig)
+
     updates: PositiveInt | None = None
     """Optimizer steps in all; null: 300,000 (NLLB-200), and with `start_from` as many as the number
     of pairs suggests: 40 epochs of 1,000 pairs, fewer of more."""
@@ -179,6 +187,8 @@ class TrainConfig(Config):
         if self.start_from is None:
             if self.vocabulary is None:
                 raise UserError("`vocabulary` must be given, or `start_from`")
+            if self.start_penalty:
+                raise UserError("`start_penalty` needs `start_from`")
             if self.lora is not None:
                 raise UserError("`lora` needs `start_from`, a model to adapt")
             if self.upcycling_noise is not None:
@@ -187,6 +197,7 @@ class TrainConfig(Config):
                 object.__setattr__(self, name, value)
         if self.lora is not None and self.freeze:
             raise UserError("`freeze` has no meaning with `lora`, which trains only `lora.also`")
+        self._check_nearness()
         self._check_updates()
         self._check_selection()
 
@@ -213,6 +224,20 @@ class TrainConfig(Config):
             max_length=self.batches.max_length,
             workers=self.data.workers,
         )
+
+    def _check_nearness(self) -> None:
+        """Refuse ways to stay near the start that have no whole start to stay near."""
+        if self.start_penalty and self.parallel.mode != "ddp":
+            raise UserError("`start_penalty` needs whole models, `parallel.mode` ddp")
+        adapter = self.lora is not None and self.lora.save == "adapter"
+        for name, is_used in (
+            ("start_penalty", self.start_penalty > 0),
+            ("averages", bool(self.comparison.averages)),
+        ):
+            if is_used and (adapter or self.upcycling_noise is not None):
+                raise UserError(f"`{name}` needs a model of the start's shape in the end")
+            if is_used and name == "averages" and self.flores is None:
+                raise UserError("`averages` are compared on `flores`, which is not given")
 
     def _check_updates(self) -> None:
         warmup, updates = self.optimizer.warmup_updates, self.updates

@@ -51,6 +51,7 @@ from nmt.training.fairseq import (
 )
 from nmt.training.fairseq2_config import RecipeConfig, compute_dtype, recipe_config
 from nmt.training.gradient_guard import GradientGuard, SkippedUpdates
+from nmt.training.near_start import pull_to_start
 from nmt.training.parallel.checkpoints import (
     Layout,
     fit_checkpoint,
@@ -234,6 +235,11 @@ class TranslationRecipe(base.Recipe):
             Arithmetic(token_flops(module), self._peak(context)),
         )
         keep_plain_state(context.get_optimizer())
+        if config.start_penalty:
+            start = self._training.start
+            assert start is not None
+            begin = adapted(start.create(), config.lora)
+            pull_to_start(context.get_optimizer(), module, begin, config.start_penalty)
         reader = self._reader(context)
         batches = self._training.validation.batches
         trainer = context.create_trainer(

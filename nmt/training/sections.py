@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from corpus.config import Config, NonNegativeInt, PositiveFloat, PositiveInt, execution_only
+from corpus.config import (
+    Config,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Share,
+    execution_only,
+)
 from corpus.errors import UserError
 from corpus.languages import parse_direction
 from nmt.model.config import DropProbability, Part
@@ -111,3 +118,49 @@ class LoraConfig(Config):
         super().__post_init__()
         if not self.targets:
             raise UserError("`targets` is empty, so that nothing would be adapted")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonConfig(Config):
+    """What a training that starts from a model changed: chrF++ before and after.
+
+    Needs `flores`. The start is translated with before the first update.
+    """
+
+    max_trained: NonNegativeInt = 4
+    """Directions of the training that are compared at most, evenly spaced."""
+
+    max_others: NonNegativeInt = 6
+    """Other directions of the model at most, evenly spaced; what training cost them."""
+
+    directions: tuple[str, ...] = ()
+    """Other directions to compare besides."""
+
+    split: str = "devtest"
+    """Split of `flores`; not the one that selects the update."""
+
+    sentences: PositiveInt = 100
+    """First sentences of the split."""
+
+    beam_size: PositiveInt = 1
+    """As in `chrf`."""
+
+    resamples: PositiveInt = 1000
+    """Of the bootstrap that gives p."""
+
+    significance: Share = 0.05
+    """Differences with a smaller p are counted as better or worse."""
+
+    averages: tuple[Share, ...] = ()
+    """Shares of the trained weights, the start having the rest: each average is compared too, and
+    the model keeps the one with the highest mean of trained and other directions."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for direction in self.directions:
+            parse_direction(direction)
+
+    @property
+    def is_used(self) -> bool:
+        """Whether anything is compared."""
+        return bool(self.max_trained or self.max_others or self.directions)

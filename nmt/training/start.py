@@ -23,7 +23,7 @@ from nmt.model.directory import (
 from nmt.model.lora import is_lora
 from nmt.model.moe.layer import MoEFeedForwardNetwork
 from nmt.model.tensor_files import read_header, read_into
-from nmt.model.translator import Translator, moe_layers
+from nmt.model.translator import Translator, create_model, moe_layers
 from nmt.training.config import TrainConfig
 from nmt.vocabulary import vocabulary as vocabulary_files
 
@@ -69,6 +69,12 @@ class Start:
     upcycling_noise: float
     seed: int
     """Of the noise."""
+
+    def create(self) -> Translator:
+        """Return the model, whole, with its weights."""
+        model = create_model(self.shape)
+        self.load_into(model)
+        return model
 
     def load_into(self, model: Translator) -> None:
         """Fill a new model, or a process's share of one; one on the meta device is left alone.

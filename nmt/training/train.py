@@ -134,6 +134,7 @@ def _train_model(
 ) -> Outcome:
     from nmt.model.directory import save_model
     from nmt.model.lora import merge_lora, save_adapter
+    from nmt.training.comparison import open_comparison
     from nmt.training.recipe import Training, check_device, run_recipe
     from nmt.training.start import read_start
     from nmt.training.teacher import warn_of_unknown_directions
@@ -185,19 +186,27 @@ def _train_model(
         vocabulary=vocabulary,
         score=_scorer(resolved, validation, load_scorer),
     )
+    comparing = None
+    if start is not None and load_scorer is not None:
+        comparing = open_comparison(resolved, start, list(pairs), load_scorer())
+    if comparing is not None:
+        with world.first("before"):
+            if world.is_rank_zero:
+                comparing.translate_before(directory)
     trained = run_recipe(resolved, training, directory, world, preemption)
     if trained is None:
         return Outcome()
     lora = resolved.lora
+    compared = () if comparing is None else comparing.finish(directory, trained.model)
     if lora is not None and lora.save == "adapter":
         assert start is not None
         outputs: tuple[Path, ...] = (output / ADAPTER_FILE,)
         save_adapter(*outputs, trained.model, lora.also, start.description.weights_digest)
-        return Outcome(counts=_counts(bitext, pairs, trained), outputs=outputs)
+        return Outcome(counts=_counts(bitext, pairs, trained), outputs=(*outputs, *compared))
     merge_lora(trained.model)
     known = set(pairs) if start is None else {*pairs, *start.description.directions}
     outputs = save_model(output, trained.model, shape, config.vocabulary_directory, sorted(known))
-    return Outcome(counts=_counts(bitext, pairs, trained), outputs=outputs)
+    return Outcome(counts=_counts(bitext, pairs, trained), outputs=(*outputs, *compared))
 
 
 def _counts(
