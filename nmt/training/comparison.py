@@ -1,9 +1,9 @@
 """What a training that starts from a model changed: scores before and after, with significance.
 
 The start is scored on directions that are trained and on a sample of its others, and so is what
-came of it, on the same sentences. A difference of a direction is that of chrF++ of the text; whether
-it is significant is decided on the sentences' own chrF++, by paired bootstrap resampling (Koehn
-2004): the share of resamples in which the mean difference has the other sign, twice.
+came of it, on the same sentences. A difference of a direction is that of chrF++ of the text;
+whether it is significant is decided on the sentences' own chrF++, by paired bootstrap resampling
+(Koehn 2004): the share of resamples in which the mean difference has the other sign, twice.
 """
 
 import logging
