@@ -21,6 +21,7 @@ from mining.encoders.config import (
     LstmConfig,
     SequenceConfig,
     TransformerConfig,
+    UniversalConfig,
 )
 from mining.encoders.directory import SUBWORDS_FILE, read_description, read_settings
 from mining.encoders.features import prepare
@@ -34,6 +35,14 @@ from mining.encoders.sequence import (
 )
 from mining.encoders.tokens import FIRST_PIECE, VOCABULARY_FILE, pieces_of, read_vocabulary
 from mining.encoders.transformer import TransformerModel
+from mining.encoders.universal_student import (
+    ARCHITECTURE,
+    UniversalLearner,
+    load_student,
+    new_model,
+    read_student,
+    student_text,
+)
 
 _SUBWORD_SENTENCES = 1_000_000
 _SUBWORD_CHARACTERS = 1000
@@ -91,9 +100,16 @@ def train_subwords(sentences: Sequence[str], vocabulary_size: int, max_character
 
     Of more than a million sentences an evenly spaced million is read.
     """
+    texts = [prepare(sentence, max_characters) for sentence in _some(sentences)]
+    return _train_pieces(texts, vocabulary_size)
+
+
+def _some(sentences: Sequence[str]) -> Sequence[str]:
+    return sentences[:: -(-len(sentences) // _SUBWORD_SENTENCES) or 1]
+
+
+def _train_pieces(texts: Sequence[str], vocabulary_size: int) -> bytes:
     model = io.BytesIO()
-    every = -(-len(sentences) // _SUBWORD_SENTENCES) or 1
-    texts = [prepare(sentence, max_characters) for sentence in sentences[::every]]
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(texts),
         model_writer=model,
@@ -184,6 +200,19 @@ def _sequence(
     )
 
 
+def _new_universal(sentences: Sequence[str], config: EncoderTrainingConfig) -> Learner:
+    settings = config.universal
+    texts = [student_text(sentence, settings.max_tokens) for sentence in _some(sentences)]
+    subwords = _train_pieces(texts, settings.vocabulary_size)
+    processor = sentencepiece.SentencePieceProcessor(model_proto=subwords)
+    model = new_model(processor, config.seed)
+    return UniversalLearner(model, subwords, settings, threads=config.threads)
+
+
+def _copy_universal(path: Path, config: EncoderTrainingConfig) -> Learner:
+    return UniversalLearner(*read_student(path), threads=config.threads)
+
+
 ARCHITECTURES = {
     "bag": Architecture(
         settings=BagConfig, learning_rate=0.03,
@@ -191,4 +220,8 @@ ARCHITECTURES = {
     ),
     "lstm": _sequence("lstm", LstmConfig, LstmModel, 0.001),
     "transformer": _sequence("transformer", TransformerConfig, TransformerModel, 0.0005),
+    ARCHITECTURE: Architecture(
+        settings=UniversalConfig, learning_rate=0.0003,
+        load=load_student, new_learner=_new_universal, copy_learner=_copy_universal,
+    ),
 }  # fmt: skip

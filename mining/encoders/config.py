@@ -147,6 +147,21 @@ SequenceConfig = LstmConfig | TransformerConfig
 
 
 @dataclass(frozen=True, kw_only=True)
+class UniversalConfig(Config):
+    """The `universal` encoder: the builtin encoder's network, with pieces of its own."""
+
+    vocabulary_size: PositiveInt = 8000
+    """SentencePiece pieces, fewer where the text does not give so many; 16,000 for languages of
+    several scripts. Those that the builtin encoder has too begin with its vectors."""
+
+    max_tokens: PositiveInt = 512
+    """Only so many tokens of a sentence are read."""
+
+    row_rate_factor: PositiveFloat = 67.0
+    """Vectors of pieces learn with so many times the rate of the network."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class EncoderTrainingConfig(Config):
     """Settings shared by training and distillation of an encoder."""
 
@@ -156,6 +171,8 @@ class EncoderTrainingConfig(Config):
 
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
 
+    universal: UniversalConfig = field(default_factory=UniversalConfig)
+
     epochs: PositiveFloat = 12.0
     """Passes over the bitext, after sampling by temperature."""
 
@@ -164,7 +181,7 @@ class EncoderTrainingConfig(Config):
 
     learning_rate: PositiveFloat | None = None
     """Peak; linear warm-up over the first twentieth, then linear to zero. Without a value, that of
-    the architecture: 0.03 for bag, 0.001 for lstm, 0.0005 for transformer."""
+    the architecture: 0.03 for bag, 0.001 for lstm, 0.0005 for transformer, 0.0003 for universal."""
 
     margin: float = 0.4
     """Subtracted from the cosine of true pairs in a contrast (additive margin softmax)."""
@@ -198,7 +215,7 @@ class EncoderTrainingConfig(Config):
     """Updates between checkpoints; a killed run resumes from the last one."""
 
     device: Literal["auto", "cpu", "cuda"] = execution_only("auto")
-    """Of lstm and transformer; bag trains on the CPU."""
+    """Of lstm and transformer; bag and universal train on the CPU."""
 
     columns: dict[str, str] = field(default_factory=dict)
     """Name, or number from 1, of the columns `source`, `target` and `score` of bitext whose header
@@ -213,8 +230,9 @@ class EncoderTrainingConfig(Config):
 class TrainEncoderConfig(EncoderTrainingConfig):
     """How an encoder is trained on bitext, contrastively."""
 
-    architecture: Literal["bag", "lstm", "transformer"] = "bag"
-    """Which encoder: `bag` on a CPU, `transformer` or `lstm` on a GPU."""
+    architecture: Literal["bag", "lstm", "transformer", "universal"] = "bag"
+    """Which encoder: `bag` on a CPU, `transformer` or `lstm` on a GPU; `universal` begins with the
+    builtin encoder's network."""
 
     start: Literal["random", "spectral"] = "random"
     """Vectors of `bag`'s features before training. `spectral` puts features of translations near
@@ -225,12 +243,46 @@ class TrainEncoderConfig(EncoderTrainingConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class BuiltinDistillConfig(Config):
+    """How a student of the builtin encoder is trained, instead of the keys of these names above.
+
+    Measured on families of languages (docs/experiments.md): few updates are enough where there are
+    a few thousand pairs of whole sentences, since the network knows what to do.
+    """
+
+    epochs: PositiveFloat = 1.5
+    """Passes over the bitext, after sampling by temperature."""
+
+    least_updates: PositiveInt = 150
+    """Updates for little bitext, which is passed over more often then."""
+
+    batch_size: PositiveInt = 128
+    """Pairs per update."""
+
+    margin: float = 0.0
+    """Subtracted from the cosine of true pairs in the contrast."""
+
+    scale: PositiveFloat = 20.0
+    """Cosines of the contrast are multiplied by this before the softmax."""
+
+    self_weight: NonNegativeFloat = 0.0
+    """Of 1 - cosine between the student's and the teacher's pivot sentence. At 0 the student reads
+    no pivot text, and its pieces are those of the other languages."""
+
+    contrast_weight: NonNegativeFloat = 0.5
+    """Of telling the teacher's translation from the others in the batch."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DistillConfig(EncoderTrainingConfig):
     """How a student learns the space of a frozen teacher (Heffernan et al. 2022)."""
 
-    architecture: Literal["teacher", "bag", "lstm", "transformer"] = "teacher"
-    """`teacher` continues from a copy of the teacher. The others start from random weights and
-    train subwords of their own; their embeddings must be as wide as the teacher's."""
+    architecture: Literal["teacher", "bag", "lstm", "transformer", "universal"] = "teacher"
+    """`teacher` continues from a copy of the teacher; of the builtin encoder's network with pieces
+    of the student's own, as `universal`. The others start from random weights and train subwords of
+    their own; their embeddings must be as wide as the teacher's."""
+
+    builtin: BuiltinDistillConfig = field(default_factory=BuiltinDistillConfig)
 
     pivot: str = "eng_Latn"
     """The language whose teacher vectors the student learns."""

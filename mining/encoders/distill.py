@@ -6,6 +6,7 @@ its other students stay as they are: one command adds a language, and no other l
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import Direction, check_language
 from mining.embeddings import Float32
 from mining.encoders import (
+    BUILTIN,
     DESCRIPTION_FILE,
     Encoder,
     encoder_files,
@@ -43,6 +45,7 @@ from mining.encoders.train import (
     training_texts,
     validation_of,
 )
+from mining.encoders.universal_student import ARCHITECTURE
 
 DISTILL_JOB, DISTILL_TASK = "distill", "student"
 
@@ -129,11 +132,12 @@ def distill(
     """Train a student on pairs into the pivot."""
     training, validation = split_validation(pairs, config.validation_share, config.seed)
     architecture = read_architecture(teacher, config)
+    config = settings_for(teacher, config, sum(map(len, training.values())))
     frozen = load_encoder(teacher, threads=config.threads, device=config.device)
-    if config.architecture == "teacher":
+    if config.architecture == "teacher" and teacher != BUILTIN:
         learner = ARCHITECTURES[architecture].copy_learner(teacher, config)
     else:
-        learner = new_learner(architecture, training_texts(pairs, validation), config)
+        learner = new_learner(architecture, _texts(pairs, training, validation, config), config)
     targets = teacher_vectors(frozen, pairs, config.pivot)
     tokens = learner.extract(pairs.sentences)
     width = learner.encode_tokens(tokens.take(np.zeros(1, np.int64))).shape[1]
@@ -154,7 +158,8 @@ def distill(
 
     def step(number: int) -> None:
         _, rows = plan[number]
-        batch = tokens.take(np.concatenate([rows[:, 0], rows[:, 1]]))
+        read = np.concatenate([rows[:, 0], rows[:, 1]]) if config.self_weight else rows[:, 0]
+        batch = tokens.take(read)
         goal = torch.from_numpy(targets.of(rows[:, 1]))
         loss = functools.partial(_student_loss, goal=goal, rows=rows, config=config)
         learner.update(batch, loss, number=number, rate=learning_rate(number, len(plan), peak))
@@ -173,12 +178,13 @@ def distill(
 
 
 def _student_loss(vectors: Tensor, *, goal: Tensor, rows: Int64, config: DistillConfig) -> Tensor:
-    """Return the loss of a batch: the student's sources, then its pivot sentences."""
-    source, pivot = torch.split(vectors, [len(rows), len(rows)])
+    """Return the loss of a batch: the student's sources, then its pivot sentences if they count."""
+    goal = goal.to(vectors.device)
+    source, pivot = vectors[: len(rows)], vectors[len(rows) :] if config.self_weight else goal
     return distillation_loss(
         source,
         pivot,
-        goal.to(vectors.device),
+        goal,
         torch.from_numpy(np.ascontiguousarray(rows)).to(vectors.device),
         cosine_weight=config.cosine_weight,
         self_weight=config.self_weight,
@@ -217,6 +223,34 @@ def teacher_vectors(teacher: Encoder, pairs: TrainingPairs, pivot: str) -> Teach
     return TeacherVectors(rows, teacher.encode(texts, pivot))
 
 
+def settings_for(teacher: Path, config: DistillConfig, pairs: int) -> DistillConfig:
+    """Return the config with what is meant for students of the builtin encoder, if this is one.
+
+    Args:
+        teacher: Encoder directory, or `BUILTIN`.
+        config: As given.
+        pairs: Of the training.
+    """
+    if teacher != BUILTIN:
+        return config
+    values = {name: getattr(config.builtin, name) for name in config.builtin.__dataclass_fields__}
+    least = values.pop("least_updates") * values["batch_size"] / pairs
+    return replace(config, **{**values, "epochs": max(values["epochs"], least)})
+
+
+def _texts(
+    pairs: TrainingPairs,
+    training: dict[Direction, Int64],
+    validation: dict[Direction, Int64],
+    config: DistillConfig,
+) -> list[str]:
+    """Return the sentences that a student reads, those held out left out."""
+    if config.self_weight:
+        return training_texts(pairs, validation)
+    rows = np.unique(np.concatenate([one[:, 0] for one in training.values()]))
+    return [pairs.sentences[row] for row in rows.tolist()]
+
+
 def read_architecture(teacher: Path, config: DistillConfig) -> str:
     """Return the student's architecture.
 
@@ -225,6 +259,8 @@ def read_architecture(teacher: Path, config: DistillConfig) -> str:
     """
     if config.architecture != "teacher":
         return config.architecture
+    if teacher == BUILTIN:
+        return ARCHITECTURE
     description = teacher / DESCRIPTION_FILE
     architecture = "foreign"
     if description.is_file():

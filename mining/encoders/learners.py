@@ -84,7 +84,7 @@ class BagLearner:
         self._seed = seed
         self._squares = torch.zeros(self.model.embeddings.shape[0])
         self.model.embeddings.requires_grad_(False)
-        self._adam = _Adam(self.model)
+        self._adam = Adam(self.model)
 
     def extract(self, sentences: Sequence[str]) -> TokenRows:
         """Return the features of sentences."""
@@ -173,7 +173,7 @@ class SequenceLearner:
         self._vocabulary = vocabulary
         self._settings = settings
         self._seed = seed
-        self._adam = _Adam(self.model, clip=_CLIP_NORM)
+        self._adam = Adam(self.model, clip=_CLIP_NORM)
 
     def extract(self, sentences: Sequence[str]) -> TokenRows:
         """Return the tokens of sentences."""
@@ -215,7 +215,7 @@ class SequenceLearner:
         )
 
 
-class _Adam:
+class Adam:
     """Adam whose state is plain tensors by parameter name."""
 
     def __init__(self, model: nn.Module, clip: float | None = None) -> None:
@@ -227,6 +227,7 @@ class _Adam:
         self._clip = clip
 
     def step(self, loss: Tensor, rate: float) -> None:
+        """Take one step on a loss."""
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         if self._clip is not None:
@@ -236,6 +237,7 @@ class _Adam:
         self._optimizer.step()
 
     def state(self) -> dict[str, Tensor]:
+        """Return the accumulators by parameter name."""
         return {
             f"{key}.{name}": value
             for name, one in zip(self._names, self._parameters, strict=True)
@@ -243,6 +245,7 @@ class _Adam:
         }
 
     def load(self, state: dict[str, Tensor]) -> None:
+        """Restore the accumulators."""
         for name, one in zip(self._names, self._parameters, strict=True):
             found = {
                 key: state[f"{key}.{name}"].clone() for key in ("step", "exp_avg", "exp_avg_sq")

@@ -22,7 +22,7 @@ import importlib.util
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import sentencepiece
@@ -113,13 +113,13 @@ class Network(nn.Module):
         super().__init__()
         width = len(ORDERS) * FILTERS
         self.projection = nn.Linear(DIMENSION, width)
-        self.projection_norm = nn.LayerNorm(width)
+        self.projection_norm = nn.LayerNorm(width, eps=_EPSILON)
         shapes = [(order, FILTERS, FILTERS) for order, _ in ORDERS]
         self.first = nn.ParameterList([nn.Parameter(torch.empty(shape)) for shape in shapes])
         self.first_bias = nn.Parameter(torch.zeros(len(ORDERS), FILTERS))
         self.second = nn.ParameterList([nn.Parameter(torch.empty(shape)) for shape in shapes])
         self.second_bias = nn.Parameter(torch.zeros(len(ORDERS), FILTERS))
-        self.feature_norm = nn.LayerNorm(FEATURES)
+        self.feature_norm = nn.LayerNorm(FEATURES, eps=_EPSILON)
         self.output = nn.Linear(FEATURES, DIMENSION)
         self.dense0 = nn.Linear(DIMENSION, 320, bias=False)
         self.dense1 = nn.Linear(320, 320, bias=False)
@@ -318,13 +318,41 @@ def minimal_filter(order: int) -> tuple[Tensor, Tensor, Tensor]:
     return torch.from_numpy(output), torch.from_numpy(kernel), torch.from_numpy(given)
 
 
+class Rows(Protocol):
+    """A table of embeddings."""
+
+    def rows(self, tokens: NDArray[np.int64]) -> Tensor:
+        """Return the embeddings of tokens, [U, 512]."""
+        ...
+
+
+class Tokenizer(Protocol):
+    """What turns sentences into the ids of tokens, those around every sentence included."""
+
+    def encode(self, sentences: Sequence[str]) -> list[list[int]]:
+        """Return the ids of each sentence."""
+        ...
+
+
+class BuiltinTokenizer:
+    """The tokenizer that comes with the weights."""
+
+    def __init__(self, subwords: sentencepiece.SentencePieceProcessor) -> None:
+        self._subwords = subwords
+
+    def encode(self, sentences: Sequence[str]) -> list[list[int]]:
+        """Return the ids of sentences between `<s>` and `</s>`."""
+        texts = [_encodable(text) for text in sentences]
+        found: list[list[int]] = self._subwords.encode(texts, add_bos=True, add_eos=True)
+        return found
+
+
 class UniversalEncoder:
     """The network with its table of embeddings and its tokenizer."""
 
     def __init__(
-        self, network: Network, lookup: "Lookup", tokenizer: sentencepiece.SentencePieceProcessor,
-        *, threads: int,
-    ) -> None:  # fmt: skip
+        self, network: Network, lookup: Rows, tokenizer: Tokenizer, *, threads: int
+    ) -> None:
         self._network = network.eval()
         self._inference = Inference(network)
         self._lookup = lookup
@@ -343,14 +371,15 @@ class UniversalEncoder:
             sentences: Text.
             language: Not used: the tokens tell.
         """
+        return self.encode_tokens(self._tokenizer.encode(sentences) if sentences else [])
+
+    def encode_tokens(self, tokens: list[list[int]]) -> Float32:
+        """Return the unit vectors of sentences whose tokens are known, [N, 512]."""
         if torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)
-        vectors = np.empty((len(sentences), DIMENSION), np.float32)
-        if not sentences:
+        vectors = np.empty((len(tokens), DIMENSION), np.float32)
+        if not tokens:
             return vectors
-        tokens = self._tokenizer.encode(
-            [_encodable(text) for text in sentences], add_bos=True, add_eos=True
-        )
         with torch.inference_mode():
             for block in _runs([len(row) for row in tokens], _BLOCK_TOKENS):
                 vectors[block] = self._encode_block(tokens[block])
@@ -451,8 +480,8 @@ def load_builtin(*, threads: int) -> UniversalEncoder:
     """
     subwords, weights = check_files()
     network, lookup = read_weights(weights)
-    tokenizer = sentencepiece.SentencePieceProcessor(model_file=str(subwords))
-    return UniversalEncoder(network, lookup, tokenizer, threads=threads)
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(subwords))
+    return UniversalEncoder(network, lookup, BuiltinTokenizer(processor), threads=threads)
 
 
 def read_weights(path: Path) -> tuple[Network, Lookup]:

@@ -1,0 +1,224 @@
+"""Students of the builtin encoder: its network, with a vocabulary of their languages' own.
+
+The network transfers to any script; the pieces do not. A student begins with the teacher's network
+and, of the pieces that the teacher has too, with the teacher's rows; other rows are random, at half
+the spread of those. Only the rows that occur in a batch are updated.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sentencepiece
+import torch
+from torch import Tensor, nn
+
+from corpus.errors import DataError
+from corpus.text import normalize
+from mining.embeddings import Float32
+from mining.encoders.config import UniversalConfig
+from mining.encoders.directory import (
+    SUBWORDS_FILE,
+    load_weights,
+    read_description,
+    read_settings,
+    save_encoder,
+)
+from mining.encoders.features import Int64, TokenRows
+from mining.encoders.learners import Adam, Loss
+from mining.encoders.universal import (
+    BEGIN,
+    DIMENSION,
+    END,
+    Network,
+    UniversalEncoder,
+    check_files,
+    pack,
+    read_weights,
+)
+
+ARCHITECTURE = "universal"
+_OTHER_SPREAD = 0.5
+_CHARACTERS_PER_TOKEN = 16
+
+
+def student_text(sentence: str, max_tokens: int) -> str:
+    """Return a sentence as students read it: normalized, compatibility forms replaced, cut."""
+    cut = normalize(sentence)[: _CHARACTERS_PER_TOKEN * max_tokens]
+    return unicodedata.normalize("NFKC", cut).encode("utf-8", "replace").decode("utf-8")
+
+
+class StudentModel(nn.Module):
+    """The network and the vectors of its pieces, then those of `<s>` and `</s>`."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__()
+        self.network = Network()
+        self.embeddings = nn.Parameter(torch.zeros(rows, DIMENSION), requires_grad=False)
+
+
+class StudentTokenizer:
+    """Sentences to ids of pieces between `<s>` and `</s>`."""
+
+    def __init__(
+        self, subwords: sentencepiece.SentencePieceProcessor, settings: UniversalConfig
+    ) -> None:
+        self._subwords = subwords
+        self._max_tokens = settings.max_tokens
+        self.begin = subwords.get_piece_size()
+        self.end = self.begin + 1
+
+    def encode(self, sentences: Sequence[str]) -> list[list[int]]:
+        """Return the ids of sentences."""
+        texts = [student_text(text, self._max_tokens) for text in sentences]
+        return [
+            [self.begin, *pieces[: self._max_tokens - 2], self.end]
+            for pieces in self._subwords.encode(texts)
+        ]
+
+
+class StudentLookup:
+    """The vectors of pieces."""
+
+    def __init__(self, table: Tensor) -> None:
+        self._table = table
+
+    def rows(self, tokens: Int64) -> Tensor:
+        """Return the vectors of tokens, [U, 512]."""
+        return self._table[torch.from_numpy(tokens)]
+
+
+def new_model(subwords: sentencepiece.SentencePieceProcessor, seed: int) -> StudentModel:
+    """Return a model that begins with the teacher's network and the rows it has for the pieces.
+
+    Raises:
+        UserError: If the builtin encoder is not installed.
+    """
+    model_file, weights = check_files()
+    network, lookup = read_weights(weights)
+    teacher = sentencepiece.SentencePieceProcessor(model_file=str(model_file))
+    pieces = [subwords.id_to_piece(number) for number in range(subwords.get_piece_size())]
+    model = StudentModel(len(pieces) + 2)
+    model.network.load_state_dict(network.state_dict())
+    same = np.array([teacher.piece_to_id(piece) for piece in pieces], np.int64)
+    known = np.flatnonzero(same != teacher.unk_id())
+    table = model.embeddings.data
+    taken = lookup.rows(np.concatenate([same[known], [BEGIN, END]]))
+    spread = float(taken[:-2].std()) if len(known) > 1 else float(taken.std())
+    generator = torch.Generator().manual_seed(seed)
+    table.normal_(0.0, _OTHER_SPREAD * spread, generator=generator)
+    table[torch.from_numpy(known)] = taken[:-2]
+    table[-2:] = taken[-2:]
+    return model
+
+
+class UniversalLearner:
+    """A student that learns: Adam for the network, sparse Adam for the rows that occur."""
+
+    def __init__(
+        self, model: StudentModel, subwords: bytes, settings: UniversalConfig, *, threads: int
+    ) -> None:
+        self.model = model
+        self._subwords = subwords
+        self._settings = settings
+        self._threads = threads
+        processor = sentencepiece.SentencePieceProcessor(model_proto=subwords)
+        self._tokenizer = StudentTokenizer(processor, settings)
+        self._adam = Adam(model.network)
+        self._rows = torch.optim.SparseAdam([model.embeddings])
+
+    def extract(self, sentences: Sequence[str]) -> TokenRows:
+        """Return the tokens of sentences."""
+        rows = self._tokenizer.encode(sentences)
+        starts = np.concatenate([[0], np.cumsum([len(row) for row in rows], dtype=np.int64)])
+        return TokenRows(np.array([token for row in rows for token in row], np.int32), starts)
+
+    def encode_tokens(self, tokens: TokenRows) -> Float32:
+        """Return unit vectors with the weights as they are."""
+        encoder = UniversalEncoder(
+            self.model.network,
+            StudentLookup(self.model.embeddings.detach()),
+            self._tokenizer,
+            threads=self._threads,
+        )
+        return encoder.encode_tokens(_lists(tokens))
+
+    def update(self, tokens: TokenRows, loss: Loss, *, number: int, rate: float) -> None:
+        """Take one step on the loss of a batch."""
+        distinct, layout = pack(_lists(tokens))
+        rows = torch.from_numpy(distinct)
+        table = self.model.embeddings.detach()[rows].requires_grad_(True)
+        vectors = self.model.network(table, layout)
+        self._adam.step(loss(vectors), rate)
+        assert table.grad is not None
+        self.model.embeddings.grad = torch.sparse_coo_tensor(
+            rows[None], table.grad, self.model.embeddings.shape
+        )
+        for group in self._rows.param_groups:
+            group["lr"] = rate * self._settings.row_rate_factor
+        self._rows.step()  # type: ignore[no-untyped-call]
+        self.model.embeddings.grad = None
+
+    def optimizer_state(self) -> dict[str, Tensor]:
+        """Return the accumulators of both optimizers."""
+        rows = self._rows.state[self.model.embeddings]
+        sparse = {f"rows.{name}": torch.as_tensor(value) for name, value in rows.items()}
+        return {**sparse, **self._adam.state()}
+
+    def load_optimizer_state(self, state: dict[str, Tensor]) -> None:
+        """Restore the accumulators."""
+        rows = {
+            name: state.pop(f"rows.{name}").clone() for name in ("step", "exp_avg", "exp_avg_sq")
+        }
+        self._rows.state[self.model.embeddings] = {**rows, "step": int(rows["step"])}
+        self._adam.load(state)
+
+    def save(self, path: Path, **more: Any) -> tuple[Path, ...]:
+        """Write the encoder's directory."""
+        files = {SUBWORDS_FILE: self._subwords}
+        weights = self.model.state_dict()
+        return save_encoder(
+            path, ARCHITECTURE, self._settings, weights=weights, files=files, **more
+        )
+
+
+def _lists(tokens: TokenRows) -> list[list[int]]:
+    ids = tokens.ids.tolist()
+    return [ids[a:b] for a, b in zip(tokens.starts[:-1], tokens.starts[1:], strict=True)]
+
+
+def load_student(
+    path: Path, *, threads: int, device: str = "cpu", batch_tokens: int = 0
+) -> UniversalEncoder:
+    """Load a student; it computes on the CPU, whatever the device.
+
+    Raises:
+        DataError: If a file is damaged or of another encoder.
+    """
+    model, subwords, settings = read_student(path)
+    processor = sentencepiece.SentencePieceProcessor(model_proto=subwords)
+    return UniversalEncoder(
+        model.network,
+        StudentLookup(model.embeddings.detach()),
+        StudentTokenizer(processor, settings),
+        threads=threads,
+    )
+
+
+def read_student(path: Path) -> tuple[StudentModel, bytes, UniversalConfig]:
+    """Read model, SentencePiece model and settings of a student.
+
+    Raises:
+        DataError: If a file is damaged or of another encoder.
+    """
+    settings = read_settings(read_description(path), UniversalConfig)
+    subwords = (path / SUBWORDS_FILE).read_bytes()
+    try:
+        processor = sentencepiece.SentencePieceProcessor(model_proto=subwords)
+    except RuntimeError as error:
+        raise DataError(f"{path / SUBWORDS_FILE} is not a SentencePiece model: {error}") from error
+    model = StudentModel(processor.get_piece_size() + 2)
+    load_weights(path, model)
+    return model, subwords, settings
