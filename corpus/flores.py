@@ -2,12 +2,17 @@
 
 import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from corpus.errors import DataError, UserError
 from corpus.files import read_lines
-from corpus.languages import check_language, is_language
+from corpus.languages import (
+    check_language,
+    find_language,
+    language_choices,
+    parse_language,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -15,11 +20,14 @@ DEFAULT_SPLIT = "devtest"
 _SHOWN = 10
 
 
-def split_languages(directory: Path, split: str) -> list[str]:
-    """Return the languages that a split has a file for, sorted.
+def split_files(directory: Path, split: str) -> dict[str, Path]:
+    """Return the file of each language of a split, sorted by language.
+
+    Files are named by a code, or by what others call the language (`eng.dev` of FLORES-101). The
+    others are listed in a warning.
 
     Raises:
-        UserError: If there is no such split.
+        UserError: If there is no such split, or two of its files are of one language.
     """
     folder = directory / split
     if not folder.is_dir():
@@ -27,15 +35,24 @@ def split_languages(directory: Path, split: str) -> list[str]:
             f"{directory} has no split `{split}`: {folder} is not a directory. FLORES-200's layout"
             f" is {directory}/<split>/<language>.<split>."
         )
-    there = sorted(path.name.removesuffix(f".{split}") for path in folder.glob(f"*.{split}"))
-    languages = [language for language in there if is_language(language)]
-    unknown = tuple(language for language in there if not is_language(language))
-    if not languages:
-        found = f"; it has {', '.join(unknown[:_SHOWN])}" if unknown else ""
-        raise UserError(f"{folder} holds no file named <language>.{split}{found}")
+    found: dict[str, Path] = {}
+    unknown: list[str] = []
+    for path in sorted(folder.glob(f"[!.]*.{split}")):
+        name = path.name.removesuffix(f".{split}")
+        choices = language_choices(name)
+        if len(choices) != 1:
+            unknown.append(f"{name} ({' or '.join(choices)}?)" if choices else name)
+            continue
+        language = parse_language(name).code
+        if language in found:
+            raise UserError(f"{folder} holds {language} twice: {found[language].name}, {path.name}")
+        found[language] = path
+    if not found:
+        there = f"; it has {', '.join(unknown[:_SHOWN])}" if unknown else ""
+        raise UserError(f"{folder} holds no file named <language>.{split}{there}")
     if unknown:
-        _warn_of_unknown(folder, unknown)
-    return languages
+        _warn_of_unknown(folder, tuple(unknown))
+    return dict(sorted(found.items()))
 
 
 @functools.cache
@@ -43,11 +60,37 @@ def _warn_of_unknown(folder: Path, unknown: tuple[str, ...]) -> None:
     """Log the files that are left out, once per run."""
     more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
     logger.warning(
-        "%s: left out, as these are no language codes: %s%s",
+        "%s: left out, as these name no language, or several: %s%s",
         folder,
         ", ".join(unknown[:_SHOWN]),
         more,
     )
+
+
+def split_languages(directory: Path, split: str) -> list[str]:
+    """Return the languages that a split has a file for, sorted; see `split_files`."""
+    return list(split_files(directory, split))
+
+
+def split_file(directory: Path, split: str, language: str) -> Path:
+    """Return the file of a language in a split, under whatever name it is there.
+
+    Raises:
+        UserError: If there is no such split, or it lacks the language.
+    """
+    path = directory / split / f"{language}.{split}"
+    return path if path.is_file() else _file_of(directory, split, language)
+
+
+def _file_of(
+    directory: Path, split: str, language: str, files: Mapping[str, Path] | None = None
+) -> Path:
+    files = split_files(directory, split) if files is None else files
+    name = find_language(language, files)
+    if name is None:
+        check_language(language)
+        raise UserError(f"{directory}/{split} has no file for `{language}`")
+    return files[name]
 
 
 def read_split(
@@ -55,17 +98,17 @@ def read_split(
 ) -> dict[str, list[str]]:
     """Read a split for some languages, or for all that it has; lines are aligned.
 
+    Languages are named as they are asked for: `zho_Hans` is read from `cmn_Hans.dev` too.
+
     Raises:
         UserError: If the split or a language is missing.
         DataError: If files differ in their number of lines.
     """
-    available = split_languages(directory, split)
-    texts: dict[str, list[str]] = {}
-    for language in available if languages is None else languages:
-        if language not in available:
-            check_language(language)
-            raise UserError(f"{directory}/{split} has no file for `{language}`")
-        texts[language] = read_lines(directory / split / f"{language}.{split}")
+    files = split_files(directory, split)
+    texts = {
+        language: read_lines(_file_of(directory, split, language, files))
+        for language in (files if languages is None else languages)
+    }
     _check_alignment(directory / split, texts)
     return texts
 

@@ -183,7 +183,7 @@ def find_language(code: str, available: Iterable[str]) -> str | None:
 
     None where the language is not there, or under several names none of which is `code`.
     """
-    there = list(available)
+    there = dict.fromkeys(available)
     if code in there:
         return code
     same = [other for other in there if same_language(code, other)]

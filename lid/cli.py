@@ -13,6 +13,7 @@ import click
 from corpus.command import PATH, config_options, print_counts, print_json
 from corpus.console import format_table
 from corpus.errors import UserError
+from corpus.languages import parse_language
 from lid.config import CalibrationConfig, MeasureConfig, TrainConfig
 from lid.directory import OPENLID, PLAIN, PREPARATIONS
 
@@ -91,7 +92,7 @@ def identify(
     """Write `language<TAB>score` for each line of standard input."""
     from lid.identify import identify_blocks
 
-    wanted = [code.strip() for code in languages.split(",") if code.strip()]
+    wanted = [parse_language(name).code for name in languages.split(",") if name.strip()]
     lines = invalid_lines = 0
     output = sys.stdout.buffer
     for block in identify_blocks(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corpus.errors import UserError
-from corpus.languages import NO_LANGUAGE, UNKNOWN_LANGUAGE, is_language
+from corpus.languages import NO_LANGUAGE, UNKNOWN_LANGUAGE, find_language, is_language
 from corpus.protocols import Prediction
 from lid.directory import (
     FAMILIARITY_FILE,
@@ -126,6 +126,8 @@ class LanguageIdentifier:
         head = read_fasttext_file(path / MODEL_FILE)
         answers = description.answers
         classes = [answers.get(label, label.removeprefix(LABEL_PREFIX)) for label in head.labels]
+        known = [*classes, *(CHINESE if description.chinese_by_characters else ())]
+        languages = [find_language(code, known) or code for code in languages]
         kept = _kept_classes(path, classes, languages, description.chinese_by_characters)
         classes = [classes[number] for number in kept]
         has_profiles = (path / FAMILIARITY_FILE).is_file()

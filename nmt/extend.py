@@ -18,8 +18,9 @@ from torch import Tensor
 from corpus.console import format_table
 from corpus.errors import UserError
 from corpus.files import atomic_path, write_json
-from corpus.flores import read_split, split_languages
+from corpus.flores import read_split, split_file, split_languages
 from corpus.jobs import Outcome, Summary, Task, run_job
+from corpus.languages import find_language
 from corpus.text import normalize
 from nmt.interop.names import OUR_EMBEDDINGS
 from nmt.interop.weights import NewTensor, write_tensors
@@ -126,9 +127,9 @@ def _flores_files(config: ExtendConfig, vocabulary: Vocabulary) -> list[Path]:
         return []
     there = split_languages(config.flores, config.split)
     return [
-        config.flores / config.split / f"{language}.{config.split}"
-        for language in there
-        if language in vocabulary.languages
+        split_file(config.flores, config.split, language)
+        for language in vocabulary.languages
+        if find_language(language, there)
     ]
 
 
@@ -256,7 +257,7 @@ def _old_lines(
         old[language] = _lines(files, language, config.max_sentences)
     if config.flores is not None:
         there = split_languages(config.flores, config.split)
-        covered = [language for language in there if language in vocabulary.languages]
+        covered = [one for one in vocabulary.languages if find_language(one, there)]
         for language, lines in read_split(config.flores, config.split, covered).items():
             old[language] = [*old.get(language, []), *lines]
     return old

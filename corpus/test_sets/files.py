@@ -125,7 +125,8 @@ def write_test_files(
     wanted = sorted(set(directions))
     if test_set.kind == FLORES_200:
         asked = {code for direction in wanted for code in direction}
-        others = [code for code in asked - set(test_set.codes) if find_code(code, test_set.codes)]
+        exact = {ours for ours, theirs in test_set.codes.items() if ours == theirs}
+        others = [code for code in asked - exact if find_code(code, test_set.codes)]
         if not others:  # a language that is missing is named where the texts are read
             return _flores_files(test_set.path, test_set.split)
     make_directory(directory)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from corpus.errors import DataError, UserError
 from corpus.files import open_binary
-from corpus.flores import split_languages
+from corpus.flores import split_files
 from corpus.languages import Direction
 from corpus.test_sets import lines, markup, tables
 from corpus.test_sets.codes import choose_codes, is_language_suffix, standard_language
@@ -102,16 +102,13 @@ def flores_200(path: Path, split: str) -> TestSet:
     Raises:
         UserError: If there is no such split.
     """
-    languages = split_languages(path, split)
+    files = split_files(path, split)
     return TestSet(
         kind=FLORES_200,
         path=path,
         split=split,
-        sides={
-            one: functools.partial(lines.read_side, [path / split / f"{one}.{split}"], {})
-            for one in languages
-        },
-        codes={one: one for one in languages},
+        sides={one: functools.partial(lines.read_side, [file], {}) for one, file in files.items()},
+        codes={one: file.name.removesuffix(f".{split}") for one, file in files.items()},
     )
 
 

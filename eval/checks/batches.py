@@ -15,9 +15,9 @@ from typing import Any
 
 from corpus.errors import DataError, UserError
 from corpus.files import read_lines, read_object, write_json
-from corpus.flores import split_languages
+from corpus.flores import split_file, split_languages
 from corpus.jobs import Outcome, Task, run_job
-from corpus.languages import Direction, check_language
+from corpus.languages import Direction, find_language
 from eval.hypotheses import find_systems, read_hypotheses
 
 CHECKS = "checks"
@@ -53,7 +53,7 @@ class Batch:
 
     def text(self, language: str) -> Path:
         """Return the file of a language in the test set."""
-        return self.flores / self.split / f"{language}.{self.split}"
+        return split_file(self.flores, self.split, language)
 
     def read(self, index: int) -> list[str]:
         """Read the hypotheses from one source, a line for each reference.
@@ -78,12 +78,12 @@ def find_batches(hypotheses: Sequence[Path], flores: Path, split: str) -> list[B
     Raises:
         UserError: If a directory is missing, or the split has no file for a language.
     """
-    known = set(split_languages(flores, split))
+    known = split_languages(flores, split)
     batches = []
     for system, files in sorted(find_systems(hypotheses).items()):
-        for language in sorted({code for direction in files for code in direction} - known):
-            check_language(language)
-            raise UserError(f"{flores}/{split} has no file for `{language}`")
+        for language in sorted({code for direction in files for code in direction}):
+            if find_language(language, known) is None:
+                raise UserError(f"{flores}/{split} has no file for `{language}`")
         by_target = sorted(files, key=lambda direction: (direction.target, direction.source))
         for target, group in itertools.groupby(by_target, key=lambda direction: direction.target):
             directions = list(group)

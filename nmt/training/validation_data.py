@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from corpus.errors import DataError, UserError
 from corpus.flores import read_split, split_languages
-from corpus.languages import Direction, parse_direction
+from corpus.languages import Direction, find_language, parse_direction
 from nmt.data.batches import Batch, Rows, cut
 from nmt.training.config import TrainConfig
 from nmt.vocabulary.vocabulary import Vocabulary
@@ -75,8 +75,10 @@ def covered_directions(config: TrainConfig, directions: Sequence[Direction]) -> 
     """Return the directions whose languages the validation split has."""
     if config.flores is None:
         return []
-    there = set(split_languages(config.flores, config.validation_split))
-    return [d for d in directions if d.source in there and d.target in there]
+    there = split_languages(config.flores, config.validation_split)
+    named = {code for direction in directions for code in direction}
+    covered = {code: find_language(code, there) for code in named}
+    return [d for d in directions if covered[d.source] and covered[d.target]]
 
 
 def _report_missing(
@@ -86,7 +88,8 @@ def _report_missing(
     covered: Sequence[Direction],
 ) -> None:
     """Warn of directions without validation; raise if none is left but one is needed."""
-    missing = sorted({language for d in directions for language in d} - there)
+    languages = sorted({language for d in directions for language in d})
+    missing = [language for language in languages if find_language(language, there) is None]
     if not missing:
         return
     folder = f"{config.flores}/{config.validation_split}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from corpus.errors import UserError
 from corpus.files import open_lines, write_lines
-from corpus.flores import read_split
+from corpus.flores import read_split, split_file
 from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, run_job
 from corpus.languages import Direction, parse_direction
 from nmt.model.directory import (
@@ -148,7 +148,7 @@ def translate_flores(
     tasks = [
         Task(
             name=str(direction),
-            inputs=(*model_files(model, config), flores / split / f"{direction.source}.{split}"),
+            inputs=(*model_files(model, config), split_file(flores, split, direction.source)),
             arguments=needed_arguments(config, needed),
         )
         for direction in chosen

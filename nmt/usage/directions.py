@@ -5,7 +5,7 @@ from pathlib import Path
 
 from corpus.errors import UserError
 from corpus.flores import read_split, split_languages
-from corpus.languages import Direction, check_language
+from corpus.languages import Direction, check_language, find_language
 
 
 def read_texts(
@@ -27,8 +27,9 @@ def read_texts(
     Raises:
         UserError: If nothing is left to run.
     """
-    there = set(split_languages(flores, split))
-    chosen = list(directions) or [d for d in trained if d.source in there and d.target in there]
+    there = split_languages(flores, split)
+    known = {code: find_language(code, there) for code in {code for d in trained for code in d}}
+    chosen = list(directions) or [d for d in trained if known[d.source] and known[d.target]]
     if through:
         check_language(through)
         chosen = [direction for direction in chosen if through in direction]

@@ -280,6 +280,7 @@ def test_languages_of_flores_200_are_all_different() -> None:
 def test_a_language_under_several_other_names_is_not_chosen() -> None:
     assert find_language("fas_Arab", ["pes_Arab", "fas_Arab"]) == "fas_Arab"
     assert find_language("swa_Latn", ["swh_Latn", "swc_Latn"]) == "swh_Latn"
+    assert find_language("cmn_Hans", ["zho_Hans", "zho_Hans"]) == "zho_Hans"
     assert find_language("fil_Latn", ["bre_Latn"]) is None
 
 

@@ -10,7 +10,7 @@ import pytest
 from corpus.bitext import BitextReader
 from corpus.errors import DataError, UserError
 from corpus.files import write_lines
-from corpus.flores import read_split
+from corpus.flores import read_split, split_file, split_languages
 from corpus.languages import Direction
 from corpus.records import (
     BITEXT_SCHEMA,
@@ -129,6 +129,28 @@ def test_files_of_a_split_whose_code_is_unknown_are_named(
         assert list(read_split(tmp_path, "dev")) == ["cmn_Hans", "eng_Latn"]
     (record,) = caplog.records
     assert "cmn_Hsna, xyz_Latn" in record.getMessage()
+
+
+def test_texts_of_a_split_are_found_under_other_names(tmp_path: Path) -> None:
+    """FLORES-101 has `eng` and `zho_simpl`, FLORES+ `cmn_Hans`."""
+    write_flores(tmp_path, {"eng": ["a"], "cmn_Hans": ["乙"], "zho_trad": ["丙"]})
+    assert split_languages(tmp_path, "dev") == ["cmn_Hans", "eng_Latn", "zho_Hant"]
+    assert read_split(tmp_path, "dev", ["zho_Hans", "cmn_Hant"]) == {
+        "zho_Hans": ["乙"],
+        "cmn_Hant": ["丙"],
+    }
+    assert split_file(tmp_path, "dev", "eng_Latn").name == "eng.dev"
+
+
+def test_texts_of_a_split_that_may_be_of_several_languages_are_listed_with_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_flores(tmp_path, {"eng_Latn": ["a"], "srp": ["a"]})
+    assert split_languages(tmp_path, "dev") == ["eng_Latn"]
+    assert "srp (srp_Cyrl or srp_Latn?)" in caplog.records[0].getMessage()
+    write_flores(tmp_path, {"eng": ["a"]})
+    with pytest.raises(UserError, match=r"holds eng_Latn twice: eng\.dev, eng_Latn\.dev"):
+        split_languages(tmp_path, "dev")
 
 
 def test_files_of_different_length_are_refused(tmp_path: Path) -> None:

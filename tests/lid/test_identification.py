@@ -302,3 +302,9 @@ def test_killed_training_goes_on_to_the_same_bytes(model: Path, tmp_path: Path) 
     train(data, output, QUICK)
     assert digest_file(output / "model.bin") == digest_file(model / "model.bin")
     assert not list(output.glob("training-*.tmp"))
+
+
+def test_languages_may_be_named_as_others_do(model: Path) -> None:
+    """`ara_Arab` is the macrolanguage whose main member `arb_Arab` is."""
+    identifier = LanguageIdentifier.load(model, languages=["ara_Arab", "eng_Latn"])
+    assert identifier.languages == ["arb_Arab", "eng_Latn"]
