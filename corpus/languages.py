@@ -18,7 +18,6 @@ from corpus.language_codes import script_of as script_of
 from corpus.language_names import find_language as find_language
 from corpus.language_names import language_aliases as language_aliases
 from corpus.language_names import language_choices as language_choices
-from corpus.language_names import language_choices as likely_languages  # noqa: F401
 from corpus.language_names import same_language as same_language
 
 logger = logging.getLogger(__name__)
