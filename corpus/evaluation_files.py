@@ -44,10 +44,12 @@ _SEGMENT = re.compile(
 )
 _TAG = re.compile(r"<[^>]*>")
 _NOTES = frozenset({
-    "annotator", "dataset", "docid", "doc_id", "document_id", "domain", "glottocode",
-    "has_hyperlink", "has_image", "id", "ids", "index", "iso_15924", "iso_639_3", "lang",
-    "language", "last_updated", "license", "line_id", "origin", "script", "source_lang", "split",
-    "src_lang", "system", "target_lang", "tgt_lang", "topic", "uri", "url", "urls", "variety",
+    "annotator", "dataset", "doc_id", "docid", "document_id", "domain", "glottocode",
+    "has_hyperlink", "has_image", "id", "ids", "index", "is_bad_source", "iso_15924", "iso_639_3",
+    "lang", "language", "last_updated", "level", "license", "line_id", "lp", "origin", "par_id",
+    "register", "script", "segment_id", "sent_id", "source_lang", "split", "src_lang", "stringid",
+    "system", "target_lang", "tgt_lang", "topic", "translator", "uniq_id", "uri", "url", "urls",
+    "variety",
 })  # fmt: skip
 """Keys and columns of JSON and Parquet that hold no sentence."""
 

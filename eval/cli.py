@@ -223,7 +223,39 @@ def compare(
     if found.unshared:
         names = " ".join(map(str, found.unshared))
         click.echo(f"not compared, because not all systems have them: {names}", err=True)
+    click.echo(f"test set: {found.test_set}", err=True)
     click.echo(f"{output / 'comparison.tsv'}, {output / PAGE}", err=True)
+
+
+@group.command("test-set")
+@test_set_options
+@click.option(
+    "--directions",
+    default="",
+    metavar="A-B,C-D",
+    help="Directions to write.  [default: all languages or directions]",
+)
+@click.option("--output", type=PATH, required=True, help="Directory to write to.")
+@json_option
+def test_set_command(
+    test_set: Path, split: str, directions: str, output: Path, as_json: bool
+) -> None:
+    """Write a public test set in FLORES-200's layout, to be translated or read by any command."""
+    from corpus.languages import parse_directions
+    from corpus.test_sets.files import write_flores_layout
+    from corpus.test_sets.find import find_test_set
+
+    found = find_test_set(test_set, split)
+    written = write_flores_layout(found, parse_directions(directions), output)
+    rows = [
+        [str(output / name), files.split or "test", files.describe()]
+        for name, files in written.items()
+    ]
+    if as_json:
+        names = ("flores", "split", "test_set")
+        print_json({"written": [dict(zip(names, row, strict=True)) for row in rows]})
+        return
+    click.echo(format_table(["--flores", "--split", "test set"], rows))
 
 
 @group.command()

@@ -94,6 +94,8 @@ class Compared:
     """The scores beside each other; none where there are only published scores to compare with."""
     means: Sequence[Average] = ()
     """Of each system over all directions that it was compared in."""
+    test_set: str = ""
+    """The test set in words."""
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as JSON has it, under the columns of the tables."""
@@ -106,6 +108,7 @@ class Compared:
             "buckets": [dict(row) for row in self.buckets],
             "quoted": [one._asdict() | {"direction": str(one.direction)} for one in self.quoted],
             "unshared": [str(direction) for direction in self.unshared],
+            "test_set": self.test_set,
         }
 
 
@@ -171,7 +174,7 @@ def compare_systems(
         render_comparison(table, means, comparisons, summaries, beside, unshared, config.test),
     )
     write_text(output / "config.yaml", dump_config(config))
-    return Compared(comparisons, beside, unshared, summaries, table, means)
+    return Compared(comparisons, beside, unshared, summaries, table, means, tests.describe())
 
 
 def _share(systems: Systems, hypotheses: Sequence[Path]) -> tuple[str, Systems, list[Direction]]:

@@ -131,12 +131,14 @@ def write_test_files(
             return _flores_files(test_set.path, test_set.split)
     make_directory(directory)
     if test_set.sides:
-        return _write_sides(test_set, wanted, directory)
+        asked = sorted({code for direction in wanted for code in direction})
+        return _write_sides(test_set, asked, directory, ".txt", directory / _COLUMNS)
     return _write_pairs(test_set, wanted, directory)
 
 
-def _write_sides(test_set: TestSet, wanted: Sequence[Direction], directory: Path) -> TestFiles:
-    asked = sorted({code for direction in wanted for code in direction})
+def _write_sides(
+    test_set: TestSet, asked: Sequence[str], directory: Path, suffix: str, columns_file: Path
+) -> TestFiles:
     names = {code: find_code(code, test_set.codes) for code in asked}
     missing = [code for code, found in names.items() if found is None]
     if missing:
@@ -150,17 +152,19 @@ def _write_sides(test_set: TestSet, wanted: Sequence[Direction], directory: Path
     kept = kept if kept is not None and len(kept) < len(anchor.ids) else None
     places = range(len(anchor.ids)) if kept is None else kept
     counts = {}
+    more_references: list[str] = []
     for code, found in names.items():
         assert found is not None
         texts = _align(anchor, test_set.sides[found](), anchor_code, found, test_set.path)
         for number, lines in enumerate(texts, 1):
             more = "" if number == 1 else f".{number}"
-            _write(directory / f"{code}{more}.txt", [lines[place] for place in places])
+            _write(directory / f"{code}{more}{suffix}", [lines[place] for place in places])
         if len(texts) > 1:
             counts[code] = len(texts)
+            more_references.append(f"{len(texts)} references of {code}")
     columns = {name: [v[place] for place in places] for name, v in anchor.columns.items() if v}
-    _write_columns(directory / _COLUMNS, columns)
-    notes = list(test_set.notes)
+    _write_columns(columns_file, columns)
+    notes = [*test_set.notes, *more_references]
     if kept is not None:
         left = len(anchor.ids) - len(kept)
         notes.append(f"{left} of {len(anchor.ids)} lines are marked as bad sources and not scored")
@@ -169,13 +173,69 @@ def _write_sides(test_set: TestSet, wanted: Sequence[Direction], directory: Path
         path=test_set.path,
         split=test_set.split,
         directory=directory,
+        suffix=suffix,
         references=counts,
-        columns=directory / _COLUMNS,
+        columns=columns_file,
         kept=tuple(kept or ()),
         size=len(anchor.ids) if kept is not None else 0,
         codes=_other_codes(names, test_set.codes),
         notes=tuple(notes),
     )
+
+
+def write_flores_layout(
+    test_set: TestSet, directions: Sequence[Direction], output: Path
+) -> dict[str, TestFiles]:
+    """Write a test set in FLORES-200's layout, which other commands read and people translate.
+
+    Where any two languages can be paired that is `<split>/<language>.<split>`; where each direction
+    has its own lines, there is such a directory for each.
+
+    Args:
+        test_set: What `find_test_set` found.
+        directions: Which to write; all languages or directions if empty.
+        output: Directory to write to.
+
+    Returns:
+        The files by directory in the output: `.`, or the names of directions.
+
+    Raises:
+        UserError: If the set lacks a language or direction.
+        DataError: If its languages do not align, or a file is damaged.
+    """
+    split = test_set.split or "test"
+    suffix = f".{split}"
+    if test_set.sides:
+        asked = sorted({code for direction in directions for code in direction})
+        asked = asked or test_set.languages
+        make_directory(output / split)
+        columns = output / f"metadata_{split}.tsv"
+        return {".": _write_sides(test_set, asked, output / split, suffix, columns)}
+    found = {}
+    for direction in directions or sorted(test_set.pairs):
+        folder = output / str(direction) / split
+        make_directory(folder)
+        pair = _find_pair(test_set, direction)
+        if pair is None:
+            raise _missing_pairs(test_set, [str(direction)])
+        segments = _read_pair(test_set, pair)
+        _write(folder / f"{direction.source}{suffix}", segments.source)
+        for number, lines in enumerate(segments.references, 1):
+            more = "" if number == 1 else f".{number}"
+            _write(folder / f"{direction.target}{more}{suffix}", lines)
+        columns = output / str(direction) / f"metadata_{split}.tsv"
+        _write_columns(columns, segments.columns)
+        found[str(direction)] = TestFiles(
+            kind=test_set.kind,
+            path=test_set.path,
+            split=test_set.split,
+            directory=folder,
+            suffix=suffix,
+            references={direction.target: len(segments.references)},
+            columns=columns,
+            notes=test_set.notes,
+        )
+    return found
 
 
 def _other_codes(names: Mapping[str, str | None], codes: Mapping[str, str]) -> dict[str, str]:
@@ -204,11 +264,9 @@ def _write_pairs(test_set: TestSet, wanted: Sequence[Direction], directory: Path
     found = {direction: _find_pair(test_set, direction) for direction in wanted}
     missing = [str(direction) for direction, pair in found.items() if pair is None]
     if missing:
-        raise UserError(
-            f"{test_set.path} ({test_set.kind}) has no {_list(missing)}; it has"
-            f" {_list([str(pair) for pair in sorted(test_set.pairs)])}"
-        )
+        raise _missing_pairs(test_set, missing)
     counts = {}
+    notes = list(test_set.notes)
     for direction, pair in found.items():
         assert pair is not None
         segments = _read_pair(test_set, pair)
@@ -218,6 +276,8 @@ def _write_pairs(test_set: TestSet, wanted: Sequence[Direction], directory: Path
             _write(directory / f"{direction}.reference{more}.txt", lines)
         if len(segments.references) > 1:
             counts[str(direction)] = len(segments.references)
+            by = f", by {', '.join(segments.translators)}" if segments.translators else ""
+            notes.append(f"{len(segments.references)} references of {direction}{by}")
         _write_columns(directory / f"{direction}.{_COLUMNS}", segments.columns)
     names = {code: find_code(code, test_set.codes) for direction in wanted for code in direction}
     return TestFiles(
@@ -228,7 +288,14 @@ def _write_pairs(test_set: TestSet, wanted: Sequence[Direction], directory: Path
         by_language=False,
         references=counts,
         codes=_other_codes(names, test_set.codes),
-        notes=test_set.notes,
+        notes=tuple(notes),
+    )
+
+
+def _missing_pairs(test_set: TestSet, missing: Sequence[str]) -> UserError:
+    return UserError(
+        f"{test_set.path} ({test_set.kind}) has no {_list(missing)}; it has"
+        f" {_list([str(pair) for pair in sorted(test_set.pairs)])}"
     )
 
 

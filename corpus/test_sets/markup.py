@@ -199,12 +199,7 @@ def read_wmt_xml(path: Path, translators: Sequence[str] = ()) -> Segments:
             columns[DOCUMENT].append(attributes.get("id", ""))
             columns[DOMAIN].append(attributes.get("domain", ""))
             columns[_ORIGIN].append(attributes.get(_ORIGIN, ""))
-    return Segments(source, references, columns)
-
-
-def xml_translators(path: Path) -> list[str]:
-    """Return the translators of a WMT XML file, in its order."""
-    return list(_parse(path).translators)
+    return Segments(source, references, columns, tuple(names))
 
 
 def read_sgml(path: Path) -> Side:

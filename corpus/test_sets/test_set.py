@@ -39,6 +39,8 @@ class Segments(NamedTuple):
     references: list[list[str]]
     """[references][N]; a segment that a translator left out is empty."""
     columns: dict[str, list[str]]
+    translators: tuple[str, ...] = ()
+    """Of the references, where they are named."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,11 @@ import pytest
 
 from corpus.errors import DataError, UserError
 from corpus.files import read_lines, write_lines
+from corpus.flores import read_split
 from corpus.languages import Direction
 from corpus.test_sets.codes import choose_codes, is_language_suffix, standard_language
-from corpus.test_sets.files import TestFiles, open_test_files
+from corpus.test_sets.files import TestFiles, open_test_files, write_flores_layout
+from corpus.test_sets.find import find_test_set
 
 EN_DE = Direction("eng_Latn", "deu_Latn")
 EN_ZH = Direction("eng_Latn", "zho_Hans")
@@ -186,6 +188,8 @@ def test_a_table_may_hold_several_references(tmp_path: Path) -> None:
     write_json_lines(tmp_path / "mine.en-de.jsonl", rows)
     found = lines_of(tmp_path / "mine.en-de.jsonl", EN_DE, tmp_path)
     assert found == [["house"], ["Haus"], ["Gebäude"]]
+    described = open_files(tmp_path / "mine.en-de.jsonl", [EN_DE], tmp_path).describe()
+    assert "2 references of eng_Latn-deu_Latn" in described
 
 
 def test_what_is_missing_is_said_with_what_there_is(tmp_path: Path) -> None:
@@ -224,3 +228,23 @@ def test_writing_again_leaves_equal_files_alone(tmp_path: Path) -> None:
     before = first.source_file(EN_DE).stat().st_mtime_ns
     assert open_files(tmp_path / "s", [EN_DE], tmp_path) == first
     assert first.source_file(EN_DE).stat().st_mtime_ns == before
+
+
+def test_a_set_can_be_written_in_the_layout_of_flores(tmp_path: Path) -> None:
+    write_json_lines(
+        tmp_path / "plus" / "dev" / "eng_Latn.jsonl", flores_plus_rows("eng_Latn", {1: "a"})
+    )
+    write_json_lines(
+        tmp_path / "plus" / "dev" / "ces_Latn.jsonl", flores_plus_rows("ces_Latn", {1: "á"})
+    )
+    write_flores_layout(find_test_set(tmp_path / "plus"), [], tmp_path / "out")
+    assert read_split(tmp_path / "out", "dev") == {"ces_Latn": ["á"], "eng_Latn": ["a"]}
+    again = find_test_set(tmp_path / "out", "dev")
+    assert again.kind == "FLORES-200"
+    write_lines(tmp_path / "pairs" / "deu_Latn-eng_Latn.tsv", ["Haus\thouse"])
+    pairs = find_test_set(tmp_path / "pairs")
+    found = write_flores_layout(pairs, [EN_DE], tmp_path / "out2")
+    assert list(found) == ["eng_Latn-deu_Latn"]
+    assert read_split(tmp_path / "out2" / "eng_Latn-deu_Latn", "test")["deu_Latn"] == ["Haus"]
+    with pytest.raises(UserError, match="has no eng_Latn-fra_Latn; it has deu_Latn-eng_Latn"):
+        write_flores_layout(pairs, [Direction("eng_Latn", "fra_Latn")], tmp_path / "out3")

@@ -38,6 +38,7 @@ def test_wmt_xml_gives_the_segments_that_sacrebleu_takes(tmp_path: Path) -> None
     found = read()
     assert found.source == [clean(line) for line in theirs["src"]]
     assert found.references == [[clean(line) for line in theirs[f"ref:{name}"]] for name in "AB"]
+    assert found.translators == ("A", "B")
     assert found.columns["domain"] == theirs["domain"]
     assert found.columns["document"] == theirs["docid"]
 
