@@ -50,8 +50,8 @@ from nmt.usage.expert_selection import Needed
 PARTS = "parts"
 _NOTES = (
     "split", "too_long", "broken", "routed", "lost_expert", "unknown_characters",
-    "lines_with_unknown_characters", "copied_characters", "terms",
-    "lost_terms", "lost_urls", "lost_placeholders", "lost_numbers",
+    "lines_with_unknown_characters", "copied_characters", "omissions", "repaired_omissions",
+    "terms", "lost_terms", "lost_urls", "lost_placeholders", "lost_numbers",
 )  # fmt: skip
 """Counts of translation that a receipt holds too."""
 

@@ -20,12 +20,18 @@ from nmt.threads import find_device
 from nmt.translation.decoding.beam import BeamSearch, Hypothesis
 from nmt.translation.decoding.config import TranslateConfig
 from nmt.translation.decoding.constrained import Term, search_with_terms
+from nmt.translation.decoding.coverage import uncovered_shares
 from nmt.translation.decoding.decoder import DecoderState, DecoderStates
 from nmt.translation.decoding.kept import Glossary, count_lost, must_appear
 from nmt.translation.decoding.minimum_risk import most_agreeing
 from nmt.translation.decoding.sampling import sample
 from nmt.translation.decoding.scores import Symbols
-from nmt.translation.decoding.segments import join_translations, split_line, whole_sentences
+from nmt.translation.decoding.segments import (
+    break_sentence,
+    join_translations,
+    split_line,
+    whole_sentences,
+)
 from nmt.translation.decoding.unknown import Copied, cut_unknown
 from nmt.usage.expert_selection import Needed, needed_experts
 from nmt.vocabulary.vocabulary import MODEL_FILE, Vocabulary
@@ -33,6 +39,11 @@ from nmt.vocabulary.vocabulary import MODEL_FILE, Vocabulary
 logger = logging.getLogger(__name__)
 
 _SHOWN_UNKNOWN = 20
+_SHORTEST_CHECKED = 8
+"""Tokens of a sentence that is looked at for omissions; in shorter ones a share says little."""
+
+_SLACK = 4
+"""Tokens by which a half may be longer, so that it ends after a clause or a word."""
 _SOURCE_EXTRA = 2
 """Language token and end."""
 
@@ -76,6 +87,7 @@ class _Segment(NamedTuple):
     copied: Copied = Copied()
     terms: tuple[Term, ...] = ()
     """What its translation must have."""
+    text: str = ""
 
 
 class _Part(NamedTuple):
@@ -94,7 +106,8 @@ class TextTranslator:
             `copied_characters` those of them that are in the translations; `split` were translated
             sentence by sentence, `sentences` in all, of which `too_long` had more tokens than fit;
             `broken` sentences did not fit by themselves and were cut at punctuation or words;
-            `unfinished` translations reached the length limit before they ended. `terms` were
+            `unfinished` translations reached the length limit before they ended. `omissions` may
+            have lost a part, and `repaired_omissions` of them were translated again. `terms` were
             wanted, and `lost_terms` are not there; `lost_urls`, `lost_placeholders` and
             `lost_numbers` are in lines and not in their translations. Where experts are left out,
             `routed` tokens, over all layers, and `lost_expert`, those that lost one of their two.
@@ -136,6 +149,8 @@ class TextTranslator:
             )
         if (config.glossary or config.keep) and (config.method != "beam" or config.n_best > 1):
             raise UserError("`glossary` and `keep` need `method: beam` and an `n_best` of 1")
+        if config.omissions != "ignore" and config.n_best > 1:
+            raise UserError("`omissions` needs an `n_best` of 1")
         if config.n_best > (config.beam_size if config.method == "beam" else 1):
             raise UserError(
                 f"`n_best` is {config.n_best}; beam search gives at most `beam_size`,"
@@ -195,16 +210,18 @@ class TextTranslator:
                 found[segment.line][segment.number] = self._parts(segment.copied, [None])
         for segment in segments:
             if segment.terms:
-                hypothesis = self._search_with_terms(segment, source, target_index)
-                found[segment.line][segment.number] = self._parts(segment.copied, [hypothesis])
+                best = self._search_with_terms(segment, source, target_index)
+                found[segment.line][segment.number] = self._parts(segment.copied, [best])
         free = [segment for segment in segments if segment.pieces and not segment.terms]
         for batch in self._batches(free):
             rows = [vocabulary.source_row(source, segment.pieces) for segment in batch]
             keys = [(numbers[segment.line], segment.number) for segment in batch]
             symbols = self._symbols._replace(may_be_unknown=bool(batch[0].copied.inside))
-            hypotheses = self._search(rows, target_index, keys, symbols)
-            for segment, hypothesis in zip(batch, hypotheses, strict=True):
-                found[segment.line][segment.number] = self._parts(segment.copied, hypothesis)
+            found_here = self._search(rows, target_index, keys, symbols)
+            if self._config.omissions != "ignore":
+                found_here = self._look_for_omissions(batch, found_here, rows, keys, direction)
+            for segment, hypotheses in zip(batch, found_here, strict=True):
+                found[segment.line][segment.number] = self._parts(segment.copied, hypotheses)
             if progress is not None:
                 progress.update(sum(segment.number == 0 for segment in batch))
         self.counts["lines"] += len(lines)
@@ -253,6 +270,7 @@ class TextTranslator:
             ("broken", "sentences of theirs did not fit either; cut at punctuation or words"),
             ("unknown_characters", self._fate_of_unknown()),
             ("unfinished", "translations reached the length limit (`max_length_factor`)"),
+            ("omissions", "sentences may have lost a part" + self._fate_of_omissions()),
             ("lost_terms", f"of {self.counts['terms']:,} terms are not in the translations"),
             ("lost_urls", "URLs and addresses are not in the translations as they were"),
             ("lost_placeholders", "placeholders are not in the translations as they were"),
@@ -272,6 +290,11 @@ class TextTranslator:
                 "%.2f %% of tokens lost one of their experts, over all layers with experts",
                 100 * self.counts["lost_expert"] / self.counts["routed"],
             )
+
+    def _fate_of_omissions(self) -> str:
+        if self._config.omissions != "retry":
+            return ""
+        return f"; {self.counts['repaired_omissions']:,} were translated again in parts"
 
     def _fate_of_unknown(self) -> str:
         if self._config.unknown == "drop":
@@ -344,13 +367,14 @@ class TextTranslator:
         wanted = list(must_appear(normalize(text), glossary, self._config.keep))
         encoded = [tuple(term) for term in vocabulary.encode(wanted) if term]
         terms = tuple(term for term in encoded if vocabulary.unknown_index not in term)
-        self.counts["terms"] += len(encoded)
-        self.counts["lost_terms"] += len(encoded) - len(terms)
+        if encoded:
+            self.counts["terms"] += len(encoded)
+            self.counts["lost_terms"] += len(encoded) - len(terms)
         if self._config.unknown == "drop" or vocabulary.unknown_index not in pieces:
-            return _Segment(line, number, pieces, terms=terms)
+            return _Segment(line, number, pieces, terms=terms, text=text)
         rest, copied = cut_unknown(normalize(text), vocabulary.unknown_texts(text))
         pieces = vocabulary.encode([rest])[0]
-        return _Segment(line, number, pieces, copied, terms if pieces else ())
+        return _Segment(line, number, pieces, copied, terms if pieces else (), rest)
 
     def _parts(self, copied: Copied, hypotheses: Sequence[Hypothesis | None]) -> list[_Part]:
         """Return the texts of translations with what is copied into them, best first."""
@@ -443,6 +467,68 @@ class TextTranslator:
         )
         self.counts["lost_terms"] += lost
         return hypothesis
+
+    def _look_for_omissions(
+        self,
+        batch: Sequence[_Segment],
+        found: list[list[Hypothesis]],
+        rows: Sequence[Sequence[int]],
+        keys: Sequence[Sequence[int]],
+        direction: Direction,
+    ) -> list[list[Hypothesis]]:
+        """Return a batch's translations; those that may have lost a part in two parts, if asked."""
+        shares = self._uncovered(rows, [one[0] for one in found], direction)
+        checked = []
+        for i, (segment, share) in enumerate(zip(batch, shares, strict=True)):
+            is_lacking = share > self._config.omission_share
+            is_lacking &= len(segment.pieces) >= _SHORTEST_CHECKED
+            self.counts["omissions"] += is_lacking
+            again = None
+            if is_lacking and self._config.omissions == "retry":
+                again = self._translate_halves(segment, share, keys[i], direction)
+                self.counts["repaired_omissions"] += again is not None
+            checked.append(found[i] if again is None else [again])
+        return checked
+
+    def _uncovered(
+        self,
+        rows: Sequence[Sequence[int]],
+        hypotheses: Sequence[Hypothesis],
+        direction: Direction,
+    ) -> list[float]:
+        source, target = map(self.model.vocabulary.language_index, direction)
+        end = self._symbols.end
+        return uncovered_shares(
+            self.model.translator,
+            rows,
+            [[end, target, *hypothesis.tokens] for hypothesis in hypotheses],
+            (source, end),
+            self._symbols.pad,
+        )
+
+    def _translate_halves(
+        self, segment: _Segment, share: float, key: Sequence[int], direction: Direction
+    ) -> Hypothesis | None:
+        """Return the joined translations of a sentence's parts if they have less uncovered."""
+        vocabulary = self.model.vocabulary
+        source, target = direction
+        half = (len(segment.pieces) + 1) // 2 + _SLACK
+        parts = list(break_sentence(segment.text, lambda text: vocabulary.encode([text])[0], half))
+        encoded = [pieces for pieces in vocabulary.encode(parts) if pieces]
+        rows = [vocabulary.source_row(source, pieces) for pieces in encoded]
+        keys = [(*key, number) for number in range(len(rows))]
+        symbols = self._symbols._replace(may_be_unknown=bool(segment.copied.inside))
+        found = self._search(rows, vocabulary.language_index(target), keys, symbols)
+        hypotheses = [one[0] for one in found]
+        shares = self._uncovered(rows, hypotheses, direction)
+        lacking = sum(s * len(pieces) for s, pieces in zip(shares, encoded, strict=True))
+        if len(rows) < 2 or lacking >= share * len(segment.pieces):
+            return None
+        return Hypothesis(
+            [token for hypothesis in hypotheses for token in hypothesis.tokens],
+            sum(hypothesis.log_probability for hypothesis in hypotheses),
+            all(hypothesis.is_complete for hypothesis in hypotheses),
+        )
 
     def _longest(self, source_tokens: int) -> int:
         """Return how many tokens a hypothesis may have, its end included."""

@@ -275,6 +275,45 @@ def test_terms_of_a_glossary_and_what_is_kept_are_in_the_translation(
     assert "1 placeholders are not in the translations as they were" in caplog.text
 
 
+def test_sentence_that_lost_a_part_is_translated_again_in_parts(
+    model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = [" ".join(["bara kino moli tu kili"] * 6), "bara kino"]
+    pieces = len(load_model(model).vocabulary.encode(lines)[0])
+    most = (pieces + 1) // 2 + 4  # as many as a part may have
+
+    def copy_a_part(
+        rows: list[list[int]], target: int, keys: object, symbols: Symbols
+    ) -> list[list[Hypothesis]]:
+        return [[Hypothesis(row[1:-1][:most], -1.0, True)] for row in rows]
+
+    def lacking(
+        rows: list[list[int]], hypotheses: list[Hypothesis], direction: Direction
+    ) -> list[float]:
+        return [
+            1 - len(one.tokens) / (len(row) - 2) for row, one in zip(rows, hypotheses, strict=True)
+        ]
+
+    found = {}
+    for omissions in ("count", "retry"):
+        checking = translator(model, omissions=omissions)
+        monkeypatch.setattr(checking, "_search", copy_a_part)
+        monkeypatch.setattr(checking, "_uncovered", lacking)
+        found[omissions] = checking.translate_scored(lines, "qaa_Latn", "qab_Latn")
+        assert checking.counts["omissions"] == 1
+        assert checking.counts["repaired_omissions"] == (omissions == "retry")
+    assert len(found["count"][0].text) < len(lines[0])
+    assert [one.text for one in found["retry"]] == lines
+    assert found["retry"][0].log_probability < -1
+    checking.warn()
+    assert "1 sentences may have lost a part; 1 were translated again in parts" in caplog.text
+
+
+def test_omissions_that_are_only_looked_for_change_nothing(model: Path) -> None:
+    plain = translator(model).translate(LINES, "qaa_Latn", "qab_Latn")
+    assert translator(model, omissions="count").translate(LINES, "qaa_Latn", "qab_Latn") == plain
+
+
 def test_command_writes_scores_before_translations(
     model: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
