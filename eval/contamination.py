@@ -472,20 +472,23 @@ def _render(result: Contamination, config: ContaminationConfig) -> str:
     worst = sorted(result.found, key=lambda one: (not one.in_pair, not one.is_whole, -one.share))
     shown = [
         [
-            one.line.test_set, one.line.language, one.line.number, one.share, one.times,
-            f"{one.file}:{one.row} {one.side}", one.line.text[:_LONGEST],
+            f"{one.line.test_set}, {one.line.language}, line {one.line.number:,}",
+            one.line.text[:_LONGEST],
             one.training_text[:_LONGEST],
+            f"{one.file}, row {one.row:,}, {one.side}",
+            100 * one.share,
+            one.times,
         ]
         for one in worst[:_SHOWN]
-    ]  # fmt: skip
-    columns = ["test set", "language", "line", "share", "times", "where", "line", "training text"]
+    ]
+    columns = ["line of a test set", "its text", "training text", "where", "%", "times"]
     more = f" The first {_SHOWN} of {len(worst):,}; lines.tsv has all." * (len(worst) > _SHOWN)
     body = [
         section("Test sets", words, f'<div class="scroll">{table(header, rows, True, 1)}</div>'),
         section(
             "Lines",
             f"Pairs first, then whole lines, then the largest parts.{more}",
-            f'<div class="scroll">{table(columns, shown)}</div>',
+            f'<div class="scroll">{table(columns, shown, False, 0)}</div>',
         )
         if shown
         else section("Lines", "No line of the test sets was found.", ""),

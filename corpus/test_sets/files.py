@@ -131,8 +131,8 @@ def write_test_files(
             return _flores_files(test_set.path, test_set.split)
     make_directory(directory)
     if test_set.sides:
-        asked = sorted({code for direction in wanted for code in direction})
-        return _write_sides(test_set, asked, directory, ".txt", directory / _COLUMNS)
+        codes = sorted({code for direction in wanted for code in direction})
+        return _write_sides(test_set, codes, directory, ".txt", directory / _COLUMNS)
     return _write_pairs(test_set, wanted, directory)
 
 

@@ -11,6 +11,8 @@ from eval.statistics.slices import PartRow, Slice, summarize_slices
 _MOST_PARTS = 12
 """Of more parts, as documents are, the lowest and the highest are shown."""
 _LOWEST, _HIGHEST = 8, 2
+_LONGEST = 48
+"""Characters of a part's name: addresses of documents would push the scores out of sight."""
 
 
 def describe_slices(slices: Sequence[Slice], systems: Sequence[str]) -> list[str]:
@@ -19,7 +21,7 @@ def describe_slices(slices: Sequence[Slice], systems: Sequence[str]) -> list[str
     for (name, metric), rows in summarize_slices(slices, systems).items():
         shown = _shown(rows)
         cells = [
-            [row.part, row.n, *(_plain(row.values.get(system)) for system in systems)]
+            [_clip(row.part), row.n, *(_plain(row.values.get(system)) for system in systems)]
             for row in shown
         ]
         lines += [format_table([f"{metric} by {name}", "lines", *systems], cells)]
@@ -33,7 +35,12 @@ def slices_section(slices: Sequence[Slice], systems: Sequence[str]) -> str:
     for (name, metric), rows in summarize_slices(slices, systems).items():
         shown = _shown(rows)
         cells = [
-            [row.part, row.n, row.directions, *(row.values.get(system) for system in systems)]
+            [
+                _clip(row.part),
+                row.n,
+                row.directions,
+                *(row.values.get(system) for system in systems),
+            ]
             for row in shown
         ]
         header = [name, "lines", "directions", *systems]
@@ -62,6 +69,11 @@ def _more(rows: Sequence[PartRow], shown: Sequence[PartRow]) -> str:
         f"the {_LOWEST} lowest and the {_HIGHEST} highest of {len(rows):,};"
         f" {len(rows) - len(shown):,} are in between"
     )
+
+
+def _clip(part: str) -> str:
+    """Return a name, of a long one the end, in which addresses differ."""
+    return part if len(part) <= _LONGEST else f"…{part[1 - _LONGEST :]}"
 
 
 def _plain(value: float | None) -> str:

@@ -194,12 +194,15 @@ def order_systems(slices: Sequence[Slice], systems: Sequence[str]) -> list[str]:
 def summarize_slices(
     slices: Sequence[Slice], systems: Sequence[str]
 ) -> Mapping[tuple[str, str], list[PartRow]]:
-    """Return the parts of each slice and metric, the lowest score of the first system first."""
+    """Return the parts of each slice and metric, the lowest score of the first system first.
+
+    Slices of few parts, as domains, come before those of many, as documents.
+    """
     grouped: dict[tuple[str, str], dict[str, list[Slice]]] = {}
     for one in slices:
         grouped.setdefault((one.slice, one.metric), {}).setdefault(one.part, []).append(one)
     found = {}
-    for key, parts in grouped.items():
+    for key, parts in sorted(grouped.items(), key=lambda entry: len(entry[1])):
         rows = []
         for part, own in parts.items():
             values = {
