@@ -257,19 +257,25 @@ def _languages_named(clean: str) -> frozenset[str]:
     """Return the languages that a column may be named after."""
     words = _without_fillers(clean).removeprefix("translation_")
     if words != clean and clean.startswith("translation_"):
-        return frozenset(language_choices(words))
+        return frozenset(_choices(words))
     found = language_aliases().get(words, frozenset())
     if not found and re.fullmatch(r"[a-z]{2,3}_[a-z]{2}", words):  # with a region: en_US, pt-BR
         found = language_aliases().get(words.split("_")[0], frozenset())
     if not found and re.fullmatch(r"[a-z]{3}_[a-z]{4}(_[a-z0-9]+)?", words):
-        found = frozenset(language_choices(words))
+        found = frozenset(_choices(words))
     return found
 
 
 def _is_named_after(clean: str, language: str) -> bool:
     """Whether a column's name may mean a language."""
-    choices = language_choices(_without_fillers(clean).removeprefix("translation_"))
+    choices = _choices(_without_fillers(clean).removeprefix("translation_"))
     return any(same_language(choice, language) for choice in choices)
+
+
+def _choices(words: str) -> tuple[str, ...]:
+    """Return the languages that a name in lower case may mean; a script begins with a capital."""
+    code = re.fullmatch(r"([a-z]{3}_)([a-z]{4})((?:_[a-z0-9]+)?)", words)
+    return language_choices(f"{code[1]}{code[2].title()}{code[3]}" if code else words)
 
 
 def _named_after_languages(clean: Sequence[str]) -> dict[int, frozenset[str]]:

@@ -113,3 +113,15 @@ def test_command_writes_bitext_of_the_directions_named(school: Path, tmp_path: P
     result = CliRunner().invoke(group, arguments, catch_exceptions=False)
     assert result.exit_code == 0
     assert [path.name for path in (tmp_path / "out").glob("*.parquet")] == [f"{BACKWARD}.parquet"]
+
+
+def test_sources_of_a_moses_pair_are_translated_either_way(school: Path, tmp_path: Path) -> None:
+    for side, language in enumerate(FORWARD):
+        lines = read_bitext(school / "sources" / f"{FORWARD}.tsv").column(side).to_pylist()
+        path = tmp_path / "in" / f"x.{language}"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    distill(school, tmp_path / "tsv")
+    distill_bitext(school / "teacher", tmp_path / "in", (), tmp_path / "moses", FAST)
+    for direction in (FORWARD, BACKWARD):
+        assert pairs_of(tmp_path / "moses", direction) == pairs_of(tmp_path / "tsv", direction)
