@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from corpus.config import load_config
@@ -31,28 +32,34 @@ def as_others_have_it(folder: Path, pairs: int) -> Path:
     return folder
 
 
-def test_vocabulary_tokens_and_a_training_come_from_bitext_of_others(tmp_path: Path) -> None:
+def test_vocabulary_and_tokens_come_from_bitext_of_others(tmp_path: Path) -> None:
     bitext, vocabulary = as_others_have_it(tmp_path / "bitext", 100), tmp_path / "vocabulary"
     run = CliRunner().invoke
     arguments = ["--bitext", str(bitext), "--output", str(vocabulary), "--config", "size=80"]
     result = run(group, ["vocabulary", *arguments])
     assert result.exit_code == 0, result.output
-    languages = Vocabulary.load(vocabulary).languages
-    assert set(languages) == {"qaa_Latn", "qab_Latn", "qac_Cyrl"}
-    settings = [
-        f"vocabulary={vocabulary}", f"bitext.primary={bitext}", "model.size=tiny",
-        "batches.max_tokens=200", "batches.max_length=60", "updates=2", "threads=1",
-        "data.workers=1", "optimizer.warmup_updates=1",
-    ]  # fmt: skip
-    given = [part for setting in settings[:2] for part in ("--config", setting)]
+    assert set(Vocabulary.load(vocabulary).languages) == {"qaa_Latn", "qab_Latn", "qac_Cyrl"}
+    given = ["--config", f"vocabulary={vocabulary}", "--config", f"bitext.primary={bitext}"]
     result = run(group, ["tokenize", *given, "--output", str(tmp_path / "tokens"), "--json"])
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["pairs.kept"] == 120
     receipt = tmp_path / "tokens" / "receipts" / "tokenize" / "primary" / "0" / f"{PAIR}.json"
     names = [Path(one["path"]).name for one in json.loads(receipt.read_text())["inputs"]]
     assert names[:2] == [f"News.{PAIR}.qaa_Latn", f"News.{PAIR}.qab_Latn"]
-    priced = run(group, ["tokenize", *given, "--output", str(tmp_path / "none"), "--dry-run"])
-    assert priced.exit_code == 0, priced.output
-    assert "120" in priced.stdout
+
+
+@pytest.mark.slow
+def test_model_is_trained_on_bitext_of_others(tmp_path: Path, vocabulary_directory: Path) -> None:
+    bitext = as_others_have_it(tmp_path / "others", 30)
+    settings = [
+        f"vocabulary={vocabulary_directory}", f"bitext.primary={bitext}", "model.size=tiny",
+        "batches.max_tokens=200", "batches.max_length=60", "updates=2", "threads=1",
+        "data.workers=1", "optimizer.warmup_updates=1",
+    ]  # fmt: skip
     train(load_config(TrainConfig, None, settings), tmp_path / "model")
     assert (tmp_path / "model" / "model.safetensors").is_file()
+    given = [part for setting in settings[:2] for part in ("--config", setting)]
+    arguments = ["tokenize", *given, "--output", str(tmp_path / "none"), "--dry-run"]
+    priced = CliRunner().invoke(group, arguments)
+    assert priced.exit_code == 0, priced.output
+    assert "50" in priced.stdout
