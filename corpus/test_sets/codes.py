@@ -15,6 +15,7 @@ _IN_TEST_SETS = {"no": "nob_Latn", "nor": "nob_Latn", "ar_EG": "arz_Arab"}
 """Norwegian is Bokmål in WMT and TED; WMT24++'s Arabic of Egypt is Egyptian Arabic."""
 
 _REGION = re.compile(r"[a-z]{2,3}[_-](?P<region>[A-Z]{2}|\d{3})")
+_DIRECTION = re.compile(r"[a-z]{2,3}-[a-z]{2,3}")
 _MAIN_REGIONS = frozenset({
     "DE", "ES", "FR", "PT", "US", "KE", "SA", "IN", "RS", "CN", "IT", "NL", "RU", "GB",
 })  # fmt: skip
@@ -31,8 +32,11 @@ def standard_language(code: str) -> str:
 def is_language_suffix(text: str) -> bool:
     """Whether part of a file's name is a language, and not `txt` or `src`, which ISO 639-3 has.
 
-    That is a code with a script or region, one of two letters, or one of a FLORES-200 language.
+    That is a code with a script or region, one of two letters, or one of a FLORES-200 language;
+    `en-de` is a direction, though BCP-47 has it for English in Germany.
     """
+    if _DIRECTION.fullmatch(text):
+        return False
     ours = standard_language(text)
     return bool(ours) and (len(text) != 3 or ours in known_languages())
 

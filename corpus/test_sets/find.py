@@ -71,6 +71,8 @@ def find_test_set(path: Path, split: str = "", references: Sequence[str] = ()) -
     for folder in (path, path / "NTREX-128"):
         if any(folder.glob("newstest2019-ref.*.txt")):
             return _ntrex(folder)
+    if (path / "sources").is_dir() and (path / "references").is_dir():
+        return _metrics_task(path, references)
     return _of_files(path, _files(path), split, references)
 
 
@@ -175,6 +177,26 @@ def _ntrex(folder: Path) -> TestSet:
         columns = columns or lines.read_ntrex_documents(place / lines.NTREX_DOCUMENTS)
     readers = {code: _side_of(found, columns) for code, found in files.items()}
     return _multiway("NTREX-128", folder, "", readers)
+
+
+def _metrics_task(path: Path, translators: Sequence[str]) -> TestSet:
+    """Return a test set in the layout of mt-metrics-eval."""
+    pairs: dict[Direction, Callable[[], Segments]] = {}
+    codes: dict[str, str] = {}
+    for source in sorted((path / "sources").glob("*.txt")):
+        found = tables.pair_of(source.stem)
+        files = sorted((path / "references").glob(f"{source.stem}.*.txt"))
+        if found is None or not files:
+            continue
+        direction = _direction(source, found)
+        codes |= dict(zip(direction, found, strict=True))
+        documents = path / "documents" / f"{source.stem}.docs"
+        pairs[direction] = functools.partial(
+            lines.read_metrics_task, source, files, documents, tuple(translators)
+        )
+    if not pairs:
+        raise UserError(f"{path}: no sources/<a>-<b>.txt with references/<a>-<b>.<name>.txt")
+    return TestSet(kind="WMT metrics task", path=path, pairs=pairs, codes=codes)
 
 
 def _files(path: Path) -> list[Path]:

@@ -6,6 +6,8 @@
   `DOCUMENT_IDS.tsv` with the document of each line.
 - Tatoeba Challenge (https://github.com/Helsinki-NLP/Tatoeba-Challenge): `<a>-<b>/test.txt` and
   `tatoeba-test-<version>.<a>-<b>.txt`: two codes, source and target, separated by tabs.
+- WMT's test sets of the metrics tasks, as https://github.com/google-research/mt-metrics-eval has
+  them: `sources/en-de.txt`, `references/en-de.refA.txt`, `documents/en-de.docs` (domain, document).
 - Two columns without a header: `<source>-<target>.tsv`.
 - Line-aligned files: `<name>.<code>` or `<code>.txt`, as of OPUS, Moses and mt-metrics-eval.
 """
@@ -16,9 +18,9 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from corpus.errors import DataError
+from corpus.errors import DataError, UserError
 from corpus.files import open_lines, read_lines
-from corpus.test_sets.test_set import DOCUMENT, Segments, Side
+from corpus.test_sets.test_set import DOCUMENT, DOMAIN, Segments, Side
 
 NTREX_REFERENCE = re.compile(r"newstest2019-(?:src|ref)(?:-(?P<more>\d))?\.(?P<code>[\w-]+)\.txt")
 NTREX_DOCUMENTS = "DOCUMENT_IDS.tsv"
@@ -73,6 +75,31 @@ def read_metadata(path: Path) -> dict[str, list[str]]:
         for name, cell in zip(header, cells, strict=True):
             columns[name].append(cell)
     return columns
+
+
+def read_metrics_task(
+    source: Path, references: Sequence[Path], documents: Path, translators: Sequence[str]
+) -> Segments:
+    """Read a direction of mt-metrics-eval's layout, with the references of some translators.
+
+    Raises:
+        UserError: If a translator has none.
+        DataError: If the files differ in their number of lines.
+    """
+    named = {path.name.removesuffix(".txt").rsplit(".", 1)[-1]: path for path in references}
+    for name in translators:
+        if name not in named:
+            raise UserError(f"{source} has no reference by `{name}`; it has {', '.join(named)}")
+    names = tuple(translators) or tuple(named)
+    side = read_side([source, *(named[name] for name in names)], {})
+    columns: dict[str, list[str]] = {}
+    if documents.is_file():
+        rows = [line.split(None, 1) for line in read_lines(documents)]
+        columns = {
+            DOMAIN: [row[0] if row else "" for row in rows],
+            DOCUMENT: [row[-1] if row else "" for row in rows],
+        }
+    return Segments(side.texts[0], side.texts[1:], columns, names)
 
 
 def read_pairs(path: Path) -> Segments:

@@ -53,7 +53,7 @@ _NOT_TOLD = frozenset({
     "split", "dataset",
 })  # fmt: skip
 
-TABLE_SUFFIXES = (".jsonl", ".ndjson", ".parquet", ".tsv", ".csv")
+TABLE_SUFFIXES = (".jsonl", ".ndjson", ".parquet", ".tsv")
 
 
 class Table(NamedTuple):

@@ -41,6 +41,7 @@ _STYLE = """
 #bars, #segments { max-height: 560px; overflow: auto; }
 @media print { #bars, #segments { max-height: none; overflow: visible; } }
 svg .loss { fill: var(--warn); } svg .whisker { stroke: var(--ink); stroke-width: 2; }
+.parts td:first-child { overflow-wrap: anywhere; }
 summary { cursor: pointer; font-size: 19px; font-weight: 700; }
 #worst tbody tr { cursor: pointer; } #worst tbody tr:hover td { color: var(--accent); }
 """

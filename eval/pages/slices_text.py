@@ -47,7 +47,7 @@ def slices_section(slices: Sequence[Slice], systems: Sequence[str]) -> str:
         more = f"<p>{escape(_more(rows, shown))}</p>" if len(shown) < len(rows) else ""
         drawn = table(header, cells, sortable=True, decimals=1)
         parts.append(
-            f'<h3>{escape(f"{metric} by {name}")}</h3><div class="scroll">{drawn}</div>{more}'
+            f'<h3>{escape(f"{metric} by {name}")}</h3><div class="scroll parts">{drawn}</div>{more}'
         )
     if not parts:
         return ""

@@ -213,7 +213,7 @@ def test_codes_of_test_sets_become_ours() -> None:
     assert {code: standard_language(code) for code in codes} == codes
     assert choose_codes(["fra-CA", "fra", "xyz!"]) == ({"fra_Latn": "fra"}, ["fra-CA", "xyz!"])
     assert choose_codes(["fr_CA", "fr_FR"])[0] == {"fra_Latn": "fr_FR"}
-    assert [is_language_suffix(name) for name in ("de", "deu", "txt", "src")] == [
+    assert [is_language_suffix(name) for name in ("de", "deu", "txt", "en-de")] == [
         True,
         True,
         False,
@@ -248,3 +248,20 @@ def test_a_set_can_be_written_in_the_layout_of_flores(tmp_path: Path) -> None:
     assert read_split(tmp_path / "out2" / "eng_Latn-deu_Latn", "test")["deu_Latn"] == ["Haus"]
     with pytest.raises(UserError, match="has no eng_Latn-fra_Latn; it has deu_Latn-eng_Latn"):
         write_flores_layout(pairs, [Direction("eng_Latn", "fra_Latn")], tmp_path / "out3")
+
+
+def test_the_metrics_tasks_have_named_references_and_documents(tmp_path: Path) -> None:
+    root = tmp_path / "wmt23"
+    write_lines(root / "sources" / "en-de.txt", ["house", "tree"])
+    write_lines(root / "references" / "en-de.refA.txt", ["Haus", "Baum"])
+    write_lines(root / "references" / "en-de.refB.txt", ["Gebäude", "Baum"])
+    write_lines(root / "documents" / "en-de.docs", ["news bbc.1", "social x.2"])
+    files = open_files(root, [EN_DE], tmp_path)
+    assert "2 references of eng_Latn-deu_Latn, by refA, refB" in files.describe()
+    assert files.read_columns(EN_DE) == {
+        "domain": ["news", "social"], "document": ["bbc.1", "x.2"],
+    }  # fmt: skip
+    found = lines_of(root, EN_DE, tmp_path, references=["refB"])
+    assert found == [["house", "tree"], ["Gebäude", "Baum"]]
+    with pytest.raises(UserError, match="no reference by `refC`; it has refA, refB"):
+        open_files(root, [EN_DE], tmp_path, references=["refC"])
