@@ -126,7 +126,8 @@ def test_they_have_tokens_and_a_model_translates_them(tmp_path: Path, flores: Pa
     recipe = [
         f"vocabulary={vocabulary}", f"bitext.primary={tmp_path / 'bitext'}", "model.size=tiny",
         "batches.max_tokens=1000", "batches.max_length=60", "optimizer.learning_rate=0.004",
-        "optimizer.warmup_updates=1", "updates=2", "checkpoint_every=2", "validate_every=2", "report_every=1", "threads=1",
+        "optimizer.warmup_updates=1", "updates=2",
+        "checkpoint_every=2", "validate_every=2", "report_every=1", "threads=1",
         "data.workers=1", f"flores={flores}", "validation_split=dev",
     ]  # fmt: skip
     model = tmp_path / "model"
