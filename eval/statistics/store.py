@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from corpus.errors import DataError
 from corpus.files import check_encoding, lines_of_file
-from corpus.records import read_table, write_table
+from corpus.records import read_as_written, write_table
 from eval.metrics.counts import Counts
 from eval.metrics.measures import Measure, pack_counts, unpack_counts
 from eval.metrics.metrics import digest_lines
@@ -118,7 +118,7 @@ class StatisticsFile:
         self._rows: dict[tuple[str, str, str], tuple[int, bytes]] = {}
         self._is_changed = not path.exists()
         if path.exists():
-            table = read_table(path, STATISTICS_SCHEMA)
+            table = read_as_written(path, STATISTICS_SCHEMA.names)
             columns = [table.column(name).to_pylist() for name in STATISTICS_SCHEMA.names]
             for measure, references, hypotheses, lines, packed in zip(*columns, strict=True):
                 self._rows[measure, references, hypotheses] = (lines, packed)

@@ -64,6 +64,22 @@ def test_several_metrics_stand_beside_each_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"variance": 0.01},  # unbabel-comet 1 with `--mc_dropout`
+        {"errors": [{"text": "b", "confidence": 0.4, "severity": "minor", "start": 0, "end": 1}]},
+    ],
+)
+def test_all_layouts_that_comet_writes_are_read(tmp_path: Path, more: dict[str, Any]) -> None:
+    # comet/cli/score.py: a list by the file's path as given, `ref` unless the model needs none.
+    segment = {"src": "a", "mt": "b", "ref": "c", "COMET": 0.5, **more}
+    content = {"mine/eng_Latn-fra_Latn.txt": [segment, {**segment, "COMET": 0.7}]}
+    found = measure_comet(tmp_path, content, model="xcomet-xl", languages=("all",))
+    assert found["comet"]["mine"]["mean"] == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize(
     ("objects", "message"),
     [
         ([{"metric": "comet"}, *ROWS], r"0\.jsonl:1: the first line says what the scores are"),
