@@ -93,28 +93,39 @@ def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = No
 
 
 def _in_types_of(path: Path, table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Return a table with its columns in the types of a schema, null text as empty text.
+    """Return a table with its columns in the types of a schema.
 
     pandas and polars write `large_string`, dictionaries and 64-bit integers.
 
     Raises:
-        DataError: If a number is null or does not fit, or text is not UTF-8.
+        DataError: If a number does not fit, or text is not UTF-8.
     """
     columns = []
     for name, column in zip(table.schema.names, table.columns, strict=True):
         if name in schema.names:
             kind = schema.field(name).type
-            is_text = pa.types.is_string(kind)
-            if column.null_count and not is_text:
-                raise DataError(f"{path}: column `{name}` holds nulls, and a value is needed")
             try:
+                is_text = pa.types.is_string(kind)
                 column = checked_text(column) if is_text else column.cast(kind)
             except pa.ArrowInvalid as error:
                 raise DataError(f"{path}: column `{name}` is damaged: {error}") from None
-            if is_text:
-                column = column.fill_null("")
         columns.append(column)
     return pa.Table.from_arrays(columns, names=table.schema.names)
+
+
+def _without_nulls(path: Path, table: pa.Table) -> pa.Table:
+    """Return a table with empty text for null.
+
+    Raises:
+        DataError: If a number is null.
+    """
+    for place, field in enumerate(table.schema):
+        column = table.column(place)
+        if column.null_count and not pa.types.is_string(field.type):
+            raise DataError(f"{path}: column `{field.name}` holds nulls, and a value is needed")
+        if column.null_count:
+            table = table.set_column(place, field, column.fill_null(""))
+    return table
 
 
 def _is_readable_as(there: pa.DataType, wanted: pa.DataType) -> bool:
@@ -161,7 +172,8 @@ def sentence_batches(
         wanted = pa.schema([SENTENCES_SCHEMA.field(name) for name in columns])
         _check_columns(path, file.schema_arrow, wanted)
         for table in iterate_batches(file, path, columns, rows):
-            yield from _in_types_of(path, table.select(columns), wanted).to_batches()
+            table = _in_types_of(path, table.select(columns), wanted)
+            yield from _without_nulls(path, table).to_batches()
 
 
 def take_sentences(

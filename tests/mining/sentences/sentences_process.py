@@ -24,6 +24,8 @@ LANGUAGES = {"Latn": "eng_Latn", "Cyrl": "rus_Cyrl", "Deva": "hin_Deva", "Hani":
 class ByScript:
     """Identifies a language by its script: enough to know one of four languages apart."""
 
+    languages = tuple(LANGUAGES.values())
+
     def identify(self, lines: Sequence[str]) -> list[Prediction]:
         found = [scripts_of(line).most_common(1) for line in lines]
         return [

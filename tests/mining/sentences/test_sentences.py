@@ -1,10 +1,8 @@
 import gzip
 import json
 import os
-import time
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import fsspec
@@ -12,13 +10,11 @@ import pytest
 
 from corpus.errors import JobError, UserError
 from corpus.files import read_json
-from corpus.jobs import hold_lock
 from corpus.protocols import Prediction
 from corpus.records import SENTENCES_SCHEMA, read_table, sentence_languages, sentence_shards
 from corpus.remote import find_files
 from corpus.text import scripts_of
 from mining.sentences.config import SentencesConfig
-from mining.sentences.extract import PARTS_LOCK, WORK
 from mining.sentences.rejects import REJECTS_SCHEMA
 from mining.sentences.sentences import run_sentences
 
@@ -28,6 +24,8 @@ ONE_PROCESS = SentencesConfig(workers=1)
 
 class ByScript:
     """Identifies a language by its script: enough to know one of four languages apart."""
+
+    languages = tuple(LANGUAGES.values())
 
     def identify(self, lines: Sequence[str]) -> list[Prediction]:
         found = [scripts_of(line).most_common(1) for line in lines]
@@ -189,33 +187,3 @@ def test_rejects_are_written_with_reason_and_place_if_wanted(tmp_path: Path, lid
     # Without being asked for, none.
     run(shards, lid, tmp_path / "plain")
     assert not (tmp_path / "plain" / "rejects").exists()
-
-
-def test_run_that_redoes_a_damaged_shard_leaves_its_parts_to_another_that_merges(
-    tmp_path: Path, lid: Path
-) -> None:
-    shards = write_shards(tmp_path / "in", PAGES, 2)
-    packed = gzip.compress(shards[1].read_bytes())
-    damaged = shards[1].with_suffix(".jsonl.gz")
-    damaged.write_bytes(packed[:-9])
-    shards = [shards[0], damaged]
-    output = tmp_path / "out"
-    with pytest.raises(JobError, match="shard-1"):
-        run(shards, lid, output)
-    expected = texts(output)
-    parts = sorted((output / WORK / "shard-1").iterdir())
-    before = {part: part.stat().st_ino for part in parts}
-    with ThreadPoolExecutor(2) as pool:
-        # What a run holds while it merges; two others redo the shard meanwhile, and wait.
-        with hold_lock(output / WORK / PARTS_LOCK, PARTS_LOCK, wait=True, is_shared=True):
-            others = [pool.submit(run, shards, lid, output) for _ in range(2)]
-            made = output / WORK / ".shard-1"
-            deadline = time.monotonic() + 20
-            while not made.is_dir() and time.monotonic() < deadline:
-                time.sleep(0.01)
-            assert wait(others, timeout=0.2).done == set()
-            assert {part: part.stat().st_ino for part in parts} == before
-        for other in others:
-            assert isinstance(other.exception(), JobError)
-            assert "shard-1" in str(other.exception())
-    assert texts(output) == expected

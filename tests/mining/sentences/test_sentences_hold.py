@@ -1,5 +1,6 @@
 """Sentences under load: killed at any moment, many workers and shards, little memory."""
 
+import gzip
 import json
 import os
 import random
@@ -13,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from corpus.jobs import hold_lock
 from corpus.records import SENTENCES_SCHEMA, read_table, sentence_languages, sentence_shards
+from mining.sentences.extract import PARTS_LOCK, WORK
 
 PROGRAM = Path(__file__).with_name("sentences_process.py")
 ROOT = Path(__file__).parents[3]
@@ -180,3 +183,46 @@ def test_memory_is_bounded_by_the_configuration_not_by_the_shard(tmp_path: Path)
         tmp_path / "starved", [*warm_up, *shard], "limit_mb=24", "memory_mb=1024", "workers=1"
     )
     assert starved.returncode not in (0, 3)
+
+
+@pytest.mark.slow  # starts processes
+def test_runs_that_redo_one_damaged_shard_leave_its_parts_to_the_one_that_merges(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "lid").mkdir()
+    (tmp_path / "lid" / "model.bin").write_bytes(b"stand-in")
+    shards = write_shards(tmp_path / "in", make_documents(6, 4, 20), 2)
+    damaged = shards[1].with_suffix(".jsonl.gz")
+    damaged.write_bytes(gzip.compress(shards[1].read_bytes())[:-9])
+    shards[1] = damaged
+    output = tmp_path / "out"
+    assert run(output, shards).returncode == 3
+    expected = rows_of(output)
+    folder = output / WORK / damaged.name.removesuffix(".jsonl.gz")
+    parts = {part: part.stat().st_ino for part in folder.iterdir()}
+    others = []
+    try:
+        # What a run holds while it merges.
+        with hold_lock(output / WORK / PARTS_LOCK, PARTS_LOCK, wait=True, is_shared=True):
+            for _ in range(2):
+                arguments = command(output, shards)
+                others.append(
+                    subprocess.Popen(
+                        arguments, env=environment(), stderr=subprocess.PIPE, text=True
+                    )
+                )
+            made = folder.with_name(f".{folder.name}")
+            deadline = time.monotonic() + 60
+            while not made.is_dir() and time.monotonic() < deadline:
+                time.sleep(0.02)
+            time.sleep(0.5)
+            assert made.is_dir()
+            assert {part: part.stat().st_ino for part in folder.iterdir()} == parts
+        for other in others:
+            _, told = other.communicate(timeout=60)
+            assert (other.returncode, damaged.name in told) == (3, True), told
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+    assert rows_of(output) == expected
