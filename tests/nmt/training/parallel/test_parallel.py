@@ -190,6 +190,30 @@ def test_validation_shared_by_processes_reports_what_one_process_does(
             assert found == pytest.approx(wanted, rel=1e-5)
 
 
+@pytest.mark.slow
+def test_every_arrangement_of_processes_starts_from_the_same_weights(trainings: Trainings) -> None:
+    trainings.run(1, "base", "flores=null")
+    base = trainings.folder / "base"
+    tuned = (
+        f"start_from={base}", "comparison.sentences=2", "selection.keep=last",
+        "optimizer.warmup_updates=0",
+    )  # fmt: skip
+    adapted = (*tuned, "lora.rank=4", "lora.also=[embeddings]")
+    frozen = (*tuned, "freeze=[embeddings,norms]")
+    for kind, options in (("tuned", tuned), ("adapted", adapted), ("frozen", frozen)):
+        modes = {"ddp": (), "experts": EXPERTS} if kind == "tuned" else {"ddp": (), "fsdp": FSDP}
+        for name, mode in modes.items():
+            trainings.run(2, f"{kind}_{name}", *options, *mode)
+        first, second = (f"{kind}_{name}" for name in modes)
+        assert trainings.losses(second) == pytest.approx(trainings.losses(first), rel=1e-5)
+        torch.testing.assert_close(
+            trainings.weights(second), trainings.weights(first), rtol=1e-4, atol=1e-5
+        )
+        comparison = trainings.folder / first / "training" / "comparison.json"
+        assert len(json.loads(comparison.read_text(encoding="utf-8"))["directions"]) == 2
+    assert trainings.losses("tuned_ddp")[0] < trainings.losses("base")[0]
+
+
 LONG = ("updates=30", "checkpoint_every=30", "validate_every=30", "flores=null")
 
 
