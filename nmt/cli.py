@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import sys
 from pathlib import Path
@@ -108,11 +107,11 @@ def extend(
     if len(likes) not in (0, 1, len(languages)):
         raise click.UsageError(f"--like is given {len(likes)} times, --language {len(languages)}")
     codes = [parse_language(language).code for language in languages]
-    alike = [parse_language(like).code for like in likes] or [None]
+    alike: list[str | None] = [parse_language(like).code for like in likes] or [None]
+    alike *= len(codes) // len(alike)
     from nmt.extend import NewLanguage, extend_model
 
-    pairs = itertools.zip_longest(codes, alike, fillvalue=alike[0])
-    added = [NewLanguage(code, like) for code, like in pairs if code is not None]
+    added = [NewLanguage(code, like) for code, like in zip(codes, alike, strict=True)]
     print_counts("model", dict(extend_model(model, added, text, output, config).counts))
 
 

@@ -21,6 +21,7 @@ from corpus.files import atomic_path, write_json
 from corpus.flores import read_split, split_file, split_languages
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.languages import find_language
+from corpus.pickled_tensors import Stored
 from corpus.text import normalize
 from nmt.interop.names import OUR_EMBEDDINGS
 from nmt.interop.weights import NewTensor, write_tensors
@@ -31,7 +32,7 @@ from nmt.model.directory import (
     describe_model,
     read_description,
 )
-from nmt.model.tensor_files import Stored, read_header, read_into, whole
+from nmt.model.tensor_files import read_header, read_into, whole
 from nmt.text_files import TextFile, read_text, text_files
 from nmt.vocabulary.config import ExtendConfig
 from nmt.vocabulary.new_pieces import NewPiece, append_pieces, cut_words, learn_pieces
@@ -332,10 +333,10 @@ def _write(
         (added,) = read_header(temporary).values()
         tensors = []
         for name, tensor in read_header(weights).items():
-            spans, shape = (whole(tensor),), tensor.shape
+            spans, shape = [whole(tensor)], tensor.shape
             if name == stored.key:
-                spans, shape = (*spans, whole(added)), (vocabulary.size, *tensor.shape[1:])
-            tensors.append(NewTensor(name, tensor.dtype, shape, spans))
+                spans, shape = [*spans, whole(added)], (vocabulary.size, *tensor.shape[1:])
+            tensors.append(NewTensor(name, tensor.dtype, shape, tuple(spans)))
         write_tensors(output / WEIGHTS_FILE, tensors)
     (output / "new_rows.safetensors").unlink()
     return [folder / MODEL_FILE, folder / LAYOUT_FILE, output / WEIGHTS_FILE]

@@ -109,7 +109,7 @@ def merge_lora(model: nn.Module) -> None:
         lora = getattr(module, _NAME, None)
         if isinstance(lora, Lora):
             weight = module.get_parameter("weight")
-            weight += (lora.scale * lora.up @ lora.down).to(weight.dtype)
+            weight.add_((lora.scale * lora.up @ lora.down).to(weight.dtype))
             delattr(module, _NAME)
             hooks = module._forward_hooks
             for key in [key for key, hook in hooks.items() if hook is _add]:
@@ -171,7 +171,7 @@ def apply_adapter(model: nn.Module, path: Path, base: str) -> None:
             if kind == "down":
                 up = tensors[f"{place}{_INSIDE}up"]
                 weight = state[f"{place}.weight"]
-                weight += (about["scale"] * up @ tensor).to(weight.dtype)
+                weight.add_((about["scale"] * up @ tensor).to(weight.dtype))
             elif not kind:
                 state[name].copy_(tensor)
     except (KeyError, RuntimeError) as error:

@@ -194,7 +194,7 @@ def compare(
         to 100, kind `trained` or `other`; `means`, {kind: {before, after, difference, worse,
         better}}, the latter two being counts of significant differences; `significance`, the level.
     """
-    rows = {}
+    rows: dict[str, dict[str, Any]] = {}
     for direction in tests.directions:
         references = list(tests.texts[direction.target])
         name = str(direction)
@@ -211,7 +211,7 @@ def compare(
             "p_value": paired_bootstrap(theirs - ours, config.resamples),
             "sentences": len(references),
         }
-    kinds = {row["kind"] for row in rows.values()}
+    kinds: set[str] = {row["kind"] for row in rows.values()}
     return {
         "directions": rows,
         "means": {kind: _means(rows, kind, config.significance) for kind in sorted(kinds)},

@@ -29,6 +29,7 @@ with unused_packages_replaced():
         set_data_parallel_facade,
     )
     from fairseq2.nn.fsdp import FSDPWrapper
+    from fairseq2.nn.utils.module import reset_non_persistent_buffers
     from fairseq2.optim.lr_schedulers import LRScheduler
     from fairseq2.recipe import config as sections
     from fairseq2.recipe.error import MinimumLossScaleReachedError
@@ -67,6 +68,7 @@ __all__ = [
     "get_current_gangs",
     "get_data_parallel_facade",
     "register_model_family",
+    "reset_non_persistent_buffers",
     "run",
     "sections",
     "set_data_parallel_facade",

@@ -203,8 +203,11 @@ class TranslationRecipe(base.Recipe):
             freeze_all_but_lora(model, self._config.lora.also)
         elif self._config.freeze:
             freeze(model, self._config.freeze)
-        trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        logger.info("%s parameters are trained", f"{trained:,}")
+        sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+        logger.info(
+            "%.1f %% of the parameters are trained",
+            100 * sum(size for size, is_trained in sizes if is_trained) / sum(n for n, _ in sizes),
+        )
         return model
 
     def create_task(self, context: base.RecipeContext) -> Task:

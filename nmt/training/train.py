@@ -200,9 +200,9 @@ def _train_model(
     compared = () if comparing is None else comparing.finish(directory, trained.model)
     if lora is not None and lora.save == "adapter":
         assert start is not None
-        outputs: tuple[Path, ...] = (output / ADAPTER_FILE,)
-        save_adapter(*outputs, trained.model, lora.also, start.description.weights_digest)
-        return Outcome(counts=_counts(bitext, pairs, trained), outputs=(*outputs, *compared))
+        adapter = output / ADAPTER_FILE
+        save_adapter(adapter, trained.model, lora.also, start.description.weights_digest)
+        return Outcome(counts=_counts(bitext, pairs, trained), outputs=(adapter, *compared))
     merge_lora(trained.model)
     known = set(pairs) if start is None else {*pairs, *start.description.directions}
     outputs = save_model(output, trained.model, shape, config.vocabulary_directory, sorted(known))

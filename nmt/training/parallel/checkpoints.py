@@ -25,6 +25,7 @@ from corpus.errors import DataError
 from corpus.files import make_directory
 from nmt.training.checkpoints import step_directory
 from nmt.training.directory import CHECKPOINTS, last_update
+from nmt.training.fairseq import reset_non_persistent_buffers
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ def load_whole_state(step: Path, shapes: Mapping[str, torch.Size]) -> dict[str, 
 
 
 def load_whole_model(training: Path, update: int, create: Callable[[], nn.Module]) -> nn.Module:
-    """Return the model of a checkpoint, on the CPU, for saving; it is held once.
+    """Return the model of a checkpoint, on the CPU; it is held once.
 
     Args:
         training: Directory of the training.
@@ -90,6 +91,11 @@ def load_whole_model(training: Path, update: int, create: Callable[[], nn.Module
         model = create()
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
     model.load_state_dict(load_whole_state(step, shapes), assign=True)
+    for module in model.modules():  # positions, which are computed
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            if buffer.is_meta:
+                module.register_buffer(name, torch.empty_like(buffer, device="cpu"), False)
+    reset_non_persistent_buffers(model)
     return model
 
 
