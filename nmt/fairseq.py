@@ -77,10 +77,10 @@ def _register_what_modules_need() -> None:
     own.
     """
     container = dependency.DependencyContainer()
-    container.register_type(ThreadLocalStorage, _StandardThreadLocalStorage)
-    container.register_type(DeviceContext, _StandardDeviceContext, singleton=True)
+    container.register_type(ThreadLocalStorage, _StandardThreadLocalStorage)  # type: ignore[type-abstract]
+    container.register_type(DeviceContext, _StandardDeviceContext, singleton=True)  # type: ignore[type-abstract]
     container.register_type(_GangManager, singleton=True)
-    container.register_type(GangContext, _StandardGangContext, singleton=True)
+    container.register_type(GangContext, _StandardGangContext, singleton=True)  # type: ignore[type-abstract]
     vars(dependency)["_resolver"] = container
 
 
