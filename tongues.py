@@ -47,11 +47,13 @@ GROUPS = {
 
 EXTRA_PACKAGES = {
     "aiohttp", "fairseq2", "faiss", "fasttext", "ftfy", "ray", "sacrebleu", "safetensors",
-    "sentencepiece", "torch", "xxhash",
+    "sentencepiece", "torch", "transformers", "xxhash",
 }  # fmt: skip
 """Packages that the stages' extras install."""
 
 EXTRAS_OF_THEIR_OWN = {"aiohttp": "serve", "ray": "ray"}
+LEARNED_PACKAGES = {"safetensors", "torch", "transformers"}
+"""Of the extra `learned`, where eval needs them."""
 
 
 def load_identifier(path: Path) -> "LanguageIdentifier":
@@ -210,6 +212,8 @@ def _report_missing_package(error: ModuleNotFoundError, arguments: list[str]) ->
     if package not in EXTRA_PACKAGES or stage is None:
         raise error
     extra = EXTRAS_OF_THEIR_OWN.get(package, stage)
+    if stage == "eval" and package in LEARNED_PACKAGES:
+        extra = "learned"
     click.echo(
         f"error: the package `{package}` is not installed; run `pip install '.[{extra}]'`"
         " in a clone of the project",

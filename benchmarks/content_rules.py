@@ -2,9 +2,9 @@
 
     python benchmarks/content_rules.py --flores DIR --ntrex DIR
 
-False alarms: the share of references that break each rule, English into and from every language
-and between neighbors, on FLORES-200's devtest and on NTREX-128. Recall: of faults planted in the
-references of the same directions. There is no peer to compare with.
+False alarms: the share of references that break each rule, in every fifth of the directions from
+English, into English and between neighbors, on FLORES-200's devtest and on NTREX-128. Recall: of
+faults planted in the references of some of them. There is no peer to compare with.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from eval.checks.config import ContentConfig
 from eval.checks.content import RULES, find_faults, numbers, placeholders
 
 ENGLISH = "eng_Latn"
+_EVERY = 5
+"""Of the directions, as the rates of a language hardly depend on the other one."""
 PLANTED = 50
 """Lines of a direction in which each fault is planted."""
 
@@ -52,7 +54,7 @@ def _report(name: str, texts: dict[str, list[str]]) -> None:
     found: dict[str, list[bool]] = defaultdict(list)
     lines = 0
     start = time.process_time()
-    for direction in _directions(list(texts)):
+    for direction in list(_directions(list(texts)))[::_EVERY]:
         sources, references = texts[direction.source], texts[direction.target]
         faults = find_faults(sources, references, references, direction, ContentConfig())
         lines += len(sources)
@@ -61,7 +63,7 @@ def _report(name: str, texts: dict[str, list[str]]) -> None:
         rates["any"][direction] = sum(map(bool, faults)) / len(faults)
     seconds = time.process_time() - start
     chance = random.Random(1)
-    for direction in list(_directions(list(texts)))[::15]:
+    for direction in list(_directions(list(texts)))[:: 5 * _EVERY]:
         for kind, hit in _plant(direction, texts, chance):
             found[kind].append(hit)
     print(f"\n{name}: {len(rates['any'])} directions, {1e6 * seconds / lines:.0f} µs a line\n")

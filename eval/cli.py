@@ -18,6 +18,7 @@ from eval.config import (
     ContaminationConfig,
     ContrastConfig,
     CorrelateConfig,
+    LearnedConfig,
     SampleConfig,
     ScoreConfig,
 )
@@ -392,6 +393,68 @@ def check(
         return
     header = ["system", "check", "figure", "mean", "n", "missing"]
     click.echo(format_table(header, summary_rows(summary)))
+
+
+@group.command()
+@click.option(
+    "--metric",
+    required=True,
+    help="comet-22, cometkiwi-22, cometkiwi-23, xcomet, xcomet-qe, metricx-24, metricx-24-qe,"
+    " blaser-2, blaser-2-qe, sonar, sonar-qe.",
+)
+@click.option("--checkpoint", type=PATH, required=True, help="Directory of the model.")
+@click.option(
+    "--encoder",
+    type=PATH,
+    help="Directory of the encoder's configuration and tokenizer, if the model's has neither; for"
+    " BLASER, of SONAR.",
+)
+@click.option(
+    "--hypotheses",
+    type=PATH,
+    required=True,
+    multiple=True,
+    help="Directory of <source>-<target>.txt files, one per system; may be repeated.",
+)
+@click.option("--flores", type=PATH, required=True, help="Directory in FLORES-200's layout.")
+@click.option("--split", default="devtest", show_default=True, help="Split that was translated.")
+@click.option("--output", type=PATH, required=True, help="Directory for the tables.")
+@json_option
+@config_options(LearnedConfig)
+def learned(
+    metric: str,
+    checkpoint: Path,
+    encoder: Path | None,
+    hypotheses: tuple[Path, ...],
+    flores: Path,
+    split: str,
+    output: Path,
+    as_json: bool,
+    config: LearnedConfig,
+) -> None:
+    """Score hypotheses with COMET, MetricX, BLASER or SONAR, from a checkpoint at hand."""
+    from eval.learned import FOLDER, Checkpoint, score_learned
+    from eval.statistics.system_table import MARKS, show_p_value
+
+    model = Checkpoint(metric, checkpoint, encoder or checkpoint)
+    found = score_learned(model, hypotheses, flores, split, output, config)
+    if as_json:
+        print_json(found)
+        return
+    header = ["direction", "system", metric, "low", "high", "best", "p", "against the baseline"]
+    rows = [
+        [
+            row["direction"],
+            row["system"],
+            *(None if row[key] is None else round(row[key], 4) for key in ("value", "low", "high")),
+            "*" if row["is_best"] else None,
+            None if row["p_value"] is None else show_p_value(row["p_value"]),
+            f"{row['outcome']} {MARKS.get(row['outcome'], '')}".strip() or None,
+        ]
+        for row in found["systems"]
+    ]
+    click.echo(format_table(header, rows))
+    click.echo(f"{output / FOLDER / metric}", err=True)
 
 
 @group.command()

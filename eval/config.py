@@ -204,6 +204,39 @@ class SampleConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LearnedConfig(Config):
+    """How learned metrics are computed."""
+
+    languages: tuple[str, ...] = ()
+    """Languages that the model covers, or `all`. By default those that its encoder was trained on;
+    other directions are not scored."""
+
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Precision of the model; published scores are of float32."""
+
+    device: str = execution_only("auto")
+    """`cpu`, `cuda`, `cuda:1`, …; `auto` is the GPU if there is one."""
+
+    batch_tokens: PositiveInt = execution_only(8_192)  # noqa: RUF009
+    """Tokens that go through the model together, padding included."""
+
+    baseline: str | None = execution_only(None)
+    """System that the others are tested against; by default the first."""
+
+    resamples: NonNegativeInt = execution_only(1_000)  # noqa: RUF009
+    """Bootstrap resamples for intervals and tests; 0 leaves both out."""
+
+    seed: NonNegativeInt = execution_only(12_345)  # noqa: RUF009
+    """Seed of the resamples; the same lines are drawn as for other metrics."""
+
+    confidence: Probability = execution_only(0.95)  # noqa: RUF009
+    """Share of the resamples inside an interval."""
+
+    alpha: Probability = execution_only(0.05)  # noqa: RUF009
+    """False discovery rate over all directions and systems (Benjamini and Hochberg 1995)."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ContrastConfig(Config):
     """How contrast sets are counted."""
 

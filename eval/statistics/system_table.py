@@ -62,6 +62,8 @@ def compare_in_table(
     baseline: str,
     p_values: Mapping[Key, float],
     alpha: float,
+    *,
+    higher_is_better: bool | None = None,
 ) -> list[SystemScore]:
     """Return the scores by metric, direction and system, with the best and the test's outcome.
 
@@ -72,6 +74,7 @@ def compare_in_table(
         baseline: The system that the others were tested against.
         p_values: Of the differences from the baseline.
         alpha: False discovery rate.
+        higher_is_better: Whether higher scores are better; by default what each metric says.
     """
     groups: dict[tuple[str, Direction], dict[str, Row]] = defaultdict(dict)
     for row in rows:
@@ -79,7 +82,10 @@ def compare_in_table(
     significant = _discover(p_values, alpha)
     table = []
     for (metric, direction), own in sorted(groups.items(), key=_place(metrics)):
-        sign = 1 if find_metric(metric).higher_is_better else -1
+        is_better = (
+            find_metric(metric).higher_is_better if higher_is_better is None else higher_is_better
+        )
+        sign = 1 if is_better else -1
         values = [sign * row.value for name, row in own.items() if name != COPY]
         best = max(values, default=0.0)
         for system in systems:

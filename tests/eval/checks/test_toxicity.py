@@ -446,7 +446,7 @@ def test_check_command_runs_twice_to_the_same_bytes(system: Path, lists: Path) -
         "mean": pytest.approx(0.5), "n": 2, "n_missing": 1,
     }  # fmt: skip
     tables = {path.name: path.read_bytes() for path in output.glob("*.tsv")}
-    assert len(tables) == 5
+    assert len(tables) == 7
     again = CliRunner().invoke(group, arguments, catch_exceptions=False)
     assert json.loads(again.stdout) == summary
     assert {path.name: path.read_bytes() for path in output.glob("*.tsv")} == tables

@@ -1,0 +1,1 @@
+"""Learned metrics: the models that others published, for inference."""
