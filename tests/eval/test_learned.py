@@ -473,10 +473,7 @@ def test_command_scores_covered_directions_with_intervals_and_tests(
 
     # Run again, no model is loaded; another model scores anew.
     before = (folder / "scores.tsv").read_bytes()
-    import eval.learned
-
-    eval.learned._load.cache_clear()
-    monkeypatch.setattr(eval.learned, "_load", lambda *_: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("eval.learned._load", lambda *_: pytest.fail("a model was loaded"))
     CliRunner().invoke(group, arguments(run), catch_exceptions=False)
     assert (folder / "scores.tsv").read_bytes() == before
     monkeypatch.undo()
