@@ -38,7 +38,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
-        except Exception as error:
+        except SafetensorError as error:
             raise DataError(f"{path} cannot be read: {error}") from error
     stored = read_pickled(path, _WITHIN)
     return {key: _map(one) for key, one in stored.items() if one.dtype in _DTYPES}
