@@ -327,9 +327,12 @@ def _write(path: Path, lines: Sequence[str]) -> None:
 
 def _write_columns(path: Path, columns: Mapping[str, list[str]]) -> None:
     told = {name: values for name, values in columns.items() if any(values)}
-    rows = zip(*told.values(), strict=True) if told else ()
+    if not told:
+        path.unlink(missing_ok=True)  # an earlier set may have had columns
+        return
+    rows = zip(*told.values(), strict=True)
     table = ["\t".join(cell.replace("\t", " ") for cell in row) for row in rows]
-    _write(path, ["\t".join(told), *table] if told else [])
+    _write(path, ["\t".join(told), *table])
 
 
 def _list(codes: Sequence[str]) -> str:
