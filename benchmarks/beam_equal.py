@@ -62,7 +62,9 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=1200)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    models = {"with experts": arguments.run / "model"}
+    models = {}
+    if (arguments.run / "model" / "model.json").exists():
+        models["with experts"] = arguments.run / "model"
     if arguments.dense is not None:
         models["dense"] = arguments.dense
         if not (arguments.dense / "model.json").exists():

@@ -17,15 +17,10 @@ from corpus.languages import Direction, check_language, find_language
 from corpus.text import normalize
 from nmt.model.directory import VOCABULARY_DIRECTORY, TrainedModel, load_model
 from nmt.threads import find_device
-from nmt.translation.decoding.beam import BeamSearch, Hypothesis
+from nmt.translation.decoding.beam import Hypothesis
 from nmt.translation.decoding.config import TranslateConfig
-from nmt.translation.decoding.constrained import Term, search_with_terms
-from nmt.translation.decoding.coverage import uncovered_shares
-from nmt.translation.decoding.decoder import DecoderState, DecoderStates
+from nmt.translation.decoding.constrained import Term
 from nmt.translation.decoding.kept import Glossary, count_lost, must_appear
-from nmt.translation.decoding.minimum_risk import most_agreeing
-from nmt.translation.decoding.sampling import sample
-from nmt.translation.decoding.scores import Symbols
 from nmt.translation.decoding.segments import (
     break_sentence,
     join_translations,
@@ -33,6 +28,7 @@ from nmt.translation.decoding.segments import (
     whole_sentences,
 )
 from nmt.translation.decoding.unknown import Copied, cut_unknown
+from nmt.translation.search import Search
 from nmt.usage.expert_selection import Needed, needed_experts
 from nmt.vocabulary.vocabulary import MODEL_FILE, Vocabulary
 
@@ -44,9 +40,6 @@ _SHORTEST_CHECKED = 8
 
 _SLACK = 4
 """Tokens by which a half may be longer, so that it ends after a clause or a word."""
-_SOURCE_EXTRA = 2
-"""Language token and end."""
-
 _SEPARATORS = str.maketrans("\t\n\r", "   ")
 """A vocabulary of others may hold them; a line stays a line, a cell a cell."""
 
@@ -127,26 +120,14 @@ class TextTranslator:
             UserError: If the model cannot do what the config wants.
         """
         self.model = model
-        self._translators = [one.translator for one in (model, *others)]
         torch.set_num_threads(config.threads)
         self._config = config
-        words = model.vocabulary
-        self._symbols = Symbols(words.pad_index, words.unknown_index, words.end_index)
-        self._device = model.translator.output_weight.device
+        self._search = Search([model, *others], config)
+        self._symbols = self._search.symbols
+        self._limit = self._search.limit
         self.counts: Counter[str] = Counter()
         self._routed = (0, 0)
         self._glossaries: dict[Direction, Glossary] = {}
-        positions = min(int(one.max_source_seq_len) for one in self._translators) - _SOURCE_EXTRA
-        wanted = config.max_source_tokens
-        if wanted > positions:
-            raise UserError(
-                f"`max_source_tokens` is {wanted}; the model has positions for {positions}"
-            )
-        self._limit = wanted or positions
-        if model.vocabulary.size < 4 * config.beam_size:
-            raise UserError(
-                f"`beam_size` is {config.beam_size}, too large for {model.vocabulary.size} tokens"
-            )
         if (config.glossary or config.keep) and (config.method != "beam" or config.n_best > 1):
             raise UserError("`glossary` and `keep` need `method: beam` and an `n_best` of 1")
         if config.omissions != "ignore" and config.n_best > 1:
@@ -210,14 +191,22 @@ class TextTranslator:
                 found[segment.line][segment.number] = self._parts(segment.copied, [None])
         for segment in segments:
             if segment.terms:
-                best = self._search_with_terms(segment, source, target_index)
+                best, lost = self._search.run_with_terms(
+                    vocabulary.source_row(source, segment.pieces),
+                    target_index,
+                    segment.terms,
+                    self._symbols._replace(may_be_unknown=bool(segment.copied.inside)),
+                )
+                self.counts["lost_terms"] += lost
                 found[segment.line][segment.number] = self._parts(segment.copied, [best])
+                if progress is not None:
+                    progress.update(segment.number == 0)
         free = [segment for segment in segments if segment.pieces and not segment.terms]
         for batch in self._batches(free):
             rows = [vocabulary.source_row(source, segment.pieces) for segment in batch]
             keys = [(numbers[segment.line], segment.number) for segment in batch]
             symbols = self._symbols._replace(may_be_unknown=bool(batch[0].copied.inside))
-            found_here = self._search(rows, target_index, keys, symbols)
+            found_here = self._search.run(rows, target_index, keys, symbols)
             if self._config.omissions != "ignore":
                 found_here = self._look_for_omissions(batch, found_here, rows, keys, direction)
             for segment, hypotheses in zip(batch, found_here, strict=True):
@@ -392,81 +381,14 @@ class TextTranslator:
         return parts
 
     def _batches(self, segments: Sequence[_Segment]) -> Iterator[Sequence[_Segment]]:
-        config = self._config
-        rows = {"beam": config.beam_size, "sampling": 1, "mbr": config.sampling.samples}[
-            config.method
-        ]
         # The unknown token is allowed, or not, for all of a batch.
         for _, group in groupby(segments, lambda segment: bool(segment.copied.inside)):
             alike = list(group)
             begin = 0
             while begin < len(alike):
-                width = len(alike[begin].pieces) + _SOURCE_EXTRA
-                size = max(1, self._config.max_batch_tokens // (rows * width))
+                size = self._search.batch_size(len(alike[begin].pieces))
                 yield alike[begin : begin + size]
                 begin += size
-
-    @torch.inference_mode()
-    def _search(
-        self,
-        rows: Sequence[Sequence[int]],
-        target: int,
-        keys: Sequence[Sequence[int]],
-        symbols: Symbols,
-    ) -> list[list[Hypothesis]]:
-        """Return the translations of each row that are wanted, best first."""
-        config = self._config
-        drawn = config.sampling.samples if config.method == "mbr" else 1
-        if drawn > 1:
-            rows = [row for row in rows for _ in range(drawn)]
-            keys = [(*key, number) for key in keys for number in range(drawn)]
-        lengths = [len(row) for row in rows]
-        source = torch.full((len(rows), max(lengths)), self._symbols.pad)
-        for i, row in enumerate(rows):
-            source[i, : len(row)] = torch.tensor(row)
-        source = source.to(self._device)
-        states = [DecoderState(model, source, lengths) for model in self._translators]
-        weights = [model.output_weight for model in self._translators]
-        state = states[0] if len(states) == 1 else DecoderStates(states)
-        weight = weights[0] if len(states) == 1 else weights
-        limits = [self._longest(length) for length in lengths]
-        if config.method == "beam":
-            search = BeamSearch(
-                state,
-                weight,
-                symbols,
-                beam_size=config.beam_size,
-                length_penalty=config.length_penalty,
-                num_results=config.n_best,
-            )
-            return search.run_many(target, limits)
-        found = sample(state, weight, symbols, target, limits, keys, config.sampling)
-        if config.method == "sampling":
-            return [[hypothesis] for hypothesis in found]
-        return [[self._most_agreeing(found[i : i + drawn])] for i in range(0, len(found), drawn)]
-
-    def _most_agreeing(self, drawn: Sequence[Hypothesis]) -> Hypothesis:
-        texts = [self.model.vocabulary.decode(hypothesis.tokens) for hypothesis in drawn]
-        return drawn[most_agreeing(texts)]
-
-    @torch.inference_mode()
-    def _search_with_terms(self, segment: _Segment, source: str, target: int) -> Hypothesis:
-        """Return the best translation of a sentence that has its terms; count those it lacks."""
-        row = self.model.vocabulary.source_row(source, segment.pieces)
-        tokens = torch.tensor([row], device=self._device)
-        models = self._translators
-        hypothesis, lost = search_with_terms(
-            DecoderStates([DecoderState(model, tokens, [len(row)]) for model in models]),
-            [model.output_weight for model in models],
-            self._symbols._replace(may_be_unknown=bool(segment.copied.inside)),
-            terms=segment.terms,
-            target=target,
-            limit=self._longest(len(row) + sum(map(len, segment.terms))),
-            beam_size=self._config.beam_size,
-            length_penalty=self._config.length_penalty,
-        )
-        self.counts["lost_terms"] += lost
-        return hypothesis
 
     def _look_for_omissions(
         self,
@@ -477,7 +399,8 @@ class TextTranslator:
         direction: Direction,
     ) -> list[list[Hypothesis]]:
         """Return a batch's translations; those that may have lost a part in two parts, if asked."""
-        shares = self._uncovered(rows, [one[0] for one in found], direction)
+        languages = map(self.model.vocabulary.language_index, direction)
+        shares = self._search.uncovered(rows, [one[0] for one in found], *languages)
         checked = []
         for i, (segment, share) in enumerate(zip(batch, shares, strict=True)):
             is_lacking = share > self._config.omission_share
@@ -490,52 +413,30 @@ class TextTranslator:
             checked.append(found[i] if again is None else [again])
         return checked
 
-    def _uncovered(
-        self,
-        rows: Sequence[Sequence[int]],
-        hypotheses: Sequence[Hypothesis],
-        direction: Direction,
-    ) -> list[float]:
-        source, target = map(self.model.vocabulary.language_index, direction)
-        end = self._symbols.end
-        return uncovered_shares(
-            self.model.translator,
-            rows,
-            [[end, target, *hypothesis.tokens] for hypothesis in hypotheses],
-            (source, end),
-            self._symbols.pad,
-        )
-
     def _translate_halves(
         self, segment: _Segment, share: float, key: Sequence[int], direction: Direction
     ) -> Hypothesis | None:
         """Return the joined translations of a sentence's parts if they have less uncovered."""
         vocabulary = self.model.vocabulary
-        source, target = direction
+        source, target = map(vocabulary.language_index, direction)
         half = (len(segment.pieces) + 1) // 2 + _SLACK
         parts = list(break_sentence(segment.text, lambda text: vocabulary.encode([text])[0], half))
         encoded = [pieces for pieces in vocabulary.encode(parts) if pieces]
-        rows = [vocabulary.source_row(source, pieces) for pieces in encoded]
+        if len(encoded) < 2:
+            return None
+        rows = [vocabulary.source_row(direction.source, pieces) for pieces in encoded]
         keys = [(*key, number) for number in range(len(rows))]
         symbols = self._symbols._replace(may_be_unknown=bool(segment.copied.inside))
-        found = self._search(rows, vocabulary.language_index(target), keys, symbols)
-        hypotheses = [one[0] for one in found]
-        shares = self._uncovered(rows, hypotheses, direction)
+        hypotheses = [one[0] for one in self._search.run(rows, target, keys, symbols)]
+        shares = self._search.uncovered(rows, hypotheses, source, target)
         lacking = sum(s * len(pieces) for s, pieces in zip(shares, encoded, strict=True))
-        if len(rows) < 2 or lacking >= share * len(segment.pieces):
+        if lacking >= share * len(segment.pieces):
             return None
         return Hypothesis(
             [token for hypothesis in hypotheses for token in hypothesis.tokens],
             sum(hypothesis.log_probability for hypothesis in hypotheses),
             all(hypothesis.is_complete for hypothesis in hypotheses),
         )
-
-    def _longest(self, source_tokens: int) -> int:
-        """Return how many tokens a hypothesis may have, its end included."""
-        config = self._config
-        wanted = math.ceil(config.max_length_factor * source_tokens) + config.max_length_constant
-        # The prompt takes one position; the end is never an input.
-        return min(wanted, *(int(one.max_target_seq_len) - 1 for one in self._translators))
 
     def _join(self, parts: dict[int, list[_Part]], target: str) -> Translation:
         if not parts:

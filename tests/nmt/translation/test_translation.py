@@ -163,7 +163,7 @@ def test_unknown_token_of_a_translation_becomes_what_the_source_has(
         allowed.extend([symbols.may_be_unknown] * len(rows))
         return [[Hypothesis(row[1:-1], -1.0, True)] for row in rows]
 
-    monkeypatch.setattr(copying, "_search", copy_rows)
+    monkeypatch.setattr(copying._search, "run", copy_rows)
     lines = ["bara “kino” 🙂 tu.", "kili", "bara 🙂 kino.", "“bara” kino. " * 5 + "bara “kino” tu."]
     assert copying.translate(lines, "qaa_Latn", "qab_Latn") == lines
     assert copying.counts["copied_characters"] == copying.counts["unknown_characters"] == 24
@@ -288,7 +288,7 @@ def test_sentence_that_lost_a_part_is_translated_again_in_parts(
         return [[Hypothesis(row[1:-1][:most], -1.0, True)] for row in rows]
 
     def lacking(
-        rows: list[list[int]], hypotheses: list[Hypothesis], direction: Direction
+        rows: list[list[int]], hypotheses: list[Hypothesis], source: int, target: int
     ) -> list[float]:
         return [
             1 - len(one.tokens) / (len(row) - 2) for row, one in zip(rows, hypotheses, strict=True)
@@ -297,8 +297,8 @@ def test_sentence_that_lost_a_part_is_translated_again_in_parts(
     found = {}
     for omissions in ("count", "retry"):
         checking = translator(model, omissions=omissions)
-        monkeypatch.setattr(checking, "_search", copy_a_part)
-        monkeypatch.setattr(checking, "_uncovered", lacking)
+        monkeypatch.setattr(checking._search, "run", copy_a_part)
+        monkeypatch.setattr(checking._search, "uncovered", lacking)
         found[omissions] = checking.translate_scored(lines, "qaa_Latn", "qab_Latn")
         assert checking.counts["omissions"] == 1
         assert checking.counts["repaired_omissions"] == (omissions == "retry")
