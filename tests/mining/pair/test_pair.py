@@ -267,6 +267,7 @@ def test_paragraphs_are_paired_by_sentence_with_the_line_of_the_paragraph(tmp_pa
     ).to_pylist() == [0, 1, 2]
 
 
+NEWS = "wmt_newstest/eng_Latn-fra_Latn.tsv"
 DATA = os.environ.get("TONGUES_DATA")
 
 
@@ -280,9 +281,15 @@ def test_french_news_among_other_text_is_found_as_well_as_expected(tmp_path: Pat
     random.Random(1).shuffle(order)
     english = read_lines(Path(DATA) / "ntrex128/eng_Latn.txt")
     french = read_lines(Path(DATA) / "ntrex128/fra_Latn.txt")
-    noise = [line.split("\t") for line in read_lines(Path(DATA) / "tatoeba/eng_Latn-fra_Latn.tsv")]
-    left = [english[row] for row in order[:300]] + [pair[0] for pair in noise[:300]]
-    right = [french[row] for row in order[:300]] + [pair[1] for pair in noise[300:600]]
+    # Encyclopedia and news of other years: no line translates another.
+    noise = [
+        read_lines(Path(DATA) / "nllb_seed/eng_Latn.txt")[:300],
+        [line.split("\t")[1] for line in read_lines(Path(DATA) / NEWS)[:300]],
+    ]
+    left, right = (
+        [text[row] for row in order[:300]] + others
+        for text, others in zip((english, french), noise, strict=True)
+    )
     random.Random(2).shuffle(right)
     gold = {(left[i], french[row]) for i, row in enumerate(order[:300])}
     files = tmp_path / "a.txt", tmp_path / "b.txt"
