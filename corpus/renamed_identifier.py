@@ -15,8 +15,9 @@ class RenamedIdentifier:
     def __init__(self, identifier: LanguageIdentifier, languages: Iterable[str]) -> None:
         """Take the names of some languages."""
         self._identifier = identifier
-        known = identifier.languages
-        theirs = {language: find_language(language, known) for language in languages}
+        wanted = list(languages)
+        known = identifier.languages if wanted else ()
+        theirs = {language: find_language(language, known) for language in wanted}
         self._names = {code: ours for ours, code in theirs.items() if code is not None}
 
     @property

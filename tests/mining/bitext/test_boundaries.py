@@ -134,6 +134,8 @@ def test_sides_may_differ_by_exactly_the_most_words_of_the_lists() -> None:
 
 
 class Says:
+    languages = ("fra_Latn",)
+
     def __init__(self, score: float) -> None:
         self._score = score
 

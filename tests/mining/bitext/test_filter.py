@@ -97,6 +97,8 @@ def test_script_of_a_side_is_checked_where_the_language_is_known() -> None:
 
 
 class SaysFrench:
+    languages = ("fra_Latn",)
+
     def identify(self, lines: Sequence[str]) -> list[Prediction]:
         return [Prediction("fra_Latn" if "maison" in line else "und", 0.95) for line in lines]
 
