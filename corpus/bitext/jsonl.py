@@ -29,7 +29,6 @@ _SEPARATOR = ",\n0,\n"
 and a line break stands in no string."""
 
 Key = tuple[str] | tuple[str, str]
-Numbered = tuple[int, str]
 
 
 class JsonLinesFormat:
@@ -89,16 +88,18 @@ class JsonLinesFormat:
         return write_lines(folder / f"{direction}.jsonl", lines)
 
     def _objects(self) -> Iterator[tuple[list[int], list[dict[str, Any]]]]:
-        lines: list[Numbered] = []
+        numbers: list[int] = []
+        lines: list[str] = []
         room = _BATCH_CHARACTERS
-        for numbered in _lines(self._place):
-            lines.append(numbered)
-            room -= len(numbered[1])
+        for number, line in _lines(self._place):
+            numbers.append(number)
+            lines.append(line)
+            room -= len(line)
             if room < 0 or len(lines) == _BATCH_LINES:
-                yield [number for number, _ in lines], _parse(self._place, lines)
-                lines, room = [], _BATCH_CHARACTERS
+                yield numbers, _parse(self._place, numbers, lines)
+                numbers, lines, room = [], [], _BATCH_CHARACTERS
         if lines:
-            yield [number for number, _ in lines], _parse(self._place, lines)
+            yield numbers, _parse(self._place, numbers, lines)
 
     def _table(self, numbers: list[int], objects: list[dict[str, Any]]) -> pa.Table:
         columns = []
@@ -123,7 +124,7 @@ class JsonLinesFormat:
                 values = [one[key[0]][key[1]] for one in objects]
             if None in values:
                 values = ["" if value is None else value for value in values]
-            if all(type(value) is str for value in values):
+            if set(map(type, values)) <= {str}:
                 return text_array(values)
         except (KeyError, TypeError):
             pass
@@ -150,7 +151,8 @@ def first_keys(place: Place) -> list[Key]:
         DataError: If a line is not an object.
     """
     keys: dict[Key, None] = {}
-    for one in _parse(place, list(islice(_lines(place), FIRST_LINES))):
+    first = dict(islice(_lines(place), FIRST_LINES))
+    for one in _parse(place, list(first), list(first.values())):
         for key, value in one.items():
             if isinstance(value, dict):
                 keys.update(dict.fromkeys((key, inner) for inner in value))
@@ -160,7 +162,7 @@ def first_keys(place: Place) -> list[Key]:
     return [key for key in keys if key not in structures]
 
 
-def _lines(place: Place) -> Iterator[Numbered]:
+def _lines(place: Place) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(place.lines(), 1):
         if len(line) > _LONGEST_OBJECT:
             raise DataError(
@@ -171,17 +173,17 @@ def _lines(place: Place) -> Iterator[Numbered]:
             yield number, line
 
 
-def _parse(place: Place, lines: Sequence[Numbered]) -> list[dict[str, Any]]:
+def _parse(place: Place, numbers: Sequence[int], lines: Sequence[str]) -> list[dict[str, Any]]:
     """Return the objects of lines: parsed together, which is faster, or else one by one."""
     try:
-        values = json.loads(f"[{_SEPARATOR.join([line for _, line in lines])}]") if lines else []
+        values = json.loads(f"[{_SEPARATOR.join(lines)}]") if lines else []
         objects = values[::2]
         is_one_each = len(values) == max(0, 2 * len(lines) - 1)
-        if is_one_each and all(type(one) is dict for one in objects):
+        if is_one_each and set(map(type, objects)) <= {dict}:
             return objects
     except (ValueError, RecursionError):
         pass
-    return [_parse_line(place, number, line) for number, line in lines]
+    return [_parse_line(place, *numbered) for numbered in zip(numbers, lines, strict=True)]
 
 
 def _parse_line(place: Place, number: int, line: str) -> dict[str, Any]:

@@ -196,7 +196,7 @@ class _Parser:
         self._variants: list[Variant] = []
         self._score = ""
         self._language = self._document = ""
-        self._path: list[str] = []
+        self._level = 0
         self._text: list[str] | None = None
         self._room = self._depth = 0
         self._hidden = 0
@@ -249,9 +249,8 @@ class _Parser:
         )
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
-        path = self._path
-        path.append(name)
-        if len(path) > _DEEPEST:
+        self._level += 1
+        if self._level > _DEEPEST:
             raise self._error(f"elements stand in each other more than {_DEEPEST} deep")
         if self._text is not None:
             if self._hidden or name in _NATIVE_CODES:
@@ -270,18 +269,17 @@ class _Parser:
             self._variants, self._score = [], ""
         elif name == "header":
             self.source_language = attributes.get("srclang", "")
-        elif len(path) == 1 and name != "tmx":
+        elif self._level == 1 and name != "tmx":
             raise self._error(f"the first element is `{name}`, not `tmx`")
 
     def _begin_text(self) -> None:
-        self._text, self._room, self._depth = [], MAX_LINE_BYTES, len(self._path)
+        self._text, self._room, self._depth = [], MAX_LINE_BYTES, self._level
 
     def _end(self, name: str) -> None:
-        path = self._path
-        path.pop()
+        self._level -= 1
         if self._hidden:
             self._hidden -= 1
-        elif self._text is not None and len(path) >= self._depth:
+        elif self._text is not None and self._level >= self._depth:
             return  # an inline element, whose text stays
         elif name == "seg":
             text = "".join(self._text or ())
