@@ -16,7 +16,13 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from corpus.bitext import BITEXT_SUFFIXES, BitextReader, direction_of
+from corpus.bitext import (
+    BITEXT_SUFFIXES,
+    BitextReader,
+    bitext_paths,
+    direction_of,
+    is_first_file,
+)
 from corpus.config import dump_config
 from corpus.errors import UserError
 from corpus.evaluation_sets import EvaluationSentences
@@ -152,7 +158,7 @@ def find_contamination(
     tasks = [
         Task(
             name=_name(file, bitext),
-            inputs=(file,),
+            inputs=(file,) if _is_text(file) else bitext_paths(file),
             arguments={"lines": wanted.digest, "min_share": config.min_share},
         )
         for file in files
@@ -180,8 +186,8 @@ def _training_files(path: Path) -> list[Path]:
         file
         for file in path.rglob("*")
         if file.is_file()
-        and file.name.endswith((*BITEXT_SUFFIXES, *_TEXT_SUFFIXES))
         and not any(part.startswith(".") or part == "receipts" for part in file.parts)
+        and (_is_text(file) or is_first_file(file))
     )
     if not found:
         raise UserError(
@@ -303,7 +309,7 @@ def search_file(
     """Look for all lines in one file of training text."""
     index = _index(wanted)
     best: dict[int, _Best] = defaultdict(_Best)
-    (file,) = task.inputs
+    file = task.inputs[0]
     row = 0
     for sides in _batches(file):
         found: list[dict[int, list[int]]] = []

@@ -1,7 +1,7 @@
 """Sentence pairs as a stream, in the layouts of this project and of others. See docs/formats.md."""
 
 from corpus.bitext.directions import direction_of
-from corpus.bitext.directory import bitext_files
+from corpus.bitext.directory import bitext_files, is_first_file
 from corpus.bitext.reader import (
     BitextReader,
     bitext_paths,
@@ -22,4 +22,5 @@ __all__ = [
     "copy_first_pairs",
     "count_pairs",
     "direction_of",
+    "is_first_file",
 ]

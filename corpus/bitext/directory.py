@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from corpus.bitext.directions import directions_of
+from corpus.bitext.directions import directions_of, moses_places
 from corpus.bitext.names import (
     FORMATS,
     choices_of,
@@ -16,6 +16,7 @@ from corpus.bitext.names import (
     part_of,
     stem_of,
 )
+from corpus.bitext.writer import BITEXT_SUFFIXES
 from corpus.errors import UserError
 from corpus.languages import Direction
 
@@ -23,6 +24,22 @@ logger = logging.getLogger(__name__)
 
 _SHOWN = 10
 """Files that are named in one message."""
+
+
+def is_first_file(path: Path) -> bool:
+    """Whether a file is bitext of one direction, and the first of its files if it has several.
+
+    Of unknown languages only what has an ending of our own. For a search of directories file by
+    file, so that each bitext is found once.
+    """
+    part = part_of(path.name)
+    if part is not None and part[1] > 0:
+        return False
+    directions = directions_of(path)
+    if len(directions) != 1:
+        return not directions and path.name.endswith(BITEXT_SUFFIXES)
+    sides = moses_places(path, directions[0])
+    return sides is None or path == min(sides.source.path, sides.target.path)
 
 
 def bitext_files(directory: Path) -> dict[Direction, Path]:

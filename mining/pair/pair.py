@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from corpus.bitext import BITEXT_SUFFIXES, BitextReader, bitext_writer, direction_of
+from corpus.bitext import BITEXT_SUFFIXES, BitextReader, bitext_paths, bitext_writer, direction_of
 from corpus.errors import UserError
 from corpus.evaluation_files import evaluation_files
 from corpus.files import read_json, remove_parts, write_json
@@ -83,6 +83,10 @@ class PairInputs:
             raise UserError(f"{self.known} is named as pairs of {named}, not of {self.direction}")
         return self.known
 
+    def known_direction(self, known: Path) -> Direction:
+        """Return which way round a file of known pairs is read; as it tells, else ours."""
+        return direction_of(known, self.direction) or self.direction
+
 
 def run_pair(inputs: PairInputs, output: Path, config: PairConfig) -> tuple[Path, Summary]:
     """Find the translations in two text files; return the bitext's path and the counts.
@@ -116,7 +120,7 @@ def run_pair(inputs: PairInputs, output: Path, config: PairConfig) -> tuple[Path
         name=name,
         inputs=(
             *inputs.files,
-            *([] if known is None else [known]),
+            *([] if known is None else bitext_paths(known, inputs.known_direction(known))),
             *encoder_files,
             *evaluation_files(inputs.evaluation_sets),
         ),
@@ -198,8 +202,9 @@ def _encoders(inputs: PairInputs, config: PairConfig) -> dict[Path, list[str]]:
 
 def _known_table(known: Path, inputs: PairInputs, config: PairConfig) -> pa.Table:
     """Return known pairs with the source language first."""
-    table = read_bitext(known, config.columns).select(["source", "target"])
-    swaps = direction_of(known) == inputs.direction.reverse
+    direction = inputs.known_direction(known)
+    table = read_bitext(known, config.columns, direction).select(["source", "target"])
+    swaps = direction == inputs.direction.reverse
     return table.rename_columns(["target", "source"]) if swaps else table
 
 

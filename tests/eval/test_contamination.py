@@ -125,3 +125,19 @@ def test_nothing_to_compare_is_an_error(flores: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="holds no bitext"):
         find_contamination(tmp_path / "empty", [flores], "", tmp_path / "o", ContaminationConfig())
+
+
+def test_bitext_of_others_is_searched_as_pairs_and_once(flores: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "others"
+    write_lines(folder / "News.en-de.en", [CLEAN[0], ENGLISH[1]])
+    write_lines(folder / "News.en-de.de", [CLEAN[1], GERMAN[1]])
+    row = {"translation": {"en": ENGLISH[2], "de": CLEAN[1]}}
+    write_lines(folder / "deep" / "x.jsonl", [json.dumps(row)])
+    write_lines(folder / "config.json", ["{", "}"])
+    config = ContaminationConfig()
+    found = find_contamination(folder, [flores], "", tmp_path / "out", config).found
+    assert [(one.line.language, one.line.number, one.times, one.in_pair) for one in found] == [
+        ("deu_Latn", 2, 1, True),
+        ("eng_Latn", 2, 1, True),
+        ("eng_Latn", 3, 1, False),
+    ]
