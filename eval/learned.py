@@ -290,11 +290,12 @@ def _segment_lines(
         "model": digest[:_SHORT_DIGEST],
         "languages": ALL_LANGUAGES if covered is None else sorted(covered),
     }
-    lines = [header]
+    lines: list[dict[str, Any]] = [header]
     for (system, direction), values in segments.items():
         for line, value in enumerate(values.tolist(), 1):
-            place = {"system": system, "direction": str(direction), "line": line}
-            lines.append({**place, "score": value})
+            lines.append(
+                {"system": system, "direction": str(direction), "line": line, "score": value}
+            )
     return [json.dumps(line, ensure_ascii=False) for line in lines]
 
 

@@ -56,6 +56,8 @@ _FEWEST_NAMES = 2
 _KEPT_SHARE = 0.5
 """Of the names in the sources that references must keep for names to be checked."""
 _MIN_DEVIATION = 0.1
+_keep = functools.lru_cache(maxsize=1 << 13)
+"""What is found in a line is kept: the source is looked at with hypotheses and with references."""
 
 
 class Content(NamedTuple):
@@ -73,6 +75,7 @@ class Content(NamedTuple):
     reference_counts: dict[str, int | None]
 
 
+@_keep
 def numbers(line: str) -> Counter[str]:
     """Return the numbers of a line, as digits without leading zeros, and how often each is there.
 
@@ -87,11 +90,13 @@ def numbers(line: str) -> Counter[str]:
     )
 
 
+@_keep
 def placeholders(line: str) -> Counter[str]:
     """Return the addresses, tags and placeholders of a line, and how often each is there."""
     return Counter(found.rstrip(_TRAILING) for found in _PLACEHOLDER.findall(line))
 
 
+@_keep
 def names(line: str) -> list[str]:
     """Return the capitalized words of a line that do not begin a sentence, each once."""
     found = dict.fromkeys(
@@ -108,6 +113,17 @@ def names(line: str) -> list[str]:
 def keeps_name(name: str, line: str) -> bool:
     """Whether a line, in lower case, has a name or its beginning."""
     return name.casefold()[: max(_NAME_STEM, len(name) * 2 // 3)] in line
+
+
+@_keep
+def _words(line: str) -> list[str]:
+    found: list[str] = _WORD.findall(line)
+    return found
+
+
+@_keep
+def _without_placeholders(line: str) -> str:
+    return str(_PLACEHOLDER.sub(" ", line))
 
 
 def untranslated(source: str, line: str, words: int, characters: int | None) -> str:
@@ -127,7 +143,7 @@ def untranslated(source: str, line: str, words: int, characters: int | None) -> 
             if (stretch := letters[start : start + characters]) in plain:
                 return stretch
         return ""
-    there, here = _WORD.findall(source), _WORD.findall(line.casefold())
+    there, here = _words(source), _words(line.casefold())
     grams = set(zip(*(here[start:] for start in range(words)), strict=False))
     if not grams:
         return ""
@@ -140,7 +156,7 @@ def untranslated(source: str, line: str, words: int, characters: int | None) -> 
     return ""
 
 
-class _Direction(NamedTuple):
+class DirectionHabits(NamedTuple):
     """What the references say about a direction."""
 
     checks_names: bool
@@ -151,7 +167,10 @@ class _Direction(NamedTuple):
     """Whether the source's script has no spaces."""
 
 
-def _learn(sources: Sequence[str], references: Sequence[str], direction: Direction) -> _Direction:
+def learn_habits(
+    sources: Sequence[str], references: Sequence[str], direction: Direction
+) -> DirectionHabits:
+    """Return what the references of a direction say about it."""
     ratios = [
         np.log(len(line.strip()) / len(source.strip()))
         for source, line in zip(sources, references, strict=True)
@@ -165,7 +184,7 @@ def _learn(sources: Sequence[str], references: Sequence[str], direction: Directi
             for name in names(source)
         ]
         checks_names = bool(kept) and sum(kept) >= _KEPT_SHARE * len(kept)
-    return _Direction(
+    return DirectionHabits(
         checks_names,
         float(np.mean(ratios)) if ratios else 0.0,
         max(float(np.std(ratios)) if ratios else 0.0, _MIN_DEVIATION),
@@ -179,6 +198,7 @@ def find_faults(
     references: Sequence[str],
     direction: Direction,
     config: ContentConfig,
+    known: DirectionHabits | None = None,
 ) -> list[dict[str, str]]:
     """Return for each line the rules that it breaks, with what was found.
 
@@ -188,8 +208,9 @@ def find_faults(
         references: [N].
         direction: Of the lines.
         config: Thresholds.
+        known: What `learn_habits` returned; by default it is asked.
     """
-    known = _learn(sources, references, direction)
+    known = known or learn_habits(sources, references, direction)
     found = []
     for source, line in zip(sources, lines, strict=True):
         faults: dict[str, str] = {}
@@ -210,8 +231,8 @@ def find_faults(
             elif score > config.length_z:
                 faults["addition"] = f"{len(line.strip())} characters for {len(source.strip())}"
             stretch = untranslated(
-                _PLACEHOLDER.sub(" ", source),
-                _PLACEHOLDER.sub(" ", line),
+                _without_placeholders(source),
+                _without_placeholders(line),
                 config.untranslated_words,
                 config.untranslated_characters if known.is_unspaced else None,
             )
@@ -277,9 +298,9 @@ def _look(batch: Batch, *, config: ContentConfig) -> dict[str, Any]:
     for index, direction in enumerate(batch.directions):
         sources = read_text(batch.text(direction.source))
         hypotheses = batch.read(index)
-        known = _learn(sources, references, direction)
-        ours = find_faults(sources, hypotheses, references, direction, config)
-        floor = find_faults(sources, references, references, direction, config)
+        known = learn_habits(sources, references, direction)
+        ours = find_faults(sources, hypotheses, references, direction, config, known)
+        floor = find_faults(sources, references, references, direction, config, known)
         n = sum(bool(line.strip()) for line in hypotheses)
         count = _counter(known.checks_names)
         directions.append(

@@ -141,9 +141,9 @@ class Comet:
         path = find_file(directory / "checkpoints", ["model.ckpt"], "the weights")
         weights = read_weights(path)
         config = AutoConfig.from_pretrained(encoder, local_files_only=True)
-        model = _ENCODERS[self._hparams["encoder_model"]]
+        model: Any = _ENCODERS[self._hparams["encoder_model"]]
         with no_init_weights():
-            self._encoder = model(config, add_pooling_layer=False)
+            self._encoder: Any = model(config, add_pooling_layer=False)
         fill(self._encoder, weights, "encoder.model.", path)
         # As COMET has it: two of the positions are the offset of XLM-R's.
         self._positions = config.max_position_embeddings - 2
@@ -210,7 +210,7 @@ class Comet:
         for place, (source, hypothesis) in enumerate(zip(sources, hypotheses, strict=True)):
             s, h = self._embeddings[source], self._embeddings[hypothesis]
             if references is None:
-                parts = (h, s, h * s, (h - s).abs())
+                parts: tuple[Tensor, ...] = (h, s, h * s, (h - s).abs())
             else:
                 r = self._embeddings[references[place]]
                 parts = (h, r, h * r, (h - r).abs(), h * s, (h - s).abs())
@@ -290,9 +290,12 @@ class Comet:
         if len(inputs) == 1:
             score, likely = sum(_SCORE_WEIGHTS[:3]) * clipped[0], tags[0]
         else:
-            score = sum(w * one for w, one in zip(_SCORE_WEIGHTS, clipped, strict=False))
             width = max(lengths)
-            likely = sum(w * one[:, :width] for w, one in zip(_SPAN_WEIGHTS, tags, strict=True))
+            score, likely = torch.zeros_like(clipped[0]), torch.zeros_like(tags[0][:, :width])
+            for weight, one in zip(_SCORE_WEIGHTS, clipped, strict=False):
+                score = score + weight * one
+            for weight, one in zip(_SPAN_WEIGHTS, tags, strict=True):
+                likely = likely + weight * one[:, :width]
         penalties = [
             self._penalty(likely[place, :length].argmax(1).tolist())
             for place, length in enumerate(lengths)

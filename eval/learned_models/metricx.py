@@ -44,7 +44,9 @@ class MetricX:
         find_file(
             tokenizer, ["tokenizer.json", "spiece.model"], "the tokenizer of mT5; see --encoder"
         )
-        self._tokenizer = AutoTokenizer.from_pretrained(tokenizer, local_files_only=True)
+        self._tokenizer = AutoTokenizer.from_pretrained(  # type: ignore[no-untyped-call]
+            tokenizer, local_files_only=True
+        )
         # transformers reads pickled weights with `weights_only=True`.
         self._model = MT5ForConditionalGeneration.from_pretrained(
             directory, local_files_only=True, dtype=dtype

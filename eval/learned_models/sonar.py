@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from sentencepiece import SentencePieceProcessor
@@ -68,7 +69,7 @@ class Sonar:
         )
         self._pieces = SentencePieceProcessor(model_file=str(spm))
         weights = _as_transformers(read_weights(path), path)
-        self._encoder = _build_encoder(weights)
+        self._encoder: Any = _build_encoder(weights)
         fill(self._encoder, weights, "", path)
         self._encoder.to(device, dtype).eval()
         self._languages = self._pieces.get_piece_size() + 1
@@ -119,7 +120,7 @@ def _as_transformers(weights: Mapping[str, Tensor], path: Path) -> dict[str, Ten
 def _build_encoder(weights: Mapping[str, Tensor]) -> M2M100Encoder:
     vocabulary, width = weights["embed_tokens.weight"].shape
     layers = 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("layers."))
-    config = M2M100Config(
+    config = M2M100Config(  # type: ignore[no-untyped-call]
         vocab_size=vocabulary,
         d_model=width,
         encoder_layers=layers,
