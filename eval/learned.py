@@ -171,8 +171,10 @@ def _restrict(batch: Batch, covered: frozenset[str] | None) -> Batch | None:
 
 
 @functools.lru_cache(maxsize=1)
-def _load(checkpoint: Checkpoint, device: str, dtype: str, batch_tokens: int) -> Scorer:
-    """Load a model once in a process, when its first shard is scored."""
+def _load(
+    checkpoint: Checkpoint, digest: str, device: str, dtype: str, batch_tokens: int
+) -> Scorer:
+    """Load a model once in a process, when its first shard is scored; `digest` tells it apart."""
     from eval.learned_models.load import load_scorer
 
     return load_scorer(
@@ -194,7 +196,8 @@ def _score_batch(
     config: LearnedConfig,
 ) -> Outcome:
     batch = batches[task.name]
-    scorer = _load(checkpoint, config.device, config.dtype, config.batch_tokens)
+    digest = task.arguments["model"]
+    scorer = _load(checkpoint, digest, config.device, config.dtype, config.batch_tokens)
     references = read_text(batch.references)
     scores = [
         scorer.score(

@@ -140,8 +140,8 @@ def untranslated(source: str, line: str, words: int, characters: int | None) -> 
         letters = "".join(_WORD.findall(source))
         plain = "".join(_WORD.findall(line))
         for start in range(len(letters) - characters + 1):
-            if (stretch := letters[start : start + characters]) in plain:
-                return stretch
+            if (found := letters[start : start + characters]) in plain:
+                return found
         return ""
     there, here = _words(source), _words(line.casefold())
     grams = set(zip(*(here[start:] for start in range(words)), strict=False))
