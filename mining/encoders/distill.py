@@ -224,14 +224,17 @@ def teacher_vectors(teacher: Encoder, pairs: TrainingPairs, pivot: str) -> Teach
 
 
 def settings_for(teacher: Path, config: DistillConfig, pairs: int) -> DistillConfig:
-    """Return the config with what is meant for students of the builtin encoder, if this is one.
+    """Return the config with what is meant for students with the builtin encoder's network.
+
+    It stays as it is for other students, which begin with random weights or a copy of another
+    teacher.
 
     Args:
         teacher: Encoder directory, or `BUILTIN`.
         config: As given.
         pairs: Of the training.
     """
-    if teacher != BUILTIN:
+    if teacher != BUILTIN or config.architecture not in ("teacher", ARCHITECTURE):
         return config
     values = {name: getattr(config.builtin, name) for name in config.builtin.__dataclass_fields__}
     least = values.pop("least_updates") * values["batch_size"] / pairs

@@ -20,7 +20,7 @@ from mining.encoders.config import (  # noqa: E402
     DistillConfig,
     UniversalConfig,
 )
-from mining.encoders.distill import run_distill  # noqa: E402
+from mining.encoders.distill import run_distill, settings_for  # noqa: E402
 from mining.encoders.loop import Progress  # noqa: E402
 from mining.encoders.universal import BEGIN, check_files, read_weights  # noqa: E402
 from mining.encoders.universal_student import new_model, read_student  # noqa: E402
@@ -122,3 +122,11 @@ def test_student_can_be_a_teacher_and_read_the_pivot_itself(
     run_distill(student, [bitext], tmp_path, config, [OTHER])
     assert read_json(tmp_path / "encoder.json")["architecture"] == "universal"
     assert encoder_space(tmp_path) == encoder_space(BUILTIN)
+
+
+def test_students_of_another_architecture_keep_the_general_settings() -> None:
+    assert settings_for(BUILTIN, replace(CONFIG, architecture="bag"), 64).epochs == CONFIG.epochs
+    assert settings_for(Path("other"), CONFIG, 64).batch_size == CONFIG.batch_size
+    chosen = settings_for(BUILTIN, CONFIG, 64)
+    assert (chosen.batch_size, chosen.epochs, chosen.self_weight) == (16, 3.0, 0.0)
+    assert settings_for(BUILTIN, CONFIG, 6400).epochs == 1.0
