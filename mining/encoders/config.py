@@ -244,7 +244,7 @@ class TrainEncoderConfig(EncoderTrainingConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltinDistillConfig(Config):
-    """How a student with the builtin encoder's network is trained, instead of the keys of these names.
+    """How a student with the builtin encoder's network is trained, instead of those keys above.
 
     Measured on families of languages (docs/experiments.md): few updates are enough where there are
     a few thousand pairs of whole sentences, since the network knows what to do.
