@@ -313,8 +313,8 @@ def test_missing_directions_are_counted_and_shown(
 def test_hypothesis_named_for_no_direction_is_refused(
     flores: Path, system: Path, tmp_path: Path
 ) -> None:
-    write_lines(system / "english-rus_Cyrl.txt", ["x"] * 4)
-    with pytest.raises(UserError, match="english"):
+    write_lines(system / "inglese-rus_Cyrl.txt", ["x"] * 4)
+    with pytest.raises(UserError, match="inglese"):
         score_systems([system], flores, "devtest", tmp_path / "o", ["chrf++"], ScoreConfig())
 
 

@@ -87,7 +87,7 @@ def test_count_that_is_no_number_is_named_with_its_line(tmp_path: Path) -> None:
 def test_supervised_directions_are_read_and_mistakes_named(tmp_path: Path) -> None:
     write_lines(tmp_path / "d.txt", ["direction", "eng_Latn-fra_Latn\t12", "", "fra_Latn-eng_Latn"])
     assert len(read_directions(tmp_path / "d.txt")) == 2
-    write_lines(tmp_path / "d.txt", ["eng_Latn-fra_Latn", "eng-fra"])
+    write_lines(tmp_path / "d.txt", ["eng_Latn-fra_Latn", "eng-xyz"])
     with pytest.raises(DataError, match=r"d\.txt:2"):
         read_directions(tmp_path / "d.txt")
 
