@@ -7,8 +7,9 @@
 none, the model with experts is compared alone. They are exported, and all systems search for the
 translations of the same sentences, greedily and with a beam of five. Where tokens differ, both
 hypotheses are scored anew by the model: `tie` if their scores are nearly equal, `they are better`
-or `we are better` if not, which is a search that kept other beams, and `limit` if one of them did
-not end.
+or `we are better` if not, which is a search that kept other beams, `length rule` if theirs is
+better where the language token does not count as length, as in CTranslate2, and `limit` if one of
+them did not end.
 
 On an AMD processor, set `CT2_USE_MKL=1`.
 """
@@ -106,7 +107,8 @@ def main() -> None:
                     f"{worst:.1e}",
                 ])  # fmt: skip
                 print(rows[-1], file=sys.stderr)
-                if share < 0.99 or worst > TIE:
+                explained = reasons["tie"] + reasons["length rule"] + len(same)
+                if explained < 0.99 * len(compared) or worst > TIE:
                     differences.append(rows[-1])
     header = ["model", "beside", "beam", "ended", "equal", "differences", "worst log-probability"]
     print(format_table(header, rows))
@@ -260,7 +262,7 @@ def explain(
 ) -> str:
     """Say why two hypotheses differ."""
     end = model.vocabulary.end_index
-    scores = []
+    scores, without_language = [], []
     for tokens in (ours, theirs):
         if len(tokens) >= limit - 1:
             return "limit"
@@ -269,8 +271,11 @@ def explain(
         wanted = torch.tensor([*tokens, end]).unsqueeze(1)
         total = logits[0, 1:].double().log_softmax(-1).gather(1, wanted).sum()
         scores.append(float(total) / (len(tokens) + 2))
+        without_language.append(float(total) / (len(tokens) + 1))
     if abs(scores[0] - scores[1]) < TIE:
         return "tie"
+    if scores[0] > scores[1] and without_language[0] < without_language[1]:
+        return "length rule"
     return "we are better" if scores[0] > scores[1] else "they are better"
 
 
