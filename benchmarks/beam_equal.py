@@ -107,8 +107,7 @@ def main() -> None:
                     f"{worst:.1e}",
                 ])  # fmt: skip
                 print(rows[-1], file=sys.stderr)
-                explained = reasons["tie"] + reasons["length rule"] + len(same)
-                if explained < 0.99 * len(compared) or worst > TIE:
+                if share < 0.99 or worst > TIE:
                     differences.append(rows[-1])
     header = ["model", "beside", "beam", "ended", "equal", "differences", "worst log-probability"]
     print(format_table(header, rows))
