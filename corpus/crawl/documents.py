@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from corpus.crawl.findings import Findings
 from corpus.crawl.html import read_page
-from corpus.crawl.json_items import read_array, read_json_lines
+from corpus.crawl.json_items import CUT, read_array, read_json_lines
 from corpus.crawl.streams import ByteStream, open_streams
 from corpus.crawl.warc import Record, read_records
 from corpus.errors import DataError, UserError
@@ -182,11 +182,18 @@ class Documents:
         for item in items:
             if item.problem:
                 self._findings.skip(item.reason, item.offset, item.problem)
+                if item.reason == CUT:
+                    self._findings.note(f" ends early, at byte {item.offset:,}: {item.problem}")
                 continue
             try:
                 record = json.loads(self._findings.decode(item.data))
             except (ValueError, RecursionError):
                 self._findings.skip("malformed", item.offset, "not a JSON object")
+                if item.data.startswith(b"{") and not item.data.rstrip(b" \r").endswith(
+                    (b"}", b"\n")
+                ):
+                    what = f" ends early, at byte {item.offset:,}: its last line is cut off"
+                    self._findings.note(what)
                 continue
             if not isinstance(record, dict):
                 self._findings.skip("malformed", item.offset, "not a JSON object")

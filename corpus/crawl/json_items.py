@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from corpus.crawl.streams import ByteStream
 
+CUT = "cut"
+"""The file ends inside an item: what came after it is lost."""
 _READ_BYTES = 1 << 16
 _BETWEEN = b" \t\r\n,"
 _STRUCTURE = re.compile(rb'[\[\]{},"]')
@@ -19,7 +21,7 @@ class Item(NamedTuple):
     offset: int
     data: bytes
     reason: str = ""
-    """The count it goes under, `malformed` or `oversized`, if it was skipped."""
+    """The count it goes under, `malformed`, `oversized` or `CUT`, if it was skipped."""
     problem: str = ""
 
 
@@ -49,7 +51,7 @@ def read_array(stream: ByteStream, max_bytes: int) -> Iterator[Item]:
         if not buffer:
             buffer = stream.read(_READ_BYTES)
             if not buffer:
-                yield Item(stream.offset, b"", "malformed", "the array is not closed")
+                yield Item(stream.offset, b"", CUT, "the array is not closed")
                 return
             continue
         if buffer.startswith(b"]"):
@@ -71,7 +73,7 @@ def read_array(stream: ByteStream, max_bytes: int) -> Iterator[Item]:
                 parts.clear()
             buffer = stream.read(_READ_BYTES)
             if not buffer:
-                yield Item(offset, b"", "malformed", "the last item of the array is cut off")
+                yield Item(offset, b"", CUT, "the last item of the array is cut off")
                 return
         if size + end > max_bytes:
             yield Item(offset, b"", "oversized", f"an item above {max_bytes:,} bytes")

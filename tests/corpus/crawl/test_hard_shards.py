@@ -70,6 +70,24 @@ def test_json_array_is_read_item_by_item(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "data",
+    [
+        b'{"text": "one"}\n{"text": "tw',
+        b'[{"text": "one"}, {"text": "tw',
+        b'[{"text": "one"},',
+    ],
+)
+def test_json_that_ends_early_is_a_problem(tmp_path: Path, data: bytes) -> None:
+    texts, problem = texts_of(tmp_path / "a.json", data)
+    assert texts == ["one"]
+    assert "ends early, at byte" in problem
+
+
+def test_json_lines_need_no_newline_at_the_end(tmp_path: Path) -> None:
+    assert texts_of(tmp_path / "a.jsonl", b'{"text": "one"}') == (["one"], "")
+
+
+@pytest.mark.parametrize(
     ("name", "data"),
     [
         ("a.jsonl", b'{"text": ["a", "b"]}\n{"text": 3}\n'),
