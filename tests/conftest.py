@@ -25,6 +25,11 @@ LONGEST_FIRST = ("system/test_recipe.py", "test_docs.py", RAY[1], RAY[0])
 """Else one process would do them at the end, while the other has nothing left to do."""
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes by their length: gzip has the time in them, and processes must name tests alike."""
+    return f"{argname}{len(val)}" if isinstance(val, bytes) else None
+
+
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep a file's tests in one process, as they share what is costly to make."""
