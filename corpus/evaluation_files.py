@@ -73,7 +73,7 @@ def _files_of(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise UserError(f"{path} is no evaluation set: it does not exist")
+        raise UserError(f"{path} is not an evaluation set: it does not exist")
     found: list[Path] = []
     left: list[Path] = []
     for file in _walk(path):

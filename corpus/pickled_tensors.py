@@ -99,8 +99,8 @@ def read_pickled(path: Path, within: Sequence[str] = ()) -> dict[str, Stored]:
             return _stored(path, state, folder, entries, file)
     except zipfile.BadZipFile as error:
         raise UserError(
-            f"{path} is no zip archive: it is damaged, or of torch before 1.6. Such a file is read"
-            " and rewritten by torch if you trust it: torch.save(torch.load(OLD), NEW)"
+            f"{path} is not a zip archive: it is damaged, or of torch before 1.6. Such a file is"
+            " read and rewritten by torch if you trust it: torch.save(torch.load(OLD), NEW)"
         ) from error
     except (
         pickle.UnpicklingError,
@@ -135,7 +135,7 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> _Storage:
         kind, storage, key, _, num_elements = pid
         if kind != "storage" or storage not in _DTYPES:
-            raise pickle.UnpicklingError(f"{pid!r} is no storage")
+            raise pickle.UnpicklingError(f"{pid!r} is not a storage")
         return _Storage(str(key), storage, int(num_elements))
 
 
@@ -193,14 +193,14 @@ def _stored(
     """Return where the tensors of a state dictionary are.
 
     Raises:
-        DataError: If something in it is no tensor, or a tensor is not all in its storage.
+        DataError: If something in it is not a tensor, or a tensor is not all in its storage.
     """
     if not isinstance(state, dict):
         raise DataError(f"{path} holds no dictionary of tensors")
     found = {}
     for key, tensor in state.items():
         if not isinstance(tensor, _Tensor) or not isinstance(tensor.storage, _Storage):
-            raise DataError(f"{path}: `{key}` is no tensor; this is no state dictionary")
+            raise DataError(f"{path}: `{key}` is not a tensor; this is not a state dictionary")
         dtype, width = _DTYPES[tensor.storage.kind]
         if not _is_contiguous(tensor.shape, tensor.stride):
             raise DataError(f"{path}: the tensor `{key}` is not stored row by row")

@@ -20,7 +20,7 @@ class Prediction(NamedTuple):
 
 
 class LanguageIdentifier(Protocol):
-    """Identifies the language of lines; `und` if it is uncertain, `zxx` if it is no language."""
+    """Identifies the language of lines; `und` if it is uncertain, `zxx` if it is not a language."""
 
     @property
     def languages(self) -> Sequence[str]:

@@ -110,7 +110,7 @@ def _file_contents(file: Path) -> Iterator[tuple[str, Path, bytes]]:
         yield file.name, file, b""  # by its name no list, so not worth reading
         return
     if file.stat().st_size > 4 * _MAX_BYTES:
-        raise DataError(f"{file} has {file.stat().st_size:,} bytes; that is no word list")
+        raise DataError(f"{file} has {file.stat().st_size:,} bytes; that is not a word list")
     content = file.read_bytes()
     if file.suffix == ".zip":
         for name, inner in _zip_contents(str(file), content):
@@ -149,7 +149,7 @@ def _zip_contents(name: str, content: bytes, is_inner: bool = False) -> Iterator
                 else:
                     yield file, inner
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise DataError(f"{name} is no readable zip: {error}") from error
+        raise DataError(f"{name} is not a readable zip: {error}") from error
 
 
 def _read_member(name: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:

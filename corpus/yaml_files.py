@@ -178,7 +178,7 @@ class _Construction:
         if node.tag not in _SCALAR_TAGS:
             raise UserError(f"{self._place(node)}: the tag `{shown(node.tag)}` is not read")
         if node.tag.endswith((":int", ":float")) and len(node.value) > _LONGEST_NUMBER:
-            raise UserError(f"{self._place(node)}: {text} is no number that a config could need")
+            raise UserError(f"{self._place(node)}: {text} is not a number that a config could need")
         try:
             return self._loader.construct_object(node)
         except (ValueError, OverflowError, LookupError, yaml.YAMLError):

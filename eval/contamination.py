@@ -222,7 +222,7 @@ def read_lines(
     """Return the lines of test sets in some languages, or in all.
 
     Raises:
-        UserError: If one is no test set.
+        UserError: If one is not a test set.
         DataError: If one is damaged.
     """
     lines: list[Line] = []

@@ -9,7 +9,7 @@ from corpus.errors import DataError
 from corpus.files import read_lines, write_lines
 
 _SHOWN = 200
-"""Characters of a header that a message quotes: a file that is no table may be one long line."""
+"""Characters of a header that a message quotes: a file that is not a table may be one long line."""
 
 
 def read_rows(path: Path, required: Sequence[str]) -> Iterator[tuple[int, Mapping[str, str]]]:

@@ -91,7 +91,7 @@ def import_model(
 
     Raises:
         UserError: If the file is missing, or `output` holds a model.
-        DataError: If it has another checksum, is no fastText classifier, is damaged, or its
+        DataError: If it has another checksum, is not a fastText classifier, is damaged, or its
             labels name no languages.
     """
     if not model_file.is_file():

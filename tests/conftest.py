@@ -26,7 +26,7 @@ LONGEST_FIRST = ("system/test_recipe.py", "test_docs.py", RAY[1], RAY[0])
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Name bytes by their length: gzip has the time in them, and processes must name tests alike."""
+    """Name bytes by their length: gzip writes the time, and processes must agree on names."""
     return f"{argname}{len(val)}" if isinstance(val, bytes) else None
 
 

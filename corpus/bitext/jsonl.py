@@ -25,8 +25,8 @@ _LONGEST_OBJECT = 8 << 20
 _BATCH_CHARACTERS = 8 << 20
 _BATCH_LINES = 1 << 10
 _SEPARATOR = ",\n0,\n"
-"""Between the objects of lines that are parsed together. No object reaches over it: `0` is no key,
-and a line break stands in no string."""
+"""Between the objects of lines that are parsed together. No object reaches over it: `0` is not a
+key, and a line break stands in no string."""
 
 Key = tuple[str] | tuple[str, str]
 

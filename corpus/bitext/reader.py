@@ -37,7 +37,7 @@ class BitextReader:
 
     Raises:
         UserError: If the file does not exist, or it is not clear what is meant.
-        DataError: If it is damaged, a line is no pair, or source and target are unclear; the
+        DataError: If it is damaged, a line is not a pair, or source and target are unclear; the
             message names the line.
     """
 
@@ -151,7 +151,7 @@ def _open_place(
 
 
 def parquet_parts(path: Path) -> list[Path]:
-    """Return the parts of the Parquet file that one belongs to, in order; itself if it is no part.
+    """Return the parts of the Parquet file that one belongs to, in order, or itself.
 
     Raises:
         DataError: If one is missing.

@@ -313,7 +313,7 @@ class _Parser:
 
 
 def _check_start(place: Place, chunk: bytes) -> None:
-    """Refuse what is no XML with a better message than the parser's."""
+    """Refuse what is not XML with a better message than the parser's."""
     start = chunk.removeprefix(codecs.BOM_UTF8).lstrip()
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, b"<\0", b"\0<", b"<")):
         return

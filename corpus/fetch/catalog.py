@@ -61,7 +61,7 @@ class Resource:
     folder: str = ""
     """Directory in the cache; empty puts the files beside each other."""
     unpacked: int = 0
-    """Limit in bytes of the unpacked content; 0 if the file is no archive."""
+    """Limit in bytes of the unpacked content; 0 if the file is not an archive."""
 
     @property
     def is_archive(self) -> bool:

@@ -268,7 +268,7 @@ def _fetch_archive(
     try:
         unpacked = unpack(archive, temporary, largest=resource.unpacked)
     except DataError:
-        if file.sha256 is None:  # what is no archive is not what later downloads must be
+        if file.sha256 is None:  # what is not an archive is not what later downloads must be
             archive.unlink()
             _forget(cache, file)
         raise

@@ -48,10 +48,10 @@ def read_receipt(path: Path) -> dict[str, Any]:
         )
         receipt.setdefault("digests", {})
         if not isinstance(receipt["digests"], dict):
-            raise DataError(f"{path}: `digests` is no object; the file is damaged")
+            raise DataError(f"{path}: `digests` is not an object; the file is damaged")
         files = receipt["inputs"]
         if not all(isinstance(one, dict) and {"path", "bytes"} <= one.keys() for one in files):
-            raise DataError(f"{path}: `inputs` holds what is no file; it is damaged")
+            raise DataError(f"{path}: `inputs` holds what is not a file; it is damaged")
     except DataError as error:
         raise DataError(f"{error}. Delete this receipt to redo its shard.") from None
     return receipt

@@ -60,7 +60,7 @@ def find_test_set(path: Path, split: str = "", references: Sequence[str] = ()) -
     if path.is_file():
         return _of_file(path, references)
     if not path.is_dir():
-        raise UserError(f"{path} is no test set: it does not exist")
+        raise UserError(f"{path} is not a test set: it does not exist")
     if split and _is_flores(path, split):
         return flores_200(path, split)
     wanted = [split] if split else _SPLITS
@@ -331,7 +331,7 @@ def _direction(file: Path, codes: Sequence[str]) -> Direction:
     ours = [standard_language(code) for code in codes]
     for code, one in zip(codes, ours, strict=True):
         if not one:
-            raise DataError(f"{file}: `{code}` is no code of a language")
+            raise DataError(f"{file}: `{code}` is not a code of a language")
     return Direction(ours[0], ours[1])
 
 
@@ -548,7 +548,7 @@ def _of_aligned(path: Path, files: Iterable[Path], split: str) -> TestSet:
         return _multiway("line-aligned files", path, split, readers)
     if not stems:
         raise UserError(
-            f"{path} is no test set in a known layout: FLORES-200, FLORES+, NTREX-128, TICO-19,"
+            f"{path} is not a test set in a known layout: FLORES-200, FLORES+, NTREX-128, TICO-19,"
             " WMT (SGML, XML), WMT24++, BOUQuET, IWSLT, Tatoeba Challenge, a table or TSV of pairs"
             " named <source>-<target>, or line-aligned files <name>.<language>"
         )

@@ -81,7 +81,7 @@ class _WmtXml:
             try:
                 self._segment = int(attributes["id"])
             except (KeyError, ValueError):
-                raise self._fail("a segment whose `id` is no number") from None
+                raise self._fail("a segment whose `id` is not a number") from None
             if self._segment in self._block:
                 raise self._fail(f"segment {self._segment} is there twice")
             self._text, self._length = [], 0

@@ -89,7 +89,7 @@ def plain_stem(path: Path) -> str:
 
 
 def column_names(path: Path) -> list[str]:
-    """Return the columns of a table in lower case; nothing if the file is no table with names.
+    """Return the columns of a table in lower case; nothing if the file is not a table with names.
 
     Raises:
         DataError: If the file cannot be read.
@@ -122,7 +122,7 @@ def read_table(path: Path) -> Table:
 def _read_parquet(path: Path) -> dict[str, list[str]]:
     with open_parquet(path, path) as file:
         if file.metadata.num_rows > MAX_ROWS:
-            raise DataError(f"{path} has {file.metadata.num_rows:,} rows; it is no test set")
+            raise DataError(f"{path} has {file.metadata.num_rows:,} rows; it is not a test set")
         columns: dict[str, list[str]] = {name.casefold(): [] for name in file.schema_arrow.names}
         for batch in file.iter_batches(1 << 12):
             for name in batch.schema.names:
@@ -147,7 +147,7 @@ def _read_json_lines(path: Path) -> dict[str, list[str]]:
         if not line.strip():
             continue
         if count >= MAX_ROWS:
-            raise DataError(f"{path} has more than {MAX_ROWS:,} rows; it is no test set")
+            raise DataError(f"{path} has more than {MAX_ROWS:,} rows; it is not a test set")
         for name, value in _row(path, number, line).items():
             values = columns.setdefault(name.casefold(), [])
             values += [""] * (count - len(values))

@@ -79,7 +79,7 @@ def measure_segment_scores(
 
     Raises:
         UserError: If two files are of one metric, or a file does not exist.
-        JobError: If a line is no score, is of an unknown direction or segment, or comes twice; the
+        JobError: If a line is not a score, has an unknown direction or segment, or comes twice; the
             message names file and line.
     """
     references = sorted({batch.references for batch in batches})

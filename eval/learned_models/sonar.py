@@ -105,7 +105,7 @@ class Sonar:
 def _as_transformers(weights: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     """Return fairseq2's weights under transformers' names and in its order of tokens."""
     if "encoder_frontend.embed.weight" not in weights:
-        raise DataError(f"{path} has no `encoder_frontend.embed.weight`: it is no SONAR encoder")
+        raise DataError(f"{path} has no `encoder_frontend.embed.weight`: it is not a SONAR encoder")
     found = {}
     for name, tensor in weights.items():
         if name == "encoder_frontend.embed.weight":
@@ -170,7 +170,7 @@ class Blaser:
         weights = read_weights(path)
         sizes = [one.shape for name, one in sorted(weights.items()) if name.endswith(".weight")]
         if len(sizes) != _LINEARS or any(len(size) != 2 for size in sizes):
-            raise DataError(f"{path} is no BLASER 2.0, a perceptron of {_LINEARS} layers")
+            raise DataError(f"{path} is not BLASER 2.0, a perceptron of {_LINEARS} layers")
         modules: list[nn.Module] = []
         for outputs, inputs in sizes:
             modules += [nn.Identity(), nn.Linear(inputs, outputs), nn.Tanh()]

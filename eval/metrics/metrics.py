@@ -158,7 +158,7 @@ def parse_metrics(text: str) -> list[str]:
     """Return the metrics written as `spbleu,chrf++`, in order, each once.
 
     Raises:
-        UserError: For a name that is no metric.
+        UserError: For a name that is not a metric.
     """
     names = list(dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip()))
     for name in names:
@@ -179,7 +179,7 @@ def check_models(metrics: Sequence[str], models: MetricModels) -> None:
 
     Raises:
         UserError: If the SentencePiece model or BLEU's tokenizer is missing.
-        DataError: If the file is no SentencePiece model.
+        DataError: If the file is not a SentencePiece model.
     """
     for name in metrics:
         metric = find_metric(name)

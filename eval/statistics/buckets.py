@@ -91,7 +91,7 @@ def read_language_table(path: Path) -> LanguageTable:
 
     Raises:
         DataError: If a needed column is missing, a row is short, a level is none of `LEVELS`, or a
-            count is no number.
+            count is not a number.
     """
     levels: dict[str, str] = {}
     sentences: dict[str, int] = {}
@@ -137,7 +137,7 @@ def read_directions(path: Path) -> frozenset[Direction]:
     """Read directions, one a line; the first column of a table counts.
 
     Raises:
-        DataError: If a line is no direction.
+        DataError: If a line is not a direction.
     """
     found = set()
     for number, line in enumerate(read_lines(path), 1):

@@ -106,7 +106,7 @@ def make_grid(tests: TestFiles, output: Path, metrics: Sequence[str], config: Sc
 
     Raises:
         UserError: If the SentencePiece model is missing, or BLEU's tokenizer is.
-        DataError: If the file is no SentencePiece model.
+        DataError: If the file is not a SentencePiece model.
     """
     spm = find_spm(config.spm) if any(find_metric(name).needs_spm for name in metrics) else None
     grid = Grid(

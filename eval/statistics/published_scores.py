@@ -51,7 +51,7 @@ def read_quoted(path: Path, metric: str, split: str) -> dict[Direction, float]:
         direction = _read_direction(cells[0], place)
         if not 0 <= value < math.inf:
             raise DataError(
-                f"{place}: {value} is no score. Where it stands for a missing one, as NLLB's -1"
+                f"{place}: {value} is not a score. Where it stands for a missing one, as NLLB's -1"
                 " does, delete the row."
             )
         if direction in scores:

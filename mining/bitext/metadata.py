@@ -110,7 +110,7 @@ def _side(columns: Sequence[str]) -> Side:
         line_number_in_direction=int(columns[10]),
     )
     if not 0 <= side.sentence_digest <= _MAX_DIGEST:
-        raise ValueError(f"{side.sentence_digest} is no digest of 64 bits")
+        raise ValueError(f"{side.sentence_digest} is not a digest of 64 bits")
     return side
 
 
@@ -118,7 +118,7 @@ def metadata_direction(path: Path) -> Direction | None:
     """Return the direction of a metadata file: of its first line, or of its name if it is empty.
 
     Raises:
-        DataError: If the first line is no metadata.
+        DataError: If the first line is not metadata.
         UserError: If its direction is none.
     """
     first = next(read_metadata(path), None)

@@ -113,7 +113,7 @@ class PairFilter:
             return ""
         if score < self._config.min_score:
             return "score_too_low"
-        # Not a number is no score to trust either.
+        # NaN is not a score to trust either.
         return "" if score <= self._config.max_score else "score_too_high"
 
     def _pair_reason(self, source: str, target: str, source_key: str, target_key: str) -> str:

@@ -88,7 +88,7 @@ def run_score(
 
     Raises:
         UserError: If the bitext or the encoder is missing, or output and input are one file.
-        DataError: If a line of the bitext is no pair.
+        DataError: If a line of the bitext is not a pair.
         JobError: If the bitext cannot be read.
     """
     files = score_inputs(bitext, encoder, output, config)

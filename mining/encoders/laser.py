@@ -130,7 +130,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or not any(keys <= set(state) for keys in wanted):
         found = ", ".join(map(str, state)) if isinstance(state, dict) else type(state).__name__
         raise DataError(
-            f"{path} is no LASER checkpoint: LASER2's has params, model and dictionary, LASER3's"
+            f"{path} is not a LASER checkpoint: LASER2's has params, model and dictionary, LASER3's"
             f" cfg and model; this one has {found}"
         )
     return state

@@ -24,7 +24,7 @@ def contrastive_loss(
         target: Unit vectors of their translations, [B, D].
         negative: Unit vectors of sentences that the targets are told from besides, [H, D].
         rows: Which sentences these are, [B, 2]; another pair with the same source or target
-            is no negative.
+            is not a negative.
         negative_rows: Which sentences the negatives are, [H].
         margin: m above.
         scale: s above.

@@ -163,7 +163,7 @@ def _numbered(
 
 def _decoder(path: Path, added: Any) -> dict[int, _Token]:
     if not isinstance(added, dict):
-        raise DataError(f"{path}: `added_tokens_decoder` is no object")
+        raise DataError(f"{path}: `added_tokens_decoder` is not an object")
     try:
         return {int(index): _token(token) for index, token in added.items()}
     except ValueError as error:
@@ -229,7 +229,7 @@ def _special_names(
     for files, path in ((tokenizer, TOKENIZER_FILE), (symbols, SYMBOLS_FILE)):
         listed = files.get("additional_special_tokens") or []
         if not isinstance(listed, list):
-            raise DataError(f"{directory / path}: `additional_special_tokens` is no list")
+            raise DataError(f"{directory / path}: `additional_special_tokens` is not a list")
         names += [_content_in(directory / path, token) for token in listed]
     mask = symbols.get("mask_token") or tokenizer.get("mask_token")
     if mask:
@@ -265,6 +265,6 @@ def _token(token: object) -> _Token:
     if isinstance(token, str):
         return _Token(token, True, ())
     if not isinstance(token, dict) or not isinstance(token.get("content"), str):
-        raise ValueError(f"{token!r} is no token")
+        raise ValueError(f"{token!r} is not a token")
     flags = tuple(name for name in _FLAGS if token.get(name) is True)
     return _Token(token["content"], bool(token.get("special", True)), flags)

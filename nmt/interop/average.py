@@ -34,7 +34,7 @@ def average_models(models: Sequence[Path], output: Path) -> Summary:
         output: Model directory; its directions are those of all models together.
 
     Raises:
-        UserError: If there are fewer than two, one is no model, or they do not fit each other.
+        UserError: If there are fewer than two, one is not a model, or they do not fit each other.
     """
     if len(models) < 2:
         raise UserError("a mean needs two models or more; repeat `--model`")

@@ -45,7 +45,9 @@ def _read_shards(directory: Path, index: Path, names: str, read: _Reader) -> dic
     tensors: dict[str, Stored] = {}
     for name in sorted(set(map(str, places.values()))):
         if not re.fullmatch(names, name):
-            raise DataError(f"{index} names the shard `{name}`, which is no file of weights here")
+            raise DataError(
+                f"{index} names the shard `{name}`, which is not a file of weights here"
+            )
         if not (directory / name).is_file():
             raise DataError(f"{directory / name} is missing; {index.name} lists it")
         tensors.update(read(directory / name))

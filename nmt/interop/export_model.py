@@ -48,7 +48,7 @@ def export_to_transformers(model: Path, output: Path, config: ExportConfig) -> S
     A task per file of weights, and one for all else. Weights go from file to file in chunks.
 
     Raises:
-        UserError: If it is no model, or has weights that transformers' models do not support.
+        UserError: If it is not a model, or has weights that transformers' models do not support.
         JobError: If it is damaged.
     """
     description = read_description(model)

@@ -74,7 +74,9 @@ def read_settings(directory: Path) -> MoEConfig:
     """
     path = directory / CONFIG_FILE
     if not path.is_file():
-        raise UserError(f"{directory} is no checkpoint in transformers' layout: no {CONFIG_FILE}")
+        raise UserError(
+            f"{directory} is not a checkpoint in transformers' layout: no {CONFIG_FILE}"
+        )
     values = read_json(path)
     family = values.get("model_type") if isinstance(values, dict) else None
     if family not in ARCHITECTURES:

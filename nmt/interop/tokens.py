@@ -88,7 +88,7 @@ def import_vocabulary(directory: Path, size: int) -> tuple[bytes, Vocabulary]:
     try:
         processor.LoadFromSerializedProto(model)
     except RuntimeError as error:
-        raise DataError(f"{path} is no SentencePiece model: {error}") from error
+        raise DataError(f"{path} is not a SentencePiece model: {error}") from error
     tokens = read_added_tokens(directory, processor)
     outside = [content for index, content in tokens.names.items() if index >= size]
     if outside:

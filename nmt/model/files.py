@@ -10,7 +10,7 @@ VOCABULARY_DIRECTORY = "vocabulary"
 
 
 def check_model(directory: Path) -> None:
-    """Refuse a directory that is no model.
+    """Refuse a directory that is not a model.
 
     Raises:
         UserError: If the description or the weights are missing.

@@ -146,7 +146,7 @@ def apply_adapter(model: nn.Module, path: Path, base: str) -> None:
         base: Digest of the model's weights.
 
     Raises:
-        UserError: If the file is no adapter, or one for another model.
+        UserError: If the file is not an adapter, or one for another model.
         DataError: If it does not fit the model.
     """
     if not path.is_file():
@@ -156,9 +156,9 @@ def apply_adapter(model: nn.Module, path: Path, base: str) -> None:
             about: dict[str, Any] = json.loads((file.metadata() or {}).get(_FORMAT, "null"))
         tensors = safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, ValueError) as error:
-        raise DataError(f"{path} is no readable adapter: {error}") from error
+        raise DataError(f"{path} is not a readable adapter: {error}") from error
     if not isinstance(about, dict):
-        raise UserError(f"{path} is no adapter: `tongues nmt train` with `lora` writes one")
+        raise UserError(f"{path} is not an adapter: `tongues nmt train` with `lora` writes one")
     if about.get("base") != base:
         raise UserError(
             f"{path} was trained on another model: its weights have the digest"

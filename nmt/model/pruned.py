@@ -60,7 +60,7 @@ def read_weights(path: Path, kept: Kept) -> Weights:
     """Read a file of weights without ever holding the experts that are left out."""
     state, gates = {}, {}
     with safetensors.safe_open(path, "pt") as file:
-        for key in file.keys():  # noqa: SIM118 (it is no dictionary)
+        for key in file.keys():  # noqa: SIM118 (it is not a dictionary)
             layer = key.partition(".ffn.")[0]
             if layer not in kept or not _is_by_expert(key):
                 state[key] = file.get_tensor(key)

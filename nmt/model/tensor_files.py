@@ -52,7 +52,7 @@ def read_header(path: Path) -> dict[str, Stored]:
         entries.pop(METADATA, None)
         tensors = {key: _stored(path, key, entry, begin) for key, entry in entries.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} is no safetensors file: its header is damaged") from error
+        raise DataError(f"{path} is not a safetensors file: its header is damaged") from error
     end = max((entry["data_offsets"][1] for entry in entries.values()), default=0)
     if begin + end != size:
         raise DataError(

@@ -36,7 +36,7 @@ def serve(model: Path, config: ServeConfig, ready: Callable[[str], None]) -> Non
         ready: Called with the address when requests are taken.
 
     Raises:
-        UserError: If it is no model, or the address cannot be listened on.
+        UserError: If it is not a model, or the address cannot be listened on.
     """
     config.translate.check_single()
     if config.translate.experts.usage is not None:

@@ -151,7 +151,7 @@ def read_start(config: TrainConfig) -> Start | None:
     """Return the model that a config starts from; None for fresh weights.
 
     Raises:
-        UserError: If it is no model, or the recipe contradicts its shape or its vocabulary.
+        UserError: If it is not a model, or the recipe contradicts its shape or its vocabulary.
         DataError: If it is damaged.
     """
     if config.start_from is None:

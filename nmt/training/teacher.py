@@ -71,7 +71,7 @@ def check_teacher(config: DistillationConfig, vocabulary: Path) -> None:
     """Refuse a teacher with another vocabulary than the student's.
 
     Raises:
-        UserError: If it is no model or has another vocabulary.
+        UserError: If it is not a model or has another vocabulary.
     """
     for path in teacher_files(config):
         if not path.is_file():

@@ -479,7 +479,7 @@ def open_translator(model: Path, config: TranslateConfig, needed: Needed) -> Tex
         needed: Languages that the experts are kept for, where the config leaves some out.
 
     Raises:
-        UserError: If it is no model, or a GPU is asked for and none is there.
+        UserError: If it is not a model, or a GPU is asked for and none is there.
     """
     kept = None
     if config.experts.usage is not None:

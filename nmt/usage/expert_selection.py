@@ -36,7 +36,7 @@ def needed_experts(usage: Path, needed: Needed, share: float) -> dict[str, list[
         share: Share of each language's tokens that its experts keep, by gate weight.
 
     Raises:
-        UserError: If the file is no usage of experts, or a language was not measured.
+        UserError: If the file is not an usage of experts, or a language was not measured.
     """
     if not usage.is_file():
         raise UserError(f"{usage} does not exist; `tongues nmt experts --json` writes one")

@@ -131,7 +131,7 @@ class Vocabulary:
         if len(np.unique(taken)) < len(taken):
             raise ValueError("two tokens have the same index")
         self._pieces_at = np.full(self.size, -1, np.int32)
-        """Piece of each index; -1 for symbols and what is no token."""
+        """Piece of each index; -1 for symbols and what is not a token."""
         self._pieces_at[self._indices[is_text]] = np.flatnonzero(is_text)
 
     def _control_pieces(self) -> dict[str, int]:

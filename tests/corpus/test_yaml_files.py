@@ -45,7 +45,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("names: !!set {a, b}\n", r":1: the tag .* is not read"),
         ("name: !mine x\n", r":1: the tag .* is not read"),
         ("inner:\n  count: !!int many\n", r":2: 'many' is no value of type int"),
-        ("inner:\n  count: " + "9" * 5000, r":2: '9+…. is no number that a config could need|9"),
+        ("inner:\n  count: " + "9" * 5000, r":2: '9+…. is not a number that a config could need|9"),
         ("inner:\n  count: 9223372036854775808\n", r":2: `inner\.count` .*beyond integers of 64"),
         ("inner:\n  share: .nan\n", r":2: `inner\.share` takes"),
         ("inner:\n  share: [" + "1, " * 1000 + "1]\n", r"takes a value of type float, not .*…$"),

@@ -53,7 +53,7 @@ class SharedOutExperts(nn.Module):
         self.first_expert = begin = gangs.sdp.rank * share
         for name, weight in whole.named_parameters():
             self.register_parameter(name, Parameter(weight.detach()[begin : begin + share].clone()))
-        # In a tuple, so that it is no submodule: it lends its code, and has no weights of its own.
+        # In a tuple, so that it is not a submodule: it lends its code and has no weights.
         self._code = (whole.to("meta"),)
 
     def distribute(self) -> None:

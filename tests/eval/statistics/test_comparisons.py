@@ -244,8 +244,8 @@ def test_leaderboard_rows_are_read_as_the_metric_they_hold(tmp_path: Path) -> No
         (["eng_Latn-xxx_Latn,1.0"], r"q\.csv:1: `xxx_Latn` is not"),
         (["zho-eng,1.0"], r"q\.csv:1: `zho` may mean .*zho_Hans"),
         (["eng_Latn,1.0"], r"q\.csv:1: `eng_Latn` is not a direction"),
-        (["eng_Latn-fra_Latn,nan"], r"q\.csv:1: nan is no score"),
-        (["eng_Latn-fra_Latn,-1"], r"q\.csv:1: -1\.0 is no score.* delete the row"),
+        (["eng_Latn-fra_Latn,nan"], r"q\.csv:1: nan is not a score"),
+        (["eng_Latn-fra_Latn,-1"], r"q\.csv:1: -1\.0 is not a score.* delete the row"),
         (["src-tgt,score"], r"q\.csv has no scores of flores200-devtest"),
     ],
 )

@@ -312,7 +312,7 @@ def test_model_with_wikipedia_labels_answers_with_flores_codes(model: Path, tmp_
         assert sum(answer.language == language for answer in answers) >= 9
     hostile = ["", "\n", "a\nb", "\x00", "\ud800", "</s>", "__label__en", "x" * 100_000, "1 2"]
     assert len(loaded.identify(hostile)) == len(hostile)
-    # Volapük is no language of FLORES-200.
+    # Volapük is not a language of FLORES-200.
     thai = loaded.identify(make_sentences("tha_Thai", 10, 700))
     assert {answer.language for answer in thai} == {"und"}
 

@@ -69,7 +69,7 @@ def test_a_pair_that_shares_exactly_the_most_trigrams_is_no_copy() -> None:
 def test_trigrams_begin_at_three_characters() -> None:
     assert trigram_overlap("abc", "abcd") == 1.0  # abc of abc bcd
     assert trigram_overlap("ab", "ab") == 1.0
-    assert trigram_overlap("ab", "abc") == 0.0  # ab is no trigram of abc
+    assert trigram_overlap("ab", "abc") == 0.0  # ab is not a trigram of abc
 
 
 def test_a_side_with_exactly_the_least_share_of_its_script_is_kept() -> None:

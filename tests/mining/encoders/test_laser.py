@@ -188,8 +188,8 @@ def test_pickled_code_is_refused_and_not_run(spm: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda state: {"weights": 1}, "is no LASER checkpoint"),
-        (lambda state: [1, 2], "is no LASER checkpoint.*list"),
+        (lambda state: {"weights": 1}, "is not a LASER checkpoint"),
+        (lambda state: [1, 2], "is not a LASER checkpoint.*list"),
         (
             lambda state: {**state, "dictionary": {**state["dictionary"], "more": 9}},
             "do not run from 4 without a gap",

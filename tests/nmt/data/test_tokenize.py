@@ -116,7 +116,7 @@ def test_sentences_of_evaluation_sets_are_removed_on_both_sides_and_counted(
         (f"{LONG} bara", "kili"),  # contains one
         (LONG[:40], "kili"),  # is a large part of one
         ("kili", "Mono mono: tugu!"),
-        (LONG[:15], "kili"),  # a phrase is no sentence
+        (LONG[:15], "kili"),  # a phrase is not a sentence
     )
     settings = {"bitext": {"primary": (directory,)}, "flores": flores, "evaluation_sets": (other,)}
     bitext = run(tmp_path, vocabulary_directory, **settings)

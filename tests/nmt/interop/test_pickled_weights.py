@@ -66,7 +66,7 @@ class Evil:
     ("state", "message"),
     [
         ({"x": Evil()}, "system` has no place among weights"),
-        ({"x": 3}, "`x` is no tensor"),
+        ({"x": 3}, "`x` is not a tensor"),
         ([torch.zeros(1)], "no dictionary of tensors"),
         ({"x": torch.zeros(3, 4).T}, "not stored row by row"),
         ({"x": torch.zeros(2).to_sparse()}, "has no place among weights"),
@@ -143,5 +143,5 @@ def test_state_of_a_training_is_read_without_what_is_beside_it(
     with pytest.raises(DataError, match="no place among weights"):
         read_pickled(path)
     torch.save({"state_dict": {"x": Evil()}}, path)
-    with pytest.raises(DataError, match="`x` is no tensor"):
+    with pytest.raises(DataError, match="`x` is not a tensor"):
         read_pickled(path, ("state_dict",))

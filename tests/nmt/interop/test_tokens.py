@@ -100,7 +100,7 @@ def test_token_beyond_the_embedding_is_named(tmp_path: Path, vocabulary_path: Pa
 def test_damaged_pieces_are_named(tmp_path: Path, vocabulary_path: Path) -> None:
     write_tokenizer(tmp_path, vocabulary_path)
     (tmp_path / "sentencepiece.bpe.model").write_bytes(b"no model")
-    with pytest.raises(DataError, match=r"sentencepiece\.bpe\.model is no SentencePiece model"):
+    with pytest.raises(DataError, match=r"sentencepiece\.bpe\.model is not a SentencePiece model"):
         import_vocabulary(tmp_path, 400)
 
 

@@ -95,7 +95,7 @@ def test_damaged_header_is_refused_by_name(tmp_path: Path, header: bytes) -> Non
 
 def test_pickled_file_that_is_no_archive_is_refused_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04.")
-    with pytest.raises(UserError, match=r"pytorch_model\.bin is no zip archive"):
+    with pytest.raises(UserError, match=r"pytorch_model\.bin is not a zip archive"):
         read_checkpoint(tmp_path)
 
 

@@ -106,7 +106,7 @@ def test_adapter_file_does_to_its_model_what_merging_does(
     assert torch.allclose(logits_of(plain), logits_of(model), atol=1e-4)
     with pytest.raises(UserError, match="trained on another model"):
         apply_adapter(plain, tmp_path / "adapter", "other")
-    with pytest.raises(UserError, match="is no adapter"):
+    with pytest.raises(UserError, match="is not an adapter"):
         apply_adapter(plain, trained_model / WEIGHTS_FILE, "digest")
     with pytest.raises(UserError, match="there is no adapter"):
         apply_adapter(plain, tmp_path / "missing", "digest")
