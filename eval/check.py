@@ -15,6 +15,7 @@ from eval.checks.hallucination import SIGNS, measure_hallucination, summarize_ha
 from eval.checks.off_target import measure_off_target, summarize_off_target
 from eval.checks.segment_scores import measure_segment_scores
 from eval.checks.toxicity import measure_toxicity, summarize_toxicity
+from eval.statistics.cells import TEST_SET
 
 
 class CheckInputs(NamedTuple):
@@ -32,7 +33,7 @@ class CheckInputs(NamedTuple):
 
 def check_systems(
     hypotheses: Sequence[Path],
-    flores: Path,
+    test_set: Path,
     split: str,
     output: Path,
     inputs: CheckInputs,
@@ -47,8 +48,8 @@ def check_systems(
         UserError: If a directory, a language, a model or a password is missing.
         JobError: If hypotheses and references of some shards differ in length.
     """
-    batches = find_batches(hypotheses, flores, split)
     make_directory(output)
+    batches = find_batches(hypotheses, test_set, split, output / TEST_SET, config.references)
     summary: dict[str, Any] = {
         "hallucination": summarize_hallucination(
             measure_hallucination(batches, output, config.hallucination, config.workers)

@@ -351,8 +351,7 @@ def report(run: Path, output: Path, as_json: bool) -> None:
     multiple=True,
     help="Directory of <source>-<target>.txt files, one per system; may be repeated.",
 )
-@click.option("--flores", type=PATH, required=True, help="Directory in FLORES-200's layout.")
-@click.option("--split", default="devtest", show_default=True, help="Split that was translated.")
+@test_set_options
 @click.option("--output", type=PATH, required=True, help="Directory for the tables.")
 @click.option(
     "--lid",
@@ -373,7 +372,7 @@ def report(run: Path, output: Path, as_json: bool) -> None:
 def check(
     context: click.Context,
     hypotheses: tuple[Path, ...],
-    flores: Path,
+    test_set: Path,
     split: str,
     output: Path,
     lid: Path | None,
@@ -387,7 +386,7 @@ def check(
 
     load = context.obj["load_identifier"] if lid is not None else None
     inputs = CheckInputs(lid, load, toxicity, segment_scores)
-    summary = check_systems(hypotheses, flores, split, output, inputs, config)
+    summary = check_systems(hypotheses, test_set, split, output, inputs, config)
     if as_json:
         print_json(summary)
         return
@@ -416,8 +415,7 @@ def check(
     multiple=True,
     help="Directory of <source>-<target>.txt files, one per system; may be repeated.",
 )
-@click.option("--flores", type=PATH, required=True, help="Directory in FLORES-200's layout.")
-@click.option("--split", default="devtest", show_default=True, help="Split that was translated.")
+@test_set_options
 @click.option("--output", type=PATH, required=True, help="Directory for the tables.")
 @json_option
 @config_options(LearnedConfig)
@@ -426,7 +424,7 @@ def learned(
     checkpoint: Path,
     encoder: Path | None,
     hypotheses: tuple[Path, ...],
-    flores: Path,
+    test_set: Path,
     split: str,
     output: Path,
     as_json: bool,
@@ -437,7 +435,7 @@ def learned(
     from eval.statistics.system_table import MARKS, show_p_value
 
     model = Checkpoint(metric, checkpoint, encoder or checkpoint)
-    found = score_learned(model, hypotheses, flores, split, output, config)
+    found = score_learned(model, hypotheses, test_set, split, output, config)
     if as_json:
         print_json(found)
         return
@@ -499,8 +497,7 @@ def contrast(
     multiple=True,
     help="Directory of <source>-<target>.txt files, one per system; may be repeated.",
 )
-@click.option("--flores", type=PATH, required=True, help="Directory in FLORES-200's layout.")
-@click.option("--split", default="devtest", show_default=True, help="Split that was translated.")
+@test_set_options
 @click.option(
     "--calibration", type=PATH, help="TSV with the columns source and target, scored by everyone."
 )
@@ -509,7 +506,7 @@ def contrast(
 @config_options(SampleConfig)
 def sample(
     hypotheses: tuple[Path, ...],
-    flores: Path,
+    test_set: Path,
     split: str,
     calibration: Path | None,
     output: Path,
@@ -519,7 +516,7 @@ def sample(
     """Draw translations for people to score (XSTS), and write the page they score them on."""
     from eval.sample import ITEMS, PAGES, sample_items
 
-    found = sample_items(hypotheses, flores, split, calibration, output, config)
+    found = sample_items(hypotheses, test_set, split, calibration, output, config)
     if as_json:
         print_json(found)
         return

@@ -192,6 +192,10 @@ ScaleName = Literal["xsts", "esa", "mqm"]
 class SampleConfig(Config):
     """Which items people are asked to score."""
 
+    references: tuple[str, ...] = ()
+    """Translators whose references are taken, where a test set has several, as WMT's XML; of those
+    that are left the first is used."""
+
     lines: PositiveInt = 100
     """Lines of the test set in each direction; every system's translation of them is an item."""
 
@@ -206,6 +210,10 @@ class SampleConfig(Config):
 @dataclass(frozen=True, kw_only=True)
 class LearnedConfig(Config):
     """How learned metrics are computed."""
+
+    references: tuple[str, ...] = ()
+    """Translators whose references are taken, where a test set has several, as WMT's XML; of those
+    that are left the first is used."""
 
     languages: tuple[str, ...] = ()
     """Languages that the model covers, or `all`. By default those that its encoder was trained on;

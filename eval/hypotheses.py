@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -171,13 +171,24 @@ def _count_lines(path: Path) -> int:
     return data.count(b"\n") + (data != b"" and not data.endswith(b"\n"))
 
 
-def read_hypotheses(path: Path, references: Sequence[str], references_name: str) -> list[str]:
+def read_hypotheses(
+    path: Path,
+    references: Sequence[str],
+    references_name: str,
+    keep: Callable[[list[str]], Sequence[str]] = list,
+) -> list[str]:
     """Read the hypotheses of one direction, a line for each reference.
+
+    Args:
+        path: The file.
+        references: Their references, [N].
+        references_name: The file of these, for messages.
+        keep: Returns the lines that are scored, of lines of a whole test set.
 
     Raises:
         DataError: If the file is empty or has another number of lines.
     """
-    lines = read_lines(path)
+    lines = list(keep(read_lines(path)))
     if not lines:
         raise DataError(f"{path} is empty; {len(references):,} lines were expected")
     if len(lines) != len(references):

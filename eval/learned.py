@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -28,6 +29,7 @@ from eval.learned_models.metrics import (
     find_learned,
 )
 from eval.metrics.metrics import digest_lines
+from eval.statistics.cells import TEST_SET
 from eval.statistics.results import COLUMNS, Row
 from eval.statistics.significance import bootstrap_draws, centered_p_value, interval
 from eval.statistics.system_table import SystemScore, compare_in_table, write_systems
@@ -70,7 +72,7 @@ class Checkpoint(NamedTuple):
 def score_learned(
     checkpoint: Checkpoint,
     hypotheses: Sequence[Path],
-    flores: Path,
+    test_set: Path,
     split: str,
     output: Path,
     config: LearnedConfig,
@@ -80,13 +82,14 @@ def score_learned(
     Args:
         checkpoint: The metric and its model.
         hypotheses: Directories, a system each; the first is the baseline.
-        flores: Directory in FLORES-200's layout.
-        split: Of the references.
+        test_set: As it was published; see `corpus.test_sets.find`.
+        split: Which part of it; the usual one if empty.
         output: Directory of the results.
         config: Device, coverage and intervals.
 
     Returns:
-        `systems` (the rows of systems.tsv), `means` by system, `not_covered` directions.
+        `systems` (the rows of systems.tsv), `means` by system, `not_covered` directions, `test_set`
+        in words.
 
     Raises:
         UserError: If a directory, a language or a file of the model is missing, or no direction is
@@ -97,7 +100,7 @@ def score_learned(
     for path in (checkpoint.directory, checkpoint.encoder):
         if not path.is_dir():
             raise UserError(f"{path} is not a directory of a model")
-    every = find_batches(hypotheses, flores, split)
+    every = find_batches(hypotheses, test_set, split, output / TEST_SET, config.references)
     covered = _covered(metric, config)
     batches = [part for part in (_restrict(batch, covered) for batch in every) if part is not None]
     left_out = sorted(
@@ -160,13 +163,10 @@ def _restrict(batch: Batch, covered: frozenset[str] | None) -> Batch | None:
     kept = [place for place, source in enumerate(batch.sources) if source in covered]
     if not kept:
         return None
-    return Batch(
-        system=batch.system,
-        target=batch.target,
+    return dataclasses.replace(
+        batch,
         sources=tuple(batch.sources[place] for place in kept),
         hypotheses=tuple(batch.hypotheses[place] for place in kept),
-        flores=batch.flores,
-        split=batch.split,
     )
 
 
@@ -229,12 +229,15 @@ def _write_tables(
     signature = (
         f"mean of segments|metric:{name}|model:{digest[:_SHORT_DIGEST]}|dtype:{config.dtype}"
     )
+    needs_reference = checkpoint.metric.needs_reference
     rows: list[Row] = []
     segments: dict[tuple[str, Direction], NDArray[np.float64]] = {}
     for batch in batches:
         found = read_json(_result(folder, batch))["scores"]
         references = digest_lines(read_text(batch.references))[:_SHORT_DIGEST]
         for direction, scores in zip(batch.directions, found, strict=True):
+            several = len(batch.tests.reference_files(direction))
+            used = f"|reference:1 of {several}" if several > 1 and needs_reference else ""
             values = np.array(scores, dtype=np.float64)
             segments[batch.system, direction] = values
             low, high = _interval(values, config)
@@ -245,7 +248,7 @@ def _write_tables(
                     metric=name,
                     value=math.fsum(scores) / len(scores),
                     n=len(scores),
-                    signature=f"{signature}|refs:{references}",
+                    signature=f"{signature}{used}|refs:{references}",
                     low=low,
                     high=high,
                 )
@@ -272,6 +275,7 @@ def _write_tables(
             system: mean([row.value for row in rows if row.system == system]) for system in systems
         },
         "not_covered": [str(direction) for direction in left_out],
+        "test_set": batches[0].tests.describe(),
         "signature": signature,
     }
 

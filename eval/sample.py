@@ -27,6 +27,7 @@ from eval.human.sampling import (
     write_items,
 )
 from eval.metrics.metrics import MetricModels, Scorer
+from eval.statistics.cells import TEST_SET
 
 ITEMS = "items.tsv"
 PAGES = "pages"
@@ -36,7 +37,7 @@ _METRIC = "chrf++"
 
 def sample_items(
     hypotheses: Sequence[Path],
-    flores: Path,
+    test_set: Path,
     split: str,
     calibration: Path | None,
     output: Path,
@@ -46,20 +47,20 @@ def sample_items(
 
     Args:
         hypotheses: Directories, a system each.
-        flores: Directory in FLORES-200's layout.
-        split: Of the references.
+        test_set: As it was published; see `corpus.test_sets.find`.
+        split: Which part of it; the usual one if empty.
         calibration: Items whose mean is known, scored by everyone; a TSV with source and target.
         output: Directory of the sample.
         config: How many, and the seed.
 
     Returns:
-        `directions`: for each, how many items of each kind its page has.
+        `directions`: for each, how many items of each kind its page has; `test_set` in words.
 
     Raises:
         UserError: If a directory, a file or a language is missing.
         JobError: If hypotheses and references differ in length, or the calibration set is damaged.
     """
-    batches = find_batches(hypotheses, flores, split)
+    batches = find_batches(hypotheses, test_set, split, output / TEST_SET, config.references)
     files = sorted({file for batch in batches for file in _inputs(batch)})
     task = Task(
         name="all",
@@ -78,7 +79,7 @@ def sample_items(
         if (item.direction, item.item) not in seen:
             seen.add((item.direction, item.item))
             kinds[item.kind] += 1
-    return {"directions": counts}
+    return {"directions": counts, "test_set": batches[0].tests.describe()}
 
 
 def _inputs(batch: Batch) -> list[Path]:

@@ -7,7 +7,9 @@ github.com/facebookresearch/LASER. None of them publishes checksums. Those here 
 manifests of people who downloaded the files (FLORES-200's in several, among them its Croissant
 description; SPM-200's is that of `sentencepiece.bpe.model` in the published NLLB-200 models). WMT's
 test sets and their MD5 are those of sacrebleu 2.6 (`dataset/__init__.py`), TICO-19 is at
-tico-19.github.io, WMT24++ at huggingface.co/datasets/google/wmt24pp.
+tico-19.github.io, WMT24++ at huggingface.co/datasets/google/wmt24pp. Models of learned metrics are
+where their authors publish them: huggingface.co for COMET, XLM-R, MetricX, mT5 and BLASER 2.0,
+github.com/facebookresearch/SONAR for SONAR.
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ _LASER = f"{_NLLB}/laser"
 _NTREX_COMMIT = "52b9c57c45101e2c48d1d1aa318bcdc854c0d44d"
 
 MEBIBYTE = 1 << 20
-LARGEST_FILE = 4096 * MEBIBYTE
-"""Limit in bytes for files of unknown size; the largest LASER3 model has about 1 GiB."""
+LARGEST_FILE = 8192 * MEBIBYTE
+"""Limit in bytes for files of unknown size; MetricX-24 large, in 32 bits, has about 5 GiB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,8 @@ class Resource:
     files: tuple[CatalogFile, ...]
     folder: str = ""
     """Directory in the cache; empty puts the files beside each other."""
+    subfolder: str = ""
+    """Directory within `folder` that all names of the files begin with."""
     unpacked: int = 0
     """Limit in bytes of the unpacked content; 0 if the file is not an archive."""
 
@@ -101,6 +105,77 @@ _WMT = {
 }
 
 
+HUB = "https://huggingface.co"
+METRICS_FOLDER = "learned_metrics"
+
+
+def _hub_model(repository: str, files: str, terms: str, about: str) -> Resource:
+    """Return a model of the hub; its files keep their places in a directory of its name."""
+    name = repository.rpartition("/")[2]
+    return Resource(
+        name=name,
+        about=about,
+        license=terms,
+        files=tuple(
+            CatalogFile(url=f"{HUB}/{repository}/resolve/main/{file}", name=f"{name}/{file}")
+            for file in files.split()
+        ),
+        folder=METRICS_FOLDER,
+        subfolder=name,
+    )
+
+
+_LEARNED_METRICS = (
+    _hub_model(
+        "Unbabel/wmt22-comet-da",
+        "hparams.yaml checkpoints/model.ckpt",
+        "Apache 2.0",
+        "COMET-22 (eval learned); its encoder is xlm-roberta-large",
+    ),
+    _hub_model(
+        "FacebookAI/xlm-roberta-large",
+        "config.json tokenizer.json",
+        "MIT",
+        "XLM-R large: configuration and tokenizer, for COMET-22",
+    ),
+    _hub_model(
+        "google/metricx-24-hybrid-large-v2p6",
+        "config.json pytorch_model.bin",
+        "Apache 2.0",
+        "MetricX-24 large (eval learned); its tokenizer is mt5-xl",
+    ),
+    _hub_model(
+        "google/mt5-xl",
+        "config.json tokenizer_config.json special_tokens_map.json spiece.model",
+        "Apache 2.0",
+        "mT5: configuration and tokenizer, for MetricX",
+    ),
+    _hub_model(
+        "facebook/blaser-2.0-ref",
+        "model.pt",
+        "CC BY-NC 4.0",
+        "BLASER 2.0 (eval learned); its encoder is sonar",
+    ),
+    _hub_model(
+        "facebook/blaser-2.0-qe",
+        "model.pt",
+        "CC BY-NC 4.0",
+        "BLASER 2.0 without references; its encoder is sonar",
+    ),
+    Resource(
+        name="sonar",
+        about="SONAR's text encoder (eval learned), also of BLASER 2.0",
+        license="github.com/facebookresearch/SONAR",
+        files=tuple(
+            CatalogFile(url=f"https://dl.fbaipublicfiles.com/SONAR/{file}", name=f"sonar/{file}")
+            for file in ("sonar_text_encoder.pt", "sentencepiece.source.256000.model")
+        ),
+        folder=METRICS_FOLDER,
+        subfolder="sonar",
+    ),
+)
+
+
 def _wmt_sets() -> list[Resource]:
     return [
         Resource(
@@ -109,7 +184,7 @@ def _wmt_sets() -> list[Resource]:
             license="research use, statmt.org",
             files=(CatalogFile(url=url, md5=md5, name=f"{name}.tar.gz"),),
             folder=name,
-            unpacked=LARGEST_FILE,
+            unpacked=4096 * MEBIBYTE,
         )
         for name, (url, md5) in _WMT.items()
     ]
@@ -192,6 +267,7 @@ _FIXED = (
         ),
         folder="laser",
     ),
+    *_LEARNED_METRICS,
 )
 
 LASER3_PREFIX = "laser3-"
@@ -221,10 +297,20 @@ _WMT24PP = (
 """The 55 languages of WMT24++."""
 
 _ON_REQUEST = {
-    "flores_plus": "https://huggingface.co/datasets/openlanguagedata/flores_plus",
-    "bouquet": "https://huggingface.co/datasets/facebook/bouquet",
+    "flores_plus": (f"{HUB}/datasets/openlanguagedata/flores_plus", "--test-set"),
+    "bouquet": (f"{HUB}/datasets/facebook/bouquet", "--test-set"),
+    **{
+        name: (f"{HUB}/Unbabel/{name}", "--checkpoint")
+        for name in (
+            "wmt22-cometkiwi-da",
+            "wmt23-cometkiwi-da-xl",
+            "wmt23-cometkiwi-da-xxl",
+            "XCOMET-XL",
+            "XCOMET-XXL",
+        )
+    },
 }
-"""Test sets whose terms must be accepted on their page before anything is downloaded."""
+"""Pages where terms must be accepted before any download, and the option that takes it."""
 
 
 def _wmt24pp(language: str) -> Resource:
@@ -262,9 +348,10 @@ def find_resource(name: str) -> Resource:
     if name in CATALOG:
         return CATALOG[name]
     if name in _ON_REQUEST:
+        page, option = _ON_REQUEST[name]
         raise UserError(
-            f"{name} cannot be fetched from here: its terms must be accepted at"
-            f" {_ON_REQUEST[name]}. Download it there and give its directory as --test-set."
+            f"{name} cannot be fetched from here: its terms must be accepted at {page}. Download it"
+            f" there and give its directory as {option}."
         )
     near = difflib.get_close_matches(name, CATALOG, n=1)
     guess = f" Did you mean `{near[0]}`?" if near else ""

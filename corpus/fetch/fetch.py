@@ -82,7 +82,7 @@ def fetch(
 def resource_path(resource: Resource, cache: Path) -> Path:
     """Return where a resource lies: its folder, or its only file."""
     return (
-        cache / resource.folder
+        cache / resource.folder / resource.subfolder
         if resource.folder
         else file_path(resource.files[0], resource, cache)
     )

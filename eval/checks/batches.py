@@ -1,13 +1,15 @@
 """What the checks share: hypotheses into one language with sources and references, and rates.
 
 A batch is a shard: references are read and counted once for all directions into a language, and
-40,602 directions are 202 shards a system.
+40,602 directions are 202 shards a system. Where each direction of a test set has its own lines, a
+batch is a direction.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +17,12 @@ from typing import Any
 
 from corpus.errors import DataError, UserError
 from corpus.files import read_lines, read_object, write_json
-from corpus.flores import split_file, split_languages
 from corpus.jobs import Outcome, Task, run_job
-from corpus.languages import Direction, find_language
+from corpus.languages import Direction
+from corpus.test_sets.files import TestFiles, open_test_files
 from eval.hypotheses import find_systems, read_hypotheses
+
+logger = logging.getLogger(__name__)
 
 CHECKS = "checks"
 _KEPT_TEXTS = 256
@@ -33,13 +37,13 @@ class Batch:
     sources: tuple[str, ...]
     hypotheses: tuple[Path, ...]
     """A file for each source."""
-    flores: Path
-    split: str
+    tests: TestFiles
 
     @property
     def name(self) -> str:
         """Names the shard."""
-        return f"{self.system}/{self.target}"
+        own = self.target if self.tests.by_language else self.directions[0]
+        return f"{self.system}/{own}"
 
     @property
     def directions(self) -> tuple[Direction, ...]:
@@ -48,15 +52,17 @@ class Batch:
 
     @property
     def references(self) -> Path:
-        """The file of the references."""
-        return self.text(self.target)
+        """The file of the references; of several, the first."""
+        return self.tests.reference_files(self.directions[0])[0]
 
-    def text(self, language: str) -> Path:
-        """Return the file of a language in the test set."""
-        return split_file(self.flores, self.split, language)
+    def text(self, source: str) -> Path:
+        """Return the file of a source language in the test set."""
+        return self.tests.source_file(Direction(source, self.target))
 
     def read(self, index: int) -> list[str]:
         """Read the hypotheses from one source, a line for each reference.
+
+        Of hypotheses for a whole set of which some lines are not scored, the others are returned.
 
         Raises:
             DataError: If there are more or fewer, or the source has.
@@ -69,35 +75,80 @@ class Batch:
                 f"{source} has {lines:,} lines and {self.references} has {len(references):,};"
                 " the texts of a test set translate each other line by line"
             )
-        return read_hypotheses(self.hypotheses[index], references, str(self.references))
+        path = self.hypotheses[index]
+        return read_hypotheses(path, references, str(self.references), self.tests.keep)
 
 
-def find_batches(hypotheses: Sequence[Path], flores: Path, split: str) -> list[Batch]:
+def find_batches(
+    hypotheses: Sequence[Path],
+    test_set: Path,
+    split: str,
+    texts: Path,
+    references: Sequence[str] = (),
+) -> list[Batch]:
     """Return the batches of all systems, sorted.
 
+    Args:
+        hypotheses: Directories, a system each.
+        test_set: As it was published; see `corpus.test_sets.find`.
+        split: Which part of it; the usual one if empty.
+        texts: Directory for its lines, where they are not files of lines already.
+        references: Translators whose references are taken, where there are several; of those that
+            are left the first is used, which a warning says.
+
     Raises:
-        UserError: If a directory is missing, or the split has no file for a language.
+        UserError: If a directory is missing, or there is no such test set, split or language.
+        DataError: If the test set is damaged.
     """
-    known = split_languages(flores, split)
+    systems = find_systems(hypotheses)
+    every = sorted({direction for files in systems.values() for direction in files})
+    tests = open_test_files(test_set, split, every, texts, references)
+    _check_languages(tests, every)
+    logger.info("test set: %s", tests.describe())
+    if tests.references:
+        _warn_of_references(tests, every)
     batches = []
-    for system, files in sorted(find_systems(hypotheses).items()):
-        for language in sorted({code for direction in files for code in direction}):
-            if find_language(language, known) is None:
-                raise UserError(f"{flores}/{split} has no file for `{language}`")
+    for system, files in sorted(systems.items()):
         by_target = sorted(files, key=lambda direction: (direction.target, direction.source))
-        for target, group in itertools.groupby(by_target, key=lambda direction: direction.target):
+        groups = itertools.groupby(
+            by_target,
+            key=lambda direction: direction.target if tests.by_language else str(direction),
+        )
+        for _, group in groups:
             directions = list(group)
             batches.append(
                 Batch(
                     system=system,
-                    target=target,
+                    target=directions[0].target,
                     sources=tuple(direction.source for direction in directions),
                     hypotheses=tuple(files[direction] for direction in directions),
-                    flores=flores,
-                    split=split,
+                    tests=tests,
                 )
             )
     return batches
+
+
+def _check_languages(tests: TestFiles, directions: Sequence[Direction]) -> None:
+    """Refuse languages of which a set in FLORES-200's layout, read in place, has no file."""
+    files: dict[Path, str] = {}
+    for direction in directions:
+        files[tests.source_file(direction)] = direction.source
+        files[tests.reference_files(direction)[0]] = direction.target
+    for path, language in sorted(files.items()):
+        if not path.is_file():
+            raise UserError(f"{tests.path}/{tests.split} has no file for `{language}`")
+
+
+def _warn_of_references(tests: TestFiles, directions: Sequence[Direction]) -> None:
+    files = {tests.reference_files(direction) for direction in directions}
+    several = sorted(paths for paths in files if len(paths) > 1)
+    empty = sum(not line.strip() for paths in several for line in read_lines(paths[0]))
+    lacking = f", which lacks {empty:,} lines" if empty else ""
+    logger.warning(
+        "%s: of several references the first is taken%s; --config references=[NAME] chooses",
+        tests.describe(),
+        lacking,
+    )
 
 
 @functools.lru_cache(maxsize=_KEPT_TEXTS)

@@ -87,6 +87,10 @@ class SegmentScoresConfig(Config):
 class CheckConfig(Config):
     """The checks beyond overlap metrics."""
 
+    references: tuple[str, ...] = ()
+    """Translators whose references are taken, where a test set has several, as WMT's XML; of those
+    that are left the first is used."""
+
     off_target: OffTargetConfig = field(default_factory=OffTargetConfig)
     hallucination: HallucinationConfig = field(default_factory=HallucinationConfig)
     content: ContentConfig = field(default_factory=ContentConfig)

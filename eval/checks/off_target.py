@@ -85,11 +85,14 @@ def measure_off_target(
         workers=workers,
         more_inputs=lambda batch: model,
     )
-    confusions = {
-        batch.target: result["reference"]["identified"]
+    by_text = {
+        batch.references: (batch.target, result["reference"]["identified"])
         for batch, result in zip(batches, results, strict=True)
         if result["is_known"]
     }
+    confusions: dict[str, Counter[str]] = {}
+    for target, identified in by_text.values():
+        confusions.setdefault(target, Counter()).update(identified)
     groups = confusable_groups(confusions, config.confusable_share)
     rows = [
         _row(batch.system, direction, found, result, groups)

@@ -510,6 +510,38 @@ def test_models_that_are_not_whole_are_refused(
         CliRunner().invoke(group, arguments(run), catch_exceptions=False)
 
 
+def test_of_several_references_the_first_that_is_chosen_is_taken(run: Path) -> None:
+    texts = {
+        'src lang="en"': SOURCES,
+        'ref lang="fr" translator="A"': HYPOTHESES[::-1],
+        'ref lang="fr" translator="B"': REFERENCES,
+    }
+    parts = [
+        f"<{tag}><p>"
+        + "".join(f'<seg id="{n}">{line}</seg>' for n, line in enumerate(lines, 1))
+        + f"</p></{tag[:3]}>"
+        for tag, lines in texts.items()
+    ]
+    content = f'<dataset id="x"><doc id="d">{"".join(parts)}</doc></dataset>'
+    (run / "en-fr.xml").write_text(content, encoding="utf-8")
+    for system in ("mine", "yours"):
+        (run / system / "eng_Latn-ace_Latn.txt").unlink()
+    found = {}
+    for name, path, chosen in [
+        ("flores", "flores", "[]"), ("both", "en-fr.xml", "[]"), ("b", "en-fr.xml", "[B]"),
+    ]:  # fmt: skip
+        options = arguments(run, "--json", "--config", f"references={chosen}")
+        options[options.index("--flores") + 1] = str(run / path)
+        options[options.index("--output") + 1] = str(run / name)
+        result = CliRunner().invoke(group, options, catch_exceptions=False)
+        table = read_lines(run / name / "learned" / "comet-22" / "scores.tsv")
+        found[name] = (json.loads(result.stdout)["systems"][0]["value"], table[1])
+    assert found["b"][0] == pytest.approx(found["flores"][0])
+    assert found["both"][0] != pytest.approx(found["flores"][0])
+    assert "|reference:1 of 2|" in found["both"][1]
+    assert "|reference:" not in found["b"][1]
+
+
 def test_weights_that_do_not_fit_are_named(run: Path) -> None:
     path = run / "comet" / "checkpoints" / "model.ckpt"
     state = torch.load(path, weights_only=False)

@@ -9,11 +9,14 @@ import sacrebleu
 from click.testing import CliRunner
 
 from corpus.errors import UserError
-from corpus.files import write_lines
+from corpus.files import read_lines, write_lines
 from corpus.languages import Direction
+from eval.checks.batches import find_batches
 from eval.cli import group
 from eval.compare import compare_systems
-from eval.config import CompareConfig, ScoreConfig
+from eval.config import CompareConfig, SampleConfig, ScoreConfig
+from eval.human.sampling import ATTENTION, ITEM, read_items
+from eval.sample import sample_items
 from eval.score import score_systems
 from eval.statistics.slices import read_slices
 
@@ -161,3 +164,95 @@ def test_flores_is_found_by_another_name_of_the_language(tmp_path: Path) -> None
     output = tmp_path / "out"
     scores = score_systems([tmp_path / "mine"], tmp_path / "flores", "", output, ["chrf"], CONFIG)
     assert scores.test_set == "FLORES-200 devtest; cmn_Hans is its zho_Hans"
+
+
+def write_wmt_xml(path: Path, source: str, target: str, translators: dict[str, list[str]]) -> None:
+    """WMT's layout of one direction: a document, its sources, and a text of each translator."""
+
+    def texts(tag: str, lines: list[str]) -> str:
+        inner = "".join(f'<seg id="{n}">{line}</seg>' for n, line in enumerate(lines, 1))
+        return f"<{tag}><p>{inner}</p></{tag.split()[0]}>"
+
+    count = len(next(iter(translators.values())))
+    parts = [texts(f'src lang="{source}"', [f"{source} says {n}0" for n in range(count)])]
+    parts += [
+        texts(f'ref lang="{target}" translator="{name}"', lines)
+        for name, lines in translators.items()
+    ]
+    content = f'<dataset id="x"><doc id="d">{"".join(parts)}</doc></dataset>'
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content, encoding="utf-8")
+
+
+def test_check_reads_wmt_with_lines_of_its_own_for_each_direction(tmp_path: Path) -> None:
+    lines = {name: [f"{name} {n}0 说" for n in range(6)] for name in "AB"}
+    write_wmt_xml(tmp_path / "wmt" / "wmttest.en-zh.xml", "en", "zh", lines)
+    write_wmt_xml(tmp_path / "wmt" / "wmttest.cs-zh.xml", "cs", "zh", {"A": lines["B"][:4]})
+    write_lines(tmp_path / "mine" / "eng_Latn-cmn_Hans.txt", [*lines["A"][:5], "A 说"])
+    write_lines(tmp_path / "mine" / "ces_Latn-cmn_Hans.txt", lines["B"][:4])
+    arguments = [
+        "check", "--hypotheses", str(tmp_path / "mine"), "--test-set", str(tmp_path / "wmt"),
+        "--output",
+    ]  # fmt: skip
+    result = CliRunner().invoke(group, [*arguments, str(tmp_path / "out")], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    header, *rows = (line.split("\t") for line in read_lines(tmp_path / "out" / "content.tsv"))
+    found = {row[1]: dict(zip(header, row, strict=True)) for row in rows}
+    english, czech = (found[f"{code}-cmn_Hans"] for code in ("eng_Latn", "ces_Latn"))
+    assert (english["n"], czech["n"]) == ("6", "4")
+    assert (english["number_missing"], czech["number_missing"]) == ("1", "0")
+    reference = tmp_path / "out" / "test_set" / "eng_Latn-cmn_Hans.reference.txt"
+    assert read_lines(reference) == lines["A"]
+    result = CliRunner().invoke(group, [*arguments, str(tmp_path / "b"), "--config",
+        "references=[B]"])  # fmt: skip
+    assert "has no reference by `B`" in str(result.exception)  # Czech has none
+
+
+def test_check_says_which_of_several_references_it_takes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = {name: [f"{name} {n}" for n in range(4)] for name in "AB"}
+    write_wmt_xml(tmp_path / "en-de.xml", "en", "de", lines)
+    write_lines(tmp_path / "mine" / "eng_Latn-deu_Latn.txt", lines["A"])
+    find_batches([tmp_path / "mine"], tmp_path / "en-de.xml", "", tmp_path / "texts")
+    assert "by A, B: of several references the first is taken" in caplog.text
+    caplog.clear()
+    (batch,) = find_batches(
+        [tmp_path / "mine"], tmp_path / "en-de.xml", "", tmp_path / "texts", ["B"]
+    )
+    assert read_lines(batch.references) == lines["B"]
+    assert not caplog.text
+
+
+def test_sample_shows_the_texts_of_the_set_under_the_systems_codes(tmp_path: Path) -> None:
+    folder = tmp_path / "ntrex" / "NTREX-128"
+    texts = {code: [f"{code} {n}" for n in range(5)] for code in ("eng", "zho-CN")}
+    write_lines(folder / "newstest2019-src.eng.txt", texts["eng"])
+    write_lines(folder / "newstest2019-ref.eng.txt", texts["eng"])
+    write_lines(folder / "newstest2019-ref.zho-CN.txt", texts["zho-CN"])
+    write_lines(tmp_path / "mine" / "eng_Latn-cmn_Hans.txt", [f"ours {n}" for n in range(5)])
+    output = tmp_path / "sample"
+    found = sample_items(
+        [tmp_path / "mine"], tmp_path / "ntrex", "", None, output,
+        SampleConfig(lines=5, attention_share=0.4),
+    )  # fmt: skip
+    assert "NTREX-128" in found["test_set"]
+    assert "cmn_Hans is its zho-CN" in found["test_set"]
+    items = read_items(output / "items.tsv")
+    assert {item.source for item in items if item.kind == ITEM} == set(texts["eng"])
+    assert {item.target for item in items if item.kind == ATTENTION} <= set(texts["zho-CN"])
+    assert (output / "pages" / "eng_Latn-cmn_Hans.html").is_file()
+
+
+def test_checks_leave_out_lines_marked_bad(tmp_path: Path) -> None:
+    rows = [
+        {"lp": "en-de_DE", "domain": "news", "document_id": "d", "segment_id": n,
+         "is_bad_source": n == 2, "source": f"s{n}", "target": f"t{n}"}
+        for n in range(4)
+    ]  # fmt: skip
+    write_lines(tmp_path / "en-de_DE.jsonl", map(json.dumps, rows))
+    write_lines(tmp_path / "mine" / "eng_Latn-deu_Latn.txt", [f"h{n}" for n in range(4)])
+    (batch,) = find_batches(
+        [tmp_path / "mine"], tmp_path / "en-de_DE.jsonl", "", tmp_path / "texts"
+    )
+    assert batch.read(0) == ["h0", "h1", "h3"]

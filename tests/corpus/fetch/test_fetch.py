@@ -570,6 +570,30 @@ def test_catalog_knows_what_it_should() -> None:
     assert len([name for name in CATALOG if name.startswith("wmt24pp-")]) == 55
 
 
+def test_models_of_learned_metrics_lie_as_they_are_published(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = CATALOG["wmt22-comet-da"]
+    for file in model.files:
+        server.files[f"/{file.file_name}"] = file.file_name.encode()
+    monkeypatch.setenv("TONGUES_MIRROR", server.url)
+    fetched = fetch(model.name, QUICK, tmp_path)
+    assert fetched.path == tmp_path / "learned_metrics" / "wmt22-comet-da"
+    found = [path for path in fetched.path.rglob("*") if path.is_file()]
+    assert sorted(path.relative_to(fetched.path).as_posix() for path in found) == [
+        "checkpoints/model.ckpt", "hparams.yaml",
+    ]  # fmt: skip
+    # Their files are remembered by names that no other resource has.
+    names = [file.file_name for one in CATALOG.values() for file in one.files]
+    shared = {name for name in names if names.count(name) > 1}
+    assert shared == {"laser2.spm", "laser2.cvocab"}
+
+
+def test_models_with_terms_to_accept_are_not_fetched_but_explained() -> None:
+    with pytest.raises(UserError, match=r"huggingface\.co/Unbabel/XCOMET-XL\..*as --checkpoint"):
+        find_resource("XCOMET-XL")
+
+
 def test_sets_with_terms_to_accept_are_not_fetched_but_explained() -> None:
     with pytest.raises(UserError, match=r"accepted at https://huggingface.co/.*flores_plus"):
         find_resource("flores_plus")

@@ -113,7 +113,7 @@ def test_names_are_not_checked_between_scripts(tmp_path: Path) -> None:
     write_lines(tmp_path / "flores" / "devtest" / "rus_Cyrl.devtest", ["Да " + s for s in SOURCES])
     for target in ("deu_Latn", "rus_Cyrl"):
         write_lines(tmp_path / "sys" / f"eng_Latn-{target}.txt", REFERENCES)
-    batches = find_batches([tmp_path / "sys"], tmp_path / "flores", "devtest")
+    batches = find_batches([tmp_path / "sys"], tmp_path / "flores", "devtest", tmp_path / "texts")
     rows = measure_content(batches, tmp_path / "out", ContentConfig(), 1)
     german, russian = rows
     assert german.counts == german.reference_counts == dict.fromkeys(RULES, 0)

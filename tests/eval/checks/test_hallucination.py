@@ -124,7 +124,7 @@ def measure(folder: Path, hypotheses: list[str]) -> list[Hallucination]:
     write_lines(folder / "flores" / "devtest" / "eng_Latn.devtest", SOURCES)
     write_lines(folder / "flores" / "devtest" / "rus_Cyrl.devtest", REFERENCES)
     write_lines(folder / "mine" / "eng_Latn-rus_Cyrl.txt", hypotheses)
-    batches = find_batches([folder / "mine"], folder / "flores", "devtest")
+    batches = find_batches([folder / "mine"], folder / "flores", "devtest", folder / "texts")
     return measure_hallucination(batches, folder / "out", CONFIG, 1)
 
 
@@ -173,7 +173,7 @@ def test_shards_that_are_lost_are_made_again_to_the_same_bytes(tmp_path: Path) -
 def test_several_processes_write_the_same_tables(tmp_path: Path) -> None:
     measure(tmp_path, REFERENCES)
     write_lines(tmp_path / "mine" / "rus_Cyrl-eng_Latn.txt", SOURCES)
-    batches = find_batches([tmp_path / "mine"], tmp_path / "flores", "devtest")
+    batches = find_batches([tmp_path / "mine"], tmp_path / "flores", "devtest", tmp_path / "texts")
     tables = []
     for workers in (1, 2):
         output = tmp_path / f"out{workers}"

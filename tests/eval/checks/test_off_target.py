@@ -57,7 +57,7 @@ def system(tmp_path: Path) -> Path:
 def measure(system: Path, config: OffTargetConfig | None = None) -> dict[str, OffTarget]:
     root = system.parent
     rows = measure_off_target(
-        find_batches([system], root / "flores", "devtest"),
+        find_batches([system], root / "flores", "devtest", root / "texts"),
         root / "lid",
         load_by_first_word,
         root / "out",

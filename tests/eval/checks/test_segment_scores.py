@@ -36,7 +36,7 @@ def measure(folder: Path, *files: list[Any]) -> dict[str, Any]:
         paths.append(folder / f"{number}.jsonl")
         lines = [one if isinstance(one, str) else json.dumps(one) for one in objects]
         write_lines(paths[-1], lines)
-    batches = find_batches([folder / "mine"], folder / "flores", "devtest")
+    batches = find_batches([folder / "mine"], folder / "flores", "devtest", folder / "texts")
     return measure_segment_scores(paths, batches, folder / "out")
 
 
@@ -131,7 +131,7 @@ COMET = {
 def measure_comet(folder: Path, content: Any, **more: Any) -> dict[str, Any]:
     measure(folder, [HEADER, *ROWS])
     (folder / "comet.json").write_text(json.dumps(content, indent=4))
-    batches = find_batches([folder / "mine"], folder / "flores", "devtest")
+    batches = find_batches([folder / "mine"], folder / "flores", "devtest", folder / "texts")
     config = SegmentScoresConfig(**more)
     return measure_segment_scores([folder / "comet.json"], batches, folder / "o", config)
 

@@ -381,7 +381,7 @@ def system(tmp_path: Path) -> Path:
 
 def toxicity(system: Path, lists: Path, config: ToxicityConfig) -> dict[str, Toxicity]:
     flores = system.parent / "flores"
-    batches = find_batches([system], flores, "devtest")
+    batches = find_batches([system], flores, "devtest", system.parent / "texts")
     rows = measure_toxicity(batches, lists, system.parent / "out", config, 1)
     return {str(row.direction): row for row in rows}
 
