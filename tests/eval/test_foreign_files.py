@@ -169,11 +169,17 @@ def test_names_that_a_table_cannot_hold_are_refused(name: str, tmp_path: Path) -
         find_systems([tmp_path / name])
 
 
-@pytest.mark.parametrize("name", ["fra_Latn.txt", "eng_Latn_fra_Latn.txt", "en-fr.txt"])
+@pytest.mark.parametrize("name", ["fra_Latn.txt", "eng_Latn_fra_Latn.txt", "en-xy.txt"])
 def test_file_of_another_name_is_told_of_the_manifest(name: str, tmp_path: Path) -> None:
     write_lines(tmp_path / "mine" / name, ["x"])
     with pytest.raises(UserError, match=r"(?s)Rename the files .*--manifest FILE"):
         find_systems([tmp_path / "mine"])
+
+
+def test_file_named_by_other_codes_is_of_their_direction(tmp_path: Path) -> None:
+    write_lines(tmp_path / "mine" / "en-fr.txt", ["x"])
+    (system,) = find_systems([tmp_path / "mine"])
+    assert [direction.name for direction in system.files] == ["eng_Latn-fra_Latn"]
 
 
 def test_directory_without_texts_is_told_of_the_manifest(tmp_path: Path) -> None:

@@ -200,7 +200,7 @@ def test_what_is_missing_is_said_with_what_there_is(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no split `dev`"):
         open_files(tmp_path / "s", [EN_DE], tmp_path, split="dev")
     write_lines(tmp_path / "empty" / "notes", ["x"])
-    with pytest.raises(UserError, match="no test set in a known layout"):
+    with pytest.raises(UserError, match="not a test set in a known layout"):
         open_files(tmp_path / "empty", [EN_DE], tmp_path)
 
 

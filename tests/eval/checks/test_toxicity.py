@@ -341,7 +341,7 @@ def test_odd_lists_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the list of eng_Latn is not UTF-8"):
         read_word_lists(tmp_path)
     (tmp_path / "x.zip").write_bytes(b"no zip")
-    with pytest.raises(DataError, match="no readable zip"):
+    with pytest.raises(DataError, match="not a readable zip"):
         read_word_lists(tmp_path / "x.zip")
 
 

@@ -111,7 +111,7 @@ def test_adapter_file_does_to_its_model_what_merging_does(
     with pytest.raises(UserError, match="there is no adapter"):
         apply_adapter(plain, tmp_path / "missing", "digest")
     (tmp_path / "cut").write_bytes((tmp_path / "adapter").read_bytes()[:100])
-    with pytest.raises(DataError, match="no readable adapter"):
+    with pytest.raises(DataError, match="not a readable adapter"):
         apply_adapter(plain, tmp_path / "cut", "digest")
 
 
