@@ -178,8 +178,8 @@ def test_file_of_another_name_is_told_of_the_manifest(name: str, tmp_path: Path)
 
 def test_file_named_by_other_codes_is_of_their_direction(tmp_path: Path) -> None:
     write_lines(tmp_path / "mine" / "en-fr.txt", ["x"])
-    (system,) = find_systems([tmp_path / "mine"])
-    assert [direction.name for direction in system.files] == ["eng_Latn-fra_Latn"]
+    (files,) = find_systems([tmp_path / "mine"]).values()
+    assert [str(direction) for direction in files] == ["eng_Latn-fra_Latn"]
 
 
 def test_directory_without_texts_is_told_of_the_manifest(tmp_path: Path) -> None:

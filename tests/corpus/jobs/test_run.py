@@ -224,7 +224,10 @@ def test_keys_that_an_earlier_version_did_not_know_have_their_defaults(
     [
         ("[]", "holds a list, not a JSON object"),
         ("{}", "`arguments` is missing"),
-        ('{"arguments": {}, "inputs": [3], "counts": {}, "outputs": [], "problem": ""}', "not a file"),
+        (
+            '{"arguments": {}, "inputs": [3], "counts": {}, "outputs": [], "problem": ""}',
+            "not a file",
+        ),
         ("{", "is not valid JSON"),
     ],
 )
