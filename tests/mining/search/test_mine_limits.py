@@ -25,6 +25,7 @@ LIMITED = f"""
 import resource, sys
 from pathlib import Path
 import numpy as np
+import numpy.ma  # which numpy imports when it is needed
 from mining.search.exact import exact_neighbors
 from mining.search.vectors import make_vectors
 from mining.search.kernel import Kernel
