@@ -84,7 +84,7 @@ def render_page(direction: Direction, items: Sequence[Item], sample: str) -> str
         '<p class="missing" id="lost" hidden>This browser keeps nothing for files: save the table'
         " before you close the page.</p></div>"
     )
-    title = f"{source.name} → {target.name}: how alike is the meaning?"
+    title = f"{source.name} → {target.name}: how similar is the meaning?"
     hint = (
         "Judge the meaning only, not style or spelling. Keys 1 to 5 score, ← and → move. Your"
         " answers stay in this browser until you save them."
