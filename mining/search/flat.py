@@ -120,6 +120,10 @@ class FlatProducts:
         neighbors: int,
     ) -> tuple[Neighbors, npt.NDArray[np.bool_]]:
         """Return the neighbors among what was kept, and for which rows they are surely right."""
+        if not len(candidates):
+            shape = len(rows), neighbors
+            nothing = Neighbors(np.full(shape, -1), np.full(shape, -np.inf, np.float32))
+            return nothing, np.ones(len(rows), bool)
         ids, cosines = best.ids.astype(np.int64), np.empty(best.ids.shape, np.float32)
         step = max(1, _GATHERED // (ids.shape[1] * rows.shape[1]))
         for start in range(0, len(rows), step):
