@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -203,6 +203,15 @@ def run_batches(
         config_name=f"{check}.yaml",
     )
     return [read_object(_result(folder, batch.name), directions=list) for batch in batches]
+
+
+def found_by_direction(
+    batches: Sequence[Batch], results: Sequence[dict[str, Any]]
+) -> Iterator[tuple[Batch, Direction, dict[str, Any], dict[str, Any]]]:
+    """Yield batch, direction, what was found in it, and the result of the whole batch."""
+    for batch, result in zip(batches, results, strict=True):
+        for direction, found in zip(batch.directions, result["directions"], strict=True):
+            yield batch, direction, found, result
 
 
 def _run_batch(

@@ -23,7 +23,7 @@ import regex
 from corpus.files import write_json
 from corpus.languages import Direction
 from corpus.text import UNSPACED_SCRIPTS
-from eval.checks.batches import Batch, mean, rate, read_text, run_batches
+from eval.checks.batches import Batch, found_by_direction, mean, rate, read_text, run_batches
 from eval.checks.config import ContentConfig
 from eval.tables import write_table
 
@@ -273,10 +273,9 @@ def measure_content(
     )
     rows = []
     lines = []
-    for batch, result in zip(batches, results, strict=True):
-        for direction, found in zip(batch.directions, result["directions"], strict=True):
-            rows.append(Content(batch.system, direction, **found["row"]))
-            lines += [(batch.system, direction, *line) for line in found["lines"]]
+    for batch, direction, found, _ in found_by_direction(batches, results):
+        rows.append(Content(batch.system, direction, **found["row"]))
+        lines += [(batch.system, direction, *line) for line in found["lines"]]
     columns = [*Content._fields[:-2], *RULES, *(f"{rule}_in_references" for rule in RULES)]
     table = [
         (

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from corpus.files import write_json
 from corpus.languages import Direction, script_of
 from corpus.text import UNSPACED_SCRIPTS, sentence_key
-from eval.checks.batches import Batch, mean, rate, read_text, run_batches
+from eval.checks.batches import Batch, found_by_direction, mean, rate, read_text, run_batches
 from eval.checks.config import HallucinationConfig
 from eval.tables import write_table
 
@@ -93,10 +93,9 @@ def measure_hallucination(
     )
     rows = []
     lines = []
-    for batch, result in zip(batches, results, strict=True):
-        for direction, found in zip(batch.directions, result["directions"], strict=True):
-            rows.append(Hallucination(batch.system, direction, **found["counts"]))
-            lines += [(batch.system, direction, line, signs) for line, signs in found["lines"]]
+    for batch, direction, found, _ in found_by_direction(batches, results):
+        rows.append(Hallucination(batch.system, direction, **found["counts"]))
+        lines += [(batch.system, direction, line, signs) for line, signs in found["lines"]]
     write_table(output / "hallucination.tsv", Hallucination._fields, rows)
     write_table(output / "hallucination_lines.tsv", LINE_COLUMNS, lines)
     write_json(output / "hallucination.json", summarize_hallucination(rows))

@@ -20,7 +20,7 @@ from corpus.files import write_json
 from corpus.languages import NO_LANGUAGE, UNKNOWN_LANGUAGE, Direction, script_of
 from corpus.protocols import LanguageIdentifier, identifier_inputs
 from corpus.renamed_identifier import RenamedIdentifier
-from eval.checks.batches import Batch, mean, rate, read_text, run_batches
+from eval.checks.batches import Batch, found_by_direction, mean, rate, read_text, run_batches
 from eval.checks.config import OffTargetConfig
 from eval.checks.scripts import lines_in_other_script
 from eval.tables import write_table
@@ -96,8 +96,7 @@ def measure_off_target(
     groups = confusable_groups(confusions, config.confusable_share)
     rows = [
         _row(batch.system, direction, found, result, groups)
-        for batch, result in zip(batches, results, strict=True)
-        for direction, found in zip(batch.directions, result["directions"], strict=True)
+        for batch, direction, found, result in found_by_direction(batches, results)
     ]
     _write(output, rows, groups, confusions)
     return rows

@@ -17,7 +17,7 @@ from corpus.files import write_json
 from corpus.languages import Direction
 from corpus.terms import TermMatcher
 from corpus.word_lists import WordList, find_list, read_word_lists
-from eval.checks.batches import Batch, mean, rate, read_text, run_batches
+from eval.checks.batches import Batch, found_by_direction, mean, rate, read_text, run_batches
 from eval.checks.config import ToxicityConfig
 from eval.tables import write_table
 
@@ -73,8 +73,7 @@ def measure_toxicity(
     )
     rows = [
         Toxicity(batch.system, direction, **found)
-        for batch, result in zip(batches, results, strict=True)
-        for direction, found in zip(batch.directions, result["directions"], strict=True)
+        for batch, direction, found, _ in found_by_direction(batches, results)
     ]
     _write(output, rows, results, batches, known)
     return rows

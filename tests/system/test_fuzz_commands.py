@@ -26,6 +26,7 @@ import pytest
 import tongues
 from corpus.config import field_types
 from corpus.files import write_lines
+from tests.system.damage import damaged
 
 pytest.importorskip("fasttext")
 pytest.importorskip("torch")
@@ -231,28 +232,6 @@ def call(arguments: list[str]) -> tuple[int, str]:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return write_world(tmp_path_factory.mktemp("world"))
-
-
-PUT_IN = (b"\0", b"\xff", b"\n", b"\t", b'"', b"{", b"-1", b"nan", b"9" * 30)
-
-
-def damaged(data: bytes, numbers: random.Random) -> bytes:
-    """Return bytes with some changed, cut out, repeated or put in."""
-    changed = bytearray(data)
-    for _ in range(numbers.randint(1, 3)):
-        place = numbers.randrange(min(len(changed), numbers.choice((200, 1 << 30))) + 1)
-        match numbers.randrange(5):
-            case 0 if changed:
-                changed[place % len(changed)] ^= 1 << numbers.randrange(8)
-            case 1:
-                del changed[place : place + numbers.randint(1, 20)]
-            case 2:
-                changed[place:place] = numbers.choice(PUT_IN)
-            case 3:
-                changed[place:place] = changed[place : place + 20]
-            case _:
-                del changed[place:]
-    return bytes(changed)
 
 
 def npy(array: Any) -> bytes:

@@ -16,6 +16,7 @@ from corpus.errors import TonguesError
 from corpus.evaluation_files import evaluation_sentences
 from corpus.records import read_bitext
 from mining.bitext.config import FilterConfig
+from tests.system.damage import damaged
 
 SEED = 20261130
 TRIES = 400
@@ -27,8 +28,6 @@ JSON = json.dumps(
     [{"id": 1, "text": "Good day.", "translation": {"en": "x", "fr": ["y"]}}]
 ).encode()
 MARKUP = b"<doc><seg id='1'>Good day.</seg><seg>x &amp; y</seg></doc>"
-ODD = [b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"\t", b"\n", b"\r", b'"', b"[", b"{", b"&a", b"*a",
-       b"!!int ", b"\xed\xa0\x80", b"9" * 40, b"nan", b"-", b": ", b"\xf0\x9f\x99\x82"]  # fmt: skip
 
 
 def parquet() -> bytes:
@@ -37,25 +36,6 @@ def parquet() -> bytes:
         pa.table({"score": [1.0, 2.0], "source": ["a", "b"], "target": ["c", None]}), file
     )
     return file.getvalue()
-
-
-def damaged(data: bytes, random: random.Random) -> bytes:
-    """Return bytes with some changed, cut out, repeated or put in."""
-    changed = bytearray(data)
-    for _ in range(random.randint(1, 4)):
-        place = random.randrange(len(changed) + 1)
-        match random.randrange(5):
-            case 0 if changed:
-                changed[place % len(changed)] = random.randrange(256)
-            case 1:
-                del changed[place : place + random.randint(1, 20)]
-            case 2:
-                changed[place:place] = random.choice(ODD)
-            case 3:
-                changed[place:place] = changed[place : place + 20]
-            case _:
-                del changed[place:]
-    return bytes(changed)
 
 
 def config(path: Path) -> None:
