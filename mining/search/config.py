@@ -33,11 +33,17 @@ class SearchConfig(Config):
     """Sentences that the index holds at once, of d / 8 + 8 bytes each."""
 
     memory_mb: PositiveInt = execution_only(1024)  # noqa: RUF009
-    """What blocks of vectors may take in an exact search; about 100 bytes a sentence come on top.
-    Vectors stay on disk, in a nameless file beside the output. It never changes the result."""
+    """What blocks of vectors, or of products on a GPU, may take in an exact search; some 100 bytes
+    a sentence come on top. Vectors stay on disk, in a nameless file beside the output. It never
+    changes the result."""
 
     threads: PositiveInt = execution_only(1)  # noqa: RUF009
     """CPU threads of the search; they never change the result."""
+
+    device: Literal["cpu", "cuda"] = execution_only("cpu")
+    """Where an exact search multiplies: `cuda` holds the vectors of both languages on the GPU, at
+    two bytes a dimension, and with `plan: exact` goes beyond a million sentences. It never changes
+    the result; the shared index is searched on the CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from corpus.errors import DataError
+from corpus.errors import DataError, UserError
 from mining.search.config import SearchConfig
 from mining.search.exact import exact_neighbors
 from mining.search.kernel import Kernel, is_compiled
@@ -76,6 +76,7 @@ def find_neighbors(
 
     Raises:
         DataError: If widths differ.
+        UserError: If a GPU is wanted and there is none.
     """
     widths = source.matrix.shape[1], target.matrix.shape[1]
     if widths[0] != widths[1]:
@@ -83,6 +84,8 @@ def find_neighbors(
             f"source embeddings have {widths[0]} columns and target embeddings {widths[1]};"
             " embed both with one encoder"
         )
+    if index is None and config.device == "cuda":
+        return Found(*_neighbors_on_gpu(source, target, config))
     products = choose_products(config)
     if index is not None:
         return Found(*indexed_neighbors(source, target, index, products, config, scratch))
@@ -96,4 +99,22 @@ def find_neighbors(
             threads=config.threads,
             scratch=scratch,
         )
+    )
+
+
+def _neighbors_on_gpu(
+    source: Vectors, target: Vectors, config: SearchConfig
+) -> tuple[Neighbors, Neighbors]:
+    import torch
+
+    from mining.search.device import device_neighbors
+
+    if not torch.cuda.is_available():
+        raise UserError("`device` is `cuda`, but torch finds no GPU here")
+    return device_neighbors(
+        source,
+        target,
+        torch.device("cuda"),
+        neighbors=config.neighbors,
+        memory_mb=config.memory_mb,
     )
