@@ -22,7 +22,7 @@ NOT_SOURCES = {"__pycache__", "build", "dist", "demo", "real", "data"}
 """Directories at the top (`__pycache__` anywhere) that hold no sources, where git cannot say."""
 HOMES = {
     "fairseq2": ("nmt/",),
-    "torch": ("nmt/", "mining/encoders/", "eval/learned_models/"),
+    "torch": ("nmt/", "mining/encoders/", "mining/search/device.py", "eval/learned_models/"),
     "faiss": ("mining/search/load_faiss.py",),
     "fasttext": ("lid/fasttext_model/bindings.py", "lid/fasttext_model/trainer.py"),
     "sacrebleu": ("eval/",),

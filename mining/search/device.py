@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from corpus.errors import UserError
 from mining.search.margin import Neighbors
 from mining.search.vectors import Vectors, row_blocks
 
@@ -54,6 +55,17 @@ class _Best(NamedTuple):
 
     score_QK: Tensor
     id_QK: Tensor
+
+
+def gpu() -> torch.device:
+    """Return the GPU.
+
+    Raises:
+        UserError: If there is none.
+    """
+    if not torch.cuda.is_available():
+        raise UserError("`device` is `cuda`, but torch finds no GPU here")
+    return torch.device("cuda")
 
 
 def device_neighbors(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from corpus.errors import DataError, UserError
+from corpus.errors import DataError
 from mining.search.config import SearchConfig
 from mining.search.exact import exact_neighbors
 from mining.search.kernel import Kernel, is_compiled
@@ -105,16 +105,8 @@ def find_neighbors(
 def _neighbors_on_gpu(
     source: Vectors, target: Vectors, config: SearchConfig
 ) -> tuple[Neighbors, Neighbors]:
-    import torch
+    from mining.search.device import device_neighbors, gpu
 
-    from mining.search.device import device_neighbors
-
-    if not torch.cuda.is_available():
-        raise UserError("`device` is `cuda`, but torch finds no GPU here")
     return device_neighbors(
-        source,
-        target,
-        torch.device("cuda"),
-        neighbors=config.neighbors,
-        memory_mb=config.memory_mb,
+        source, target, gpu(), neighbors=config.neighbors, memory_mb=config.memory_mb
     )
