@@ -1,34 +1,44 @@
 """What a model gains from a language more, and what its other languages lose.
 
-    python benchmarks/new_language.py --work DIR [--pairs 100,500,2000] [--systems scratch,tuned]
+    python benchmarks/new_language.py --work DIR [--world constructed|multi30k]
+        [--pairs 100,500,2000] [--systems scratch,joint,tuned,…] [--data DIR]
 
-Constructed languages as in `moe_ablation.py`: a model of a pivot and five others, from and into the
-pivot; the seventh comes with some pairs, of which it has seen none. Its vocabulary is the model's,
-extended by its text. Systems:
+A model of a pivot and other languages, from and into the pivot, meets a language of which it has
+seen nothing and of which there are some pairs. Two worlds: `constructed`, nine constructed
+languages and a tenth; `multi30k`, English, German and French of Multi30k (`--data`, its lines in
+`train.<language>.txt.gz`, `val.*`, `test_2016_flickr.*`) and Czech. Systems:
 
-- scratch: fresh weights, the new pairs alone;
+- scratch: fresh weights, the new pairs alone; updates by validation loss;
 - joint: fresh weights, the new pairs and the bitext of the model, as many updates as the model had;
-- tuned: from the model, the new pairs alone, defaults of `start_from`;
-- tuned with a remedy each: penalty, averages, lora, replay (the model's translations of as many
-  sentences of its own bitext as there are new pairs, in each direction).
+- tuned: the model extended by the new text (`nmt extend`), then the new pairs alone, with the
+  defaults of `start_from`;
+- the same with a remedy: `penalty` (L2 to the start), `averages` (of start and end), `lora`,
+  `replay` (the model's own translations of some of its bitext), `replay+kl` (its distributions as
+  well), `replay+averages`.
 
-Printed: chrF++ on devtest into and from the new language, and the mean over the other directions,
-with its difference from the model's. A finished cell is kept.
+Choices are made on validation sentences: the update on `dev`, the average on `devtest`. Printed:
+chrF++ on `test`, which nothing else reads, into and from the new language, and the mean over the
+other directions with its difference from the model's. What is done is kept; an unfinished training
+resumes from its last checkpoint.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import gzip
 import json
 import logging
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 import moe_ablation as ablation
 import torch
 
 from corpus.config import load_config
+from corpus.constructed.generate import ConstructedWorld
 from corpus.files import read_json, read_lines, write_json, write_lines
 from eval.metrics.metrics import score_chrf
 from nmt.extend import MEASURES_FILE, NewLanguage, extend_model
@@ -37,55 +47,174 @@ from nmt.training.train import train
 from nmt.translation.decoding.config import TranslateConfig
 from nmt.translation.distill import distill_bitext
 from nmt.translation.translate_files import translate_flores
-from nmt.vocabulary.config import ExtendConfig
+from nmt.vocabulary.config import ExtendConfig, VocabularyConfig
+from nmt.vocabulary.train import train_vocabulary
 
-PIVOT, NEW, LIKE = ablation.PIVOT, "qag_Cyrl", "qac_Cyrl"
-OLD = {"qac_Cyrl": 6000, "qae_Deva": 6000, "qab_Latn": 2000, "qah_Arab": 2000, "qai_Deva": 2000}
-MOST = 4000
-UPDATES, SCRATCH_UPDATES = 4000, 1500
-SYSTEMS = ("scratch", "joint", "tuned", "penalty", "averages", "lora", "replay")
-REMEDIES: dict[str, dict[str, object]] = {
+
+@dataclasses.dataclass(frozen=True)
+class World:
+    """Languages, their data and the trainings that fit them."""
+
+    pivot: str
+    new: str
+    old: dict[str, int]
+    """Pairs of the model's languages with the pivot."""
+
+    pieces: int
+    model: dict[str, object]
+    batches: dict[str, object]
+    learning_rate: float
+    updates: int
+    """Of the model, and of joint training."""
+
+    scratch_updates: int
+    validate_every: int
+    validation_sentences: int
+    replayed: float
+    """Pairs that are replayed for each new one, all directions together."""
+
+    extend: dict[str, object]
+    curriculum: dict[str, object] | None = None
+
+
+CONSTRUCTED = World(
+    pivot="qaa_Latn",
+    new="qag_Cyrl",
+    old={
+        "qac_Cyrl": 6000, "qad_Arab": 6000, "qae_Deva": 6000, "qaf_Latn": 2000, "qah_Arab": 2000,
+        "qaj_Mymr": 2000, "qab_Latn": 1000, "qai_Deva": 1000,
+    },
+    pieces=800,
+    model={
+        "size": "small", "model_dim": 128, "ffn_inner_dim": 512, "num_encoder_layers": 2,
+        "num_experts": 0, "dropout_p": 0.0,
+    },
+    batches={"max_tokens": 600, "max_length": 64},
+    learning_rate=0.002,
+    updates=3600,
+    scratch_updates=1000,
+    validate_every=200,
+    validation_sentences=50,
+    replayed=1.0,
+    extend={"min_count": 3, "tokens_per_character": 0.4},
+    curriculum={
+        "high_resource_pairs": 5000,
+        "phases": [{"from_update": 0, "resource_levels": ["high"]}, {"from_update": 400}],
+    },
+)  # fmt: skip
+MULTI30K = World(
+    pivot="eng_Latn",
+    new="ces_Latn",
+    old={"deu_Latn": 29_000, "fra_Latn": 29_000},
+    pieces=4000,
+    model={
+        "size": "small", "model_dim": 128, "ffn_inner_dim": 512, "num_experts": 0,
+        "dropout_p": 0.05,
+    },
+    batches={"max_tokens": 2048, "max_length": 64},
+    learning_rate=0.002,
+    updates=1500,
+    scratch_updates=600,
+    validate_every=100,
+    validation_sentences=100,
+    replayed=1.0,
+    extend={"min_count": 10},
+)  # fmt: skip
+WORLDS = {"constructed": CONSTRUCTED, "multi30k": MULTI30K}
+MAX_NEW = {"constructed": 2000, "multi30k": 10_000}
+LINES = {"dev": 100, "devtest": 100, "test": 200}
+"""Of the constructed splits."""
+
+BEAM_SIZE = 2
+REMEDIES: dict[str, dict[str, Any]] = {
     "tuned": {},
     "penalty": {"start_penalty": 5.0},
     "averages": {"comparison": {"averages": [0.25, 0.5, 0.75]}},
     "lora": {"lora": {"rank": 8, "also": ["embeddings"]}},
     "replay": {},
+    "replay+kl": {"distillation": {"weight": 0.5, "top_k": 0}},
+    "replay+averages": {"comparison": {"averages": [0.5, 0.75]}},
 }
+SYSTEMS = ("scratch", "joint", *REMEDIES)
+
+logger = logging.getLogger(__name__)
 
 
 def main() -> None:
     """Train what is not there yet, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--world", choices=tuple(WORLDS), default="constructed")
+    parser.add_argument("--data", type=Path, default=None, help="Multi30k's lines.")
     parser.add_argument("--pairs", default="100,500,2000")
     parser.add_argument("--systems", default=",".join(SYSTEMS))
-    parser.add_argument("--updates", type=int, default=UPDATES, help="Of the model.")
+    parser.add_argument("--updates", type=int, default=None, help="Of the model.")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     torch.set_num_threads(1)
-    work, systems = arguments.work, arguments.systems.split(",")
-    write_data(work)
-    run(work, "model", recipe_from_scratch(work, [work / "data" / "bitext"], arguments.updates))
+    work = arguments.work
+    world = WORLDS[arguments.world]
+    if arguments.updates:
+        world = dataclasses.replace(world, updates=arguments.updates)
+    if not (work / "data.done").exists():
+        if arguments.world == "multi30k":
+            write_multi30k(world, arguments.data, work)
+        else:
+            write_constructed(world, work)
+        write_lines(work / "data.done", [])
+    config = VocabularyConfig(size=world.pieces)
+    train_vocabulary([work / "bitext"], work / "vocabulary", config)
+    recipe = recipe_from_scratch(world, work, [work / "bitext"], world.updates)
+    run(work, "model", recipe)
     rows = []
     for pairs in map(int, arguments.pairs.split(",")):
-        extend(work, pairs)
-        for system in systems:
-            recipe = recipe_of(work, system, pairs, arguments.updates)
+        extend(world, work, pairs)
+        for system in arguments.systems.split(","):
+            recipe = recipe_of(world, work, system, pairs)
             rows.append((pairs, system, run(work, f"{system}-{pairs}", recipe)))
-    print_table(work, rows)
+    print_table(world, work, rows)
 
 
-def write_data(work: Path) -> None:
-    """Write the data of the model with its vocabulary, and apart from it the new language's."""
-    ablation.write_data(work / "drawn", {"all": {**OLD, NEW: MOST}})
-    (work / "data").mkdir(parents=True, exist_ok=True)
-    drawn = work / "drawn" / "data"
-    for code in OLD:
-        lines = read_lines(drawn / "bitext" / f"{PIVOT}-{code}.tsv")
-        write_lines(work / "data" / "bitext" / f"{PIVOT}-{code}.tsv", lines)
-    if not (work / "vocabulary" / "vocabulary.json").is_file():
-        config = ablation.VocabularyConfig(size=ablation.PIECES)
-        ablation.train_vocabulary([work / "data" / "bitext"], work / "vocabulary", config)
+def write_constructed(world: World, work: Path) -> None:
+    """Write splits, the model's bitext and the new language's pairs of constructed languages."""
+    made = ConstructedWorld(ablation.DATA_SEED, ablation.LEXICON_SHARE)
+    languages = [world.pivot, *world.old, world.new]
+    for split, size in LINES.items():
+        said = made.say_new(size * ablation.DRAWN_PER_SHORT * 2, languages)
+        short = [sentences for sentences in said if ablation.is_short(sentences[world.pivot])]
+        for code in languages:
+            lines = [sentences[code] for sentences in short[:size]]
+            write_lines(work / "flores" / split / f"{code}.{split}", lines)
+    wanted = {**world.old, world.new: MAX_NEW["constructed"]}
+    drawn = {code: ablation.DRAWN_PER_SHORT * n for code, n in wanted.items()}
+    for code, pairs in made.say_nested(max(drawn.values()), drawn).items():
+        lines = [f"{source}\t{target}" for source, target in pairs if ablation.is_short(source)]
+        folder = work / ("new" if code == world.new else "bitext")
+        write_lines(folder / f"{world.pivot}-{code}.tsv", lines[: wanted[code]])
+
+
+def write_multi30k(world: World, data: Path, work: Path) -> None:
+    """Write splits, the model's bitext and the new language's pairs of Multi30k.
+
+    Updates are chosen on the first half of `val`, averages on some of the second.
+    """
+    train_lines: dict[str, list[str]] = {}
+    for code in (world.pivot, *world.old, world.new):
+        val = read_lines(data / f"val.{code}.txt")
+        test = read_lines(data / f"test_2016_flickr.{code}.txt")
+        splits = {"dev": val[:500], "devtest": val[500:700], "test": test}
+        for split, lines in splits.items():
+            write_lines(work / "flores" / split / f"{code}.{split}", lines)
+        with gzip.open(data / f"train.{code}.txt.gz", "rt", encoding="utf-8") as file:
+            train_lines[code] = file.read().rstrip("\n").split("\n")
+    for code in (*world.old, world.new):
+        pairs = zip(train_lines[world.pivot], train_lines[code], strict=True)
+        lines = [f"{source}\t{target}" for source, target in pairs]
+        # The new pairs come from the end, the replayed sentences from the beginning.
+        is_new = code == world.new
+        folder = work / ("new" if is_new else "bitext")
+        chosen = lines[-MAX_NEW["multi30k"] :] if is_new else lines
+        write_lines(folder / f"{world.pivot}-{code}.tsv", chosen)
 
 
 def new_directory(work: Path, pairs: int) -> Path:
@@ -93,123 +222,141 @@ def new_directory(work: Path, pairs: int) -> Path:
     return work / f"new-{pairs}"
 
 
-def extend(work: Path, pairs: int) -> None:
-    """Write so many pairs of the new language, and the model extended by their text."""
+def extend(world: World, work: Path, pairs: int) -> None:
+    """Write so many pairs of the new language, the model extended by their text, and replay."""
     folder = new_directory(work, pairs)
-    lines = read_lines(work / "drawn" / "data" / "bitext" / f"{PIVOT}-{NEW}.tsv")[:pairs]
-    write_lines(folder / "bitext" / f"{PIVOT}-{NEW}.tsv", lines)
-    write_lines(folder / "text" / f"{NEW}.txt", [line.split("\t")[1] for line in lines])
-    config = ExtendConfig(
-        flores=work / "drawn" / "data" / "flores", min_count=3, tokens_per_character=0.3
+    name = f"{world.pivot}-{world.new}.tsv"
+    lines = read_lines(work / "new" / name)[:pairs]
+    write_lines(folder / "bitext" / name, lines)
+    text = [line.split("\t")[1] for line in lines]
+    write_lines(folder / "text" / f"{world.new}.txt", text)
+    config = load_config(
+        ExtendConfig, None, overrides({"flores": str(work / "flores"), **world.extend})
     )
     model = work / "cells" / "model" / "model"
-    extend_model(model, [NewLanguage(NEW, LIKE)], folder / "text", folder / "model", config)
-    logging.info("%d pairs: %s", pairs, read_json(folder / "model" / MEASURES_FILE))
+    extend_model(model, [NewLanguage(world.new, None)], folder / "text", folder / "model", config)
+    logger.info("%d pairs: %s", pairs, read_json(folder / "model" / MEASURES_FILE))
     if not (folder / "replay.done").exists():
-        for code in OLD:
-            own = read_lines(work / "data" / "bitext" / f"{PIVOT}-{code}.tsv")[:pairs]
-            write_lines(folder / "sources" / f"{PIVOT}-{code}.tsv", own)
-        translate = TranslateConfig(threads=1, beam_size=ablation.BEAM_SIZE)
+        each = round(world.replayed * pairs / len(world.old) / 2)
+        for code in world.old:
+            own = read_lines(work / "bitext" / f"{world.pivot}-{code}.tsv")[:each]
+            write_lines(folder / "sources" / f"{world.pivot}-{code}.tsv", own)
+        translate = TranslateConfig(threads=1, beam_size=BEAM_SIZE)
         distill_bitext(model, folder / "sources", (), folder / "replay", translate)
         write_lines(folder / "replay.done", [])
 
 
-def recipe_from_scratch(work: Path, bitext: list[Path], updates: int) -> dict[str, object]:
+def recipe_from_scratch(
+    world: World, work: Path, bitext: list[Path], updates: int
+) -> dict[str, Any]:
     """Return a training with fresh weights."""
-    return {
-        **ablation.TRAIN,
-        "model": {**ablation.TRAIN["model"], **ablation.EXPERTS},
-        "batches": {"max_tokens": 600, "max_length": 64, "temperature": 5.0},
+    recipe: dict[str, Any] = {
+        "model": world.model,
+        "batches": {**world.batches, "temperature": 5.0},
         "optimizer": {
-            "learning_rate": 0.003,
+            "learning_rate": world.learning_rate,
             "warmup_updates": updates // 20,
             "schedule": "linear",
         },
         "updates": updates,
-        "checkpoint_every": 125,
-        "validate_every": 125,
-        "flores": str(work / "drawn" / "data" / "flores"),
+        "checkpoint_every": world.validate_every,
+        "validate_every": world.validate_every,
+        "report_every": world.validate_every,
+        **common(world, work, bitext),
         "vocabulary": str(work / "vocabulary"),
+    }
+    if world.curriculum:
+        recipe["curriculum"] = world.curriculum
+    return recipe
+
+
+def common(world: World, work: Path, bitext: list[Path]) -> dict[str, Any]:
+    """Return what all trainings have in common."""
+    return {
+        "flores": str(work / "flores"),
         "bitext": {"primary": [str(path) for path in bitext]},
+        "validation_sentences": world.validation_sentences,
+        "chrf": {"sentences": 0},
+        "threads": 1,
+        "compute": {"peak_teraflops": 0.1, "tensorboard": False},
     }
 
 
-def recipe_of(work: Path, system: str, pairs: int, updates: int) -> dict[str, object]:
+def recipe_of(world: World, work: Path, system: str, pairs: int) -> dict[str, Any]:
     """Return the training of a system on so many pairs."""
     folder = new_directory(work, pairs)
     bitext = [folder / "bitext"]
     if system in ("scratch", "joint"):
         if system == "joint":
-            bitext.append(work / "data" / "bitext")
-        most = updates if system == "joint" else min(updates, SCRATCH_UPDATES)
-        recipe = recipe_from_scratch(work, bitext, most)
+            bitext.append(work / "bitext")
+        most = world.updates if system == "joint" else world.scratch_updates
+        recipe = recipe_from_scratch(world, work, bitext, most)
         recipe["vocabulary"] = str(folder / "model" / "vocabulary")
-        recipe["selection"] = {"keep": "best", "patience": 6}
+        recipe["selection"] = {"keep": "best"}
+        if system == "scratch":
+            recipe.pop("curriculum", None)
+            # What a training from nothing needs with little data.
+            recipe["model"] = {**world.model, "dropout_p": 0.3}
+            recipe["selection"]["patience"] = 5
         return recipe
     recipe = {
         "start_from": str(folder / "model"),
-        "flores": str(work / "drawn" / "data" / "flores"),
-        "bitext": {"primary": [str(path) for path in bitext]},
-        "batches": {"max_tokens": 600, "max_length": 64},
-        "validation_sentences": 25,
-        "chrf": {"sentences": 0},
-        "threads": 1,
-        "compute": {"peak_teraflops": 0.1, "tensorboard": False},
+        **common(world, work, bitext),
+        "batches": world.batches,
         **REMEDIES[system],
     }
-    if system == "replay":
-        recipe["bitext"] = {**recipe["bitext"], "distilled": [str(folder / "replay")]}  # type: ignore[dict-item]
+    if system.startswith("replay"):
+        recipe["bitext"]["distilled"] = [str(folder / "replay")]
+    if "distillation" in recipe:
+        recipe["distillation"] = {**recipe["distillation"], "teacher": str(folder / "model")}
     return recipe
 
 
-def run(work: Path, name: str, recipe: dict[str, object]) -> dict[str, float]:
-    """Train, translate devtest in all directions that the model knows, and score; once."""
+def run(work: Path, name: str, recipe: dict[str, Any]) -> dict[str, float]:
+    """Train, translate the test set in all directions that the model knows, and score; once."""
     cell = work / "cells" / name
     if not (cell / "result.json").exists():
         begin = time.process_time()
-        train(
-            load_config(TrainConfig, None, overrides(recipe)), cell / "model", load_scorer=_scorer
-        )
+        config = load_config(TrainConfig, None, overrides(recipe))
+        train(config, cell / "model", load_scorer=lambda: score_chrf)
         seconds = time.process_time() - begin
-        flores = work / "drawn" / "data" / "flores"
-        config = TranslateConfig(threads=1, beam_size=ablation.BEAM_SIZE)
-        translate_flores(cell / "model", flores, "devtest", (), cell / "hypotheses", config)
+        flores = work / "flores"
+        translate = TranslateConfig(threads=1, beam_size=BEAM_SIZE)
+        translate_flores(cell / "model", flores, "test", (), cell / "hypotheses", translate)
         scores = {"seconds": seconds}
         for path in sorted((cell / "hypotheses").glob("*.txt")):
             target = path.stem.split("-")[1]
-            references = read_lines(flores / "devtest" / f"{target}.devtest")
+            references = read_lines(flores / "test" / f"{target}.test")
             scores[path.stem] = score_chrf(read_lines(path), references)
         write_json(cell / "result.json", scores)
     result: dict[str, float] = read_json(cell / "result.json")
     return result
 
 
-def _scorer() -> object:
-    return score_chrf
-
-
-def overrides(recipe: dict[str, object]) -> list[str]:
+def overrides(recipe: dict[str, Any]) -> list[str]:
     """Return a recipe as `key=value`."""
     return [f"{key}={json.dumps(value)}" for key, value in recipe.items()]
 
 
-def print_table(work: Path, rows: list[tuple[int, str, dict[str, float]]]) -> None:
+def print_table(world: World, work: Path, rows: list[tuple[int, str, dict[str, float]]]) -> None:
     """Print chrF++ of the new language both ways, and of the others with the loss."""
-    old = others(read_json(work / "cells" / "model" / "result.json"))
+    old = others(world, read_json(work / "cells" / "model" / "result.json"))
+    assert old is not None
     print(f"The model: {old:.1f} chrF++, mean of its directions.\n")
     print("| pairs | system | into | from | others | lost | CPU s |\n|" + "---|" * 7)
     for pairs, system, result in rows:
-        into, back = (result.get(f"{a}-{b}", 0.0) for a, b in ((PIVOT, NEW), (NEW, PIVOT)))
-        kept = others(result)
+        new = (f"{world.pivot}-{world.new}", f"{world.new}-{world.pivot}")
+        into, back = (result.get(direction, 0.0) for direction in new)
+        kept = others(world, result)
         lost = "– | –" if kept is None else f"{kept:.1f} | {old - kept:+.1f}"
         print(
             f"| {pairs} | {system} | {into:.1f} | {back:.1f} | {lost} | {result['seconds']:.0f} |"
         )
 
 
-def others(result: dict[str, float]) -> float | None:
+def others(world: World, result: dict[str, float]) -> float | None:
     """Return the mean over directions without the new language; None without any."""
-    own = [score for name, score in result.items() if name != "seconds" and NEW not in name]
+    own = [score for name, score in result.items() if name != "seconds" and world.new not in name]
     return statistics.mean(own) if own else None
 
 

@@ -48,7 +48,7 @@ from nmt.vocabulary.vocabulary import (
 logger = logging.getLogger(__name__)
 
 MEASURES_FILE = "extension.json"
-_ROUNDS = 5
+_ROUNDS = 20
 """How often pieces that change old text are replaced by others."""
 _SIMILAR = 3
 """Languages whose tokens a new language's begins as the mean of, without `like`."""

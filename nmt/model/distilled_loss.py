@@ -32,6 +32,9 @@ class TeacherTargets(NamedTuple):
     weight: float
     """Share of the divergence in the loss."""
 
+    is_taught_N: Tensor | None = None
+    """Positions that the teacher has a say in; elsewhere the share is 0. None for all."""
+
     def distribution(self, chunk: slice) -> tuple[Tensor | None, Tensor]:
         """Return the tokens of some positions, [C, K], and their log-probabilities.
 
@@ -50,6 +53,8 @@ class TeacherTargets(NamedTuple):
 class _ChunkLoss:
     """Losses of a chunk and the gradient of its logits, which it overwrites.
 
+    With w the share of the divergence at a position:
+
     dloss/dlogits = (1 - w) · (p - smoothed target) + w · t · (p_soft - q)
     """
 
@@ -65,6 +70,10 @@ class _ChunkLoss:
         self._logits_CV, self._teacher, self._smoothing = logits_CV, teacher, label_smoothing
         self._tokens_CK, self._teacher_CK = teacher.distribution(chunk)
         self._is_target_C1 = targets_C1 != ignored_index
+        self._is_taught_C1 = self._is_target_C1
+        if teacher.is_taught_N is not None:
+            self._is_taught_C1 = self._is_target_C1 & teacher.is_taught_N[chunk].unsqueeze(1)
+        self._share_C1 = 1 - teacher.weight * self._is_taught_C1.to(logits_CV.dtype)
         self._targets_C1 = targets_C1.where(self._is_target_C1, 0)
         self._normalizer_C1 = logits_CV.logsumexp(dim=1, keepdim=True)
         # At temperature 1, the usual one, both distributions of the student are the same.
@@ -78,30 +87,31 @@ class _ChunkLoss:
         logits_CV, normalizer_C1 = self._logits_CV, self._normalizer_C1
         nll_C1 = (normalizer_C1 - logits_CV.gather(1, self._targets_C1)) * self._is_target_C1
         uniform_C1 = (normalizer_C1 - logits_CV.mean(dim=1, keepdim=True)) * self._is_target_C1
-        smoothed = ((1 - self._smoothing) * nll_C1 + self._smoothing * uniform_C1).sum()
+        smoothed_C1 = (1 - self._smoothing) * nll_C1 + self._smoothing * uniform_C1
         tokens_CK, teacher_CK, student_CK = self._tokens_CK, self._teacher_CK, self._soft_CV
         if tokens_CK is not None:
             student_CK = student_CK.gather(1, tokens_CK)
         apart_CK = teacher_CK - student_CK + self._soft_normalizer_C1
-        divergence = (teacher_CK.exp() * apart_CK * self._is_target_C1).sum()
-        share, scale = 1 - self._teacher.weight, self._teacher.weight * self._teacher.temperature**2
-        return torch.stack([share * smoothed + scale * divergence, nll_C1.sum(), divergence])
+        divergence = (teacher_CK.exp() * apart_CK * self._is_taught_C1).sum()
+        scale = self._teacher.weight * self._teacher.temperature**2
+        loss = (self._share_C1 * smoothed_C1).sum() + scale * divergence
+        return torch.stack([loss, nll_C1.sum(), divergence])
 
     def gradient(self) -> Tensor:
         """Return the gradient of the loss, in the memory of the logits."""
-        share, pull = 1 - self._teacher.weight, self._teacher.weight * self._teacher.temperature
+        share_C1 = self._share_C1
+        pull_C1 = self._is_taught_C1 * (self._teacher.weight * self._teacher.temperature)
         gradient_CV = self._logits_CV.sub_(self._normalizer_C1).exp_()
         if self._teacher.temperature != 1:
             soft_CV = self._soft_CV.sub_(self._soft_normalizer_C1).exp_()
-            gradient_CV.mul_(share).add_(soft_CV, alpha=pull)
-        gradient_CV.sub_(share * self._smoothing / gradient_CV.shape[1])
-        target = gradient_CV.new_full(self._targets_C1.shape, share * (self._smoothing - 1))
-        gradient_CV.scatter_add_(1, self._targets_C1, target)
-        teacher_CK = self._teacher_CK.exp_()
+            gradient_CV.mul_(share_C1).add_(soft_CV.mul_(pull_C1))
+        gradient_CV.sub_(share_C1 * (self._smoothing / gradient_CV.shape[1]))
+        gradient_CV.scatter_add_(1, self._targets_C1, share_C1 * (self._smoothing - 1))
+        teacher_CK = self._teacher_CK.exp_().mul_(pull_C1)
         if self._tokens_CK is None:
-            gradient_CV.sub_(teacher_CK, alpha=pull)
+            gradient_CV.sub_(teacher_CK)
         else:
-            gradient_CV.scatter_add_(1, self._tokens_CK, -pull * teacher_CK)
+            gradient_CV.scatter_add_(1, self._tokens_CK, -teacher_CK)
         return gradient_CV.mul_(self._is_target_C1)
 
 
@@ -120,7 +130,7 @@ def distilled_cross_entropy(
 
     with the label-smoothed cross-entropy of `nmt.model.loss`, q the teacher's distribution over the
     tokens that it names, p = softmax(logits / t) over the whole vocabulary, t the temperature and w
-    its weight. t² keeps the gradient's size when t changes (Hinton et al. 2015,
+    its weight, which is 0 where the teacher has no say. t² keeps the gradient's size when t changes (Hinton et al. 2015,
     section 2); at t = 1 and all tokens kept this is word-level distillation (Kim and Rush 2016,
     section 3.1) less the teacher's entropy, which has no gradient. At w = 0 it is
     `label_smoothed_cross_entropy` to the last bit.

@@ -195,6 +195,11 @@ class TrainConfig(Config):
                 raise UserError("`upcycling_noise` needs `start_from`, a dense model")
             for name, value in _from_scratch(self).items():
                 object.__setattr__(self, name, value)
+        if self.distillation is not None and self.distillation.teacher is None:
+            if self.start_from is None:
+                raise UserError("`distillation` needs `teacher`, or `start_from`")
+            taught = dataclasses.replace(self.distillation, teacher=self.start_from)
+            object.__setattr__(self, "distillation", taught)
         if self.lora is not None and self.freeze:
             raise UserError("`freeze` has no meaning with `lora`, which trains only `lora.also`")
         self._check_nearness()

@@ -35,7 +35,17 @@ class Teacher:
 
     def __init__(self, config: DistillationConfig, device: torch.device) -> None:
         self._config = config
-        self._model = load_model(config.teacher).translator.requires_grad_(False).eval().to(device)
+        loaded = load_model(config.teacher_directory)
+        self._model = loaded.translator.requires_grad_(False).eval().to(device)
+        self._size = loaded.vocabulary.size
+        self._directions = torch.tensor(
+            [
+                loaded.vocabulary.language_index(source) * self._size
+                + loaded.vocabulary.language_index(target)
+                for source, target in loaded.directions
+            ],
+            device=device,
+        )
 
     @torch.no_grad()
     def teacher_targets(
@@ -47,6 +57,7 @@ class Teacher:
     ) -> TeacherTargets:
         """Return the soft targets of a batch, in the form that the student's loss takes."""
         model, config = self._model, self._config
+        is_taught = self._knows(source[:, 0], inputs[:, 1]).repeat_interleave(inputs.shape[1])
         source, source_layout = model.encoder_frontend(source, source_layout)
         encoder_output = model.encoder(source, source_layout)
         inputs, inputs_layout = model.decoder_frontend(inputs, inputs_layout)
@@ -57,14 +68,20 @@ class Teacher:
             top_k=config.top_k,
             temperature=config.temperature,
             weight=config.weight,
+            is_taught_N=is_taught,
         )
+
+    def _knows(self, source: Tensor, target: Tensor) -> Tensor:
+        """Return which rows are of directions that the teacher was trained on, or of none."""
+        is_known = torch.isin(source * self._size + target, self._directions)
+        return is_known | (source == target)
 
 
 def teacher_files(config: DistillationConfig | None) -> tuple[Path, ...]:
     """Return what a training with a teacher depends on; nothing without one."""
     if config is None:
         return ()
-    return tuple(config.teacher / name for name in (WEIGHTS_FILE, DESCRIPTION_FILE))
+    return tuple(config.teacher_directory / name for name in (WEIGHTS_FILE, DESCRIPTION_FILE))
 
 
 def check_teacher(config: DistillationConfig, vocabulary: Path) -> None:
@@ -79,23 +96,23 @@ def check_teacher(config: DistillationConfig, vocabulary: Path) -> None:
                 f"the teacher {config.teacher} is not a translation model: it has no {path.name}"
             )
     for name in _VOCABULARY_FILES:
-        theirs = config.teacher / VOCABULARY_DIRECTORY / name
+        theirs = config.teacher_directory / VOCABULARY_DIRECTORY / name
         if not theirs.is_file() or digest_file(theirs) != digest_file(vocabulary / name):
             raise UserError(
                 f"the teacher's {theirs} is not the student's {vocabulary / name}. Word-level"
                 f" distillation needs one vocabulary: give `vocabulary:"
-                f" {config.teacher / VOCABULARY_DIRECTORY}`, or distill by translation."
+                f" {config.teacher_directory / VOCABULARY_DIRECTORY}`, or distill by translation."
             )
 
 
 def warn_of_unknown_directions(config: DistillationConfig, directions: Sequence[Direction]) -> None:
     """Warn of directions that the student trains on and the teacher was not trained on."""
-    known = set(read_object(config.teacher / DESCRIPTION_FILE).get("directions", ()))
+    known = set(read_object(config.teacher_directory / DESCRIPTION_FILE).get("directions", ()))
     unknown = [str(direction) for direction in directions if str(direction) not in known]
     if unknown:
         logger.warning(
-            "the teacher was not trained on %d of %d directions, the first being %s; its"
-            " distributions for them are of little use",
+            "the teacher was not trained on %d of %d directions, the first being %s; for them the"
+            " bitext alone is learned from",
             len(unknown),
             len(directions),
             unknown[0],

@@ -11,6 +11,7 @@ from corpus.config import load_config
 from corpus.errors import UserError
 from corpus.files import digest_file
 from corpus.languages import parse_direction
+from nmt.fairseq import BatchLayout
 from nmt.model.directory import VOCABULARY_DIRECTORY, WEIGHTS_FILE, load_model
 from nmt.model.distilled_loss import TeacherTargets, distilled_cross_entropy
 from nmt.model.loss import label_smoothed_cross_entropy
@@ -124,6 +125,26 @@ def test_all_tokens_kept_are_the_divergence_of_the_whole_distributions(
     teacher = (tensors["teacher_hidden"] @ tensors["teacher_weight"].T).log_softmax(dim=1)
     rows = torch.nn.functional.kl_div(student, teacher, reduction="none", log_target=True).sum(1)
     assert torch.isclose(divergence, rows[tensors["targets"] != PAD].sum(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.5])
+def test_positions_where_the_teacher_has_no_say_have_the_plain_loss(
+    tensors: dict[str, Tensor], temperature: float
+) -> None:
+    is_taught = torch.arange(POSITIONS) % 3 == 0
+    mixed = teacher_targets_of(tensors, temperature=temperature, top_k=0)
+    found = grade(tensors, mixed._replace(is_taught_N=is_taught))
+    taught = {**tensors, "targets": tensors["targets"].where(is_taught, PAD)}
+    plain = {**tensors, "targets": tensors["targets"].where(~is_taught, PAD)}
+    loss, nll, divergence, *gradients = grade(
+        taught, teacher_targets_of(tensors, temperature=temperature, top_k=0)
+    )
+    plain_loss, plain_nll, *plain_gradients = grade(plain, None)
+    assert torch.isclose(found[0], loss + plain_loss, rtol=1e-6)
+    assert torch.isclose(found[1], nll + plain_nll, rtol=1e-6)
+    assert torch.isclose(found[2], divergence, rtol=1e-6)
+    for ours, one, other in zip(found[3:], gradients, plain_gradients, strict=True):
+        torch.testing.assert_close(ours, one + other, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.5])
@@ -279,6 +300,35 @@ def test_directions_that_the_teacher_never_saw_are_named(
     assert not caplog.records
     warn_of_unknown_directions(config, directions)
     assert "1 of 2 directions, the first being qaa_Latn-qac_Cyrl" in caplog.text
+
+
+def test_teacher_has_a_say_in_its_own_directions_only(school: Path) -> None:
+    words = load_model(school / "teacher").vocabulary
+    here, there = words.languages
+    teacher = Teacher(DistillationConfig(teacher=school / "teacher"), torch.device("cpu"))
+    teacher._directions = teacher._directions[:1]
+    rows = [[words.language_index(a), words.end_index] for a in (here, there)]
+    source = torch.tensor([rows[0], rows[1], rows[0]])
+    inputs = torch.tensor([[words.end_index, rows[i][0], 5] for i in (1, 0, 0)])
+    targets = teacher.teacher_targets(
+        source, BatchLayout.of(source), inputs, BatchLayout.of(inputs)
+    )
+    known = (int(teacher._directions[0]) // words.size) == rows[0][0]
+    assert targets.is_taught_N is not None
+    # Denoising, the last row, has no direction.
+    assert targets.is_taught_N.tolist() == [*[known] * 3, *[not known] * 3, *[True] * 3]
+
+
+def test_a_teacher_that_is_not_named_is_the_start() -> None:
+    config = load_config(
+        TrainConfig, None, ["start_from=old", "distillation.weight=0.3", "bitext.primary=pairs"]
+    )
+    assert config.distillation is not None
+    assert config.distillation.teacher == Path("old")
+    with pytest.raises(UserError, match="`distillation` needs `teacher`, or `start_from`"):
+        load_config(
+            TrainConfig, None, ["vocabulary=v", "distillation.weight=0.3", "bitext.primary=pairs"]
+        )
 
 
 def test_batch_without_positions_has_no_loss(tensors: dict[str, Tensor]) -> None:
