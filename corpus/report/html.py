@@ -172,18 +172,17 @@ def table(
     header: Sequence[str],
     rows: Sequence[Sequence[object]],
     sortable: bool = False,
-    decimals: int = 2,
+    decimals: int | Sequence[int] = 2,
 ) -> str:
-    """Return a table; floats are shown with `decimals`, None as a dash."""
+    """Return a table; floats are shown with `decimals`, for all or by column, None as a dash."""
+    places = [decimals] * len(header) if isinstance(decimals, int) else decimals
     numeric = [any(isinstance(row[i], int | float) for row in rows) for i in range(len(header))]
     head = "".join(
         f"<th{_number_class(is_number)}>{escape(name)}</th>"
         for name, is_number in zip(header, numeric, strict=True)
     )
     lines = [
-        "<tr>"
-        + "".join(_cell(value, kind, decimals) for value, kind in zip(row, numeric, strict=True))
-        + "</tr>"
+        "<tr>" + "".join(_cell(*cell) for cell in zip(row, numeric, places, strict=True)) + "</tr>"
         for row in rows
     ]
     kind = ' class="sortable"' if sortable else ""

@@ -130,10 +130,10 @@ def distilled_cross_entropy(
 
     with the label-smoothed cross-entropy of `nmt.model.loss`, q the teacher's distribution over the
     tokens that it names, p = softmax(logits / t) over the whole vocabulary, t the temperature and w
-    its weight, which is 0 where the teacher has no say. t² keeps the gradient's size when t changes (Hinton et al. 2015,
-    section 2); at t = 1 and all tokens kept this is word-level distillation (Kim and Rush 2016,
-    section 3.1) less the teacher's entropy, which has no gradient. At w = 0 it is
-    `label_smoothed_cross_entropy` to the last bit.
+    its weight, which is 0 where the teacher has no say. t² keeps the gradient's size when t changes
+    (Hinton et al. 2015, section 2); at t = 1 and all tokens kept this is word-level distillation
+    (Kim and Rush 2016, section 3.1) less the teacher's entropy, which has no gradient. At w = 0 it
+    is `label_smoothed_cross_entropy` to the last bit.
 
     Args:
         hidden_ND: Decoder output of the student.

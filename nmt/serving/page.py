@@ -7,11 +7,17 @@ from corpus.languages import Direction
 from corpus.report.html import escape, page
 
 _STYLE = """
-.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); gap: 20px; }
-.pair section { display: flex; flex-direction: column; gap: 10px; }
+.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); gap: 20px;
+  margin-top: 20px; }
+.pair section { display: flex; flex-direction: column; gap: 12px; margin: 0; }
 textarea, output { font: inherit; font-size: 17px; min-height: 220px; width: 100%;
-  color: var(--ink); background: transparent; border: 0; resize: vertical; white-space: pre-wrap; }
-textarea:focus { outline: 2px solid var(--accent-soft); outline-offset: 6px; border-radius: 4px; }
+  padding: 10px 12px;
+  color: var(--ink); background: transparent; border: 1px solid var(--line); border-radius: 8px;
+  resize: vertical; white-space: pre-wrap; overflow-wrap: anywhere; }
+output { background: var(--page); border-color: transparent; flex: 1; }
+textarea:focus { outline: 2px solid var(--accent); outline-offset: -1px; }
+small { min-height: 1.5em; }
+@media (max-width: 560px) { textarea, output { min-height: 130px; } }
 select, button { font: inherit; color: var(--ink); background: var(--card); padding: 6px 12px;
   border: 1px solid var(--line); border-radius: 8px; }
 button { background: var(--accent); color: var(--page); border-color: var(--accent); }

@@ -40,6 +40,11 @@ BEFORE_FILE = "before.json"
 COMPARISON_FILE = "comparison.json"
 PAGE_FILE = "comparison.html"
 
+_WORDS = {
+    "trained": "What the training was for.",
+    "other": "A sample of what else the model translates: what the training cost them.",
+}
+
 Hypotheses = dict[str, list[str]]
 """Translations by direction."""
 
@@ -275,27 +280,29 @@ def _rows(comparison: Mapping[str, Any]) -> list[list[str]]:
 
 def render(comparison: Mapping[str, Any]) -> str:
     """Return the page."""
-    cards = [
-        figure(f"{means['difference']:+.1f}", f"chrF++, mean of {kind} directions")
-        for kind, means in comparison["means"].items()
-    ]
-    columns = ["direction", "kind", "before", "after", "difference", "p"]
-    rows: list[list[object]] = [
-        [name, *(row[key] for key in ("kind", "before", "after", "difference", "p_value"))]
-        for name, row in comparison["directions"].items()
-    ]
+    kinds = sorted(comparison["means"], reverse=True)  # trained before other
+    cards, sections = [], []
+    for kind in kinds:
+        means = comparison["means"][kind]
+        own = {n: row for n, row in comparison["directions"].items() if row["kind"] == kind}
+        words = f"chrF++, mean of {len(own)} {kind} directions"
+        clear = f"{means['better']} significantly better, {means['worse']} worse"
+        cards.append(figure(f"{means['difference']:+.1f}", f"{words}: {clear}"))
+        columns = ["before", "after", "difference", "p_value"]
+        rows: list[list[object]] = [[n, *(row[key] for key in columns)] for n, row in own.items()]
+        header = ["direction", *columns[:-1], "p"]
+        shown = table(header, rows, sortable=True, decimals=(0, 1, 1, 1, 3))
+        sections.append(section(f"{kind.capitalize()} directions", _WORDS[kind], shown))
     words = (
-        "chrF++ of the model that training started from and of what came of it, on the same"
+        "chrF++ of the model that training started from and of the trained one, on the same"
         f" sentences; p by paired bootstrap, significant below {comparison['significance']:g}."
     )
-    body = [
-        f'<div class="figures">{"".join(cards)}</div>',
-        section("By direction", words, table(columns, rows, sortable=True)),
-    ]
+    body = [f'<div class="figures">{"".join(cards)}</div>', *sections]
     averages = comparison.get("averages")
     if averages:
-        names = ["share of the trained weights", *next(iter(averages.values()))]
-        rows = [[share, *means.values()] for share, means in averages.items()]
-        words = f"Mean chrF++ of each average; {comparison['kept_average']:g} is kept."
-        body.append(section("Averages of start and end", words, table(names, rows)))
-    return page("Before and after", "What a training from a model changed", body, SORT_SCRIPT)
+        names = ["share of the trained weights", *kinds]
+        rows = [[share, *(means[kind] for kind in kinds)] for share, means in averages.items()]
+        average_words = f"Mean chrF++ of each average; {comparison['kept_average']:g} is kept."
+        shown = table(names, rows, decimals=1)
+        body.append(section("Averages of start and end", average_words, shown))
+    return page("Before and after", words, body, SORT_SCRIPT)
