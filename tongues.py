@@ -57,11 +57,10 @@ LEARNED_PACKAGES = {"safetensors", "torch", "transformers"}
 
 
 def load_identifier(path: Path) -> "LanguageIdentifier":
-    """Load a language identifier from its model directory; see `lid.identifier`."""
-    from lid.identifier import LanguageIdentifier as Trained
+    """Load a language identifier: a model directory (`lid.identifier`), or the builtin one."""
+    from lid.identify import load_identifier as load
 
-    identifier: LanguageIdentifier = Trained.load(path)
-    return identifier
+    return load(path)
 
 
 def load_scorer() -> "TranslationScorer":

@@ -1,5 +1,6 @@
 """Protocols for what one stage needs from another at run time; `tongues.py` passes the objects."""
 
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -8,6 +9,16 @@ from corpus.errors import UserError
 
 CHECKSUMS_FILE = "checksums.json"
 """In the directory of a language identifier: digests of the files that decide its answers."""
+
+BUILTIN = Path("builtin")
+"""What `--lid` and `--model` call the identifier that needs no model, `lid.builtin`; a directory of
+this name is given as a full path."""
+
+BUILTIN_PACKAGE = "pycld2"
+"""The package that its tables come in, of the extra `cld2`."""
+
+BUILTIN_USED = "languages are identified by the builtin identifier, CLD2 (about 160 languages)"
+"""What commands log that use it."""
 
 _MODEL_FILE = "model.bin"
 
@@ -36,7 +47,7 @@ class IdentifierLoader(Protocol):
     """Loads a language identifier from its model directory; picklable, so that workers can."""
 
     def __call__(self, path: Path) -> LanguageIdentifier:
-        """Return the identifier stored at `path`."""
+        """Return the identifier stored at `path`; `BUILTIN` is the one that needs no model."""
         ...
 
 
@@ -47,9 +58,13 @@ def identifier_inputs(directory: Path) -> tuple[Path, ...]:
     its `config.yaml`, and loading checks the rest against them. A model without any, which another
     program wrote, is represented by its weights.
 
+    Of the builtin identifier it is the compiled package, tables included.
+
     Raises:
-        UserError: If the directory holds no identifier.
+        UserError: If the directory holds no identifier, or the builtin one is not installed.
     """
+    if directory == BUILTIN:
+        return builtin_files()
     for name in (CHECKSUMS_FILE, _MODEL_FILE):
         if (directory / name).is_file():
             return (directory / name,)
@@ -58,6 +73,24 @@ def identifier_inputs(directory: Path) -> tuple[Path, ...]:
         f" {_MODEL_FILE}. Give the directory that `tongues lid train` or `tongues lid import`"
         " wrote."
     )
+
+
+def builtin_files() -> tuple[Path, ...]:
+    """Return the files of the builtin identifier.
+
+    Raises:
+        UserError: If it is not installed.
+    """
+    spec = importlib.util.find_spec(BUILTIN_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise UserError(
+            "the builtin language identifier is not installed (package"
+            f" `{BUILTIN_PACKAGE}`). Install it with `pip install '.[cld2]'` in a clone of the"
+            " project (it has wheels for Python up to 3.13), fetch a published identifier"
+            " (`tongues data fetch openlid-v3`, then `tongues lid import`), or train one"
+            " (`tongues lid train`), and name its directory as --lid or --model"
+        )
+    return tuple(sorted(Path(spec.origin).parent.glob(f"_{BUILTIN_PACKAGE}*.so")))
 
 
 class TranslationScorer(Protocol):

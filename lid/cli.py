@@ -14,6 +14,7 @@ from corpus.command import PATH, config_options, print_counts, print_json
 from corpus.console import format_table
 from corpus.errors import UserError
 from corpus.languages import parse_language
+from corpus.protocols import BUILTIN, BUILTIN_USED
 from lid.config import CalibrationConfig, MeasureConfig, TrainConfig
 from lid.directory import OPENLID, PLAIN, PREPARATIONS
 
@@ -41,7 +42,13 @@ def train(data: Path, output: Path, config: TrainConfig) -> None:
 
 
 @group.command()
-@click.option("--model", type=PATH, required=True, help="Model directory.")
+@click.option(
+    "--model",
+    type=PATH,
+    default=BUILTIN,
+    show_default=True,
+    help="Model directory, or `builtin`, which needs none.",
+)
 @click.option(
     "--top",
     type=click.IntRange(1),
@@ -92,6 +99,8 @@ def identify(
     """Write `language<TAB>score` for each line of standard input."""
     from lid.identify import identify_blocks
 
+    if model == BUILTIN:
+        logger.info(BUILTIN_USED)
     wanted = [parse_language(name).code for name in languages.split(",") if name.strip()]
     lines = invalid_lines = 0
     output = sys.stdout.buffer

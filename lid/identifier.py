@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from corpus.errors import UserError
 from corpus.languages import NO_LANGUAGE, UNKNOWN_LANGUAGE, find_language, is_language
+from corpus.protocols import LanguageIdentifier as IdentifierProtocol
 from corpus.protocols import Prediction
 from lid.directory import (
     FAMILIARITY_FILE,
@@ -265,7 +266,7 @@ class Agreement:
     Meant for identifiers trained on different text, whose mistakes differ.
     """
 
-    def __init__(self, first: LanguageIdentifier, second: LanguageIdentifier) -> None:
+    def __init__(self, first: IdentifierProtocol, second: IdentifierProtocol) -> None:
         """Combine two identifiers.
 
         Raises:

@@ -18,13 +18,14 @@ from typing import BinaryIO, NamedTuple
 
 from corpus.errors import JobError, UserError
 from corpus.files import Lines, check_encoding
-from corpus.protocols import Prediction
+from corpus.protocols import BUILTIN, Prediction, builtin_files
+from corpus.protocols import LanguageIdentifier as IdentifierProtocol
 from lid.engine.preparation import MAX_CHARACTERS
 from lid.groups import GroupIdentifier, read_groups
 from lid.identifier import Agreement, LanguageIdentifier
 from lid.spans import SpanIdentifier
 
-Identifier = LanguageIdentifier | Agreement | GroupIdentifier
+Identifier = IdentifierProtocol | SpanIdentifier
 
 BLOCK_BYTES = 1 << 20
 """Bytes read at a time. One process answers what is there and waits for no full block; with
@@ -57,7 +58,7 @@ def identify_blocks(
 
     Args:
         stream: Lines that end at a newline; the last one may lack it.
-        model: Model directory.
+        model: Model directory, or `BUILTIN`.
         top: Classes written per line; see `answer_block`.
         processes: Workers; 1 works in this process.
         languages: The only languages to be answered; all if empty.
@@ -67,7 +68,8 @@ def identify_blocks(
         with_spans: Whether the parts of a line are answered; see `lid.spans`.
 
     Raises:
-        UserError: If two of `top` above 1, a second model, groups and spans are asked for.
+        UserError: If two of `top` above 1, a second model, groups and spans are asked for, or one
+            of them but the second model of the builtin identifier.
     """
     asked = {
         "--top": top > 1,
@@ -78,14 +80,21 @@ def identify_blocks(
     if sum(asked.values()) > 1:
         names = " and ".join(name for name, is_asked in asked.items() if is_asked)
         raise UserError(f"{names} exclude each other; leave out all but one.")
-    first = LanguageIdentifier.load(model, languages=languages)
-    identifier: Identifier | SpanIdentifier = first
+    first = load_identifier(model, languages)
+    identifier: Identifier = first
     if second_model is not None:
-        identifier = Agreement(first, LanguageIdentifier.load(second_model, languages=languages))
-    if with_groups:
-        identifier = GroupIdentifier(first, read_groups(model))
-    if with_spans:
-        identifier = SpanIdentifier(first)
+        identifier = Agreement(first, load_identifier(second_model, languages))
+    elif sum(asked.values()):
+        if not isinstance(first, LanguageIdentifier):
+            name = next(name for name, is_asked in asked.items() if is_asked)
+            raise UserError(
+                f"{name} needs the scores of all languages, which the builtin identifier does not"
+                " give. Name a model directory as --model (`tongues lid train`, `lid import`)."
+            )
+        if with_groups:
+            identifier = GroupIdentifier(first, read_groups(model))
+        if with_spans:
+            identifier = SpanIdentifier(first)
     if processes == 1:
         for block in read_blocks(stream):
             yield answer_block(block, identifier, top)
@@ -111,7 +120,26 @@ def identify_blocks(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-_shared: Identifier | SpanIdentifier | None = None
+def load_identifier(model: Path, languages: Sequence[str] = ()) -> IdentifierProtocol:
+    """Load a model directory, or the builtin identifier where `model` is `BUILTIN`.
+
+    Args:
+        model: What is loaded.
+        languages: The only languages to be answered; all if empty.
+
+    Raises:
+        UserError: If there is none, or it lacks one of `languages`.
+        DataError: If it is damaged.
+    """
+    if model != BUILTIN:
+        return LanguageIdentifier.load(model, languages=languages)
+    builtin_files()
+    from lid.builtin import BuiltinIdentifier
+
+    return BuiltinIdentifier(languages)
+
+
+_shared: Identifier | None = None
 
 
 def _answer_shared(block: bytes, top: int) -> Block:
@@ -169,7 +197,7 @@ def _first_characters(line: bytes) -> bytes:
     return kept[: end - 1] if kept[end - 1] >= 0xC0 else kept
 
 
-def answer_block(block: bytes, identifier: Identifier | SpanIdentifier, top: int) -> Block:
+def answer_block(block: bytes, identifier: Identifier, top: int) -> Block:
     r"""Answer the lines of a block.
 
     With `top` 1 a line is `language\tscore`. With more, the answer is followed by the classes that

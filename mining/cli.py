@@ -1,5 +1,6 @@
 """`tongues mining …`: crawl shards to filtered bitext."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from corpus.command import (
 from corpus.console import format_table
 from corpus.errors import UserError
 from corpus.languages import Direction, check_language
+from corpus.protocols import BUILTIN as BUILTIN_LID
+from corpus.protocols import BUILTIN_USED
 from mining.bitext.config import FilterConfig, RebuildConfig, ScoreConfig
 from mining.encoders import BUILTIN
 from mining.encoders.config import DistillConfig, TrainEncoderConfig
@@ -28,9 +31,16 @@ from mining.pair.config import PairConfig
 from mining.search.config import IndexConfig, LocalConfig, MineConfig
 from mining.sentences.config import SentencesConfig, TextConfig
 
+logger = logging.getLogger(__name__)
+
 encoder_option = click.option(
     "--encoder", type=PATH, default=BUILTIN, show_default=True,
     help="Encoder directory, or `builtin`.",
+)  # fmt: skip
+
+lid_option = click.option(
+    "--lid", type=PATH, default=BUILTIN_LID, show_default=True,
+    help="Identifier: a model directory of `tongues lid`, or `builtin`.",
 )  # fmt: skip
 
 
@@ -41,7 +51,7 @@ def group() -> None:
 
 @group.command()
 @click.argument("shards", nargs=-1, required=True)
-@click.option("--lid", type=PATH, required=True, help="Model directory of `tongues lid train`.")
+@lid_option
 @click.option("--output", type=PATH, required=True, help="Directory of the sentences.")
 @priced_job_options
 @config_options(SentencesConfig)
@@ -60,6 +70,7 @@ def sentences(
     from mining.sentences.price import price_sentences
     from mining.sentences.sentences import count_by_language, run_sentences
 
+    _log_builtin(lid)
     load = context.obj["load_identifier"]
     files = find_files(shards)
     if job.dry_run:
@@ -74,7 +85,7 @@ def sentences(
 @group.command()
 @click.argument("shards", nargs=-1)
 @click.option("--sentences", type=PATH, default=None, help="Directory of `mining sentences`.")
-@click.option("--lid", type=PATH, default=None, help="Model directory; shards need it.")
+@lid_option
 @click.option("--output", type=PATH, required=True, help="Directory of the text.")
 @click.option(
     "--language", "languages", type=LANGUAGE, multiple=True, help="Only this one; may be repeated."
@@ -86,7 +97,7 @@ def text(
     context: click.Context,
     shards: tuple[str, ...],
     sentences: Path | None,
-    lid: Path | None,
+    lid: Path,
     output: Path,
     languages: tuple[str, ...],
     config: TextConfig,
@@ -97,12 +108,14 @@ def text(
     from mining.sentences.sentences import count_by_language
     from mining.sentences.text import TEXT_JOB, WRITTEN, run_text, run_text_of_shards
 
-    if bool(shards) == (sentences is not None) or bool(shards) != (lid is not None):
-        raise UserError("give crawl SHARDS with --lid, or --sentences without them")
+    if bool(shards) == (sentences is not None):
+        raise UserError("give either crawl SHARDS or --sentences")
+    if sentences is not None and lid != BUILTIN_LID:
+        raise UserError("--lid is for crawl SHARDS; --sentences are identified already")
     if sentences is not None:
         counts = run_text(sentences, output, config, languages, job.executor)
     else:
-        assert lid is not None
+        _log_builtin(lid)
         load = context.obj["load_identifier"]
         counts = run_text_of_shards(
             find_files(shards), lid, output, config, load, languages, job.executor
@@ -520,6 +533,11 @@ def report(
 
     write_report(output, bitext=bitext, mined=mined, sentences=sentences, embeddings=embeddings)
     click.echo(str(output), err=True)
+
+
+def _log_builtin(lid: Path) -> None:
+    if lid == BUILTIN_LID:
+        logger.info(BUILTIN_USED)
 
 
 def _format_languages(counts: Mapping[str, Mapping[str, int]], wanted: str) -> str:
