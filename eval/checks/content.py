@@ -12,6 +12,8 @@ it.
 from __future__ import annotations
 
 import functools
+import math
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,20 +36,23 @@ RULES = (
 )  # fmt: skip
 LINE_COLUMNS = ("system", "direction", "line", "rules", "found")
 
-_GROUPED = regex.compile(
-    r"(?<!\p{Nd})\p{Nd}{1,3}(?:[.,'’٬\u00a0\u202f ]\p{Nd}{3})+(?!\p{Nd})"
-    r"|(?<!\p{Nd})\p{Nd}{1,2}(?:,\p{Nd}{2})+,\p{Nd}{3}(?!\p{Nd})"
+_GROUPED = re.compile(
+    r"(?<!\d)\d{1,3}(?:[.,'’٬\u00a0\u202f ]\d{3})+(?!\d)"
+    r"|(?<!\d)\d{1,2}(?:,\d{2})+,\d{3}(?!\d)"
 )
 """A number with groups of thousands, or of hundreds as in India."""
-_NOT_DIGITS = regex.compile(r"\P{Nd}+")
-_DIGITS = regex.compile(r"\p{Nd}+")
-_PLACEHOLDER = regex.compile(
-    r"https?://[^\s<>\"'“”«»）)]+|www\.[^\s<>\"'“”«»）)]+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
-    r"|\$?\{\{?[\w .:-]*\}?\}|%(?:\d+\$)?[sdif@](?!\w)|%\(\w+\)[sd]|</?[a-zA-Z][^<>]*>"
-)
+_NOT_DIGITS = re.compile(r"\D+")
+_DIGITS = re.compile(r"\d+")
+_ADDRESS = r"https?://[^\s<>\"'“”«»）)]+|www\.[^\s<>\"'“”«»）)]+"
+_MAIL = r"|[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
+_MARKUP = r"|\$?\{\{?[\w .:-]*\}?\}|%(?:\d+\$)?[sdif@](?!\w)|%\(\w+\)[sd]|</?[a-zA-Z][^<>]*>"
+_PLACEHOLDER = regex.compile(_ADDRESS + _MAIL + _MARKUP)
+_PLACEHOLDER_BUT_MAIL = regex.compile(_ADDRESS + _MARKUP)
+"""Finds the same in a line without `@`, and does not look for one from every letter."""
+_MAY_HAVE_PLACEHOLDER = re.compile(r"[@{%<]|://|www\.")
 _TRAILING = ".,;:!?…。、"
 _WORD = regex.compile(r"[\p{L}\p{M}][\p{L}\p{M}\p{N}'’-]*")
-_SENTENCE_END = regex.compile(r"[.!?:;…\"“”‘(\[–—-]\s*$")
+_SENTENCE_ENDS = frozenset('.!?:;…"“”‘([–—-')
 _SHORTEST_NUMBER = 2
 _SHORTEST_NAME = 4
 _NAME_STEM = 4
@@ -81,19 +86,30 @@ def numbers(line: str) -> Counter[str]:
 
     A number with decimals is two; those of one digit are left out, as they are often words.
     """
+    if _DIGITS.search(line) is None:
+        return Counter()
     plain = _GROUPED.sub(lambda found: _NOT_DIGITS.sub("", found.group()), line)
-    runs = ("".join(str(int(digit)) for digit in run) for run in _DIGITS.findall(plain))
-    return Counter(
-        run.lstrip("0")
-        for run in runs
-        if len(run) >= _SHORTEST_NUMBER and len(run.lstrip("0")) >= _SHORTEST_NUMBER
+    runs = (
+        (run if run.isascii() else "".join(str(int(digit)) for digit in run)).lstrip("0")
+        for run in _DIGITS.findall(plain)
     )
+    return Counter(run for run in runs if len(run) >= _SHORTEST_NUMBER)
 
 
 @_keep
 def placeholders(line: str) -> Counter[str]:
     """Return the addresses, tags and placeholders of a line, and how often each is there."""
-    return Counter(found.rstrip(_TRAILING) for found in _PLACEHOLDER.findall(line))
+    pattern = _placeholder_pattern(line)
+    if pattern is None:
+        return Counter()
+    return Counter(found.rstrip(_TRAILING) for found in pattern.findall(line))
+
+
+def _placeholder_pattern(line: str) -> regex.Pattern[str] | None:
+    """Return what finds the placeholders of a line; None where it cannot have any."""
+    if _MAY_HAVE_PLACEHOLDER.search(line) is None:
+        return None
+    return _PLACEHOLDER if "@" in line else _PLACEHOLDER_BUT_MAIL
 
 
 @_keep
@@ -105,14 +121,15 @@ def names(line: str) -> list[str]:
         if match.group()[0].isupper()
         and len(match.group()) >= _SHORTEST_NAME
         and match.start() > 0
-        and not _SENTENCE_END.search(line, 0, match.start())
+        and line[: match.start()].rstrip()[-1:] not in _SENTENCE_ENDS
     )
     return list(found)
 
 
-def keeps_name(name: str, line: str) -> bool:
-    """Whether a line, in lower case, has a name or its beginning."""
-    return name.casefold()[: max(_NAME_STEM, len(name) * 2 // 3)] in line
+@_keep
+def _name_stems(line: str) -> list[str]:
+    """Return the beginning of each name of a line in lower case: its end may be inflected."""
+    return [name.casefold()[: max(_NAME_STEM, len(name) * 2 // 3)] for name in names(line)]
 
 
 @_keep
@@ -122,8 +139,40 @@ def _words(line: str) -> list[str]:
 
 
 @_keep
+def _source_words(line: str) -> tuple[list[str], list[str]]:
+    """Return the words of a line, and the same in lower case."""
+    there = _words(line)
+    return there, [word.casefold() for word in there]
+
+
+@_keep
+def _letters(line: str) -> str:
+    return "".join(_WORD.findall(line))
+
+
+@_keep
 def _without_placeholders(line: str) -> str:
-    return str(_PLACEHOLDER.sub(" ", line))
+    pattern = _placeholder_pattern(line)
+    return line if pattern is None else str(pattern.sub(" ", line))
+
+
+def _has_stretch(parts: Sequence[str], line: str, length: int) -> bool:
+    """Whether `length` successive words or letters all occur in a line, in whatever order.
+
+    Without them no stretch of that length is in the line, and the line need not be cut into words.
+    Every stretch has a part at a multiple of its length, so most parts are never looked for.
+    """
+    if length < 1:
+        return True
+    end = length - 1
+    while end < len(parts):
+        start = end
+        while start > end - length and parts[start] in line:
+            start -= 1
+        if start == end - length:
+            return True
+        end = start + length
+    return False
 
 
 def untranslated(source: str, line: str, words: int, characters: int | None) -> str:
@@ -137,19 +186,25 @@ def untranslated(source: str, line: str, words: int, characters: int | None) -> 
         characters: Its length in letters instead, for scripts without spaces.
     """
     if characters is not None:
-        letters = "".join(_WORD.findall(source))
-        plain = "".join(_WORD.findall(line))
+        letters = _letters(source)
+        if not _has_stretch(letters, line, characters):
+            return ""
+        plain = _letters(line)
         for start in range(len(letters) - characters + 1):
             if (found := letters[start : start + characters]) in plain:
                 return found
         return ""
-    there, here = _words(source), _words(line.casefold())
+    there, folded = _source_words(source)
+    plain = line.casefold()
+    if not _has_stretch(folded, plain, words):
+        return ""
+    here = _words(plain)
     grams = set(zip(*(here[start:] for start in range(words)), strict=False))
     if not grams:
         return ""
     for start in range(len(there) - words + 1):
-        stretch = there[start : start + words]
-        if tuple(word.casefold() for word in stretch) in grams:
+        if tuple(folded[start : start + words]) in grams:
+            stretch = there[start : start + words]
             lower = sum(not word[0].isupper() for word in stretch)
             if 2 * lower >= words:
                 return " ".join(stretch)
@@ -172,16 +227,17 @@ def learn_habits(
 ) -> DirectionHabits:
     """Return what the references of a direction say about it."""
     ratios = [
-        np.log(len(line.strip()) / len(source.strip()))
+        math.log(len(line.strip()) / len(source.strip()))
         for source, line in zip(sources, references, strict=True)
         if line.strip() and source.strip()
     ]
     checks_names = False
     if direction.source[4:8] == direction.target[4:8] == "Latn":
         kept = [
-            keeps_name(name, line.casefold())
+            stem in plain
             for source, line in zip(sources, references, strict=True)
-            for name in names(source)
+            for plain in (line.casefold(),)
+            for stem in _name_stems(source)
         ]
         checks_names = bool(kept) and sum(kept) >= _KEPT_SHARE * len(kept)
     return DirectionHabits(
@@ -214,22 +270,22 @@ def find_faults(
     found = []
     for source, line in zip(sources, lines, strict=True):
         faults: dict[str, str] = {}
-        if line.strip() and source.strip():
+        given, made = len(source.strip()), len(line.strip())
+        if given and made:
             _compare_counts(faults, "number", numbers(source), numbers(line))
             ours, theirs = placeholders(line), placeholders(source)
             if ours != theirs:
                 changed = {**(theirs - ours), **(ours - theirs)}
                 faults["placeholder"] = " ".join(changed)
-            wanted = names(source) if known.checks_names else []
-            if len(wanted) >= _FEWEST_NAMES:
+            stems = _name_stems(source) if known.checks_names else []
+            if len(stems) >= _FEWEST_NAMES:
                 plain = line.casefold()
-                if not any(keeps_name(name, plain) for name in wanted):
-                    faults["name_missing"] = " ".join(wanted)
-            score = (np.log(len(line.strip()) / len(source.strip())) - known.center) / known.spread
-            if score < -config.length_z:
-                faults["omission"] = f"{len(line.strip())} characters for {len(source.strip())}"
-            elif score > config.length_z:
-                faults["addition"] = f"{len(line.strip())} characters for {len(source.strip())}"
+                if not any(stem in plain for stem in stems):
+                    faults["name_missing"] = " ".join(names(source))
+            score = (math.log(made / given) - known.center) / known.spread
+            if abs(score) > config.length_z:
+                rule = "omission" if score < 0 else "addition"
+                faults[rule] = f"{made} characters for {given}"
             stretch = untranslated(
                 _without_placeholders(source),
                 _without_placeholders(line),
@@ -246,6 +302,8 @@ def _compare_counts(
     faults: dict[str, str], kind: str, source: Counter[str], line: Counter[str]
 ) -> None:
     """Add what is missing and what was added; how often a number is there does not matter."""
+    if not source and not line:
+        return
     for name, changed in (
         ("missing", source.keys() - line.keys()),
         ("added", line.keys() - source.keys()),

@@ -1,6 +1,7 @@
 """Lost and added content: each fault is found where it was planted, and seldom in references."""
 
 import os
+import random
 from collections import Counter
 from pathlib import Path
 
@@ -55,6 +56,10 @@ def test_numbers_are_digits_whatever_their_script_and_separators(
     assert set(numbers(line)) == found
 
 
+def test_digits_newer_than_pythons_tables_are_no_numbers() -> None:
+    assert set(numbers("\U00011f50\U00011f51 and 12")) == {"12"}  # Kawi digits, of Unicode 15
+
+
 def test_placeholders_and_addresses_are_found_whole() -> None:
     line = "See www.a.org/x, <b>%1$s</b> ${x} {{y}} a.b@c.de. 50% of it."
     assert placeholders(line) == Counter(
@@ -79,6 +84,29 @@ def test_stretches_of_the_source_are_found_in_all_scripts() -> None:
     assert untranslated("in Rio de Janeiro", "nach Rio de Janeiro", 3, None) == "Rio de Janeiro"[:0]
     assert untranslated("我们在河边看到一座桥", "wir 在河边看到一 Brücke", 0, 6) == "在河边看到一"
     assert untranslated(source, "short", 4, None) == ""
+
+
+@pytest.mark.parametrize("characters", [None, 3])
+def test_stretches_that_are_searched_for_are_those_that_every_window_gives(
+    characters: int | None,
+) -> None:
+    chance = random.Random(7)
+    for _ in range(400):
+        source, line = (
+            " ".join(chance.choices(["ab", "b", "Ca", "d,", "e"], k=chance.randint(0, 9)))
+            for _ in range(2)
+        )
+        if characters:
+            parts = [one for one in source if one.isalpha()]
+            plain = "".join(one for one in line if one.isalpha())
+            windows = ["".join(parts[i : i + 3]) for i in range(len(parts) - 2)]
+            expected = [one for one in windows if one in plain]
+        else:
+            parts, there = source.replace(",", "").split(), line.replace(",", "").lower().split()
+            windows = [" ".join(parts[i : i + 3]) for i in range(len(parts) - 2)]
+            grams = {" ".join(there[i : i + 3]) for i in range(len(there) - 2)}
+            expected = [one for one in windows if one.lower() in grams and one.count("C") <= 1]
+        assert untranslated(source, line, 3, characters) == (expected or [""])[0]
 
 
 def faults(changes: dict[int, str]) -> list[set[str]]:
