@@ -9,7 +9,6 @@ from collections.abc import Callable
 from xml.sax.saxutils import escape, quoteattr
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from corpus.bitext_columns import SCORE, SIDES
 from corpus.language_registry import canonical_language
@@ -74,5 +73,5 @@ def _property(kind: str, text: str) -> str:
 
 
 def _texts(column: pa.ChunkedArray) -> list[str]:
-    text = pc.fill_null(column.cast(pa.string()), "")
+    text = column.cast(pa.string()).fill_null("")  # imports pyarrow.compute only when it is called
     return [escape(_NOT_XML.sub(" ", cell)) for cell in text.to_pylist()]

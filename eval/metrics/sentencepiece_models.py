@@ -109,7 +109,7 @@ class PieceTokenizer:
     ) -> tuple[Int64, Symbols]:
         """Number the pieces at `places` by their text; those with spaces are several tokens."""
         owners = np.searchsorted(offsets, places, side="right") - 1
-        where = np.unique(owners).tolist()
+        where = list(dict.fromkeys(owners.tolist()))  # np.unique imports numpy.ma
         found = self._model.encode([texts[row] for row in where], out_type=str, num_threads=1)
         pieces = dict(zip(where, found, strict=True))
         spaced = set()
