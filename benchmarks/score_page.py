@@ -58,7 +58,7 @@ def make_page(systems: list[str]) -> str:
     intervals = {(system, "chrf++"): {"source": around, "target": around} for system in systems}
     languages = page_languages({pair for _, _, pair in values}, built_in_table())
     data = grid_data(values, systems, languages, intervals, None)
-    return render_scores(Scores([], [], {}, []), data, {})
+    return render_scores(Scores([], [], {}, []), data)
 
 
 def draw(chromium: str, page: str) -> float:

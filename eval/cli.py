@@ -25,7 +25,6 @@ from eval.config import (
 
 if TYPE_CHECKING:
     from eval.statistics.results import Scores
-    from eval.statistics.slices import Slice
     from eval.statistics.system_table import SystemScore
 
 
@@ -99,7 +98,6 @@ def score(
     """Score hypotheses against a test set."""
     from eval.metrics.metrics import parse_metrics
     from eval.score import score_systems
-    from eval.statistics.slices import read_slices
     from eval.statistics.system_table import read_systems
 
     directories = [path for path in hypotheses if not path.is_file()]
@@ -111,40 +109,56 @@ def score(
     scores = score_systems(
         directories, test_set, split, output, parse_metrics(metrics), config, manifest, baseline
     )
-    _print_scores(scores, read_systems(output), as_json, read_slices(output))
+    _print_scores(scores, read_systems(output), as_json, output)
     click.echo(f"test set: {scores.test_set}", err=True)
     click.echo(f"{output / 'scores.tsv'}, {output / 'report.html'}", err=True)
 
 
 def _print_scores(
-    scores: Scores, systems: Sequence[SystemScore], as_json: bool, slices: Sequence[Slice] = ()
+    scores: Scores, systems: Sequence[SystemScore], as_json: bool, directory: Path
 ) -> None:
-    """Print systems beside each other and the main averages, or everything as JSON."""
+    """Print systems beside each other and the main averages, or everything as JSON.
+
+    With them comes what lies beside the scores in their directory.
+    """
+    from eval.pages.findings_text import describe_content, describe_contrast
+    from eval.pages.page_data import read_findings
     from eval.pages.slices_text import describe_slices
     from eval.pages.system_text import describe_systems
     from eval.statistics.averages import distinct_buckets
     from eval.statistics.buckets import is_main
     from eval.statistics.results import plain_scores
-    from eval.statistics.slices import order_systems
+    from eval.statistics.slices import order_systems, read_slices
     from eval.statistics.system_table import list_systems, plain_systems
 
+    slices, findings = read_slices(directory), read_findings(directory)
+    content = findings.checks.get("content", {})
+    table = [*systems, *findings.learned.table]
+    averages = [*scores.averages, *findings.learned.averages]
     if as_json:
-        parts = [{**one._asdict(), "direction": str(one.direction)} for one in slices]
+        slice_rows = [{**one._asdict(), "direction": str(one.direction)} for one in slices]
         print_json(
             {
-                "systems": plain_systems(systems),
-                **plain_scores(scores),
-                **({"slices": parts} if parts else {}),
+                "systems": plain_systems(table),
+                **plain_scores(dataclasses.replace(scores, averages=averages)),
+                **({"slices": slice_rows} if slice_rows else {}),
+                **({"content": content} if content else {}),
+                **({"contrast": findings.contrast} if findings.contrast else {}),
             }
         )
         return
-    for line in describe_systems(systems, scores.averages):
-        click.echo(line)
-    for line in describe_slices(slices, order_systems(slices, list_systems(systems))):
+    names = list_systems(table)
+    parts = [
+        *describe_systems(table, averages),
+        *describe_slices(slices, order_systems(slices, names)),
+        *describe_content(content, names),
+        *describe_contrast(findings.contrast, names),
+    ]
+    for line in parts:
         click.echo(line)
     header = ["system", "metric", "bucket", "mean", "n", "missing", "low", "high"]
-    shown = set(distinct_buckets(scores.averages))
-    main = [one for one in scores.averages if is_main(one.bucket) and one.bucket in shown]
+    shown = set(distinct_buckets(averages))
+    main = [one for one in averages if is_main(one.bucket) and one.bucket in shown]
     rows = [list(entry)[: len(header)] for entry in main]
     if any(entry.tokenizers for entry in main):
         header.append("tokenizers mixed")
@@ -331,7 +345,7 @@ def report(run: Path, output: Path, as_json: bool) -> None:
     from eval.report import has_scores, write_report, write_score_report
 
     if has_scores(run):
-        _print_scores(*write_score_report(run, output), as_json)
+        _print_scores(*write_score_report(run, output), as_json, run)
     else:
         columns = ["figure", "of", "value", "beside it"]
         rows = write_report(run, output)
@@ -431,7 +445,8 @@ def learned(
     config: LearnedConfig,
 ) -> None:
     """Score hypotheses with COMET, MetricX, BLASER or SONAR, from a checkpoint at hand."""
-    from eval.learned import FOLDER, Checkpoint, score_learned
+    from eval.learned import Checkpoint, score_learned
+    from eval.statistics.learned_results import FOLDER
     from eval.statistics.system_table import MARKS, show_p_value
 
     model = Checkpoint(metric, checkpoint, encoder or checkpoint)

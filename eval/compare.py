@@ -43,6 +43,7 @@ from eval.statistics.comparisons import (
     summarize_buckets,
     write_comparison,
 )
+from eval.statistics.learned_results import read_learned
 from eval.statistics.published_scores import read_quoted
 from eval.statistics.readme_tables import latex_systems, markdown_systems
 from eval.statistics.results import Row, average_rows
@@ -162,8 +163,12 @@ def compare_systems(
     )
     write_comparison(output, comparisons, beside, summaries)
     rows = _score_rows(found, metric)
-    table = _beside_each_other(comparisons, rows, metric, list(systems), config.alpha)
-    means = average_rows(rows, {ALL: frozenset(directions)})
+    learned = read_learned(output)
+    table = [
+        *_beside_each_other(comparisons, rows, metric, list(systems), config.alpha),
+        *learned.table,
+    ]
+    means = [*average_rows(rows, {ALL: frozenset(directions)}), *learned.averages]
     for name, draw in (("comparison.md", markdown_systems), ("comparison.tex", latex_systems)):
         if table:
             write_text(output / name, draw(table, means, config.test))

@@ -20,7 +20,7 @@ from corpus.errors import UserError
 from corpus.files import digest_file, read_json, write_json, write_lines
 from corpus.jobs import Outcome, Task, redo_changed, run_job
 from corpus.languages import Direction, check_language
-from eval.checks.batches import Batch, find_batches, mean, read_text
+from eval.checks.batches import Batch, find_batches, read_text
 from eval.config import LearnedConfig
 from eval.learned_models.metrics import (
     ALL_LANGUAGES,
@@ -29,7 +29,10 @@ from eval.learned_models.metrics import (
     find_learned,
 )
 from eval.metrics.metrics import digest_lines
+from eval.statistics.averages import ResampledMeans, average
+from eval.statistics.buckets import ALL
 from eval.statistics.cells import TEST_SET
+from eval.statistics.learned_results import FOLDER, write_learned_averages
 from eval.statistics.results import COLUMNS, Row
 from eval.statistics.significance import bootstrap_draws, centered_p_value, interval
 from eval.statistics.system_table import SystemScore, compare_in_table, write_systems
@@ -40,7 +43,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FOLDER = "learned"
 _SHORT_DIGEST = 12
 _MODEL_FILES = frozenset({".bin", ".ckpt", ".json", ".model", ".pt", ".safetensors", ".yaml"})
 
@@ -230,6 +232,9 @@ def _write_tables(
         f"mean of segments|metric:{name}|model:{digest[:_SHORT_DIGEST]}|dtype:{config.dtype}"
     )
     needs_reference = checkpoint.metric.needs_reference
+    every = {pair for batch in batches for pair in batch.directions}.union(left_out)
+    buckets = {ALL: frozenset(every)}
+    resampled_means = ResampledMeans(buckets)
     rows: list[Row] = []
     segments: dict[tuple[str, Direction], NDArray[np.float64]] = {}
     for batch in batches:
@@ -240,7 +245,10 @@ def _write_tables(
             used = f"|reference:1 of {several}" if several > 1 and needs_reference else ""
             values = np.array(scores, dtype=np.float64)
             segments[batch.system, direction] = values
-            low, high = _interval(values, config)
+            low, high = None, None
+            if (resampled := _resampled(values, config)) is not None:
+                low, high = interval(resampled, config.confidence)
+                resampled_means.add(batch.system, name, [direction], resampled[np.newaxis])
             rows.append(
                 Row(
                     system=batch.system,
@@ -268,11 +276,19 @@ def _write_tables(
         [(r.system, r.direction, r.metric, r.value, r.n, r.signature) for r in rows],
     )
     write_systems(folder, table)
+    averages = average(
+        {(row.system, name, row.direction): row.value for row in rows},
+        buckets,
+        resampled_means,
+        config.confidence,
+    )
+    write_learned_averages(folder, averages)
     write_lines(folder / "segments.jsonl", _segment_lines(checkpoint, digest, segments, config))
     return {
         "systems": [_plain(one) for one in table],
         "means": {
-            system: mean([row.value for row in rows if row.system == system]) for system in systems
+            one.system: {"mean": one.mean, "n": one.n, "n_missing": one.n_missing}
+            for one in averages
         },
         "not_covered": [str(direction) for direction in left_out],
         "test_set": batches[0].tests.describe(),
@@ -312,13 +328,6 @@ def _resampled(values: NDArray[np.float64], config: LearnedConfig) -> NDArray[np
         return None
     draws = bootstrap_draws(len(values), config.resamples, config.seed)
     return np.asarray(draws @ values / len(values))
-
-
-def _interval(
-    values: NDArray[np.float64], config: LearnedConfig
-) -> tuple[float, float] | tuple[None, None]:
-    resampled = _resampled(values, config)
-    return (None, None) if resampled is None else interval(resampled, config.confidence)
 
 
 def _test(

@@ -15,7 +15,7 @@ from eval.config import ScoreConfig
 from eval.hypotheses import COPY
 from eval.metrics.metrics import METRICS
 from eval.pages.grid_data import grid_data
-from eval.pages.page_data import check_files, language_intervals, page_languages, read_checks
+from eval.pages.page_data import language_intervals, page_languages, read_findings
 from eval.pages.run_files import RunFiles, read_run
 from eval.pages.run_page import render_run
 from eval.pages.score_page import render_scores
@@ -56,6 +56,8 @@ def write_report(run: Path, output: Path) -> list[list[str]]:
 def write_score_report(directory: Path, output: Path) -> tuple[Scores, list[SystemScore]]:
     """Write the page of scores that are there; return them, and several systems' side by side.
 
+    What other commands wrote beside them is on the page as well.
+
     The page is that of `tongues eval score` without example lines, which need the texts. Of a bare
     `scores.tsv`, whoever wrote it, there are no intervals and no tests.
 
@@ -89,8 +91,8 @@ def write_score_report(directory: Path, output: Path) -> tuple[Scores, list[Syst
         None,
         known.published_with,
     )
-    checks = read_checks(check_files(directory))
-    write_text(output, render_scores(scores, data, checks, table, read_slices(directory)))
+    findings = read_findings(directory)
+    write_text(output, render_scores(scores, data, findings, table, read_slices(directory)))
     return scores, table
 
 

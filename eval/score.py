@@ -24,11 +24,12 @@ from eval.metrics.metrics import find_metric, signed_tokenizer
 from eval.metrics.tokenizers import DEFAULT as DEFAULT_TOKENIZER
 from eval.pages.grid_data import grid_data
 from eval.pages.page_data import (
-    check_files,
+    Findings,
     example_segments,
+    finding_files,
     language_intervals,
     page_languages,
-    read_checks,
+    read_findings,
 )
 from eval.pages.score_page import render_scores
 from eval.statistics.averages import ResampledMeans
@@ -151,20 +152,20 @@ def _write_tables(
     for file in files:
         if not file.is_file():
             raise UserError(f"{file} does not exist")
-    checks = check_files(grid.output)
+    found = finding_files(grid.output)
     task = Task(
         name="scores",
         inputs=(
             *(grid.cells(task.name) for task in tasks),
             *(grid.slices_file(task.name) for task in tasks if grid.slices),
             *files,
-            *checks,
+            *found,
         ),
         arguments={
             "targets": [task.name for task in tasks],
             "directions": [str(parse_direction(text)) for text in config.directions],
             "files": [str(config.languages), str(config.supervised)],
-            "checks": [path.name for path in checks],
+            "checks": [path.relative_to(grid.output).as_posix() for path in found],
             "page": [config.page_directions, config.page_lines],
             "counts": config.counts,
             "pivot": config.pivot,
@@ -228,14 +229,17 @@ def make_tables(
             scores.rows, grid.metrics, list(systems), baseline, p_values, 1 - grid.confidence
         )
         files.append(write_systems(grid.output, table))
+    findings = read_findings(grid.output)
     pages = {
         "averages.md": markdown_tables(scores.averages),
         "averages.tex": latex_tables(scores.averages),
-        "report.html": _render(scores, table, slices, targets, systems, grid, config),
+        "report.html": _render(scores, table, slices, findings, targets, systems, grid, config),
     }
     if table:
-        pages["systems.md"] = markdown_systems(table, scores.averages)
-        pages["systems.tex"] = latex_systems(table, scores.averages)
+        both = [*table, *findings.learned.table]
+        means = [*scores.averages, *findings.learned.averages]
+        pages["systems.md"] = markdown_systems(both, means)
+        pages["systems.tex"] = latex_systems(both, means)
     else:  # those of an earlier run may be of more systems
         for name in (SYSTEMS_FILE, "systems.md", "systems.tex"):
             (grid.output / name).unlink(missing_ok=True)
@@ -249,6 +253,7 @@ def _render(
     scores: Scores,
     table: Sequence[SystemScore],
     slices: Sequence[Slice],
+    findings: Findings,
     targets: Sequence[str],
     systems: Systems,
     grid: Grid,
@@ -265,7 +270,7 @@ def _render(
         example_segments(scores.rows, systems, grid, config.page_directions, config.page_lines),
         known.published_with,
     )
-    return render_scores(scores, data, read_checks(check_files(grid.output)), table, slices)
+    return render_scores(scores, data, findings, table, slices)
 
 
 def make_row(direction: Direction, cell: Mapping[str, Any]) -> Row:

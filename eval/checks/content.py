@@ -391,7 +391,10 @@ def _counter(checks_names: bool) -> Callable[[Sequence[dict[str, str]]], dict[st
 
 
 def summarize_content(rows: Sequence[Content]) -> dict[str, Any]:
-    """Return means over directions by system, of each rule and of its rate on references."""
+    """Return means over directions by system, of each rule and of its rate on references.
+
+    `into` has the share of lines with any fault by target language.
+    """
     summary = {}
     for system in sorted({row.system for row in rows}):
         own = [row for row in rows if row.system == system]
@@ -407,6 +410,10 @@ def summarize_content(rows: Sequence[Content]) -> dict[str, Any]:
                     [rate(row.reference_counts[rule], row.n) for row in own]
                 )
                 for rule in RULES
+            },
+            "into": {
+                target: mean([row.suspect_rate for row in own if row.direction.target == target])
+                for target in sorted({row.direction.target for row in own})
             },
         }
     return summary

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from corpus.errors import DataError
 from corpus.files import read_json
 from corpus.languages import Direction, check_language
+from eval.checks.content import RULES
+from eval.checks.contrast import Preference
 from eval.hypotheses import COPY, Systems
 from eval.metrics.metrics import find_metric
 from eval.pages.grid_data import GridLanguage, Interval, SegmentLine, Segments
@@ -24,6 +26,7 @@ from eval.statistics.cells import (
     read_hypotheses,
     read_resamples,
 )
+from eval.statistics.learned_results import LearnedResults, learned_files, read_learned
 from eval.statistics.results import Row
 from eval.statistics.significance import interval
 from eval.statistics.store import read_references, read_text
@@ -32,8 +35,16 @@ CHECK_FIGURES = {
     "off_target": ("off_target_rate", "reference_rate"),
     "hallucination": ("suspect_rate", "reference_rate"),
     "toxicity": ("added_rate",),
+    "content": (
+        "suspect_rate",
+        "reference_rate",
+        *(f"{rule}_{kind}" for rule in RULES for kind in ("rate", "reference_rate")),
+    ),
 }
 """Checks whose summaries `tongues eval check` writes beside the scores, and the means shown."""
+
+CONTRAST = "contrast"
+"""Name of its table beside the scores."""
 
 LONGEST_SHOWN = 2_000
 """Characters of a line on the page; the longest of FLORES-200 has 597."""
@@ -156,20 +167,53 @@ def _clip(text: str) -> str:
     return text if left <= 0 else f"{text[:LONGEST_SHOWN]} […and {left:,} characters more]"
 
 
-def check_files(output: Path) -> list[Path]:
-    """Return the summaries of checks that lie beside the scores."""
-    files = [output / f"{name}.json" for name in CHECK_FIGURES]
-    return [file for file in files if file.is_file()]
+class Findings(NamedTuple):
+    """What other commands wrote beside the scores."""
+
+    learned: LearnedResults = LearnedResults()
+    """Of `tongues eval learned`."""
+    checks: Mapping[str, dict[str, Any]] = {}
+    """Of `tongues eval check`: summaries by system, by name of the check."""
+    contrast: Sequence[Mapping[str, Any]] = ()
+    """Of `tongues eval contrast`: the rows of its table."""
 
 
-def read_checks(files: Sequence[Path]) -> Mapping[str, dict[str, Any]]:
-    """Return the summaries of checks by system, by name of the check.
+def finding_files(output: Path) -> list[Path]:
+    """Return the files that `read_findings` reads."""
+    files = [output / f"{name}.json" for name in (*CHECK_FIGURES, CONTRAST)]
+    return [*(file for file in files if file.is_file()), *learned_files(output)]
+
+
+def read_findings(output: Path) -> Findings:
+    """Read what lies beside the scores.
 
     Raises:
         DataError: If a file is damaged.
     """
+    return Findings(read_learned(output), _read_checks(output), _read_contrast(output))
+
+
+def _read_contrast(output: Path) -> list[Mapping[str, Any]]:
+    path = output / f"{CONTRAST}.json"
+    if not path.is_file():
+        return []
+    found = read_json(path)
+    rows = found.get("rows") if isinstance(found, dict) else None
+    columns = {"system", "direction", *Preference._fields}
+    if not isinstance(rows, list) or not all(
+        isinstance(row, dict) and row.keys() >= columns for row in rows
+    ):
+        raise DataError(
+            f"{path} is not what `tongues eval contrast` writes; run it again, or move the file"
+        )
+    return rows
+
+
+def _read_checks(output: Path) -> dict[str, dict[str, Any]]:
     checks = {}
-    for path in files:
+    for path in (output / f"{name}.json" for name in CHECK_FIGURES):
+        if not path.is_file():
+            continue
         summary = read_json(path)
         systems = summary.get("systems", summary) if isinstance(summary, dict) else None
         if not isinstance(systems, dict) or not all(

@@ -24,6 +24,8 @@ from corpus.report.html import (
     table,
 )
 from eval.hypotheses import COPY
+from eval.pages.findings_text import content_section, contrast_section
+from eval.pages.page_data import Findings
 from eval.pages.slices_text import slices_section
 from eval.pages.system_text import SYSTEMS_CSS, systems_section
 from eval.statistics.averages import distinct_buckets
@@ -33,6 +35,7 @@ from eval.statistics.system_table import list_systems
 
 if TYPE_CHECKING:
     from corpus.languages import Direction
+    from eval.statistics.averages import Average
     from eval.statistics.results import Scores
     from eval.statistics.slices import Slice
     from eval.statistics.system_table import SystemScore
@@ -68,6 +71,12 @@ _CHECKS = {
         "Share of lines with a listed term where the source has none, in percent. Languages"
         " without a list are not measured.",
     ),
+    "content": (
+        "Lost and added content, by language",
+        "suspect_rate",
+        "reference_rate",
+        "Share of lines that break any rule, in percent, into the languages where it is highest.",
+    ),
 }
 _SHOWN_WARNINGS = 50
 _MAX_ROWS = 1_000
@@ -77,7 +86,7 @@ _MAX_ROWS = 1_000
 def render_scores(
     scores: Scores,
     data: Mapping[str, Any],
-    checks: Mapping[str, Mapping[str, Any]],
+    findings: Findings = Findings(),  # noqa: B008 - it is a tuple
     systems: Sequence[SystemScore] = (),
     slices: Sequence[Slice] = (),
 ) -> str:
@@ -86,16 +95,21 @@ def render_scores(
     Args:
         scores: All scores.
         data: What `eval.pages.grid_data` packs of them.
-        checks: Summaries of `tongues eval check` by system, by name of the check.
+        findings: What other commands wrote beside the scores.
         systems: Scores of several systems beside each other.
         slices: Scores of parts of the test set.
     """
     directions = {row.direction for row in scores.rows}
+    every = [*systems, *findings.learned.table]
+    means = [*scores.averages, *findings.learned.averages]
     has_sizes = any(language["lines"] for language in data["languages"])
     body = [
-        systems_section(systems, scores.averages) or _figures(scores, len(directions)),
+        "" if systems else _figures(scores, len(directions)),
+        systems_section(every, means),
         _warnings(scores),
         slices_section(slices, order_systems(slices, list_systems(systems))),
+        content_section(findings.checks.get("content", {}), data["systems"]),
+        contrast_section(findings.contrast, data["systems"]),
         _controls(),
         _map() if _is_grid(directions) else "",
         _bars(data["counts"]),
@@ -103,9 +117,9 @@ def render_scores(
         _canvas("versus", "System against system", "Each point is a direction."),
         _sizes(data["counts"]) if has_sizes else "",
         "</div>",
-        _averages(scores, data["counts"]),
+        _averages(means, data["counts"]),
         _worst(),
-        *_checks(checks),
+        *_checks(findings.checks),
         _segments() if data["segments"] else "",
         _all_scores(scores),
         '<div id="tip" hidden></div>',
@@ -241,11 +255,11 @@ def _warnings(scores: Scores) -> str:
     )
 
 
-def _averages(scores: Scores, counts: str) -> str:
-    shown = set(distinct_buckets(scores.averages))
+def _averages(averages: Sequence[Average], counts: str) -> str:
+    shown = set(distinct_buckets(averages))
     rows = [
         [one.system, one.metric, one.bucket, one.mean, one.low, one.high, one.n, one.n_missing]
-        for one in scores.averages
+        for one in averages
         if one.bucket in shown
     ]
     header = ["system", "metric", "bucket", "mean", "low", "high", "n", "missing"]

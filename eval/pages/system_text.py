@@ -18,6 +18,8 @@ from eval.statistics.system_table import (
     group_scores,
     list_systems,
     show_p_value,
+    show_score,
+    title_metric,
 )
 
 MAX_DIRECTIONS = 40
@@ -37,6 +39,7 @@ table.systems thead th { position: sticky; top: 0; background: var(--card); }
 
 _MAX_ROWS = 500
 _BEST = "*"
+_INTERVAL = "<br><small>{}–{}</small>"
 
 
 def describe_systems(
@@ -57,7 +60,7 @@ def describe_systems(
         ]
         means = _means(averages, metric)
         cells.append(["mean", *(_plain_mean(means.get(system)) for system in systems)])
-        lines += [format_table([metric, *systems], cells), ""]
+        lines += [format_table([title_metric(metric), *systems], cells), ""]
     return [*lines, f"{_BEST} best of its row; {describe_test(table, test)}", ""]
 
 
@@ -87,8 +90,8 @@ def systems_section(
             else ""
         )
         parts.append(
-            f'<h3>{escape(metric)}</h3><div class="scroll"><table class="systems"><thead><tr>'
-            f"<th>direction</th>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+            f'<h3>{escape(title_metric(metric))}</h3><div class="scroll"><table class="systems">'
+            f"<thead><tr><th>direction</th>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
             + note
         )
     words = describe_test(table, test)
@@ -100,8 +103,16 @@ def _plain(one: SystemScore | None) -> str:
     if one is None:
         return "–"
     best = _BEST if one.is_best else " "
-    ends = "" if one.low is None else f" [{one.low:.1f}, {one.high:.1f}]"
-    return f"{one.value:.1f}{best}{ends} {MARKS.get(one.outcome, '')}".rstrip()
+    ends = _ends(one, " [{}, {}]")
+    value = show_score(one.metric, one.value)
+    return f"{value}{best}{ends} {MARKS.get(one.outcome, '')}".rstrip()
+
+
+def _ends(one: SystemScore | Average, form: str) -> str:
+    """Return an interval in a form; nothing where there is none."""
+    if one.low is None or one.high is None:
+        return ""
+    return form.format(show_score(one.metric, one.low), show_score(one.metric, one.high))
 
 
 def _means(averages: Sequence[Average], metric: str) -> dict[str, Average]:
@@ -111,15 +122,14 @@ def _means(averages: Sequence[Average], metric: str) -> dict[str, Average]:
 def _plain_mean(one: Average | None) -> str:
     if one is None or one.mean is None:
         return "–"
-    ends = "" if one.low is None else f"  [{one.low:.1f}, {one.high:.1f}]"
-    return f"{one.mean:.1f}{ends}{_of_how_many(one)}"
+    return f"{show_score(one.metric, one.mean)}{_ends(one, '  [{}, {}]')}{_of_how_many(one)}"
 
 
 def _mean_cell(one: Average | None) -> str:
     if one is None or one.mean is None:
         return '<td class="number">–</td>'
-    ends = "" if one.low is None else f"<br><small>{one.low:.1f}–{one.high:.1f}</small>"
-    return f'<td class="number">{one.mean:.1f}{_of_how_many(one)}{ends}</td>'
+    value = f"{show_score(one.metric, one.mean)}{_of_how_many(one)}"
+    return f'<td class="number">{value}{_ends(one, _INTERVAL)}</td>'
 
 
 def _of_how_many(one: Average) -> str:
@@ -131,13 +141,13 @@ def _of_how_many(one: Average) -> str:
 def _cell(one: SystemScore | None) -> str:
     if one is None:
         return '<td class="number">–</td>'
-    value = f"{one.value:.1f}"
+    value = show_score(one.metric, one.value)
     value = f"<b>{value}</b>" if one.is_best else value
     mark = ""
     if one.outcome in MARKS:
         p_value = "" if one.p_value is None else f", p {show_p_value(one.p_value)}"
         words = f"{one.outcome} than {one.baseline}{p_value}"
         mark = f' <span class="{one.outcome}" title="{escape(words)}">{MARKS[one.outcome]}</span>'
-    ends = "" if one.low is None else f"<br><small>{one.low:.1f}–{one.high:.1f}</small>"
+    ends = _ends(one, _INTERVAL)
     kind = "number soft" if one.system == COPY else "number"
     return f'<td class="{kind}">{value}{mark}{ends}</td>'

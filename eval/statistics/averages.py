@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,11 @@ class ResampledMeans:
         self._sums: dict[tuple[str, str], NDArray[np.float64]] = {}
 
     def add(
-        self, system: str, metric: str, directions: list[Direction], scores: NDArray[np.float32]
+        self,
+        system: str,
+        metric: str,
+        directions: list[Direction],
+        scores: NDArray[np.floating[Any]],
     ) -> None:
         """Add the resampled scores of some directions, [directions, resamples]."""
         inside = np.array(

@@ -13,12 +13,13 @@ from eval.statistics.system_table import (
     describe_test,
     group_scores,
     list_systems,
+    show_score,
+    title_metric,
 )
 
 if TYPE_CHECKING:
     from eval.statistics.averages import Average
 
-_DECIMALS = 1
 _NONE = "–"
 MIXED = "†"
 """Marks a mean over scores of different tokenizers."""
@@ -82,7 +83,7 @@ def markdown_systems(
         ]
         lines.append(_mean_row(averages, metric, systems))
         cells = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-        parts.append(f"### {metric}\n\n{cells}")
+        parts.append(f"### {title_metric(metric)}\n\n{cells}")
     legend = describe_test(table, test).translate(_MARKDOWN)
     return "\n".join([*parts, f"The best of each row is bold. {_capital(legend)}.\n"])
 
@@ -105,7 +106,7 @@ def latex_systems(
             for direction, own in rows.items()
         )
         parts.append(
-            f"% {metric}\n\\begin{{tabular}}{{l{'r' * len(systems)}}}\n\\toprule\n"
+            f"% {title_metric(metric)}\n\\begin{{tabular}}{{l{'r' * len(systems)}}}\n\\toprule\n"
             f"{_latex_row(['direction', *systems])}\n\\midrule\n{body}\\midrule\n"
             f"{_latex_row(_mean_row(averages, metric, systems))}\n\\bottomrule\n\\end{{tabular}}\n"
         )
@@ -121,10 +122,9 @@ def _score(one: SystemScore | None, opening: str, closing: str) -> str:
     """Return a score with its interval and mark, the best between `opening` and `closing`."""
     if one is None:
         return _NONE
-    value = f"{one.value:.{_DECIMALS}f}"
+    value = show_score(one.metric, one.value)
     text = f"{opening}{value}{closing}" if one.is_best else value
-    if one.low is not None and one.high is not None:
-        text += f" [{one.low:.{_DECIMALS}f}, {one.high:.{_DECIMALS}f}]"
+    text += _interval(one)
     return f"{text} {MARKS[one.outcome]}" if one.outcome in MARKS else text
 
 
@@ -160,11 +160,15 @@ def _cell(one: Average | None) -> str:
     """Return a mean with its interval, and of how many directions it is where some are missing."""
     if one is None or one.mean is None:
         return _NONE
-    text = f"{one.mean:.{_DECIMALS}f}"
-    if one.low is not None and one.high is not None:
-        text += f" [{one.low:.{_DECIMALS}f}, {one.high:.{_DECIMALS}f}]"
+    text = show_score(one.metric, one.mean) + _interval(one)
     text += MIXED if one.tokenizers else ""
     return text + (f" (n = {one.n:,})" if one.n_missing else "")
+
+
+def _interval(one: SystemScore | Average) -> str:
+    if one.low is None or one.high is None:
+        return ""
+    return f" [{show_score(one.metric, one.low)}, {show_score(one.metric, one.high)}]"
 
 
 def _latex_row(cells: Sequence[str]) -> str:

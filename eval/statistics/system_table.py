@@ -12,10 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from corpus.errors import DataError, UserError
 from corpus.languages import Direction, parse_direction
 from eval.config import BOOTSTRAP, RANDOMIZATION, SACREBLEU_BOOTSTRAP
 from eval.hypotheses import COPY
-from eval.metrics.metrics import find_metric
+from eval.learned_models.metrics import LEARNED
+from eval.metrics.metrics import METRICS, find_metric
 from eval.statistics.results import Row
 from eval.statistics.significance import TIE, discoveries
 from eval.tables import read_rows, write_table
@@ -138,24 +140,35 @@ def write_systems(output: Path, table: Sequence[SystemScore]) -> Path:
 
 
 def read_systems(output: Path) -> list[SystemScore]:
-    """Read what `write_systems` wrote; nothing where fewer than two systems were scored."""
+    """Read what `write_systems` wrote; nothing where fewer than two systems were scored.
+
+    Raises:
+        DataError: If a row is not a score; the message names the line.
+    """
     if not (output / FILE).is_file():
         return []
-    return [
-        SystemScore(
-            metric=cells["metric"],
-            direction=parse_direction(cells["direction"]),
-            system=cells["system"],
-            value=float(cells["value"]),
-            low=_number(cells["low"]),
-            high=_number(cells["high"]),
-            is_best=cells["is_best"] == "yes",
-            baseline=cells["baseline"],
-            p_value=_number(cells["p_value"]),
-            outcome=cells["outcome"],
-        )
-        for _, cells in read_rows(output / FILE, SystemScore._fields)
-    ]
+    table = []
+    for number, cells in read_rows(output / FILE, SystemScore._fields):
+        try:
+            table.append(_read_system(cells))
+        except (UserError, ValueError) as error:
+            raise DataError(f"{output / FILE}:{number}: not a row of scores: {error}") from None
+    return table
+
+
+def _read_system(cells: Mapping[str, str]) -> SystemScore:
+    return SystemScore(
+        metric=cells["metric"],
+        direction=parse_direction(cells["direction"]),
+        system=cells["system"],
+        value=float(cells["value"]),
+        low=_number(cells["low"]),
+        high=_number(cells["high"]),
+        is_best=cells["is_best"] == "yes",
+        baseline=cells["baseline"],
+        p_value=_number(cells["p_value"]),
+        outcome=cells["outcome"],
+    )
 
 
 def plain_systems(table: Sequence[SystemScore]) -> list[dict[str, Any]]:
@@ -177,9 +190,33 @@ def list_systems(table: Sequence[SystemScore]) -> list[str]:
     return list(dict.fromkeys(one.system for one in table))
 
 
+def title_metric(metric: str) -> str:
+    """Return a metric's name, with a remark where lower scores are better."""
+    known = find_metric(metric) if metric in METRICS else LEARNED.get(metric)
+    return metric if known is None or known.higher_is_better else f"{metric} (lower is better)"
+
+
+def show_score(metric: str, value: float) -> str:
+    """Return a score to one decimal, or to three of a learned metric: most are of 0 to 1."""
+    return f"{value:.{1 if metric in METRICS else 3}f}"
+
+
 def describe_test(table: Sequence[SystemScore], test: str = BOOTSTRAP) -> str:
-    """Return what the marks of a table say, and by which test."""
+    """Return what the marks of a table say, and by which test; learned metrics have their own."""
+    learned = [one for one in table if one.metric not in METRICS]
+    own = [one for one in table if one.metric in METRICS]
+    if not learned or not own:
+        return _describe_test(table, BOOTSTRAP if learned else test)
+    words, others = _describe_test(own, test), _describe_test(learned, BOOTSTRAP)
+    if words == others:
+        return words
+    return f"{words}; {', '.join(group_scores(learned))}: {others}"
+
+
+def _describe_test(table: Sequence[SystemScore], test: str) -> str:
     baseline = next((one.baseline for one in table if one.baseline), None)
+    if baseline is None and len(list_systems(table)) < 2:
+        return "one system alone is not tested"
     if baseline is None:
         return "nothing was tested, as there are no resamples of the lines"
     return (

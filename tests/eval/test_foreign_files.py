@@ -12,7 +12,7 @@ from corpus.files import read_lines, write_json, write_lines
 from eval.cli import group
 from eval.human.judgments import read_judgments
 from eval.hypotheses import find_systems
-from eval.pages.page_data import read_checks
+from eval.pages.page_data import read_findings
 from eval.pages.run_files import read_run
 from eval.statistics.buckets import read_directions, read_language_table
 from eval.statistics.published_scores import read_quoted
@@ -109,7 +109,7 @@ def test_report_into_a_directory_is_refused(tmp_path: Path) -> None:
 def test_summary_of_a_check_that_is_none_is_named(content: Any, tmp_path: Path) -> None:
     write_json(tmp_path / "toxicity.json", content)
     with pytest.raises(DataError, match=r"toxicity\.json is not what `tongues eval check` writes"):
-        read_checks([tmp_path / "toxicity.json"])
+        read_findings(tmp_path)
 
 
 def test_byte_order_mark_is_part_of_no_table(tmp_path: Path) -> None:

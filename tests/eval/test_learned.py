@@ -28,6 +28,7 @@ from eval.cli import group  # noqa: E402
 from eval.learned_models.load import load_scorer  # noqa: E402
 from eval.learned_models.metrics import LEARNED, covered_languages  # noqa: E402
 from eval.learned_models.weights import batches  # noqa: E402
+from eval.statistics.learned_results import read_learned  # noqa: E402
 
 SOURCES = [
     "the river runs under a bridge", "who opened the door", "bread is baked here every morning",
@@ -466,6 +467,13 @@ def test_command_scores_covered_directions_with_intervals_and_tests(
     rows = [line.split("\t") for line in read_lines(folder / "scores.tsv")]
     assert rows[1][:3] == ["mine", str(PAIR), "comet-22"]
     assert rows[1][5].startswith(f"{found['signature']}|refs:")
+    means = read_learned(run / "out").averages
+    assert [(one.system, one.n, one.n_missing) for one in means] == [
+        ("mine", 1, 1),
+        ("yours", 1, 1),
+    ]
+    # Of one direction, the mean's interval is the score's.
+    assert (means[0].mean, means[0].low) == (mine["value"], pytest.approx(mine["low"]))
     header, *segments = map(json.loads, read_lines(folder / "segments.jsonl"))
     assert "fra_Latn" in header["languages"]
     own = [one["score"] for one in segments if one["system"] == "mine"]

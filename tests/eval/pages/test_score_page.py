@@ -180,7 +180,7 @@ def test_whole_grid_of_flores_fits_300_kilobytes() -> None:
     around = dict.fromkeys(codes, (10.25, 40.75))
     intervals = {("system", "chrf++"): {"source": around, "target": around}}
     data = grid_data(values, ["system"], languages, intervals, None)
-    page = render_scores(Scores([], [], {}, []), data, {})
+    page = render_scores(Scores([], [], {}, []), data)
     assert len(values) == 204 * 203
     assert len(page.encode()) <= 300_000
 
