@@ -16,7 +16,7 @@ from corpus.errors import UserError
 from corpus.languages import parse_language
 from corpus.protocols import BUILTIN, BUILTIN_USED
 from lid.config import CalibrationConfig, MeasureConfig, TrainConfig
-from lid.directory import OPENLID, PLAIN, PREPARATIONS
+from lid.directory import NLLB, OPENLID, PLAIN, PREPARATIONS
 
 if TYPE_CHECKING:
     from typing import Any
@@ -143,10 +143,11 @@ def calibrate(model: Path, data: Path, output: Path, config: CalibrationConfig) 
 @click.option("--sha256", default="", help="SHA-256 that the file must have.")
 @click.option(
     "--preparation",
-    type=click.Choice(["auto", PLAIN, OPENLID]),
+    type=click.Choice(["auto", PLAIN, OPENLID, NLLB]),
     default="auto",
     show_default=True,
-    help="How lines were prepared in training; `openlid`: lower case, no digits or punctuation.",
+    help="How lines were prepared in training; `openlid`: lower case, no digits or punctuation;"
+    " `nllb`: case kept.",
 )
 def import_command(model_file: Path, output: Path, sha256: str, preparation: str) -> None:
     """Write a model directory from a published fastText model: lid.176, NLLB, OpenLID, GlotLID."""

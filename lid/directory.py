@@ -39,11 +39,12 @@ REQUIRED_FILES = (MODEL_FILE, THRESHOLDS_FILE, LANGUAGES_FILE, DESCRIPTION_FILE)
 SPECIAL_CLASSES = frozenset({UNKNOWN_LANGUAGE, NO_LANGUAGE})
 """Classes that are no language and so have no script."""
 
-OWN, PLAIN, OPENLID = "own", "plain", "openlid"
+OWN, PLAIN, OPENLID, NLLB = "own", "plain", "openlid", "nllb"
 PREPARATIONS = {
     OWN: "as this package's own models",
     PLAIN: "as single lines, otherwise unchanged",
     OPENLID: "lower case, without digits and punctuation",
+    NLLB: "without digits and punctuation, case kept",
 }
 """How lines are prepared; see `lid.engine.preparation`."""
 

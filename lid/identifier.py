@@ -17,6 +17,7 @@ from corpus.protocols import Prediction
 from lid.directory import (
     FAMILIARITY_FILE,
     MODEL_FILE,
+    NLLB,
     OPENLID,
     OWN,
     PLAIN,
@@ -39,7 +40,7 @@ from lid.engine.engines import (
 from lid.engine.familiarity import TypicalLine, familiarity, read_typical_lines, typical_rows
 from lid.engine.kernel import CHARACTERS, EMPTY, NO_LETTERS, Kernel, is_compiled
 from lid.engine.numpy_preparation import prepare_many
-from lid.engine.preparation import prepare_openlid, prepare_plain
+from lid.engine.preparation import prepare_nllb, prepare_openlid, prepare_plain
 from lid.engine.weights import read_array, read_weights
 from lid.fasttext_model.model_file import LABEL_PREFIX, read_fasttext_file
 
@@ -356,4 +357,5 @@ _PREPARATIONS: Mapping[str, Callable[[Sequence[str]], list[str]]] = {
     OWN: prepare_many,
     PLAIN: lambda lines: list(map(prepare_plain, lines)),
     OPENLID: lambda lines: list(map(prepare_openlid, lines)),
+    NLLB: lambda lines: list(map(prepare_nllb, lines)),
 }

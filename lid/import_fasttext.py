@@ -17,6 +17,7 @@ from lid.directory import (
     CHECKSUMS_FILE,
     LANGUAGES_FILE,
     MODEL_FILE,
+    NLLB,
     OPENLID,
     PLAIN,
     PREPARATIONS,
@@ -27,7 +28,7 @@ from lid.directory import (
     write_thresholds,
 )
 from lid.engine.chinese import CHINESE
-from lid.engine.preparation import is_openlid_word
+from lid.engine.preparation import is_nllb_word, is_openlid_word
 from lid.fasttext_model.model_file import (
     FastTextFile,
     check_weights,
@@ -42,14 +43,16 @@ logger = logging.getLogger(__name__)
 PUBLISHED = {
     "7e69ec5451bc261cc7844e49e4792a85d7f09c06789ec800fc4a44aec362764e": ("lid.176.bin", PLAIN),
     "8f3472cfe8738a7b6099e8e999c3cbfae0dcd15696aac7d7738a8039db603e83": ("lid.176.ftz", PLAIN),
-    "8ded5749a2ad79ae9ab7c9190c7c8b97ff20d54ad8b9527ffa50107238fc7f6a": ("NLLB LID-218", PLAIN),
+    "8ded5749a2ad79ae9ab7c9190c7c8b97ff20d54ad8b9527ffa50107238fc7f6a": ("NLLB LID-218", NLLB),
     "f01b47c6182909291a3394f77f682031aaeade346e443c4e496e94bd2a9fa703": ("OpenLID v2", OPENLID),
     "01ec5bbf85975c52673c52b3d8585bc4cc0e4eb4636ad5591467bab56b118821": ("OpenLID v3", OPENLID),
     "a818b6bd42a628ab47d3dfc1578c7ea615c45381f3494c42535e31e8c4cafc9e": ("GlotLID v3", PLAIN),
 }
 """SHA-256 of published model files, as other projects pin them, with the name and the preparation
 that each expects. No publisher's own checksum was found, and the files were not at hand to check
-them against. OpenLID's preparation: the model cards of v2 and v3 (huggingface.co)."""
+them against, but lid.176.ftz. Preparations: the model cards of OpenLID v2 and v3 (huggingface.co),
+GlotLID's assets/train/dedup_split.py, which leaves lines as they are, and for NLLB see
+`lid.engine.preparation.prepare_nllb`. Nothing is published about lid.176's."""
 
 AUTO = "auto"
 """The preparation that the checksum or the model's dictionary says; see `choose_preparation`."""
@@ -87,7 +90,7 @@ def import_model(
         model_file: A fastText classifier, .bin or .ftz.
         output: Model directory to write.
         sha256: Checksum that the file must have; empty for any.
-        preparation: How lines are prepared for the model: `plain`, `openlid` or `auto`.
+        preparation: How lines are prepared for the model: `plain`, `openlid`, `nllb` or `auto`.
 
     Raises:
         UserError: If the file is missing, or `output` holds a model.
@@ -151,13 +154,16 @@ def import_model(
 def choose_preparation(head: FastTextFile) -> str:
     """Infer from the words of a model's dictionary how its training text was prepared.
 
-    `openlid` if there are at least 50, in a script with capitals as well, and OpenLID's preparation
-    changes none of them; else `plain`.
+    If there are at least 50, in a script with capitals as well: `openlid` where OpenLID's
+    preparation changes none of them, `nllb` where NLLB's changes none. Else `plain`.
     """
     words = [word for word in itertools.islice(read_words(head), _READ_WORDS) if word != "</s>"]
     has_case = any(word != word.upper() for word in words)
-    is_prepared = all(map(is_openlid_word, words))
-    return OPENLID if len(words) >= _MIN_WORDS and has_case and is_prepared else PLAIN
+    if len(words) < _MIN_WORDS or not has_case:
+        return PLAIN
+    if all(map(is_openlid_word, words)):
+        return OPENLID
+    return NLLB if all(map(is_nllb_word, words)) else PLAIN
 
 
 def _sha256(path: Path) -> str:

@@ -10,6 +10,11 @@ test sets and their MD5 are those of sacrebleu 2.6 (`dataset/__init__.py`), TICO
 tico-19.github.io, WMT24++ at huggingface.co/datasets/google/wmt24pp. Models of learned metrics are
 where their authors publish them: huggingface.co for COMET, XLM-R, MetricX, mT5 and BLASER 2.0,
 github.com/facebookresearch/SONAR for SONAR.
+
+Language identifiers: URLs and licenses are those of their authors (huggingface.co has
+laurievb/OpenLID-v2, HPLT/OpenLID-v3 and cis-lmu/glotlid; the NLLB branch of fairseq; fasttext.cc).
+Revisions, checksums and sizes are those that other projects pin; the checksum and size of
+lid.176.ftz were verified on a copy.
 """
 
 from __future__ import annotations
@@ -24,6 +29,7 @@ from corpus.errors import UserError
 
 _NLLB = "https://dl.fbaipublicfiles.com/nllb"
 _LASER = f"{_NLLB}/laser"
+_FASTTEXT = "https://dl.fbaipublicfiles.com/fasttext/supervised-models"
 _NTREX_COMMIT = "52b9c57c45101e2c48d1d1aa318bcdc854c0d44d"
 
 MEBIBYTE = 1 << 20
@@ -175,6 +181,65 @@ _LEARNED_METRICS = (
     ),
 )
 
+_IDENTIFIERS = tuple(
+    Resource(
+        name=name,
+        about=f"identifier of {languages} languages (tongues lid import)",
+        license=terms,
+        files=(CatalogFile(url=url, size=size, sha256=sha256, name=f"{name}{url[-4:]}"),),
+    )
+    for name, languages, terms, url, size, sha256 in (
+        (
+            "openlid-v2",
+            "200",
+            "GPL-3.0",
+            f"{HUB}/laurievb/OpenLID-v2/resolve/10b538ebcc452255917c8bdfc38faa49af134cd2/model.bin",
+            None,
+            "f01b47c6182909291a3394f77f682031aaeade346e443c4e496e94bd2a9fa703",
+        ),
+        (
+            "openlid-v3",
+            "194",
+            "GPL-3.0",
+            f"{HUB}/HPLT/OpenLID-v3/resolve/6b9560483e17e42f48d86cebf22b4b58dffeaa70/openlid-v3.bin",
+            None,
+            "01ec5bbf85975c52673c52b3d8585bc4cc0e4eb4636ad5591467bab56b118821",
+        ),
+        (
+            "glotlid-v3",
+            "2,000",
+            "Apache 2.0",
+            f"{HUB}/cis-lmu/glotlid/resolve/85cd6716494360367b75f642b5bc78667605d0b4/model_v3.bin",
+            None,
+            "a818b6bd42a628ab47d3dfc1578c7ea615c45381f3494c42535e31e8c4cafc9e",
+        ),
+        (
+            "nllb-lid218",
+            "218",
+            "CC BY-NC 4.0",
+            f"{_NLLB}/lid/lid218e.bin",
+            1_176_355_829,
+            "8ded5749a2ad79ae9ab7c9190c7c8b97ff20d54ad8b9527ffa50107238fc7f6a",
+        ),
+        (
+            "lid176",
+            "176",
+            "CC BY-SA 3.0",
+            f"{_FASTTEXT}/lid.176.bin",
+            131_266_198,
+            "7e69ec5451bc261cc7844e49e4792a85d7f09c06789ec800fc4a44aec362764e",
+        ),
+        (
+            "lid176-small",
+            "176",
+            "CC BY-SA 3.0",
+            f"{_FASTTEXT}/lid.176.ftz",
+            938_013,
+            "8f3472cfe8738a7b6099e8e999c3cbfae0dcd15696aac7d7738a8039db603e83",
+        ),
+    )
+)
+
 
 def _wmt_sets() -> list[Resource]:
     return [
@@ -267,6 +332,7 @@ _FIXED = (
         ),
         folder="laser",
     ),
+    *_IDENTIFIERS,
     *_LEARNED_METRICS,
 )
 

@@ -5,7 +5,7 @@ of other widths and shapes folded, lower case (an all-capitals text is the same 
 folded, runs of scripts without spaces cut into four-character pieces (fastText has no other idea of
 a short context there), and the tokens that fastText reads as commands broken up.
 
-Imported models get what they were trained on: `prepare_plain`, or `prepare_openlid`.
+Imported models get what they were trained on: `prepare_plain`, `prepare_openlid`, `prepare_nllb`.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ MAY_BE_FOLDED = re.compile(
 """Ranges that hold all folded letters and little else: a cheap look before the dear one."""
 
 _OPENLID_REMOVED = regex.compile(r"[^\p{Word}\p{Zs}]|\d")
+_NLLB_REMOVED = regex.compile(r"[0-9\p{P}\p{S}]+")
 _SPACES = re.compile(r"\s\s+")
 
 _DIGITS = re.compile(r"\d+")
@@ -118,6 +119,22 @@ def prepare_openlid(line: str) -> str:
     text = prepare_plain(line)
     cleaned = _SPACES.sub(" ", _OPENLID_REMOVED.sub("", text.lower())).strip()
     return cleaned or ("0" if text else "")
+
+
+def prepare_nllb(line: str) -> str:
+    """Prepare a line as NLLB's LID was trained: without digits and punctuation, case kept.
+
+    The training scripts of the NLLB branch of fairseq (`remove_punc_numbers` in examples/nllb/lid)
+    delete 0 to 9 and `[[:punct:]]`; whether their locale counted vowel signs and viramas as
+    punctuation is not known, so marks stay. A line that holds nothing else becomes `0`.
+    """
+    text = prepare_plain(line)
+    return _SPACES.sub(" ", _NLLB_REMOVED.sub("", text)).strip() or ("0" if text else "")
+
+
+def is_nllb_word(word: str) -> bool:
+    """Whether a word may occur in a text that `prepare_nllb` made."""
+    return not _NLLB_REMOVED.search(word)
 
 
 def is_openlid_word(word: str) -> bool:

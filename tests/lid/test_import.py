@@ -10,20 +10,22 @@ import pytest
 from click.testing import CliRunner
 
 from corpus.errors import DataError, UserError
+from corpus.fetch.catalog import CATALOG
 from corpus.files import read_json, write_json, write_lines
 from lid.cli import group
-from lid.directory import OPENLID, PLAIN, ModelDescription, read_description
+from lid.directory import NLLB, OPENLID, PLAIN, ModelDescription, read_description
 from lid.engine.chinese import chinese_script
 from lid.engine.preparation import (
     MAY_BE_FOLDED,
     folded_letters,
     prepare,
+    prepare_nllb,
     prepare_openlid,
     prepare_plain,
 )
 from lid.fasttext_model.model_file import read_fasttext_file
 from lid.identifier import Agreement, LanguageIdentifier
-from lid.import_fasttext import choose_preparation, import_model
+from lid.import_fasttext import PUBLISHED, choose_preparation, import_model
 from lid.training.finish_model import record_checksums
 from tests.lid.conftest import make_sentences
 
@@ -134,6 +136,18 @@ def test_preparation_is_told_from_fifty_words_on(tmp_path: Path) -> None:
     assert choose_preparation(read_fasttext_file(write("fewer", words[:49]))) == PLAIN
     assert choose_preparation(read_fasttext_file(write("digit", [*words, "x2"]))) == PLAIN
     assert choose_preparation(read_fasttext_file(write("mark", [*words, "x."]))) == PLAIN
+    assert choose_preparation(read_fasttext_file(write("capital", [*words, "Xy"]))) == NLLB
+
+
+def test_lines_for_nllb_keep_case_and_lose_digits_and_punctuation() -> None:
+    assert prepare_nllb("Don't, «stop» at 10:30 — St. Mary’s!") == "Dont stop at St Marys"
+    assert prepare_nllb("नमस्ते। १२") == "नमस्ते १२"
+    assert (prepare_nllb("12 !"), prepare_nllb("")) == ("0", "")
+
+
+def test_every_identifier_of_the_catalog_is_known_by_its_checksum() -> None:
+    listed = [one.files[0].sha256 for one in CATALOG.values() if "identifier" in one.about]
+    assert sorted(map(str, listed)) == sorted(PUBLISHED)
 
 
 def test_import_command_says_how_lines_are_prepared(lowercase: Path, tmp_path: Path) -> None:
