@@ -10,7 +10,7 @@ from corpus.crawl.streams import ByteStream
 CUT = "cut"
 """The file ends inside an item: what came after it is lost."""
 _READ_BYTES = 1 << 16
-_BETWEEN = b" \t\r\n,"
+_BETWEEN = re.compile(rb"[ \t\r\n,]*")
 _STRUCTURE = re.compile(rb'[\[\]{},"]')
 _STRING_END = re.compile(rb'[\\"]')
 
@@ -46,16 +46,19 @@ def read_json_lines(stream: ByteStream, max_bytes: int) -> Iterator[Item]:
 def read_array(stream: ByteStream, max_bytes: int) -> Iterator[Item]:
     """Yield the items of an array, one after the other; longer ones are skipped."""
     buffer = stream.read(_READ_BYTES).removeprefix(codecs.BOM_UTF8).lstrip()[1:]
+    position = 0
     while True:
-        buffer = buffer.lstrip(_BETWEEN)
-        if not buffer:
-            buffer = stream.read(_READ_BYTES)
+        between = _BETWEEN.match(buffer, position)
+        assert between is not None
+        position = between.end()
+        if position == len(buffer):
+            buffer, position = stream.read(_READ_BYTES), 0
             if not buffer:
                 yield Item(stream.offset, b"", CUT, "the array is not closed")
                 return
             continue
-        if buffer.startswith(b"]"):
-            rest = buffer[1:].lstrip()
+        if buffer.startswith(b"]", position):
+            rest = buffer[position + 1 :].lstrip()
             while not rest and (rest := stream.read(_READ_BYTES)):
                 rest = rest.lstrip()
             if rest:
@@ -65,21 +68,23 @@ def read_array(stream: ByteStream, max_bytes: int) -> Iterator[Item]:
         scanner = _Scanner()
         parts: list[bytes] = []
         size = 0
-        while (end := scanner.find_end(buffer)) < 0:
-            size += len(buffer)
+        while (end := scanner.find_end(buffer, position)) < 0:
+            size += len(buffer) - position
             if size <= max_bytes:
-                parts.append(buffer)
+                parts.append(buffer[position:])
             else:
                 parts.clear()
-            buffer = stream.read(_READ_BYTES)
+            buffer, position = stream.read(_READ_BYTES), 0
             if not buffer:
                 yield Item(offset, b"", CUT, "the last item of the array is cut off")
                 return
-        if size + end > max_bytes:
+        if not size and end == position:  # a brace that closes nothing, where an item should begin
+            end += 1
+        if size + end - position > max_bytes:
             yield Item(offset, b"", "oversized", f"an item above {max_bytes:,} bytes")
         else:
-            yield Item(offset, b"".join((*parts, buffer[:end])))
-        buffer = buffer[end:]
+            yield Item(offset, b"".join((*parts, buffer[position:end])))
+        position = end
 
 
 class _Scanner:
@@ -90,9 +95,13 @@ class _Scanner:
         self._in_string = False
         self._is_escaped = False
 
-    def find_end(self, data: bytes) -> int:
-        """Return the position after the value's last byte; -1 if it is not in this piece."""
-        position = 0
+    def find_end(self, data: bytes, position: int) -> int:
+        """Return the position after the value's last byte; -1 if it is not in this piece.
+
+        Args:
+            data: The next piece.
+            position: Where in it the value begins or continues.
+        """
         while position < len(data):
             if self._is_escaped:
                 self._is_escaped = False
