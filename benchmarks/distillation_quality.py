@@ -20,7 +20,7 @@ import moe_ablation as ablation
 import torch
 
 from corpus.files import read_json, write_json
-from nmt.translation.decoding.config import TranslateConfig
+from nmt.translation.decoding.config import DistillBitextConfig
 from nmt.translation.distill import distill_bitext
 
 PAIRS = {
@@ -75,7 +75,7 @@ def distill_all(work: Path) -> float:
             work / "data" / "bitext",
             (),
             work / "distilled",
-            TranslateConfig(threads=1, beam_size=ablation.BEAM_SIZE),
+            DistillBitextConfig(threads=1, beam_size=ablation.BEAM_SIZE),
         )
         write_json(record, {"seconds": time.process_time() - begin})
     return float(read_json(record)["seconds"])

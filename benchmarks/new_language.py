@@ -44,7 +44,7 @@ from eval.metrics.metrics import score_chrf
 from nmt.extend import MEASURES_FILE, NewLanguage, extend_model
 from nmt.training.config import TrainConfig
 from nmt.training.train import train
-from nmt.translation.decoding.config import TranslateConfig
+from nmt.translation.decoding.config import DistillBitextConfig, TranslateConfig
 from nmt.translation.distill import distill_bitext
 from nmt.translation.translate_files import translate_flores
 from nmt.vocabulary.config import ExtendConfig, VocabularyConfig
@@ -241,7 +241,7 @@ def extend(world: World, work: Path, pairs: int) -> None:
         for code in world.old:
             own = read_lines(work / "bitext" / f"{world.pivot}-{code}.tsv")[:each]
             write_lines(folder / "sources" / f"{world.pivot}-{code}.tsv", own)
-        translate = TranslateConfig(threads=1, beam_size=BEAM_SIZE)
+        translate = DistillBitextConfig(threads=1, beam_size=BEAM_SIZE)
         distill_bitext(model, folder / "sources", (), folder / "replay", translate)
         write_lines(folder / "replay.done", [])
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
+from corpus.bitext_columns import check_columns
 from corpus.config import Bounds, Config, NonNegativeInt, PositiveInt, execution_only
 from corpus.errors import UserError
 
@@ -300,5 +301,13 @@ class ContaminationConfig(Config):
     """Whether to look only for lines in the languages that all bitext files are named by; languages
     of text files are not told apart. False compares every language of the test sets."""
 
+    columns: dict[str, str] = field(default_factory=dict)
+    """Name, or number from 1, of the columns `source` and `target` of bitext whose header does not
+    say which they are."""
+
     workers: PositiveInt = execution_only(1)  # noqa: RUF009
     """Processes that read training text."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_columns(self.columns)

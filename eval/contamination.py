@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -159,7 +159,11 @@ def find_contamination(
         Task(
             name=_name(file, bitext),
             inputs=(file,) if _is_text(file) else bitext_paths(file),
-            arguments={"lines": wanted.digest, "min_share": config.min_share},
+            arguments={
+                "lines": wanted.digest,
+                "min_share": config.min_share,
+                **({"columns": config.columns} if config.columns else {}),
+            },
         )
         for file in files
     ]
@@ -311,7 +315,7 @@ def search_file(
     best: dict[int, _Best] = defaultdict(_Best)
     file = task.inputs[0]
     row = 0
-    for sides in _batches(file):
+    for sides in _batches(file, config.columns):
         found: list[dict[int, list[int]]] = []
         for side, texts in sides.items():
             keys = [sentence_key(text) for text in texts]
@@ -349,9 +353,9 @@ def _mark_pairs(
                 best[source].in_pair = best[target].in_pair = True
 
 
-def _batches(file: Path) -> Iterator[dict[str, list[str]]]:
+def _batches(file: Path, columns: Mapping[str, str]) -> Iterator[dict[str, list[str]]]:
     if not _is_text(file):
-        for part in BitextReader(file, _BATCH):
+        for part in BitextReader(file, _BATCH, columns=columns):
             yield {side: part.column(side).to_pylist() for side in ("source", "target")}
         return
     batch: list[str] = []

@@ -23,7 +23,13 @@ from corpus.errors import UserError
 from corpus.languages import Direction, check_language
 from corpus.protocols import BUILTIN as BUILTIN_LID
 from corpus.protocols import BUILTIN_USED
-from mining.bitext.config import FilterConfig, RebuildConfig, ScoreConfig
+from mining.bitext.config import (
+    EvaluateConfig,
+    FilterConfig,
+    MetadataConfig,
+    RebuildConfig,
+    ScoreConfig,
+)
 from mining.encoders import BUILTIN
 from mining.encoders.config import DistillConfig, TrainEncoderConfig
 from mining.encoders.embed_config import EmbedConfig, ImportLaserConfig, KnownConfig, XsimConfig
@@ -467,14 +473,17 @@ def filter_bitext(
 @click.option("--sentences", type=PATH, required=True, help="Directory of `mining sentences`.")
 @click.option("--output", type=PATH, required=True, help="Metadata, .meta, .meta.gz or .meta.zst.")
 @job_options
-def metadata(bitext: Path, sentences: Path, output: Path, job: JobOptions) -> None:
+@config_options(MetadataConfig)
+def metadata(
+    bitext: Path, sentences: Path, output: Path, config: MetadataConfig, job: JobOptions
+) -> None:
     """Write the places of a bitext's sentences, without text, in the format of NLLB's metadata.
 
     One shard: `--executor` sets where it runs.
     """
     from mining.bitext.metadata import run_metadata
 
-    summary = run_metadata(bitext, sentences, output, job.executor)
+    summary = run_metadata(bitext, sentences, output, config, job.executor)
     job.print_counts(f"metadata {bitext.name}", summary.counts)
 
 
@@ -507,11 +516,14 @@ def rebuild(
 @click.option("--gold", type=PATH, required=True, help="Directory of the pairs known to be there.")
 @click.option("--sentences", type=PATH, default=None, help="Adds the highest possible recall.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-def evaluate(bitext: Path, gold: Path, sentences: Path | None, as_json: bool) -> None:
+@config_options(EvaluateConfig)
+def evaluate(
+    bitext: Path, gold: Path, sentences: Path | None, as_json: bool, config: EvaluateConfig
+) -> None:
     """Compare mined pairs with the pairs known to be in the shards."""
     from mining.bitext.evaluate import evaluate_mining
 
-    result = evaluate_mining(bitext, gold, sentences)
+    result = evaluate_mining(bitext, gold, sentences, config)
     if as_json:
         print_json(result.as_json())
         return

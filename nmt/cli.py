@@ -36,7 +36,11 @@ from nmt.training.curriculum import DerivationConfig
 from nmt.training.curves import read_curves
 from nmt.training.directory import TRAINING_DIRECTORY, check_output
 from nmt.training.summary import summarize
-from nmt.translation.decoding.config import BackTranslateConfig, TranslateConfig
+from nmt.translation.decoding.config import (
+    BackTranslateConfig,
+    DistillBitextConfig,
+    TranslateConfig,
+)
 from nmt.usage.config import UsageConfig
 from nmt.vocabulary.config import ExtendConfig, VocabularyConfig
 
@@ -315,14 +319,14 @@ def back_translate(
 )
 @click.option("--output", type=PATH, required=True, help="Directory of the new bitext.")
 @executor_option
-@config_options(TranslateConfig)
+@config_options(DistillBitextConfig)
 def distill(
     teacher: Path,
     bitext: Path,
     directions: str,
     output: Path,
     executor: Executor,
-    config: TranslateConfig,
+    config: DistillBitextConfig,
 ) -> None:
     """Write a teacher's translations of a bitext's sources as bitext for a student."""
     check_model(teacher)

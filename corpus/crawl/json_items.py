@@ -8,7 +8,7 @@ from typing import NamedTuple
 from corpus.crawl.streams import ByteStream
 
 CUT = "cut"
-"""The file ends inside an item: what came after it is lost."""
+"""The file ends inside an item, or what follows the array is no JSON: the rest is lost."""
 _READ_BYTES = 1 << 16
 _BETWEEN = re.compile(rb"[ \t\r\n,]*")
 _STRUCTURE = re.compile(rb'[\[\]{},"]')
@@ -58,12 +58,16 @@ def read_array(stream: ByteStream, max_bytes: int) -> Iterator[Item]:
                 return
             continue
         if buffer.startswith(b"]", position):
-            rest = buffer[position + 1 :].lstrip()
-            while not rest and (rest := stream.read(_READ_BYTES)):
-                rest = rest.lstrip()
-            if rest:
-                yield Item(stream.offset, b"", "malformed", "data after the end of the array")
-            return
+            buffer, position = buffer[position + 1 :].lstrip(), 0
+            while not buffer and (buffer := stream.read(_READ_BYTES)):
+                buffer = buffer.lstrip()
+            if not buffer:
+                return
+            if not buffer.startswith(b"["):  # files may have been joined
+                yield Item(stream.offset, b"", CUT, "what follows the array is no array")
+                return
+            position = 1
+            continue
         offset = stream.offset
         scanner = _Scanner()
         parts: list[bytes] = []

@@ -122,6 +122,36 @@ class RebuildConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MetadataConfig(Config):
+    """How the bitext is read whose sentences' places are written."""
+
+    columns: dict[str, str] = field(default_factory=dict)
+    """Name, or number from 1, of the columns `source`, `target` and `score` of bitext whose header
+    does not say which they are."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_columns(self.columns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig(Config):
+    """How the two bitexts are read that are compared."""
+
+    columns: dict[str, str] = field(default_factory=dict)
+    """Name, or number from 1, of the columns `source`, `target` and `score` of mined bitext whose
+    header does not say which they are."""
+
+    gold_columns: dict[str, str] = field(default_factory=dict)
+    """The same for the pairs that are known to be there."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_columns(self.columns)
+        check_columns(self.gold_columns)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScoreConfig(ExactSearchConfig):
     """How the pairs of a bitext are scored."""
 

@@ -1,5 +1,6 @@
 """Compares mined pairs with known pairs: precision, recall and F1."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from corpus.records import (
     sentence_shards,
 )
 from corpus.text import normalize
+from mining.bitext.config import EvaluateConfig
 
 Pair = tuple[str, str]
 
@@ -48,7 +50,9 @@ def score_pairs(mined: set[Pair], gold: set[Pair]) -> dict[str, float]:
     }
 
 
-def evaluate_mining(bitext: Path, gold: Path, sentences: Path | None = None) -> MiningScores:
+def evaluate_mining(
+    bitext: Path, gold: Path, sentences: Path | None = None, config: EvaluateConfig | None = None
+) -> MiningScores:
     """Compare every gold file with the mined bitext of its language pair, in either direction.
 
     Args:
@@ -56,20 +60,23 @@ def evaluate_mining(bitext: Path, gold: Path, sentences: Path | None = None) -> 
         gold: Directory of `<source>-<target>` pairs.
         sentences: Where given, `recall_limit` is the share of gold pairs of which both sentences
             were extracted: what mining could reach at best.
+        config: How the bitexts are read; None for the defaults.
 
     Raises:
         UserError: If a directory holds no bitext, or gold pairs were not mined at all.
     """
+    config = config or EvaluateConfig()
     mined_files = bitext_files(bitext)
     scores: dict[str, dict[str, float]] = {}
     for direction, path in bitext_files(gold).items():
-        gold_pairs = read_pairs(path, direction)
+        gold_pairs = read_pairs(path, direction, config.gold_columns)
         if direction in mined_files:
-            mined = read_pairs(mined_files[direction], direction)
+            mined = read_pairs(mined_files[direction], direction, config.columns)
         elif direction.reverse in mined_files:
+            back = direction.reverse
             mined = {
                 (target, source)
-                for source, target in read_pairs(mined_files[direction.reverse], direction.reverse)
+                for source, target in read_pairs(mined_files[back], back, config.columns)
             }
         else:
             raise UserError(f"{bitext} holds no bitext of {direction}, which {path} has pairs of")
@@ -80,9 +87,11 @@ def evaluate_mining(bitext: Path, gold: Path, sentences: Path | None = None) -> 
     return MiningScores(mean_f1=sum(f1) / len(f1), min_f1=min(f1), pairs=scores)
 
 
-def read_pairs(path: Path, direction: Direction | None = None) -> set[Pair]:
-    """Return the normalized pairs of a bitext file."""
-    table = read_bitext(path, direction=direction)
+def read_pairs(
+    path: Path, direction: Direction | None = None, columns: Mapping[str, str] | None = None
+) -> set[Pair]:
+    """Return the normalized pairs of a bitext file; `columns` as `BitextReader` takes them."""
+    table = read_bitext(path, columns, direction)
     return set(zip(_normalized(table, "source"), _normalized(table, "target"), strict=True))
 
 

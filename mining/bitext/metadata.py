@@ -16,7 +16,7 @@ import functools
 import re
 import urllib.parse
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +31,7 @@ from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, run_job
 from corpus.languages import Direction, is_language, parse_direction
 from corpus.records import SENTENCES_SCHEMA, sentence_batches, sentence_shards
 from corpus.text import sentence_hash
+from mining.bitext.config import MetadataConfig
 
 METADATA_SUFFIXES = (".meta", ".meta.gz", ".meta.zst")
 METADATA_JOB = "metadata"
@@ -129,7 +130,11 @@ def metadata_direction(path: Path) -> Direction | None:
 
 
 def run_metadata(
-    bitext: Path, sentences: Path, output: Path, executor: Executor = LOCAL
+    bitext: Path,
+    sentences: Path,
+    output: Path,
+    config: MetadataConfig | None = None,
+    executor: Executor = LOCAL,
 ) -> Summary:
     """Write the places of a bitext's sentences: two lines per pair, source first.
 
@@ -140,6 +145,7 @@ def run_metadata(
         UserError: If the bitext is not named by its direction, or a language has no sentences.
     """
     direction, shards = metadata_inputs(bitext, sentences, output)
+    columns = (config or MetadataConfig()).columns
     name = output.name.split(".")[0]
     return run_job(
         name=METADATA_JOB,
@@ -147,10 +153,12 @@ def run_metadata(
             Task(
                 name=name,
                 inputs=(*bitext_paths(bitext), *(path for two in shards.values() for path in two)),
-                arguments={"output": output.name},
+                arguments={"output": output.name, **({"columns": columns} if columns else {})},
             )
         ],
-        work=functools.partial(_write_metadata, direction=direction, shards=shards, output=output),
+        work=functools.partial(
+            _write_metadata, direction=direction, shards=shards, output=output, columns=columns
+        ),
         output=output.parent,
         executor=executor,
     )
@@ -184,9 +192,14 @@ class _Place(NamedTuple):
 
 
 def _write_metadata(
-    task: Task, *, direction: Direction, shards: dict[str, list[Path]], output: Path
+    task: Task,
+    *,
+    direction: Direction,
+    shards: dict[str, list[Path]],
+    output: Path,
+    columns: Mapping[str, str],
 ) -> Outcome:
-    reader = BitextReader(task.inputs[0])
+    reader = BitextReader(task.inputs[0], columns=columns)
     places = [
         _places(reader, side, shards[language])
         for side, language in zip(("source", "target"), direction, strict=True)

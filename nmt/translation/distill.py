@@ -16,7 +16,7 @@ from corpus.errors import UserError
 from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, run_job
 from corpus.languages import Direction, parse_direction
 from corpus.records import bitext_files
-from nmt.translation.decoding.config import TranslateConfig
+from nmt.translation.decoding.config import DistillBitextConfig
 from nmt.translation.translate_files import (
     model_files,
     model_languages,
@@ -36,7 +36,7 @@ class DistillBitext:
 
     teacher: Path
     output: Path
-    config: TranslateConfig
+    config: DistillBitextConfig
     needed: Needed
 
     def __call__(self, task: Task) -> Outcome:
@@ -49,7 +49,8 @@ class DistillBitext:
         counts: Counter[str] = Counter()
         with bitext_writer(path, SCHEMA) as write:
             of_file = direction if task.arguments["forward"] else direction.reverse
-            for table in BitextReader(task.inputs[-1], direction=of_file):
+            reader = BitextReader(task.inputs[-1], columns=self.config.columns, direction=of_file)
+            for table in reader:
                 lines = table.column(source).to_pylist()
                 write(_translate(lines, direction, translator, counts))
         translator.warn()
@@ -78,7 +79,7 @@ def distill_bitext(
     bitext: Path,
     directions: Sequence[Direction],
     output: Path,
-    config: TranslateConfig,
+    config: DistillBitextConfig,
     executor: Executor = LOCAL,
 ) -> Summary:
     """Translate the sources of a bitext with a teacher, a task per direction.
@@ -91,7 +92,7 @@ def distill_bitext(
         bitext: Directory of bitext; of a file `A-B` both directions can be distilled.
         directions: Those to distill; empty for all of the bitext that the teacher was trained on.
         output: Directory of the new bitext.
-        config: How to translate.
+        config: How to read the bitext and to translate.
         executor: Where the directions are worked on.
 
     Raises:

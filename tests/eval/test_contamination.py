@@ -141,3 +141,11 @@ def test_bitext_of_others_is_searched_as_pairs_and_once(flores: Path, tmp_path: 
         ("eng_Latn", 2, 1, True),
         ("eng_Latn", 3, 1, False),
     ]
+
+
+def test_columns_of_the_bitext_may_be_numbered(flores: Path, tmp_path: Path) -> None:
+    file = tmp_path / "bitext" / "eng_Latn-deu_Latn.tsv"
+    write_lines(file, [f"0.5\t{one}\t{two}" for one, two in zip(ENGLISH, GERMAN, strict=True)])
+    config = ContaminationConfig(columns={"source": "2", "target": "3"})
+    found = find_contamination(file, [flores], "", tmp_path / "out", config)
+    assert sum(one.is_whole for one in found.found) == 8

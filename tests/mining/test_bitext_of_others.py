@@ -12,8 +12,10 @@ import pytest
 pytest.importorskip("torch")
 
 from corpus.bitext.convert import ConvertConfig, convert_bitext
+from corpus.errors import JobError
+from corpus.files import write_lines
 from corpus.records import read_bitext
-from mining.bitext.config import FilterConfig, ScoreConfig
+from mining.bitext.config import EvaluateConfig, FilterConfig, MetadataConfig, ScoreConfig
 from mining.bitext.evaluate import evaluate_mining
 from mining.bitext.filter import FilterInputs, run_filter
 from mining.bitext.metadata import read_metadata, run_metadata
@@ -108,3 +110,25 @@ def test_metadata_are_written_of_json_lines(tmp_path: Path) -> None:
     sides = list(read_metadata(tmp_path / "x.meta"))
     assert [side.language for side in sides] == ["eng_Latn", "arb_Arab"] * len(ARABIC)
     assert {side.laser_score for side in sides} == {1.5}
+
+
+def test_numbered_columns_are_read_by_metadata_and_evaluate(seed: Path, tmp_path: Path) -> None:
+    pairs = list(zip(ENGLISH, ARABIC, strict=False))
+    scored = tmp_path / "eng_Latn-arb_Arab.tsv"
+    write_lines(scored, [f"1.25\t{source}\t{target}" for source, target in pairs])
+    sentences = write_sentences(tmp_path)
+    with pytest.raises(JobError, match="column 1 holds numbers"):
+        run_metadata(scored, sentences, tmp_path / "x.meta")
+    config = MetadataConfig(columns={"score": "1", "source": "2", "target": "3"})
+    run_metadata(scored, sentences, tmp_path / "x.meta", config)
+    assert [side.laser_score for side in read_metadata(tmp_path / "x.meta")] == [1.25] * 2 * len(
+        pairs
+    )
+    gold = tmp_path / "gold" / scored.name
+    write_lines(gold, [f"{target}\t{source}" for source, target in pairs])
+    mined = tmp_path / "mined" / scored.name
+    write_lines(mined, scored.read_text(encoding="utf-8").splitlines())
+    both = EvaluateConfig(
+        columns={"source": "2", "target": "3"}, gold_columns={"source": "2", "target": "1"}
+    )
+    assert evaluate_mining(mined.parent, gold.parent, None, both).mean_f1 == 1.0

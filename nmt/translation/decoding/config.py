@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
+from corpus.bitext_columns import check_columns
 from corpus.config import (
     Bounds,
     Config,
@@ -148,6 +149,19 @@ class TranslateConfig(Config):
     def for_sentences(self) -> "TranslateConfig":
         """Return the config for lines that are a sentence each."""
         return replace(self, split="never") if self.split == "auto" else self
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillBitextConfig(TranslateConfig):
+    """How a teacher translates the sources of a bitext."""
+
+    columns: dict[str, str] = field(default_factory=dict, hash=False)
+    """Name, or number from 1, of the columns `source` and `target` of bitext whose header does not
+    say which they are."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_columns(self.columns)
 
 
 @dataclass(frozen=True, kw_only=True)

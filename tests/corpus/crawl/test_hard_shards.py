@@ -75,6 +75,7 @@ def test_json_array_is_read_item_by_item(tmp_path: Path) -> None:
         b'{"text": "one"}\n{"text": "tw',
         b'[{"text": "one"}, {"text": "tw',
         b'[{"text": "one"},',
+        b'[{"text": "one"}]\n{"text": "two"}\n',
     ],
 )
 def test_json_that_ends_early_is_a_problem(tmp_path: Path, data: bytes) -> None:
@@ -83,10 +84,14 @@ def test_json_that_ends_early_is_a_problem(tmp_path: Path, data: bytes) -> None:
     assert "ends early, at byte" in problem
 
 
-@pytest.mark.parametrize("rest", [b"}]", b"}", b",}}}, 7]", b"}" * 70_000 + b"]"])
+@pytest.mark.parametrize("rest", [b"}]", b"}", b",}}}, 7]", b" " * 65_510 + b"}" * 99])
 def test_json_array_with_a_brace_too_many_is_read_to_its_end(tmp_path: Path, rest: bytes) -> None:
     texts, _ = texts_of(tmp_path / "a.json", b'[{"text": "one"}' + rest)
     assert texts == ["one"]
+
+
+def test_json_arrays_that_were_joined_are_all_read(tmp_path: Path) -> None:
+    assert texts_of(tmp_path / "a.json", b'[{"text": "a"}]\n [{"text": "b"}]\n') == (["a", "b"], "")
 
 
 def test_json_lines_need_no_newline_at_the_end(tmp_path: Path) -> None:

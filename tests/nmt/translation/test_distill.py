@@ -6,13 +6,14 @@ from click.testing import CliRunner
 
 from corpus.config import load_config
 from corpus.errors import UserError
+from corpus.files import write_lines
 from corpus.languages import Direction, parse_direction
 from corpus.records import read_bitext
 from nmt.cli import group
 from nmt.data.tokenize import direction_pairs, tokenize
 from nmt.training.config import TrainConfig
 from nmt.training.train import train
-from nmt.translation.decoding.config import TranslateConfig
+from nmt.translation.decoding.config import DistillBitextConfig
 from nmt.translation.distill import distill_bitext
 from nmt.translation.translator import open_translator
 from nmt.usage.expert_selection import Needed
@@ -23,7 +24,7 @@ from tests.nmt.conftest import write_bitext
 from tests.nmt.training.test_train import write_recipe
 
 FORWARD, BACKWARD = (parse_direction(d) for d in ("qaa_Latn-qab_Latn", "qab_Latn-qaa_Latn"))
-FAST = TranslateConfig(beam_size=2, threads=1, block_lines=8, max_length_factor=0.5)
+FAST = DistillBitextConfig(beam_size=2, threads=1, block_lines=8, max_length_factor=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +126,13 @@ def test_sources_of_a_moses_pair_are_translated_either_way(school: Path, tmp_pat
     distill_bitext(school / "teacher", tmp_path / "in", (), tmp_path / "moses", FAST)
     for direction in (FORWARD, BACKWARD):
         assert pairs_of(tmp_path / "moses", direction) == pairs_of(tmp_path / "tsv", direction)
+
+
+def test_columns_of_the_bitext_may_be_numbered(school: Path, tmp_path: Path) -> None:
+    rows = read_bitext(school / "sources" / f"{FORWARD}.tsv").to_pylist()
+    lines = [f"0.5\t{row['source']}\t{row['target']}" for row in rows]
+    write_lines(tmp_path / "in" / f"{FORWARD}.tsv", lines)
+    distill(school, tmp_path / "tsv")
+    config = replace(FAST, columns={"source": "2", "target": "3"})
+    distill_bitext(school / "teacher", tmp_path / "in", (), tmp_path / "numbered", config)
+    assert pairs_of(tmp_path / "numbered", FORWARD) == pairs_of(tmp_path / "tsv", FORWARD)
