@@ -2,15 +2,18 @@
 
 Names are compared without case, quotation marks and the words that only say "text": `Source`,
 `"src"`, `source_text`, `sentence_eng_Latn`, `translation.fr`. Languages are recognized by
-code, ISO 639-1 or -3 code or English name; the direction of the file determines the
-source. A file without a header has source and target first; one whose first columns hold numbers,
-addresses or codes, or whose first line looks like a header that is not understood, is refused.
+code, ISO 639-1 or -3 code or name, in English or in either language of the file; the direction of
+the file determines the source. A file without a header has source and target first; one whose first
+columns hold numbers, addresses or codes, or whose first line looks like a header that is not
+understood, is refused. A first line of words that no later line resembles looks like one.
 """
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 from corpus.errors import DataError, UserError
+from corpus.language_registry import display_names
 from corpus.languages import Direction, language_aliases, language_choices, same_language
 
 SIDES = ("source", "target")
@@ -56,6 +59,12 @@ _ADDRESS = re.compile(r"(?:[a-z][a-z0-9+.-]*://|www\.)\S+", re.IGNORECASE)
 _IDENTIFIER = re.compile(r"(?=\S*\d)[A-Za-z0-9_.:/#@|-]+")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[T ][\d:.,+Z-]*)?")
 _CODE = re.compile(r"[a-z]{2,3}(?:[_-][A-Za-z]{2,4})?")
+_WORD = re.compile(r"[^\W\d_](?:[\w.-]*\w)?")
+_LONGEST_WORD = 24
+_OTHER_LINES = 2
+"""Lines after the first that it takes to tell a header of lower-case words from a pair of them."""
+_MANY_OTHER_LINES = 20
+"""The same for words with a capital letter, with which sentences begin too."""
 _FEW = 3
 _MOST = 0.95
 """Share of a column's cells from which it is taken to hold numbers, addresses or codes."""
@@ -147,6 +156,12 @@ def check_first_lines(path: object, rows: Sequence[Sequence[str]]) -> None:
     """
     if looks_like_header(rows[0]):
         raise DataError(f"{path}: {_not_understood(rows[0])}")
+    if _is_unlike_others(rows):
+        there = ", ".join(f"`{_shown(cell)}`" for cell in rows[0][:12])
+        raise DataError(
+            f"{path}: the first line is of single words ({there}), unlike all others, and may be a"
+            f" header. If it is one: {_as_config(rows[0])}. If it is a pair: {_as_config('12')}."
+        )
     for place in range(min(2, max(map(len, rows)))):
         cells = [row[place].strip() for row in rows if len(row) > place and row[place].strip()]
         kind = _kind_of(cells, few=_FEW if max(map(len, rows)) == len(SIDES) else 1)
@@ -192,9 +207,51 @@ def _kind_of(cells: Sequence[str], few: int) -> str | None:
     return "language codes" if few <= len(cells) == len(codes) else None
 
 
+def _is_unlike_others(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first row is of single words and no later row has such a word in the same place.
+
+    Pairs of single words are usual in dictionaries and phrase lists, where they do not stand alone.
+    """
+    first, others = rows[0], rows[1:]
+    if len(first) < len(SIDES) or len(others) < _OTHER_LINES or not all(map(_is_word, first)):
+        return False
+    cells = [cell for row in others for cell in row[: len(SIDES)]]
+    if all(_is_lower(cell) for cell in first):
+        return not any(_is_word(cell) and _is_lower(cell) for cell in cells)
+    return len(others) >= _MANY_OTHER_LINES and not any(map(_is_word, cells))
+
+
+def _is_word(cell: str) -> bool:
+    """Whether a cell is one word in a script with letter case, without punctuation around it."""
+    plain = _without_marks(cell.strip())
+    return (
+        len(plain) <= _LONGEST_WORD
+        and plain.lower() != plain.upper()
+        and _WORD.fullmatch(plain) is not None
+    )
+
+
+def _is_lower(cell: str) -> bool:
+    """Whether a word begins in lower case; in the rest only `sourceText` has capitals."""
+    return cell.strip()[:1].islower()
+
+
+def _as_config(columns: Sequence[str]) -> str:
+    pairs = zip(SIDES, columns, strict=False)
+    return " ".join(f"--config columns.{side}={column.strip()}" for side, column in pairs)
+
+
 def _may_be_name(cell: str) -> bool:
     """Whether a cell is a word or two without the punctuation of a sentence."""
-    return len(cell) <= _LONGEST_NAME and _NAME.fullmatch(cell.strip()) is not None
+    plain = _without_marks(cell.strip())
+    return len(cell) <= _LONGEST_NAME and _NAME.fullmatch(plain) is not None
+
+
+def _without_marks(text: str) -> str:
+    """Return text without combining marks, which are parts of words but no letters."""
+    if text.isascii():
+        return text
+    return "".join(sign for sign in text if unicodedata.category(sign)[0] != "M")
 
 
 def _given(path: object, names: Sequence[str], columns: Mapping[str, str]) -> dict[str, int]:
@@ -223,8 +280,8 @@ def _given(path: object, names: Sequence[str], columns: Mapping[str, str]) -> di
 
 def _clean(name: str) -> str:
     """Return a name for comparison: no case, no quotation marks, `_` between its words."""
-    plain = name.strip().lstrip("\ufeff#").strip().strip("\"'`").casefold()
-    return re.sub(r"[\s._:/-]+", "_", plain).strip("_")
+    plain = unicodedata.normalize("NFC", name).strip().lstrip("\ufeff#").strip().strip("\"'`")
+    return re.sub(r"[\s._:/-]+", "_", plain.casefold()).strip("_")
 
 
 def _without_fillers(name: str) -> str:
@@ -266,8 +323,11 @@ def _languages_named(clean: str) -> frozenset[str]:
     return found
 
 
-def _is_named_after(clean: str, language: str) -> bool:
-    """Whether a column's name may mean a language."""
+def _is_named_after(clean: str, language: str, direction: Direction) -> bool:
+    """Whether a column's name may mean a language of a direction."""
+    names = (name for other in direction for name in display_names(language, other[:3]))
+    if clean in map(_clean, names):
+        return True
     choices = _choices(_without_fillers(clean).removeprefix("translation_"))
     return any(same_language(choice, language) for choice in choices)
 
@@ -296,7 +356,9 @@ def _add_languages(
         return
     for side, language in zip(SIDES, direction, strict=True):
         if not found[side]:
-            found[side] = [i for i, name in enumerate(clean) if _is_named_after(name, language)]
+            found[side] = [
+                i for i, name in enumerate(clean) if _is_named_after(name, language, direction)
+            ]
     if len(named) > 1 and not all(found.values()) and _is_header(clean):
         there = ", ".join(clean[i] for i in named)
         raise DataError(

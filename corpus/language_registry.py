@@ -113,6 +113,28 @@ def canonical_language(code: str) -> str:
 
 
 @functools.cache
+def display_names(code: str, locale: str) -> frozenset[str]:
+    """Return what CLDR calls a language in the language of a locale: `français` in `fr`.
+
+    Args:
+        code: ISO 639-3 and script, with a variety or without.
+        locale: A code of ISO 639.
+
+    Returns:
+        The names with the script and without; none where CLDR does not have the locale.
+    """
+    from babel import Locale, UnknownLocaleError
+
+    try:
+        names = Locale.parse(canonical_language(locale)).languages
+    except UnknownLocaleError:
+        return frozenset()
+    short = canonical_language(code[:3])
+    found = (names.get(key) for key in (short, f"{short}_{code[4:8]}"))
+    return frozenset(filter(None, found))
+
+
+@functools.cache
 def _by_canonical_language() -> dict[str, tuple[str, ...]]:
     from babel.core import get_global
 

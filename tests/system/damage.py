@@ -1,6 +1,9 @@
-"""Random damage to small files, for the tests that fuzz."""
+"""Random damage to small files, for the tests that fuzz, and a limit to their time."""
 
 import random
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 ODD = [b"\0", b"\xff", b"\xff\xfe", b"\xef\xbb\xbf", b"\t", b"\n", b"\r", b'"', b"[", b"{", b"&a",
        b"*a", b"!!int ", b"\xed\xa0\x80", b"9" * 40, b"nan", b"-", b"-1", b": ",
@@ -26,3 +29,19 @@ def damaged(data: bytes, numbers: random.Random) -> bytes:
             case _:
                 del changed[place:]
     return bytes(changed)
+
+
+@contextmanager
+def limited(seconds: int) -> Iterator[None]:
+    """Raise a RuntimeError if the block takes longer."""
+
+    def stop(*_: object) -> None:
+        raise RuntimeError(f"still running after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)

@@ -12,10 +12,8 @@ import logging
 import os
 import random
 import shutil
-import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -26,7 +24,7 @@ import pytest
 import tongues
 from corpus.config import field_types
 from corpus.files import write_lines
-from tests.system.damage import damaged
+from tests.system.damage import damaged, limited
 
 pytest.importorskip("fasttext")
 pytest.importorskip("torch")
@@ -199,20 +197,6 @@ def write_world(world: Path) -> dict[str, str]:
         code, told = call(text.format(**where).split())
         assert code == 0, f"{text}: {told}"
     return where
-
-
-@contextmanager
-def limited(seconds: int) -> Iterator[None]:
-    def stop(*_: object) -> None:
-        raise RuntimeError(f"still running after {seconds} s")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def call(arguments: list[str]) -> tuple[int, str]:

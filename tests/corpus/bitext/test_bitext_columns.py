@@ -124,6 +124,56 @@ def test_header_that_is_not_understood_is_refused_with_the_remedy(
 
 
 @pytest.mark.parametrize(
+    "header", ["français\tenglish", "Franc\u0327ais\tAnglais", "french\tEnglish"]
+)
+def test_header_of_languages_by_their_names_in_either_one(tmp_path: Path, header: str) -> None:
+    path = tsv(tmp_path, f"{header}\nBonjour.\tGood day.\n")
+    assert read_bitext(path).to_pydict() == PAIR
+    hindi = tsv(tmp_path, "हिन्दी\tनेपाली\nएक।\tदुई।\n", "npi_Deva-hin_Deva.tsv")
+    assert read_bitext(hindi).to_pydict() == {"source": ["दुई।"], "target": ["एक।"]}
+
+
+SENTENCES = ["Good day.\tBonjour.", "How are you?\tComment allez-vous ?", "I see it\tJe le vois"]
+
+
+@pytest.mark.parametrize("count", [3, 24])
+@pytest.mark.parametrize(
+    "header", ["foo\tbar", "text_a\ttext_b", "sourceText1\ttargetText1", "foo\tbar\tbaz"]
+)
+def test_first_line_of_words_unlike_all_others_is_refused_with_the_remedy(
+    tmp_path: Path, header: str, count: int
+) -> None:
+    cells = "\tx" * (header.count("\t") - 1)
+    others = (SENTENCES * 8)[:count]
+    path = tsv(tmp_path, "\n".join([header, *(f"{line}{cells}" for line in others)]))
+    with pytest.raises(DataError, match="header") as caught:
+        read_bitext(path)
+    first, second = header.split("\t")[:2]
+    assert f"--config columns.source={first} --config columns.target={second}" in str(caught.value)
+    assert read_bitext(path, {"source": first, "target": second}).num_rows == count
+    assert read_bitext(path, {"source": "1", "target": "2"}).num_rows >= count
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["water\teau", "fire\tfeu", "to go\taller"],
+        ["apple\tpomme", "ice cream\tglace", "hot dog\thot dog"],
+        ["Hello.\tHallo.", *SENTENCES * 8],
+        ["hello\tbonjour", "good day\tbonjour", *SENTENCES],
+        ["hello\tbonjour"],
+        ["Hello\tBonjour", *SENTENCES],
+        ["Hello\tBonjour", "Stop\tArrêt", *SENTENCES * 8],
+        ["English\tanglais", *SENTENCES],
+        ["French\tfrançais", "English\tanglais"],
+        ["l'eau\tthe water", *SENTENCES],
+    ],
+)
+def test_pairs_of_single_words_stay_pairs(tmp_path: Path, lines: list[str]) -> None:
+    assert read_bitext(tsv(tmp_path, "\n".join(lines))).num_rows == len(lines)
+
+
+@pytest.mark.parametrize(
     "lines",
     [["one\tun"], ["12\t12"], ["1\t1", "2\t2"], ["no\tnon"], ["English\tanglais"], ["a b\tc d"],
      ["2012\t2012", "a\tb"], ["Hello world\tBonjour le monde"], ["text\ttexte"], ["\tx", "y\t"]],
