@@ -31,8 +31,10 @@ LANGUAGE = _LanguageType()
 """A language by its code, or by what others call it where that means one: `en`, `zh-Hans`."""
 
 
-def config_options(config_class: type[Any]) -> Callable[[F], F]:
+def config_options(config_class: type[Any], *, is_recipe: bool = False) -> Callable[[F], F]:
     """Add `--config-file`, `--config` and `--dump-config`; pass the resolved `config`.
+
+    With `is_recipe` the files are the command's arguments, instead of `--config-file`.
 
     The command has the class as its attribute `config_class`. `--dump-config` needs none of the
     command's required options, and no key of the config that has no default.
@@ -46,16 +48,22 @@ def config_options(config_class: type[Any]) -> Callable[[F], F]:
             click.echo(commented_yaml(config), nl=False)
             context.exit()
 
+    files = click.option(
+        "--config-file",
+        type=PATH,
+        multiple=True,
+        is_eager=True,
+        help="YAML file with the keys to change; may be repeated, later files win.",
+    )
+    if is_recipe:
+        files = click.argument(
+            "config_file", metavar="RECIPE...", nargs=-1, type=PATH, is_eager=True
+        )
+
     def decorate(function: F) -> F:
         # Eager options are read before required ones are missed, those that were given first: when
         # the hidden one is reached, all others have their values.
-        @click.option(
-            "--config-file",
-            type=PATH,
-            multiple=True,
-            is_eager=True,
-            help="YAML file with the keys to change; may be repeated, later files win.",
-        )
+        @files
         @click.option(
             "--config",
             "overrides",

@@ -3,6 +3,8 @@
 Anything else that is raised is a bug or the environment and keeps its traceback.
 """
 
+from collections.abc import Sequence
+
 
 class TonguesError(Exception):
     """Base of all expected failures; the message says what went wrong, where, and what to do."""
@@ -44,6 +46,22 @@ class ShareDone(TonguesError):  # noqa: N818 - it ends the command well, with ex
     """This process finished its share of a job; the next step waits for the other shares."""
 
     exit_code = 0
+
+
+class BudgetSpent(TonguesError):  # noqa: N818 - it ends the command well, with exit code 0
+    """A job's budget of CPU time is spent; what was begun is finished."""
+
+    exit_code = 0
+
+    def __init__(self, job: str, left: Sequence[str]) -> None:
+        """Name the job and its tasks that were not begun."""
+        super().__init__(job, left)
+        self.job, self.left = job, tuple(left)
+
+    def __str__(self) -> str:
+        """Say what was left."""
+        shown = ", ".join(self.left[:5]) + (", …" if len(self.left) > 5 else "")
+        return f"{self.job}: the budget is spent; {len(self.left)} not begun: {shown}"
 
 
 class Preempted(TonguesError):  # noqa: N818 - it ends the command well, for now

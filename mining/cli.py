@@ -34,6 +34,7 @@ from mining.encoders import BUILTIN
 from mining.encoders.config import DistillConfig, TrainEncoderConfig
 from mining.encoders.embed_config import EmbedConfig, ImportLaserConfig, KnownConfig, XsimConfig
 from mining.pair.config import PairConfig
+from mining.run.config import RunConfig
 from mining.search.config import IndexConfig, LocalConfig, MineConfig
 from mining.sentences.config import SentencesConfig, TextConfig
 
@@ -325,6 +326,37 @@ def pair(
         print_json({**summary.counts, **expected_of(path)})
         return
     click.echo(describe_pairs(path, summary.counts), err=True)
+
+
+@group.command()
+@click.option("--output", type=PATH, required=True, help="Directory of everything that is made.")
+@job_options
+@config_options(RunConfig, is_recipe=True)
+@click.pass_context
+def run(context: click.Context, output: Path, config: RunConfig, job: JobOptions) -> None:
+    """Mine crawl shards as a RECIPE says: from shards to filtered bitext of all language pairs.
+
+    Every step is skipped when it is done; killed anywhere, the same command resumes.
+    """
+    from mining.run.run import run_mining
+
+    result = run_mining(output, config, context.obj["load_identifier"], job.executor)
+    if job.as_json:
+        print_json(result.as_json())
+        return
+    if result.pairs:
+        header = ["pair", *next(iter(result.pairs.values()))]
+        rows = [[pair, *found.values()] for pair, found in result.pairs.items()]
+        click.echo(format_table(header, rows), err=True)
+        click.echo(f"page: {output / 'report.html'}", err=True)
+    click.echo(f"core hours up to mining: {result.core_hours:.3f}", err=True)
+    if result.stopped_in is not None:
+        click.echo(
+            f"the budget of {config.budget_core_hours} core hours is spent: not begun in"
+            f" `{result.stopped_in}`: {', '.join(result.left)}. Run again with a larger"
+            " `budget_core_hours` to continue.",
+            err=True,
+        )
 
 
 @group.command()

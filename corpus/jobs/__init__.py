@@ -3,6 +3,7 @@
 Stages import from this package only, never from its modules.
 """
 
+from corpus.jobs.budget import WithinBudget, core_seconds
 from corpus.jobs.executors import EXECUTORS, LOCAL, Executor, find_executor
 from corpus.jobs.job_config import CONFIG_FILE, RECEIPTS, check_config, forget_config
 from corpus.jobs.locks import hold_lock
@@ -28,8 +29,10 @@ __all__ = [
     "Summary",
     "Task",
     "Trial",
+    "WithinBudget",
     "check_config",
     "check_digests",
+    "core_seconds",
     "describe_input",
     "describe_price",
     "find_executor",

@@ -20,13 +20,13 @@ from typing import Any
 
 from corpus.config import plain_config, without_execution
 from corpus.console import Progress, format_duration
-from corpus.errors import DataError, JobError, ShareDone, UserError
+from corpus.errors import BudgetSpent, DataError, JobError, ShareDone, UserError
 from corpus.files import remove_all_leftovers, remove_leftovers
 from corpus.jobs.executors import LOCAL, Executor
 from corpus.jobs.job_config import CONFIG_FILE, LOCK, RECEIPTS, hold_config
 from corpus.jobs.locks import hold_lock
 from corpus.jobs.receipts import describe_input, is_done, read_receipt, write_receipt
-from corpus.jobs.tasks import Busy, Done, Failed, Outcome, Raised, Result, Task
+from corpus.jobs.tasks import Busy, Done, Failed, Outcome, Postponed, Raised, Result, Task
 from corpus.jobs.usage import peak_memory_mb
 
 logger = logging.getLogger(__name__)
@@ -92,6 +92,7 @@ def run_job(
         UserError: If the directory holds results of another config or of other inputs.
         JobError: If shards failed; it lists them with the command to run again.
         ShareDone: If this process finished its share and other shares are not finished.
+        BudgetSpent: If shards were not begun because the executor's budget is spent.
     """
     _check_names(tasks)
     config_values = without_execution(config, plain_config(config))
@@ -130,7 +131,7 @@ def _run_share(
     seconds = _clock.lap()
     summary = Summary(
         counts=_sum_counts(attempt, tasks),
-        done=len(todo) - len(run.failures),
+        done=len(todo) - len(run.failures) - len(run.postponed),
         skipped=skipped,
         seconds=seconds,
     )
@@ -144,6 +145,8 @@ def _run_share(
             "The other shards are finished and will be skipped. Fix these, then run again:"
             f" {_command()}"
         )
+    if run.postponed:
+        raise BudgetSpent(name, run.postponed)
     _check_shares(name, attempt, tasks, share)
     return summary
 
@@ -288,6 +291,7 @@ class _Run:
     """The results of one run's tasks."""
 
     failures: dict[str, str] = dataclasses.field(default_factory=dict)
+    postponed: list[str] = dataclasses.field(default_factory=list)
     peak_memory_mb: float = 0.0
 
 
@@ -309,6 +313,8 @@ def _run_all(
                     case Busy():
                         busy.append(task)
                         continue
+                    case Postponed():
+                        run.postponed.append(task.name)
                     case Failed(reason):
                         run.failures[task.name] = reason
                     case Done(problem, peak_memory_mb):

@@ -86,4 +86,9 @@ class Raised:
         return Raised, (error,)
 
 
-Result = Done | Failed | Busy | Raised
+@dataclasses.dataclass(frozen=True)
+class Postponed:
+    """The task was not begun: the job's budget is spent."""
+
+
+Result = Done | Failed | Busy | Raised | Postponed

@@ -3,7 +3,7 @@
 import functools
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,22 +93,12 @@ def run_filter(
         UserError: If an input is missing, or two of the files are one.
     """
     check_files(bitext, output, rejects)
-    direction = parse_direction(config.direction) if config.direction else direction_of(bitext)
-    name = output.name.split(".")[0]
-    task = Task(
-        name=name,
-        inputs=(*bitext_paths(bitext, direction), *inputs.files(direction)),
-        arguments={
-            "output": output.name,
-            **({"rejects": str(rejects)} if rejects is not None else {}),
-        },
-    )
+    task = _task(bitext, output, inputs, config, rejects)
     work = functools.partial(
         _filter_file,
-        output=output,
-        rejects=rejects,
+        output=output.parent,
         config=config,
-        know=functools.partial(_know, direction, inputs, load_identifier),
+        know=functools.partial(_know, inputs=inputs, load_identifier=load_identifier),
     )
     return run_job(
         name=FILTER_JOB,
@@ -116,9 +106,62 @@ def run_filter(
         work=work,
         output=output.parent,
         config=config,
-        config_name=f"{name}.config.yaml",
+        config_name=f"{task.name}.config.yaml",
         executor=executor,
     )
+
+
+def run_filter_pairs(
+    bitexts: Sequence[Path],
+    output: Path,
+    inputs: FilterInputs,
+    config: FilterConfig,
+    *,
+    workers: int = 1,
+    executor: Executor = LOCAL,
+) -> Summary:
+    """Filter many bitext files as one job, each into a file of its name in `output`.
+
+    Languages are not identified again: this is for pairs whose sentences were told apart so.
+
+    Raises:
+        UserError: As `run_filter`.
+        JobError: If files failed; the others are done.
+    """
+    for bitext in bitexts:
+        check_files(bitext, output / bitext.name, None)
+    return run_job(
+        name=FILTER_JOB,
+        tasks=[_task(bitext, output / bitext.name, inputs, config, None) for bitext in bitexts],
+        work=functools.partial(
+            _filter_file,
+            output=output,
+            config=config,
+            know=functools.partial(_know, inputs=inputs, load_identifier=None),
+        ),
+        output=output,
+        config=config,
+        workers=workers,
+        executor=executor,
+    )
+
+
+def _task(
+    bitext: Path, output: Path, inputs: FilterInputs, config: FilterConfig, rejects: Path | None
+) -> Task:
+    direction = _direction(bitext, config)
+    return Task(
+        name=output.name.split(".")[0],
+        inputs=(*bitext_paths(bitext, direction), *inputs.files(direction)),
+        arguments={
+            "output": output.name,
+            **({"rejects": str(rejects)} if rejects is not None else {}),
+        },
+    )
+
+
+def _direction(bitext: Path, config: FilterConfig) -> Direction | None:
+    return parse_direction(config.direction) if config.direction else direction_of(bitext)
 
 
 def check_files(bitext: Path, output: Path, rejects: Path | None) -> None:
@@ -140,9 +183,10 @@ def check_files(bitext: Path, output: Path, rejects: Path | None) -> None:
 
 def _know(
     direction: Direction | None,
+    length_ratio: float,
+    *,
     inputs: FilterInputs,
     load_identifier: Callable[[Path], LanguageIdentifier] | None,
-    length_ratio: float,
 ) -> Knowledge:
     """Loads what pairs are checked against; picklable, for workers on other machines."""
     evaluation = evaluation_files(inputs.evaluation_sets)
@@ -166,19 +210,20 @@ def _filter_file(
     task: Task,
     *,
     output: Path,
-    rejects: Path | None,
     config: FilterConfig,
-    know: Callable[[float], Knowledge],
+    know: Callable[[Direction | None, float], Knowledge],
 ) -> Outcome:
-    direction = parse_direction(config.direction) if config.direction else None
-    reader = BitextReader(task.inputs[0], columns=config.columns, direction=direction)
+    named = parse_direction(config.direction) if config.direction else None
+    reader = BitextReader(task.inputs[0], columns=config.columns, direction=named)
     _check_score_column(task.inputs[0], reader.schema, config)
-    knowledge = know(median_length_ratio(reader))
+    knowledge = know(_direction(task.inputs[0], config), median_length_ratio(reader))
+    kept = output / task.arguments["output"]
+    rejects = Path(task.arguments["rejects"]) if "rejects" in task.arguments else None
     counts: Counter[str] = Counter({"pairs": 0, "kept": 0})
     counts.update({f"rejected.{reason}": 0 for reason in REASONS})
     pair_filter = PairFilter(knowledge, config)
     with ExitStack() as stack:
-        keep = stack.enter_context(bitext_writer(output, reader.schema))
+        keep = stack.enter_context(bitext_writer(kept, reader.schema))
         reject = None
         if rejects is not None:
             schema = reader.schema.append(pa.field("reason", pa.string()))
@@ -197,7 +242,7 @@ def _filter_file(
     for name in knowledge.unmeasured():
         counts[f"unmeasured.{name}"] = counts["pairs"]
         logger.warning("%s: no pair could be asked for %s", task.inputs[0], name)
-    outputs = (output,) if rejects is None else (output, rejects)
+    outputs = (kept,) if rejects is None else (kept, rejects)
     return Outcome(counts=counts, outputs=outputs)
 
 

@@ -1,5 +1,6 @@
 """`mining report`: the page about a mining run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from corpus.errors import UserError
@@ -15,6 +16,7 @@ def write_report(
     mined: Path | None = None,
     sentences: Path | None = None,
     embeddings: Path | None = None,
+    left: Sequence[str] = (),
 ) -> None:
     """Write the page about a mining run.
 
@@ -24,6 +26,7 @@ def write_report(
         mined: Directory of `mining mine`: its receipts and calibrations.
         sentences: Directory of `mining sentences`: its receipts, and the sentences by domain.
         embeddings: Directory of `mining embed`: its receipts.
+        left: Language pairs that were not mined because a budget was spent.
 
     Raises:
         UserError: If a directory is missing or holds no bitext.
@@ -31,4 +34,4 @@ def write_report(
     for directory in (mined, sentences, embeddings):
         if directory is not None and not directory.is_dir():
             raise UserError(f"{directory} does not exist or is not a directory")
-    write_text(output, render(collect(bitext, mined, sentences, embeddings)))
+    write_text(output, render(collect(bitext, mined, sentences, embeddings), left))

@@ -29,8 +29,8 @@ _CSS = (
 )
 
 
-def render(report: MiningReport) -> str:
-    """Return the page."""
+def render(report: MiningReport, left: Sequence[str] = ()) -> str:
+    """Return the page; `left` are language pairs that were not mined."""
     largest = sorted(report.directions, key=lambda one: -_kept(one))[:_SHOWN_DIRECTIONS]
     body = [
         _CSS,
@@ -38,6 +38,7 @@ def render(report: MiningReport) -> str:
         _funnel(report),
         _rejects(report),
         _directions(report.directions),
+        _left(left),
         *(_scores(one) for one in largest),
         _samples(largest),
         _domains(report.domains),
@@ -178,6 +179,14 @@ def _directions(directions: Sequence[DirectionReport]) -> str:
             ]
         )
     return section("Language pairs", "", table(header, rows, sortable=True, decimals=3))
+
+
+def _left(left: Sequence[str]) -> str:
+    if not left:
+        return ""
+    items = "".join(f"<li>{escape(pair)}</li>" for pair in left)
+    words = "The budget was spent before they were begun; a run with a larger one mines them."
+    return section("Language pairs not mined", words, f'<ul class="warnings">{items}</ul>')
 
 
 def _scores(one: DirectionReport) -> str:

@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +36,11 @@ def run_embed_known(
     output: Path,
     config: KnownConfig,
     executor: Executor = LOCAL,
+    languages: Container[str] | None = None,
 ) -> Summary:
     """Embed known pairs to `output/<source>-<target>.parquet` and `.npy`.
+
+    Where languages are given, directions of others are left out.
 
     Raises:
         UserError: If there is no bitext, the directory is not an encoder's, or the builtin
@@ -57,6 +60,7 @@ def run_embed_known(
             arguments={"bitexts": len(paths)},
         )
         for direction, paths in known_bitext(bitext).items()
+        if languages is None or all(language in languages for language in direction)
     ]
     work = functools.partial(_embed_file, encoder=encoder, output=output, config=config)
     on_gpu = runs_on_gpu(config)

@@ -72,6 +72,12 @@ def known_files(directory: Path, source: str, target: str) -> KnownFiles:
     )
 
 
+def has_known(directory: Path | None, direction: Direction) -> bool:
+    """Say whether a directory has known pairs of a direction, either way round."""
+    ways = (direction, direction.reverse)
+    return directory is not None and any((directory / f"{way}.parquet").is_file() for way in ways)
+
+
 def load_known(
     files: KnownFiles,
     source_hashes: npt.NDArray[np.uint64],

@@ -1,0 +1,1 @@
+"""`mining run`: crawl shards to filtered bitext of all wanted language pairs, as one job."""
