@@ -50,7 +50,7 @@ class _Files(NamedTuple):
     """Their embeddings."""
 
     known: KnownFiles | None
-    index: tuple[Path, ...]
+    shared_index: tuple[Path, ...]
     """Files of the shared index, where it is searched."""
 
 
@@ -185,7 +185,7 @@ def _task(places: MinePlaces, direction: Direction, output: str, config: MineCon
     arguments = {
         "source": source, "target": target, "known": files.known is not None, "output": output,
     }  # fmt: skip
-    return Task(name=output.split(".")[0], inputs=(*inputs, *files.index), arguments=arguments)
+    return Task(name=output.split(".")[0], inputs=(*inputs, *files.shared_index), arguments=arguments)
 
 
 def _run(
@@ -266,7 +266,7 @@ def _mine_pair(task: Task, *, places: MinePlaces, config: MineConfig) -> Outcome
         as_vectors(side.vectors, config, f"embeddings of {language}")
         for language, side in zip(direction, (source, target), strict=True)
     ]
-    index = files.index[0] if files.index else None
+    index = files.shared_index[0] if files.shared_index else None
     mined = mine_calibrated(sides[0], sides[1], planted, config, scratch, index)
     pairs, threshold = mined.pairs, mined.threshold
     is_kept = pairs.score >= threshold

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# From crawl shards to a FLORES score on the built-in constructed languages.
+# Mining of ten real languages, then from crawl shards to a FLORES score on the built-in constructed
+# languages.
 #
 #   recipes/demo/run.sh WORK
 #
@@ -17,6 +18,11 @@ PIVOT=qaa_Latn
 # shellcheck source=../keep.sh
 source "$HERE/../keep.sh"
 mkdir -p "$WORK"
+
+if [ "$SCALE" = demo ]; then
+  say "Mining real languages: a hundred sentences in ten of them, hidden in crawl shards"
+  "$HERE/real_languages.sh" "$WORK/real_languages"
+fi
 
 say "1/10 Constructed languages: text, crawl shards, FLORES-layout test sets"
 tongues data constructed --output "$WORK/data" --config scale="$SCALE"

@@ -65,7 +65,7 @@ def test_translations_of_all_language_pairs_are_found(
             in_latin(a, source) == in_latin(b, target) for a, b in zip(*columns, strict=True)
         )
         assert right >= 0.85 * SHARED, pair
-        assert found["kept"] - right <= 0.2 * SHARED, pair
+        assert found["kept"] - right <= 0.4 * SHARED, pair
         assert found["source_sentences"] == 180
     page = (output / "report.html").read_text(encoding="utf-8")
     assert all(pair in page for pair in PAIRS)
