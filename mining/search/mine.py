@@ -185,7 +185,9 @@ def _task(places: MinePlaces, direction: Direction, output: str, config: MineCon
     arguments = {
         "source": source, "target": target, "known": files.known is not None, "output": output,
     }  # fmt: skip
-    return Task(name=output.split(".")[0], inputs=(*inputs, *files.shared_index), arguments=arguments)
+    return Task(
+        name=output.split(".")[0], inputs=(*inputs, *files.shared_index), arguments=arguments
+    )
 
 
 def _run(
