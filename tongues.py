@@ -24,7 +24,7 @@ from corpus.errors import Preempted, TonguesError, UserError
 from corpus.processes import keep_working_directory_out, share_processors
 
 if TYPE_CHECKING:
-    from corpus.protocols import LanguageIdentifier, TranslationScorer
+    from corpus.protocols import LanguageIdentifier, SentenceEncoder, TranslationScorer
 
 __version__ = "0.1.0"
 
@@ -61,6 +61,14 @@ def load_identifier(path: Path) -> "LanguageIdentifier":
     from lid.identify import load_identifier as load
 
     return load(path)
+
+
+def load_encoder(path: Path, *, threads: int = 1) -> "SentenceEncoder":
+    """Load a sentence encoder from its directory; see `mining.encoders`."""
+    from mining.encoders import load_encoder as load
+
+    encoder: SentenceEncoder = load(path, threads=threads)
+    return encoder
 
 
 def load_scorer() -> "TranslationScorer":
@@ -111,6 +119,7 @@ def cli(context: click.Context, verbose: bool) -> None:
     context.obj = {
         "load_identifier": front_door.load_identifier,
         "load_scorer": front_door.load_scorer,
+        "load_encoder": front_door.load_encoder,
     }
 
 

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from corpus.errors import UserError
 
 CHECKSUMS_FILE = "checksums.json"
@@ -21,6 +24,7 @@ BUILTIN_USED = "languages are identified by the builtin identifier, CLD2 (about 
 """What commands log that use it."""
 
 _MODEL_FILE = "model.bin"
+_BUILTIN_ENCODER = Path("builtin")
 
 
 class Prediction(NamedTuple):
@@ -107,3 +111,34 @@ class ScorerLoader(Protocol):
     def __call__(self) -> TranslationScorer:
         """Return the scorer."""
         ...
+
+
+class SentenceEncoder(Protocol):
+    """Maps sentences of all its languages into one space."""
+
+    def encode(self, sentences: Sequence[str], language: str = "") -> NDArray[np.float32]:
+        """Return unit vectors, [N, D], of sentences that are all in one language."""
+        ...
+
+
+class EncoderLoader(Protocol):
+    """Loads a sentence encoder; picklable, so that workers can."""
+
+    def __call__(self, path: Path, *, threads: int = 1) -> SentenceEncoder:
+        """Return the encoder stored at `path`, or the builtin one for `builtin`."""
+        ...
+
+
+def encoder_inputs(directory: Path) -> tuple[Path, ...]:
+    """Return the files that stand for a sentence encoder as input of a job; none for `builtin`.
+
+    Raises:
+        UserError: If there is no such directory.
+    """
+    if directory == _BUILTIN_ENCODER:
+        return ()
+    if not directory.is_dir():
+        raise UserError(
+            f"there is no encoder directory {directory}; `{_BUILTIN_ENCODER}` needs none"
+        )
+    return tuple(sorted(path for path in directory.rglob("*") if path.is_file()))

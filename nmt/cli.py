@@ -47,6 +47,8 @@ from nmt.vocabulary.config import ExtendConfig, VocabularyConfig
 if TYPE_CHECKING:
     from typing import Any
 
+    from corpus.protocols import EncoderLoader
+
 logger = logging.getLogger(__name__)
 
 
@@ -188,7 +190,9 @@ def curriculum(training: Path, output: Path, config: DerivationConfig) -> None:
 )
 @executor_option
 @config_options(TranslateConfig)
+@click.pass_context
 def translate(
+    context: click.Context,
     files: tuple[Path, ...],
     model: Path,
     source: str,
@@ -209,25 +213,36 @@ def translate(
     for language in direction:
         check_language(language)
     if output is None:
-        _translate_input(model, direction, scores, config)
+        _translate_input(model, direction, scores, config, context.obj["load_encoder"])
         return
     from nmt.translation.translate_files import translate_files
 
     summary = translate_files(
-        model, files, direction, output, config, scores=scores, executor=executor
+        model,
+        files,
+        direction,
+        output,
+        config,
+        scores=scores,
+        executor=executor,
+        load_encoder=context.obj["load_encoder"],
     )
     print_counts("lines", dict(summary.counts))
 
 
 def _translate_input(
-    model: Path, direction: Direction, scores: bool, config: TranslateConfig
+    model: Path,
+    direction: Direction,
+    scores: bool,
+    config: TranslateConfig,
+    load_encoder: EncoderLoader,
 ) -> None:
     from nmt.translation.translate_files import model_languages
     from nmt.translation.translator import check_direction, open_translator
     from nmt.usage.expert_selection import Needed
 
     check_direction(direction, *model_languages(model))
-    translator = open_translator(model, config, Needed.of([direction]))
+    translator = open_translator(model, config, Needed.of([direction]), load_encoder)
     lines = stdin_lines()
     output = sys.stdout.buffer
     first = 1
@@ -263,7 +278,9 @@ def serve(model: Path, config: ServeConfig) -> None:
 @click.option("--output", type=PATH, required=True, help="Directory of the hypotheses.")
 @executor_option
 @config_options(TranslateConfig)
+@click.pass_context
 def translate_flores(
+    context: click.Context,
     model: Path,
     flores: Path,
     split: str,
@@ -278,7 +295,8 @@ def translate_flores(
     split_languages(flores, split)
     from nmt.translation.translate_files import translate_flores as translate_split
 
-    summary = translate_split(model, flores, split, chosen, output, config, executor)
+    load_encoder = context.obj["load_encoder"]
+    summary = translate_split(model, flores, split, chosen, output, config, executor, load_encoder)
     print_counts("hypotheses", dict(summary.counts))
 
 

@@ -12,6 +12,7 @@ from corpus.files import open_lines, write_lines
 from corpus.flores import read_split, split_file
 from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, run_job
 from corpus.languages import Direction, parse_direction
+from corpus.protocols import EncoderLoader, encoder_inputs
 from nmt.model.directory import (
     DESCRIPTION_FILE,
     VOCABULARY_DIRECTORY,
@@ -33,6 +34,7 @@ def model_files(model: Path, config: TranslateConfig) -> tuple[Path, ...]:
     return (
         *files,
         *(path for path in (usage, config.glossary, config.adapter) if path is not None),
+        *(encoder_inputs(config.encoder) if config.encoder is not None else ()),
     )
 
 
@@ -48,9 +50,14 @@ def model_languages(model: Path) -> tuple[Vocabulary, tuple[Direction, ...]]:
 
 
 @functools.lru_cache(maxsize=1)
-def shared_translator(model: Path, config: TranslateConfig, needed: Needed) -> TextTranslator:
+def shared_translator(
+    model: Path,
+    config: TranslateConfig,
+    needed: Needed,
+    load_encoder: EncoderLoader | None = None,
+) -> TextTranslator:
     """Return a translator that all tasks of this process share."""
-    return open_translator(model, config, needed)
+    return open_translator(model, config, needed, load_encoder)
 
 
 @dataclass(frozen=True)
@@ -63,13 +70,15 @@ class TranslateSplit:
     output: Path
     config: TranslateConfig
     needed: Needed
+    load_encoder: EncoderLoader | None
 
     def __call__(self, task: Task) -> Outcome:
         """Translate the direction that the task is named by."""
         direction = parse_direction(task.name)
         lines = read_split(self.flores, self.split, [direction.source])[direction.source]
         path = self.output / f"{task.name}.txt"
-        translator = shared_translator(self.model, self.config.for_sentences(), self.needed)
+        config = self.config.for_sentences()
+        translator = shared_translator(self.model, config, self.needed, self.load_encoder)
         return _translate_lines(translator, direction, lines, path, scores=False)
 
 
@@ -82,12 +91,15 @@ class TranslateFile:
     output: Path
     scores: bool
     config: TranslateConfig
+    load_encoder: EncoderLoader | None
 
     def __call__(self, task: Task) -> Outcome:
         """Translate the lines of the task's last input."""
         path = task.inputs[-1]
         return _translate_lines(
-            shared_translator(self.model, self.config, Needed.of([self.direction])),
+            shared_translator(
+                self.model, self.config, Needed.of([self.direction]), self.load_encoder
+            ),
             self.direction,
             open_lines(path),
             self.output / path.name,
@@ -126,6 +138,7 @@ def translate_flores(
     output: Path,
     config: TranslateConfig,
     executor: Executor = LOCAL,
+    load_encoder: EncoderLoader | None = None,
 ) -> Summary:
     """Translate a FLORES split, a task per direction; hypotheses go to `<source>-<target>.txt`.
 
@@ -137,6 +150,7 @@ def translate_flores(
         output: Directory of the hypotheses.
         config: How to translate.
         executor: Where the directions are worked on.
+        load_encoder: Loads the config's `encoder`.
     """
     config.check_single()
     vocabulary, trained = model_languages(model)
@@ -153,7 +167,7 @@ def translate_flores(
         )
         for direction in chosen
     ]
-    work = TranslateSplit(model, flores, split, output, config, needed)
+    work = TranslateSplit(model, flores, split, output, config, needed, load_encoder)
     return run_job(
         name="translate-flores",
         tasks=tasks,
@@ -173,6 +187,7 @@ def translate_files(
     *,
     scores: bool = False,
     executor: Executor = LOCAL,
+    load_encoder: EncoderLoader | None = None,
 ) -> Summary:
     """Translate text files (plain, `.gz`, `.zst`) to files of the same names in `output`.
 
@@ -193,7 +208,7 @@ def translate_files(
         )
         for path in files
     ]
-    work = TranslateFile(model, direction, output, scores, config)
+    work = TranslateFile(model, direction, output, scores, config, load_encoder)
     return run_job(
         name="translate", tasks=tasks, work=work, output=output, config=config, executor=executor
     )

@@ -14,6 +14,7 @@ from corpus.console import Progress
 from corpus.errors import UserError
 from corpus.files import digest_file
 from corpus.languages import Direction, check_language, find_language
+from corpus.protocols import EncoderLoader, SentenceEncoder
 from corpus.text import normalize
 from nmt.model.directory import VOCABULARY_DIRECTORY, TrainedModel, load_model
 from nmt.threads import find_device
@@ -100,14 +101,19 @@ class TextTranslator:
             sentence by sentence, `sentences` in all, of which `too_long` had more tokens than fit;
             `broken` sentences did not fit by themselves and were cut at punctuation or words;
             `unfinished` translations reached the length limit before they ended. `omissions` may
-            have lost a part, and `repaired_omissions` of them were translated again. `terms` were
+            have lost a part, `dissimilar` of them by the encoder, and `repaired_omissions` were
+            translated again. `terms` were
             wanted, and `lost_terms` are not there; `lost_urls`, `lost_placeholders` and
             `lost_numbers` are in lines and not in their translations. Where experts are left out,
             `routed` tokens, over all layers, and `lost_expert`, those that lost one of their two.
     """
 
     def __init__(
-        self, model: TrainedModel, config: TranslateConfig, others: Sequence[TrainedModel] = ()
+        self,
+        model: TrainedModel,
+        config: TranslateConfig,
+        others: Sequence[TrainedModel] = (),
+        encoder: SentenceEncoder | None = None,
     ) -> None:
         """Set up translation.
 
@@ -115,6 +121,7 @@ class TextTranslator:
             model: The model.
             config: How to translate.
             others: Models with the same vocabulary, to average its probabilities with.
+            encoder: Says how similar sentences and translations are; for `omissions`.
 
         Raises:
             UserError: If the model cannot do what the config wants.
@@ -122,6 +129,7 @@ class TextTranslator:
         self.model = model
         torch.set_num_threads(config.threads)
         self._config = config
+        self._encoder = encoder
         self._search = Search([model, *others], config)
         self._symbols = self._search.symbols
         self._limit = self._search.limit
@@ -281,9 +289,11 @@ class TextTranslator:
             )
 
     def _fate_of_omissions(self) -> str:
+        dissimilar = self.counts["dissimilar"]
+        by_encoder = f", {dissimilar:,} of them by the encoder" if self._encoder else ""
         if self._config.omissions != "retry":
-            return ""
-        return f"; {self.counts['repaired_omissions']:,} were translated again in parts"
+            return by_encoder
+        return f"{by_encoder}; {self.counts['repaired_omissions']:,} were translated again in parts"
 
     def _fate_of_unknown(self) -> str:
         if self._config.unknown == "drop":
@@ -401,22 +411,49 @@ class TextTranslator:
         """Return a batch's translations; those that may have lost a part in two parts, if asked."""
         languages = map(self.model.vocabulary.language_index, direction)
         shares = self._search.uncovered(rows, [one[0] for one in found], *languages)
+        similarities = self._similarities(batch, [one[0] for one in found], direction)
         checked = []
         for i, (segment, share) in enumerate(zip(batch, shares, strict=True)):
-            is_lacking = share > self._config.omission_share
+            is_dissimilar = similarities[i] < self._config.omission_similarity
+            is_lacking = is_dissimilar or share > self._config.omission_share
             is_lacking &= len(segment.pieces) >= _SHORTEST_CHECKED
             self.counts["omissions"] += is_lacking
+            self.counts["dissimilar"] += is_lacking and is_dissimilar
             again = None
             if is_lacking and self._config.omissions == "retry":
-                again = self._translate_halves(segment, share, keys[i], direction)
+                again = self._translate_halves(
+                    segment, share, similarities[i] if is_dissimilar else None, keys[i], direction
+                )
                 self.counts["repaired_omissions"] += again is not None
             checked.append(found[i] if again is None else [again])
         return checked
 
+    def _similarities(
+        self, batch: Sequence[_Segment], found: Sequence[Hypothesis], direction: Direction
+    ) -> list[float]:
+        """Return the cosine of each sentence and its translation; 1 without an encoder."""
+        if self._encoder is None:
+            return [1.0] * len(batch)
+        decode = self.model.vocabulary.decode
+        texts = [decode(one.tokens, s.copied.inside) for one, s in zip(found, batch, strict=True)]
+        sources = self._encoder.encode([segment.text for segment in batch], direction.source)
+        targets = self._encoder.encode(texts, direction.target)
+        similarities: list[float] = (sources * targets).sum(axis=1).tolist()
+        return similarities
+
     def _translate_halves(
-        self, segment: _Segment, share: float, key: Sequence[int], direction: Direction
+        self,
+        segment: _Segment,
+        share: float,
+        similarity: float | None,
+        key: Sequence[int],
+        direction: Direction,
     ) -> Hypothesis | None:
-        """Return the joined translations of a sentence's parts if they have less uncovered."""
+        """Return the joined translations of a sentence's parts if less is lost.
+
+        That is: if they are more similar to it, where `similarity` is given, else if less of it is
+        uncovered than `share`.
+        """
         vocabulary = self.model.vocabulary
         source, target = map(vocabulary.language_index, direction)
         half = (len(segment.pieces) + 1) // 2 + _SLACK
@@ -428,15 +465,17 @@ class TextTranslator:
         keys = [(*key, number) for number in range(len(rows))]
         symbols = self._symbols._replace(may_be_unknown=bool(segment.copied.inside))
         hypotheses = [one[0] for one in self._search.run(rows, target, keys, symbols)]
-        shares = self._search.uncovered(rows, hypotheses, source, target)
-        lacking = sum(s * len(pieces) for s, pieces in zip(shares, encoded, strict=True))
-        if lacking >= share * len(segment.pieces):
-            return None
-        return Hypothesis(
+        joined = Hypothesis(
             [token for hypothesis in hypotheses for token in hypothesis.tokens],
             sum(hypothesis.log_probability for hypothesis in hypotheses),
             all(hypothesis.is_complete for hypothesis in hypotheses),
         )
+        if similarity is not None:
+            is_better = self._similarities([segment], [joined], direction)[0] > similarity
+            return joined if is_better else None
+        shares = self._search.uncovered(rows, hypotheses, source, target)
+        lacking = sum(s * len(pieces) for s, pieces in zip(shares, encoded, strict=True))
+        return joined if lacking < share * len(segment.pieces) else None
 
     def _join(self, parts: dict[int, list[_Part]], target: str) -> Translation:
         if not parts:
@@ -470,16 +509,23 @@ class TextTranslator:
         return Translation(text, total, score, is_complete)
 
 
-def open_translator(model: Path, config: TranslateConfig, needed: Needed) -> TextTranslator:
+def open_translator(
+    model: Path,
+    config: TranslateConfig,
+    needed: Needed,
+    load_encoder: EncoderLoader | None = None,
+) -> TextTranslator:
     """Load a model directory for translation, on the device and in the type of the config.
 
     Args:
         model: Model directory.
         config: How to translate.
         needed: Languages that the experts are kept for, where the config leaves some out.
+        load_encoder: Loads the config's `encoder`.
 
     Raises:
-        UserError: If it is not a model, or a GPU is asked for and none is there.
+        UserError: If it is not a model, a GPU is asked for and none is there, or the config has an
+            encoder that nothing loads or uses.
     """
     kept = None
     if config.experts.usage is not None:
@@ -496,7 +542,14 @@ def open_translator(model: Path, config: TranslateConfig, needed: Needed) -> Tex
             raise UserError(f"{directory} has another vocabulary than {model}")
     for loaded in models:
         loaded.translator.to(device=find_device(config.device), dtype=getattr(torch, config.dtype))
-    return TextTranslator(models[0], config, models[1:])
+    encoder = None
+    if config.encoder is not None:
+        if config.omissions == "ignore":
+            raise UserError("`encoder` looks for omissions: set `omissions` to count or retry")
+        if load_encoder is None:
+            raise UserError("`encoder` is for `nmt translate` and `nmt translate-flores`")
+        encoder = load_encoder(config.encoder, threads=config.threads)
+    return TextTranslator(models[0], config, models[1:], encoder)
 
 
 def check_languages(direction: Direction, vocabulary: Vocabulary) -> None:

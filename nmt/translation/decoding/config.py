@@ -12,6 +12,7 @@ from corpus.config import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    Share,
     execution_only,
 )
 from corpus.errors import UserError
@@ -124,6 +125,14 @@ class TranslateConfig(Config):
     omission_share: PositiveShare = 0.3
     """Share of a sentence's tokens that its translation hardly attends to (`docs/experiments.md`),
     above which a part may be missing."""
+
+    encoder: Path | None = None
+    """Sentence encoder that `omissions` asks as well: a directory of `tongues mining`, or builtin.
+    For `nmt translate` and `nmt translate-flores`; null for none."""
+
+    omission_similarity: Share = 0.55
+    """Cosine of a sentence and its translation below which a part may be missing, with `encoder`
+    (`docs/experiments.md`: of the builtin one)."""
 
     experts: ExpertsConfig = field(default_factory=ExpertsConfig)
     """Which experts are loaded: all, or only those that the languages at hand need."""

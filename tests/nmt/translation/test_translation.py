@@ -3,10 +3,13 @@ import json
 import math
 import shutil
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import tongues
 from corpus.errors import UserError
@@ -307,6 +310,49 @@ def test_sentence_that_lost_a_part_is_translated_again_in_parts(
     assert found["retry"][0].log_probability < -1
     checking.warn()
     assert "1 sentences may have lost a part; 1 were translated again in parts" in caplog.text
+
+
+class Counting:
+    """An encoder by how often words occur."""
+
+    def encode(self, sentences: Sequence[str], language: str = "") -> NDArray[np.float32]:
+        words = [Counter(sentence.replace(".", "").split()) for sentence in sentences]
+        known = sorted({word for one in words for word in one} | {"bara", "kino", "moli"})[:3]
+        rows = np.array([[1e-3 + one[word] for word in known] for one in words], np.float32)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_encoder_finds_translations_that_lack_a_part(
+    model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = [" ".join(["bara"] * 20 + ["kino"] * 20)]
+    half = (len(load_model(model).vocabulary.encode(lines)[0]) + 1) // 2 + 4
+
+    def copy_a_part(
+        rows: list[list[int]], target: int, keys: object, symbols: Symbols
+    ) -> list[list[Hypothesis]]:
+        return [[Hypothesis(row[1:-1][:half], -1.0, True)] for row in rows]
+
+    for omissions, repaired in (("count", 0), ("retry", 1)):
+        config = TranslateConfig(
+            threads=1, omissions=omissions, encoder=Path("e"), omission_similarity=0.9
+        )
+        loaded = load_model(model)
+        checking = TextTranslator(loaded, config, encoder=Counting())
+        monkeypatch.setattr(checking._search, "run", copy_a_part)
+        monkeypatch.setattr(checking._search, "uncovered", lambda rows, *_: [0.0] * len(rows))
+        checking.translate_scored(lines, "qaa_Latn", "qab_Latn")
+        counts = ("omissions", "dissimilar", "repaired_omissions")
+        assert [checking.counts[name] for name in counts] == [1, 1, repaired]
+    checking.warn()
+    assert "1 sentences may have lost a part, 1 of them by the encoder; 1 were" in caplog.text
+
+
+def test_encoder_that_nothing_asks_or_loads_is_refused(model: Path) -> None:
+    for omissions, message in (("ignore", "set `omissions`"), ("count", "is for `nmt translate`")):
+        config = TranslateConfig(threads=1, omissions=omissions, encoder=Path("builtin"))
+        with pytest.raises(UserError, match=message):
+            open_translator(model, config, Needed((), ()))
 
 
 def test_omissions_that_are_only_looked_for_change_nothing(model: Path) -> None:
