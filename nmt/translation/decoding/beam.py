@@ -55,6 +55,7 @@ class BeamSearch:
         *,
         beam_size: int,
         length_penalty: float,
+        length_counts_end: bool = True,
         num_results: int = 1,
     ) -> None:
         """Set up a search.
@@ -66,6 +67,7 @@ class BeamSearch:
             symbols: Tokens that stand for no text.
             beam_size: Hypotheses that are continued, K.
             length_penalty: Scores are divided by tokens to this power.
+            length_counts_end: Whether these are language, text and end, or without the end.
             num_results: Hypotheses of each sentence that are returned, M, at most K.
         """
         self._state = state
@@ -75,6 +77,8 @@ class BeamSearch:
         self._symbols = symbols
         self._beam_size = beam_size
         self._length_penalty = length_penalty
+        # Lengths in this class count text and end.
+        self._length_offset = 1 if length_counts_end else 0
 
     def run(self, target: int, limits: Sequence[int]) -> list[Hypothesis]:
         """Return the best hypothesis of each sentence; see `run_many`."""
@@ -194,11 +198,11 @@ class BeamSearch:
 
     def _cannot_improve(self, score_B: Tensor, limit_B: Tensor) -> Tensor:
         """Whether the best beam would come last even if it reached the limit at no further cost."""
-        bound_B = score_B / (limit_B + 1) ** self._length_penalty
+        bound_B = score_B / (limit_B + self._length_offset) ** self._length_penalty
         return self._best_score_BM[self._sentence_B, -1] >= bound_B
 
     def _divisor(self, length: int) -> float:
-        return float((length + 1) ** self._length_penalty)
+        return float((length + self._length_offset) ** self._length_penalty)
 
     def _results(self) -> list[list[Hypothesis]]:
         lengths = self._best_length_BM.tolist()

@@ -102,7 +102,12 @@ class TranslateConfig(Config):
     """Tokens that are added to the limit of a hypothesis, at least 1; see `max_length_factor`."""
 
     length_penalty: NonNegativeFloat = 1.0
-    """Scores are divided by length to this power; above 1 favors longer hypotheses."""
+    """Scores are divided by length to this power; above 1 favors longer hypotheses. Length is
+    tokens: language, text and end, as in fairseq and transformers."""
+
+    length_counts_end: bool = True
+    """Whether the end counts as length; false searches as CTranslate2 does, which leaves it out
+    and so favors longer hypotheses a little more."""
 
     unknown: Literal["drop", "copy"] = "drop"
     """What becomes of characters that the vocabulary lacks, as emoji. `drop`: nothing in the

@@ -24,10 +24,17 @@ def beam_search(
     beam_size: int,
     limit: int,
     length_penalty: float,
+    length_counts_end: bool = True,
 ) -> tuple[list[int], float, bool]:
     """Return a sentence's best hypothesis, its log-probability, and whether it ended by itself."""
     return beam_search_finished(
-        model, source, target, beam_size=beam_size, limit=limit, length_penalty=length_penalty
+        model,
+        source,
+        target,
+        beam_size=beam_size,
+        limit=limit,
+        length_penalty=length_penalty,
+        length_counts_end=length_counts_end,
     )[0]
 
 
@@ -39,6 +46,7 @@ def beam_search_finished(
     beam_size: int,
     limit: int,
     length_penalty: float,
+    length_counts_end: bool = True,
 ) -> list[tuple[list[int], float, bool]]:
     """Return a sentence's finished hypotheses as `beam_search` does, best first."""
     beams: list[tuple[list[int], float]] = [([], 0.0)]
@@ -61,5 +69,6 @@ def beam_search_finished(
             break
         going = [([*t, token], total) for t, token, total, _ in best if token != END]
         beams = going[:beam_size]
-    finished.sort(key=lambda found: -found[1] / (len(found[0]) + 2) ** length_penalty)
+    counted = 1 + length_counts_end
+    finished.sort(key=lambda found: -found[1] / (len(found[0]) + counted) ** length_penalty)
     return finished

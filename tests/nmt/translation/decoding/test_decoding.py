@@ -101,9 +101,12 @@ def test_more_steps_than_were_made_room_for_at_first_are_kept(model: Translator)
     torch.testing.assert_close(logits, whole, atol=1e-3, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("beam_size", "length_penalty"), [(1, 1.0), (3, 1.0), (4, 0.5), (2, 2.0)])
+@pytest.mark.parametrize(
+    ("beam_size", "length_penalty", "length_counts_end"),
+    [(1, 1.0, True), (3, 1.0, True), (4, 0.5, True), (2, 2.0, True), (4, 2.0, False)],
+)
 def test_beam_search_finds_what_a_loop_over_hypotheses_finds(
-    model: Translator, beam_size: int, length_penalty: float
+    model: Translator, beam_size: int, length_penalty: float, length_counts_end: bool
 ) -> None:
     limits = [9, 4, 12]
     with torch.inference_mode():
@@ -113,6 +116,7 @@ def test_beam_search_finds_what_a_loop_over_hypotheses_finds(
             SYMBOLS,
             beam_size=beam_size,
             length_penalty=length_penalty,
+            length_counts_end=length_counts_end,
         )
         found = search.run(TARGET, limits)
     for source, limit, hypothesis in zip(SOURCES, limits, found, strict=True):
@@ -123,6 +127,7 @@ def test_beam_search_finds_what_a_loop_over_hypotheses_finds(
             beam_size=beam_size,
             limit=limit,
             length_penalty=length_penalty,
+            length_counts_end=length_counts_end,
         )
         assert hypothesis.tokens == tokens
         assert hypothesis.log_probability == pytest.approx(log_probability, abs=1e-4)
