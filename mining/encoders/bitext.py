@@ -189,3 +189,35 @@ def sampling_plan(
         plan.append((directions[number], rows[left[:size]]))
         streams[number] = left[size:]
     return plan
+
+
+def mixed_plan(
+    training: dict[Direction, Int64],
+    *,
+    epochs: float,
+    batch_size: int,
+    temperature: float,
+    seed: int,
+) -> list[Int64]:
+    """Return the batches of a training run whose targets are all of one language: their pairs.
+
+    A batch has pairs of all directions, each drawn in proportion to n^(1/temperature) for n pairs;
+    a direction runs through its pairs in a new order each time it has used them up.
+    """
+    rng = np.random.default_rng((seed, 1 << 20))
+    parts = list(training.values())
+    sizes = np.array([len(rows) for rows in parts], np.float64)
+    weights = sizes ** (1 / temperature)
+    updates = max(1, round(epochs * sizes.sum() / batch_size))
+    batch_size = min(batch_size, int(sizes.sum()))
+    streams = [rows[:0] for rows in parts]
+    plan = []
+    for _ in range(updates):
+        batch = []
+        for i, count in enumerate(rng.multinomial(batch_size, weights / weights.sum()).tolist()):
+            while len(streams[i]) < count:
+                streams[i] = np.concatenate([streams[i], rng.permutation(parts[i])])
+            batch.append(streams[i][:count])
+            streams[i] = streams[i][count:]
+        plan.append(np.concatenate(batch))
+    return plan

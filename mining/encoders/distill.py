@@ -30,8 +30,8 @@ from mining.encoders.architectures import ARCHITECTURES, new_learner
 from mining.encoders.bitext import (
     Int64,
     TrainingPairs,
+    mixed_plan,
     read_training_pairs,
-    sampling_plan,
     split_validation,
     training_files,
 )
@@ -45,7 +45,7 @@ from mining.encoders.train import (
     training_texts,
     validation_of,
 )
-from mining.encoders.universal_student import ARCHITECTURE
+from mining.encoders.universal_student import ARCHITECTURE, UniversalLearner
 
 DISTILL_JOB, DISTILL_TASK = "distill", "student"
 
@@ -138,6 +138,10 @@ def distill(
         learner = ARCHITECTURES[architecture].copy_learner(teacher, config)
     else:
         learner = new_learner(architecture, _texts(pairs, training, validation, config), config)
+    if teacher == BUILTIN and isinstance(learner, UniversalLearner):
+        known = np.concatenate(list(training.values()))
+        sources, translations = ([pairs.sentences[i] for i in known[:, side]] for side in (0, 1))
+        learner.start_from_translations(sources, translations, config.seed)
     targets = teacher_vectors(frozen, pairs, config.pivot)
     tokens = learner.extract(pairs.sentences)
     width = learner.encode_tokens(tokens.take(np.zeros(1, np.int64))).shape[1]
@@ -146,7 +150,7 @@ def distill(
             f"the student's embeddings have {width} columns and the teacher's {frozen.dimension};"
             f" set the size of `{architecture}` so that they are as wide"
         )
-    plan = sampling_plan(
+    plan = mixed_plan(
         training,
         epochs=config.epochs,
         batch_size=config.batch_size,
@@ -157,7 +161,7 @@ def distill(
     peak = config.learning_rate or ARCHITECTURES[architecture].learning_rate
 
     def step(number: int) -> None:
-        _, rows = plan[number]
+        rows = plan[number]
         read = np.concatenate([rows[:, 0], rows[:, 1]]) if config.self_weight else rows[:, 0]
         batch = tokens.take(read)
         goal = torch.from_numpy(targets.of(rows[:, 1]))

@@ -34,6 +34,7 @@ from torch.nn import functional as F  # noqa: N812  (its usual name)
 from corpus.errors import DataError, UserError
 from corpus.files import digest_file
 from mining.embeddings import Float32
+from mining.encoders.minimal_filter import TILE, convolve, minimal_filter
 
 SPACE = "universal-sentence-encoder-multilingual-3"
 """The identifier of its space, shared with its students."""
@@ -60,9 +61,6 @@ _CHUNKS = 17
 
 _GAP = 2
 """Zero rows between sentences: no convolution reaches further left or right of its token."""
-
-_TILE = 4
-"""Outputs of minimal filtering that are computed together."""
 
 _BLOCK_TOKENS = 32_768
 """Tokens whose distinct ones are looked up together."""
@@ -178,12 +176,7 @@ class Network(nn.Module):
 
     def convolve(self, i: int, hidden: Tensor) -> Tensor:
         """Return the second convolution of an order over all positions, [N, 256]."""
-        order, left = ORDERS[i]
-        around = F.pad(hidden, (0, 0, left, order - 1 - left))
-        result = self.second_bias[i].expand(len(hidden), -1)
-        for j in range(order):
-            result = torch.addmm(result, around[j : j + len(hidden)], self.second[i][j])
-        return result
+        return convolve(hidden, self.second[i], ORDERS[i][1]) + self.second_bias[i]
 
     def finish(self, sums: Tensor, lengths: Tensor) -> Tensor:
         """Return unit vectors of sentences from the sums of their features, [B, 512]."""
@@ -198,10 +191,7 @@ class Network(nn.Module):
 class Inference:
     """What `Network.forward` computes, faster: few passes over memory, and fewer products.
 
-    The second convolution is Winograd's minimal filtering: four outputs of an order n take n + 3
-    products instead of 4 n; with matrices A, B and G for n + 3 points, y = A^T [(G w) * (B^T x)]
-    (Winograd 1980; Lavin and Gray 2016, section 3). Buffers are kept from call to call, since the
-    system clears each page of fresh memory.
+    Buffers are kept from call to call, since the system clears each page of fresh memory.
     """
 
     def __init__(self, network: Network) -> None:
@@ -237,8 +227,8 @@ class Inference:
 
     def sum_features(self, tables: Sequence[Tensor], layout: Layout) -> Tensor:
         """Return the sums over each sentence of what `Network.contextualize` returns, [B, 1280]."""
-        tiles = -(-len(layout.tokens) // _TILE)
-        features = self._buffer("features", tiles * _TILE, FEATURES)
+        tiles = -(-len(layout.tokens) // TILE)
+        features = self._buffer("features", tiles * TILE, FEATURES)
         features[len(layout.tokens) :] = 0
         torch.index_select(tables[0], 0, layout.tokens, out=features[: len(layout.tokens)])
         for i in range(len(ORDERS)):
@@ -260,7 +250,7 @@ class Inference:
     def _convolve_twice(self, i: int, table: Tensor, layout: Layout, features: Tensor) -> None:
         """Turn the projections of an order into its second hidden states, in place, [4 T, 256]."""
         order, left = ORDERS[i]
-        count, tiles = len(layout.tokens), len(features) // _TILE
+        count, tiles = len(layout.tokens), len(features) // TILE
         around = layout.windows[:, _GAP - left : _GAP - left + order]
         first = F.embedding_bag(around * order + torch.arange(order), table, mode="sum")
         padded = self._buffer("hidden", len(features) + order - 1, FILTERS)
@@ -268,21 +258,21 @@ class Inference:
         padded[left + count :] = 0
         torch.add(first.relu_(), features[:count], out=padded[left : left + count])
         output, kernels, given = self._transforms[i]
-        points = order + _TILE - 1
+        points = order + TILE - 1
         inputs = self._buffer("inputs", points, tiles * FILTERS)
-        strides = (FILTERS, _TILE * FILTERS, 1)
+        strides = (FILTERS, TILE * FILTERS, 1)
         inputs.view(points, tiles, FILTERS).copy_(
             padded.as_strided((points, tiles, FILTERS), strides)
         )
         moved = torch.mm(given, inputs, out=self._buffer("moved", points, tiles * FILTERS))
         products = inputs.view(points, tiles, FILTERS)
         torch.bmm(moved.view(points, tiles, FILTERS), kernels, out=products)
-        results = torch.mm(output, inputs, out=self._buffer("results", _TILE, tiles * FILTERS))
-        second = results.view(_TILE, tiles, FILTERS).add_(self._network.second_bias[i]).relu_()
+        results = torch.mm(output, inputs, out=self._buffer("results", TILE, tiles * FILTERS))
+        second = results.view(TILE, tiles, FILTERS).add_(self._network.second_bias[i]).relu_()
         torch.add(
-            padded[left : left + len(features)].view(tiles, _TILE, FILTERS),
+            padded[left : left + len(features)].view(tiles, TILE, FILTERS),
             second.transpose(0, 1),
-            out=features.view(tiles, _TILE, FILTERS),
+            out=features.view(tiles, TILE, FILTERS),
         )
 
     def _buffer(self, name: str, rows: int, columns: int) -> Tensor:
@@ -291,31 +281,6 @@ class Inference:
         if kept is None or len(kept) < rows * columns:
             kept = self._buffers[name] = torch.empty(rows * columns)
         return kept[: rows * columns].view(rows, columns)
-
-
-def minimal_filter(order: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return A, [P, 4], G, [P, order], and B^T, [P, P], of a filter with P = order + 3 points.
-
-    A and G hold powers of the points, the last being infinity; B^T is what makes the sum over
-    points of A[p, i] G[p, j] B^T[p, k] one where k = i + j, and zero elsewhere.
-    """
-    points = np.array([0, 1, -1, 0.5, -0.5, 2, -2][: order + _TILE - 2], np.float64)
-    rows = len(points) + 1
-
-    def powers(count: int) -> NDArray[np.float64]:
-        table = np.zeros((rows, count))
-        table[:-1] = points[:, None] ** np.arange(count)
-        table[-1, -1] = 1
-        return table
-
-    output, kernel = powers(_TILE), powers(order)
-    pairs = np.einsum("pi,pj->ijp", output, kernel).reshape(-1, rows)
-    wanted = np.zeros((_TILE, order, rows))
-    for i in range(_TILE):
-        for j in range(order):
-            wanted[i, j, i + j] = 1
-    given = np.linalg.lstsq(pairs, wanted.reshape(-1, rows), rcond=None)[0]
-    return torch.from_numpy(output), torch.from_numpy(kernel), torch.from_numpy(given)
 
 
 class Rows(Protocol):

@@ -1,8 +1,9 @@
 """Students of the builtin encoder: its network, with a vocabulary of their languages' own.
 
 The network transfers to any script; the pieces do not. A student begins with the teacher's network
-and, of the pieces that the teacher has too, with the teacher's rows; other rows are random, at half
-the spread of those. Only the rows that occur in a batch are updated.
+and, of the pieces that the teacher has too, with the teacher's rows. Other rows begin as means of
+the teacher's rows of what they translate to in the bitext; without bitext they are random, at half
+the spread of the teacher's. Only the rows that occur in a batch are updated.
 """
 
 import unicodedata
@@ -28,10 +29,12 @@ from mining.encoders.directory import (
 )
 from mining.encoders.features import Int64, TokenRows
 from mining.encoders.learners import Adam, Loss
+from mining.encoders.lexicon import learn_lexicon
 from mining.encoders.universal import (
     BEGIN,
     DIMENSION,
     END,
+    BuiltinTokenizer,
     Network,
     UniversalEncoder,
     check_files,
@@ -42,6 +45,9 @@ from mining.encoders.universal import (
 ARCHITECTURE = "universal"
 _OTHER_SPREAD = 0.5
 _CHARACTERS_PER_TOKEN = 16
+_REVERSE_POWER = 0.5
+"""Of p(source | target) in the weight of a translation: xsim of Amharic before any update is .283
+without and .173 with it, .213 at 1 (docs/experiments.md)."""
 
 
 def student_text(sentence: str, max_tokens: int) -> str:
@@ -65,7 +71,7 @@ class StudentTokenizer:
     def __init__(
         self, subwords: sentencepiece.SentencePieceProcessor, settings: UniversalConfig
     ) -> None:
-        self._subwords = subwords
+        self.subwords = subwords
         self._max_tokens = settings.max_tokens
         self.begin = subwords.get_piece_size()
         self.end = self.begin + 1
@@ -75,7 +81,7 @@ class StudentTokenizer:
         texts = [student_text(text, self._max_tokens) for text in sentences]
         return [
             [self.begin, *pieces[: self._max_tokens - 2], self.end]
-            for pieces in self._subwords.encode(texts)
+            for pieces in self.subwords.encode(texts)
         ]
 
 
@@ -99,11 +105,10 @@ def new_model(subwords: sentencepiece.SentencePieceProcessor, seed: int) -> Stud
     model_file, weights = check_files()
     network, lookup = read_weights(weights)
     teacher = sentencepiece.SentencePieceProcessor(model_file=str(model_file))
-    pieces = [subwords.id_to_piece(number) for number in range(subwords.get_piece_size())]
-    model = StudentModel(len(pieces) + 2)
+    model = StudentModel(subwords.get_piece_size() + 2)
     model.network.load_state_dict(network.state_dict())
-    same = np.array([teacher.piece_to_id(piece) for piece in pieces], np.int64)
-    known = np.flatnonzero(same != teacher.unk_id())
+    same = _same_pieces(subwords, teacher)
+    known = np.flatnonzero(same >= 0)
     table = model.embeddings.data
     taken = lookup.rows(np.concatenate([same[known], [BEGIN, END]]))
     spread = float(taken[:-2].std()) if len(known) > 1 else float(taken.std())
@@ -112,6 +117,15 @@ def new_model(subwords: sentencepiece.SentencePieceProcessor, seed: int) -> Stud
     table[torch.from_numpy(known)] = taken[:-2]
     table[-2:] = taken[-2:]
     return model
+
+
+def _same_pieces(
+    subwords: sentencepiece.SentencePieceProcessor, teacher: sentencepiece.SentencePieceProcessor
+) -> Int64:
+    """Return the teacher's id of each piece, -1 where it does not have it."""
+    pieces = [subwords.id_to_piece(number) for number in range(subwords.get_piece_size())]
+    same = np.array([teacher.piece_to_id(piece) for piece in pieces], np.int64)
+    return np.where(same == teacher.unk_id(), -1, same)
 
 
 class UniversalLearner:
@@ -134,6 +148,39 @@ class UniversalLearner:
         rows = self._tokenizer.encode(sentences)
         starts = np.concatenate([[0], np.cumsum([len(row) for row in rows], dtype=np.int64)])
         return TokenRows(np.array([token for row in rows for token in row], np.int32), starts)
+
+    def start_from_translations(
+        self, sentences: Sequence[str], translations: Sequence[str], seed: int
+    ) -> None:
+        """Begin with vectors of pieces that are means of the teacher's, by what they translate to.
+
+        The weight of the teacher's piece e for piece f is p(e | f) times the root of p(f | e).
+
+        Pieces that the teacher has too, and those not in the sentences, stay as they are.
+
+        Args:
+            sentences: In the student's languages.
+            translations: In a language of the builtin encoder.
+            seed: Of the pairs that are read, where there are very many.
+        """
+        model_file, weights_file = check_files()
+        teacher = sentencepiece.SentencePieceProcessor(model_file=str(model_file))
+        # `<s>` stands for what translates nothing, and `</s>` would be a second of its kind.
+        sources = [row[:-1] for row in self._tokenizer.encode(sentences)]
+        targets = [row[1:-1] or row for row in BuiltinTokenizer(teacher).encode(translations)]
+        lexicon = learn_lexicon(sources, targets, seed=seed)
+        tokens, columns = np.unique(lexicon.target, return_inverse=True)
+        rows = read_weights(weights_file)[1].rows(tokens)
+        places = torch.from_numpy(np.stack([lexicon.source, columns]))
+        size = (len(self.model.embeddings), len(tokens))
+        weights = lexicon.probability * lexicon.reverse**_REVERSE_POWER
+        weights /= np.bincount(lexicon.source, weights=weights)[lexicon.source]
+        shares = torch.sparse_coo_tensor(places, torch.from_numpy(weights), size)
+        is_new = np.isin(np.arange(size[0]), lexicon.source)
+        is_new[:-2] &= _same_pieces(self._tokenizer.subwords, teacher) < 0
+        is_new[-2:] = False
+        new = torch.from_numpy(np.flatnonzero(is_new))
+        self.model.embeddings.data[new] = (shares @ rows)[new]
 
     def encode_tokens(self, tokens: TokenRows) -> Float32:
         """Return unit vectors with the weights as they are."""

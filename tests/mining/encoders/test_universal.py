@@ -31,7 +31,6 @@ from mining.encoders.universal import (  # noqa: E402
     Inference,
     Network,
     UniversalEncoder,
-    minimal_filter,
     pack,
 )
 from mining.encoders.xsim import measure_xsim  # noqa: E402
@@ -118,15 +117,6 @@ def test_odd_text_gets_finite_vectors(encoder: UniversalEncoder) -> None:
     vectors = encoder.encode(odd)
     assert np.isfinite(vectors).all()
     assert encoder.encode([]).shape == (0, 512)
-
-
-@pytest.mark.parametrize("order", [2, 3, 5])
-def test_minimal_filter_gives_direct_convolution(order: int) -> None:
-    output, kernel, given = minimal_filter(order)
-    random = np.random.default_rng(order)
-    signal, weights = random.normal(size=order + 3), random.normal(size=order)
-    found = output.numpy().T @ ((kernel.numpy() @ weights) * (given.numpy() @ signal))
-    assert found == pytest.approx(np.correlate(signal, weights, "valid"), abs=1e-12)
 
 
 def test_inference_of_any_weights_is_that_of_the_network() -> None:
