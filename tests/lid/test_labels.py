@@ -1,6 +1,7 @@
 """Labels of other identifiers."""
 
 from importlib import resources
+from pathlib import Path
 
 import iso639
 import pytest
@@ -117,6 +118,23 @@ def test_alemannic_is_not_taken_for_albanian() -> None:
 )  # fmt: skip
 def test_labels_of_glotlid_outside_flores_mean_themselves(label: str) -> None:
     assert map_label(label) == label
+
+
+def glotlid_labels() -> list[str]:
+    rows = (Path(__file__).parent / "glotlid_labels.txt").read_text().split("\n")
+    pairs = (row.split(": ") for row in rows if row and not row.startswith("#"))
+    return [f"{code}_{script}" for script, codes in pairs for code in codes.split()]
+
+
+def test_every_language_of_glotlid_is_answered_but_two_groups_of_languages() -> None:
+    labels = glotlid_labels()
+    assert len(labels) == len(set(labels)) > 1_900
+    answers = {label: map_label(label) for label in labels}
+    # ISO 639-5 has them, as groups: Nahuatl and Otomian languages.
+    assert [label for label, answer in answers.items() if answer is None] == [
+        "nah_Latn", "oto_Latn",
+    ]  # fmt: skip
+    assert all(is_language(answer) for answer in answers.values() if answer)
 
 
 @given(st.sampled_from(ISO), st.sampled_from(["Latn", "Cyrl", "Arab", "Hani", "Tfng"]))
