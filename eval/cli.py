@@ -157,7 +157,7 @@ def _print_scores(
     for line in parts:
         click.echo(line)
     header = ["system", "metric", "bucket", "mean", "n", "missing", "low", "high"]
-    shown = set(distinct_buckets(averages))
+    shown = set(distinct_buckets(scores.averages))
     main = [one for one in averages if is_main(one.bucket) and one.bucket in shown]
     rows = [list(entry)[: len(header)] for entry in main]
     if any(entry.tokenizers for entry in main):

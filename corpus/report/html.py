@@ -69,8 +69,10 @@ footer { color: var(--soft); font-size: 13px; margin-top: 24px; }
   * { print-color-adjust: exact; } main { max-width: none; padding: 0; }
   section { overflow: visible; padding: 12px 0; border-width: 1px 0 0; border-radius: 0; }
   .scroll { max-height: none; overflow: visible; } .columns { display: block; }
+  .columns > section { break-inside: avoid; }
   th, td { padding-right: 8px; font-size: 12px; overflow-wrap: anywhere; }
-  h2, h3 { break-after: avoid; } tr, svg, canvas, .figure, .sample { break-inside: avoid; }
+  h2, h3, section > p { break-after: avoid; }
+  tr, svg, canvas, .figure, .sample { break-inside: avoid; }
   canvas { max-width: 100%; height: auto !important; } }
 @media (max-width: 560px) { main { padding: 20px 12px 40px; } section { padding: 16px; }
   header h1 { font-size: 24px; } .figures { grid-template-columns: repeat(2, 1fr); }

@@ -7,7 +7,7 @@ from typing import Any
 
 from corpus.languages import Direction
 from corpus.report.html import SORT_SCRIPT, page, section, table
-from eval.pages.system_text import SYSTEMS_CSS, systems_section
+from eval.pages.system_text import SYSTEMS_CSS, count_directions, systems_section
 from eval.statistics.averages import Average
 from eval.statistics.comparisons import BUCKET_COLUMNS, Comparison, Quoted, main_buckets
 from eval.statistics.system_table import SystemScore, show_p_value
@@ -47,7 +47,11 @@ def render_comparison(
     ]
     directions = len({one.direction for one in comparisons})
     return page(
-        "Comparison", f"with {baseline}: {directions:,} directions", body, SORT_SCRIPT, SYSTEMS_CSS
+        "Comparison",
+        f"with {baseline}: {count_directions(directions)}",
+        body,
+        SORT_SCRIPT,
+        SYSTEMS_CSS,
     )
 
 

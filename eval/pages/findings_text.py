@@ -97,7 +97,11 @@ def contrast_section(rows: Sequence[Mapping[str, Any]], systems: Sequence[str]) 
         " below it the interval, and how many such lines there are of how many. Lines are in"
         " contrast_lines.tsv."
     )
-    return section("Contrast sets", words, _table("direction and group", names, lines))
+    return section(
+        "Contrast sets",
+        words,
+        f'<div class="scroll">{_table("direction and group", names, lines)}</div>',
+    )
 
 
 def _rates(found: Mapping[str, Any], rule: str) -> tuple[float | None, float | None]:
@@ -141,8 +145,8 @@ def _accuracy(row: Mapping[str, Any] | None) -> str:
     if row is None or row["accuracy"] is None:
         return "–"
     return (
-        f"{_percent(row['accuracy'])}<br><small>{_percent(row['low'])}–{_percent(row['high'])},"
-        f" {row['right'] + row['wrong']:,} of {row['n']:,}</small>"
+        f"{_percent(row['accuracy'])}<br><small>{_percent(row['low'])}–{_percent(row['high'])}"
+        f"<br>{row['right'] + row['wrong']:,} of {row['n']:,}</small>"
     )
 
 
@@ -155,6 +159,6 @@ def _table(corner: str, systems: Sequence[str], rows: Sequence[tuple[str, Sequen
         for name, cells in rows
     )
     return (
-        f'<div class="scroll"><table class="systems"><thead><tr><th>{corner}</th>{head}</tr>'
-        f"</thead><tbody>{body}</tbody></table></div>"
+        f'<table class="systems"><thead><tr><th>{corner}</th>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table>"
     )

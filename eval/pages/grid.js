@@ -226,7 +226,7 @@ function drawBars() {
       .sort((a, b) => state.order === "mean" ? means[b][state.side] - means[a][state.side] : 0);
     if (!rows.length) continue;
     const name = level ? `${level.replace("_", " ")} resource` : "no resource level given";
-    room.append(element("h3", `${name}: ${rows.length} languages, mean ` +
+    room.append(element("h3", `${name}: ${rows.length} language${rows.length > 1 ? "s" : ""}, mean ` +
       show(mean(rows.map(i => means[i][state.side])), isDifference)));
     const chart = svg("svg", { viewBox: `0 0 ${width} ${rows.length * step}`, width, role: "img" });
     rows.forEach((i, row) => {
@@ -320,6 +320,8 @@ function nearest(event) {
   return best;
 }
 
+const FEWEST_POINTS = 3;  // a chart of fewer says nothing that the tables do not
+
 // The system against another one; against itself in another metric where there is only one.
 function drawVersus() {
   const versus = state.against >= 0 ? state.against
@@ -335,8 +337,11 @@ function drawVersus() {
   const metric = data.metrics[state.metric];
   const across = versus >= 0 ? `${data.systems[versus]}, ${metric}`
     : `${data.systems[state.system]}, ${data.metrics[(state.metric + 1) % data.metrics.length]}`;
-  $("versus").closest("section").hidden = !other;
-  scatter("versus", points, across, `${data.systems[state.system]}, ${metric}`, versus >= 0, false);
+  const card = $("versus").closest("section");
+  card.hidden = points.length < FEWEST_POINTS;
+  card.querySelector("h2").textContent =
+    versus >= 0 ? "System against system" : "Metric against metric";
+  if (!card.hidden) scatter("versus", points, across, `${data.systems[state.system]}, ${metric}`, versus >= 0, false);
 }
 
 function drawSizes() {
@@ -349,10 +354,13 @@ function drawSizes() {
       points.push({ x: Math.log10(one.lines), y,
         lines: [one.name, `${one.lines.toLocaleString("en")} ${sentences}`, show(y)] });
   });
-  scatter("sizes", points, sentences, data.metrics[state.metric], false, true);
+  $("sizes").closest("section").hidden = points.length < FEWEST_POINTS;
+  if (points.length >= FEWEST_POINTS)
+    scatter("sizes", points, sentences, data.metrics[state.metric], false, true);
 }
 
 function drawWorst() {
+  if (!$("worst")) return;
   const values = current(), isDifference = state.against >= 0, rows = [];
   values.forEach((value, at) => { if (!Number.isNaN(value)) rows.push([value, at]); });
   rows.sort((a, b) => a[0] - b[0]);

@@ -27,7 +27,7 @@ from eval.hypotheses import COPY
 from eval.pages.findings_text import content_section, contrast_section
 from eval.pages.page_data import Findings
 from eval.pages.slices_text import slices_section
-from eval.pages.system_text import SYSTEMS_CSS, systems_section
+from eval.pages.system_text import SYSTEMS_CSS, count_directions, systems_section
 from eval.statistics.averages import distinct_buckets
 from eval.statistics.buckets import ALL
 from eval.statistics.slices import order_systems
@@ -49,6 +49,8 @@ summary { cursor: pointer; font-size: 19px; font-weight: 700; }
 #worst tbody tr { cursor: pointer; } #worst tbody tr:hover td { color: var(--accent); }
 """
 _CHECKED_LANGUAGES = 15
+_CHART_WIDTH = 330
+"""Pixels of a chart, as many as a narrow screen has: a wider one would be shrunk, with its text."""
 _CHECKS = {
     "off_target": (
         "Off target",
@@ -117,19 +119,19 @@ def render_scores(
         _canvas("versus", "System against system", "Each point is a direction."),
         _sizes(data["counts"]) if has_sizes else "",
         "</div>",
-        _averages(means, data["counts"]),
-        _worst(),
+        _averages(scores.averages, findings.learned.averages, data["counts"]),
+        _worst() if len(directions) > 1 else "",
         *_checks(findings.checks),
         _segments() if data["segments"] else "",
         _all_scores(scores),
         '<div id="tip" hidden></div>',
         as_script(data),
     ]
-    names = sorted({row.system for row in scores.rows if row.system != COPY})
+    names = [name for name in data["systems"] if name != COPY]
     script = (resources.files("eval.pages") / "grid.js").read_text(encoding="utf-8")
     return page(
         "Scores",
-        f"{', '.join(names)}: {len(directions):,} directions"
+        f"{', '.join(names)}: {count_directions(len(directions))}"
         + (f" · {scores.test_set}" if scores.test_set else ""),
         body,
         "\n".join([SORT_SCRIPT, interactive_script(), script]),
@@ -231,10 +233,13 @@ def _segments() -> str:
 
 
 def _figures(scores: Scores, directions: int) -> str:
-    cards = [figure(f"{directions:,}", "directions")]
+    number, noun = count_directions(directions).split()
+    cards = [figure(number, noun)]
     for entry in scores.averages:
         if entry.bucket == ALL and entry.system != COPY and entry.mean is not None:
-            cards.append(figure(f"{entry.mean:.1f}", f"mean {entry.metric}, {entry.system}"))
+            ends = "" if entry.low is None else f", {entry.low:.1f} to {entry.high:.1f}"
+            name = entry.metric if directions == 1 else f"mean {entry.metric}"
+            cards.append(figure(f"{entry.mean:.1f}", f"{name}, {entry.system}{ends}"))
     lacking = sum(map(len, scores.missing.values()))
     cards.append(figure(f"{lacking:,}", "missing cells"))
     return f'<div class="figures">{"".join(cards)}</div>'
@@ -255,11 +260,11 @@ def _warnings(scores: Scores) -> str:
     )
 
 
-def _averages(averages: Sequence[Average], counts: str) -> str:
+def _averages(averages: Sequence[Average], learned: Sequence[Average], counts: str) -> str:
     shown = set(distinct_buckets(averages))
     rows = [
         [one.system, one.metric, one.bucket, one.mean, one.low, one.high, one.n, one.n_missing]
-        for one in averages
+        for one in [*averages, *learned]
         if one.bucket in shown
     ]
     header = ["system", "metric", "bucket", "mean", "low", "high", "n", "missing"]
@@ -285,12 +290,12 @@ def _checks(checks: Mapping[str, Mapping[str, Any]]) -> list[str]:
             )[:_CHECKED_LANGUAGES]
             items = [Bar(code, 100 * into[code]) for code in worst]
             total = found[figure_name]
-            line = f"{system}: {_percent(total['mean'])} over {total['n']:,} directions"
+            line = f"{system}: {_percent(total['mean'])} over {count_directions(total['n'])}"
             if floor:
                 line += f"; references {_percent(found[floor]['mean'])}"
             if total["n_missing"]:
                 line += f"; {total['n_missing']:,} not measured"
-            charts.append(f"<div><h3>{escape(line)}</h3>{bars(items)}</div>")
+            charts.append(f"<div><h3>{escape(line)}</h3>{bars(items, width=_CHART_WIDTH)}</div>")
         if charts:
             parts.append(section(title, explanation, f'<div class="maps">{"".join(charts)}</div>'))
     return parts

@@ -26,7 +26,9 @@ MAX_DIRECTIONS = 40
 """On a terminal; the page holds more, and systems.tsv all."""
 
 SYSTEMS_CSS = """
-table.systems { width: auto; min-width: 50%; } table.systems th[scope] { color: var(--ink); }
+.beside { display: flex; flex-wrap: wrap; gap: 0 44px; } .beside > div { max-width: 100%; }
+table.systems { width: auto; } table.systems tr:last-child th { border-bottom: 0; }
+table.systems th[scope] { color: var(--ink); }
 table.systems tr.mean > * { border-bottom: 0; font-weight: 600; background: var(--card);
   position: sticky; bottom: 0; box-shadow: 0 -1px var(--line); }
 table.systems thead th { position: sticky; top: 0; background: var(--card); }
@@ -64,6 +66,11 @@ def describe_systems(
     return [*lines, f"{_BEST} best of its row; {describe_test(table, test)}", ""]
 
 
+def count_directions(number: int) -> str:
+    """Return a number of directions in words."""
+    return f"{number:,} direction{'s' if number != 1 else ''}"
+
+
 def systems_section(
     table: Sequence[SystemScore], averages: Sequence[Average], test: str = BOOTSTRAP
 ) -> str:
@@ -90,13 +97,14 @@ def systems_section(
             else ""
         )
         parts.append(
-            f'<h3>{escape(title_metric(metric))}</h3><div class="scroll"><table class="systems">'
-            f"<thead><tr><th>direction</th>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
-            + note
+            f'<div><h3>{escape(title_metric(metric))}</h3><div class="scroll">'
+            f'<table class="systems"><thead><tr><th>direction</th>{head}</tr></thead>'
+            f"<tbody>{''.join(lines)}</tbody></table></div>"
+            f"{note}</div>"
         )
     words = describe_test(table, test)
     legend = f"The best of each row is bold. {words[0].upper()}{words[1:]}."
-    return section("Systems", legend, "".join(parts))
+    return section("Systems", legend, f'<div class="beside">{"".join(parts)}</div>')
 
 
 def _plain(one: SystemScore | None) -> str:

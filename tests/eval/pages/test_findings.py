@@ -98,7 +98,7 @@ def test_content_and_contrast_sets_are_shown_beside_their_references_and_interva
     page = (folder / "scores" / "report.html").read_text(encoding="utf-8")
     assert '<th scope="row">number added</th><td class="number">0.0<br><small>0.0</small>' in page
     assert "<h2>Contrast sets</h2>" in page
-    assert "100.0<br><small>20.7–100.0, 1 of 1</small>" in page
+    assert "100.0<br><small>20.7–100.0<br>1 of 1</small>" in page
 
 
 def test_json_and_report_have_all_of_it(folder: Path, tmp_path: Path) -> None:
