@@ -317,8 +317,8 @@ def contamination(
     if as_json:
         print_json(found.as_json())
     else:
-        rows = [[*one[:5], f"{one.share:.2%}", *one[6:]] for one in found.parts]
-        click.echo(format_table([name.replace("_", " ") for name in SUMMARY_COLUMNS], rows))
+        header = [name.replace("_", " ") for name in SUMMARY_COLUMNS]
+        click.echo(format_table(header, found.as_rows()))
     click.echo(f"{output / 'lines.tsv'}, {output / PAGE}", err=True)
     above = [one for one in found.parts if one.above_limit]
     if above:

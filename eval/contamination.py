@@ -44,6 +44,7 @@ _SHOWN = 100
 """Lines on the page."""
 _LONGEST = 400
 PAGE = "contamination.html"
+_ABOVE = "above the limit"
 
 _MATCHES = pa.schema(
     [
@@ -114,6 +115,13 @@ class Contamination(NamedTuple):
 
     parts: list[Part]
     found: list[Found]
+
+    def as_rows(self) -> list[list[object]]:
+        """Return the rows of the table on a terminal, under `SUMMARY_COLUMNS`."""
+        return [
+            [*one[:5], f"{one.share:.2%}", one.in_pairs, "yes" if one.above_limit else ""]
+            for one in self.parts
+        ]
 
     def as_json(self) -> dict[str, Any]:
         """Return what `contamination.json` holds."""
@@ -468,8 +476,8 @@ def _render(result: Contamination, config: ContaminationConfig) -> str:
     above = sum(one.above_limit for one in result.parts)
     rows = [
         [
-            one.test_set, one.language, one.lines, one.whole, one.part, 100 * one.share,
-            one.in_pairs, "above the limit" if one.above_limit else "",
+            one.test_set, one.language, 100 * one.share, _ABOVE * one.above_limit, one.lines,
+            one.whole, one.part, one.in_pairs,
         ]
         for one in result.parts
     ]  # fmt: skip
@@ -478,7 +486,7 @@ def _render(result: Contamination, config: ContaminationConfig) -> str:
         f" {config.min_share:.0%} of the characters are in one training text. A line counts as in a"
         " pair if its translation is on the other side of the same training pair."
     )
-    header = ["test set", "language", "lines", "whole", "part", "% of lines", "in pairs", ""]
+    header = ["test set", "language", "% of lines", "", "lines", "whole", "part", "in pairs"]
     worst = sorted(result.found, key=lambda one: (not one.in_pair, not one.is_whole, -one.share))
     shown = [
         [

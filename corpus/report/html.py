@@ -76,7 +76,7 @@ footer { color: var(--soft); font-size: 13px; margin-top: 24px; }
   canvas { max-width: 100%; height: auto !important; } }
 @media (max-width: 560px) { main { padding: 20px 12px 40px; } section { padding: 16px; }
   header h1 { font-size: 24px; } .figures { grid-template-columns: repeat(2, 1fr); }
-  .sample { grid-template-columns: 1fr; } }
+  .sample { grid-template-columns: 1fr; } th, td { padding-right: 10px; font-size: 13px; } }
 """
 
 INTERACTIVE_CSS = """
