@@ -54,6 +54,28 @@ def test_job_that_is_done_or_failed_is_not_queued_again(tmp_path: Path, code: in
     assert not (tmp_path / "calls").exists()
 
 
+def test_job_has_a_process_for_each_gpu_of_the_allocation_and_runs_in_an_image(
+    tmp_path: Path,
+) -> None:
+    write_program(tmp_path, "srun", f'echo "$WORD $@" > {tmp_path / "calls"}')
+    (tmp_path / "setup").write_text("export WORD=modules", encoding="utf-8")
+    variables = {
+        "SLURM_GPUS_PER_NODE": "h100:4",
+        "IMAGE": "tongues.sif",
+        "SETUP": str(tmp_path / "setup"),
+    }
+    subprocess.run(
+        ["bash", str(RECIPES / "train.sbatch"), "--output", "out"],
+        env=environment(tmp_path, **variables),
+        check=True,
+    )
+    expected = (
+        "modules --kill-on-bad-exit=0 --ntasks-per-node=4 --gpus-per-node=4"
+        " apptainer exec --nv tongues.sif tongues nmt train --output out\n"
+    )
+    assert (tmp_path / "calls").read_text() == expected
+
+
 def test_torchrun_starts_the_same_command_on_one_machine_and_on_several(tmp_path: Path) -> None:
     write_program(tmp_path, "torchrun", 'echo "$@"')
     script = str(RECIPES / "torchrun.sh")
