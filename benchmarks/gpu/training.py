@@ -35,7 +35,7 @@ def run(setting: Setting) -> None:
     setting.record("one large product", peak / 1e12, f"TFLOP/s in {setting.half}")
     dense = shape(setting, 0)
     for compiled in (False, True):
-        for checkpointed in (False, True):
+        for checkpointed in (compiled,) if setting.tiny else (False, True):
             name = "dense" + ", compiled" * compiled + ", checkpointed" * checkpointed
             attempt(
                 setting, name, functools.partial(
