@@ -11,6 +11,7 @@ from corpus.jobs.pricing import Cut, Price, Trial, describe_price, finished, pri
 from corpus.jobs.receipts import (
     check_digests,
     describe_input,
+    differences,
     forget_outdated,
     recall_digests,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "core_seconds",
     "describe_input",
     "describe_price",
+    "differences",
     "find_executor",
     "finished",
     "forget_config",

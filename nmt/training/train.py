@@ -2,17 +2,13 @@
 
 import dataclasses
 import functools
-import json
 import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from corpus.config import plain_config, without_execution
-from corpus.errors import UserError
-from corpus.files import read_json, write_json
-from corpus.jobs import RECEIPTS, Outcome, Summary, Task, describe_input, recall_digests, run_job
+from corpus.jobs import RECEIPTS, Outcome, Summary, Task, recall_digests, run_job
 from corpus.languages import Direction
 from corpus.protocols import ScorerLoader, TranslationScorer
 from nmt.data.batches import BatchStream
@@ -24,7 +20,6 @@ from nmt.data.tokenize import (
     bitext_inputs,
     count_tokens,
     direction_pairs,
-    fingerprint,
     tokenize,
 )
 from nmt.model.config import MoEConfig, resolve_config
@@ -40,6 +35,7 @@ from nmt.training.fine_tuning import Data, decide_once, describe, resolve_with
 from nmt.training.parallel.job import run_together
 from nmt.training.parallel.signals import Preemption
 from nmt.training.parallel.world import World, join_world
+from nmt.training.unfinished import check_unfinished
 from nmt.training.validation_data import ValidationSet, covered_directions, read_validation
 from nmt.vocabulary import vocabulary as vocabulary_files
 from nmt.vocabulary.vocabulary import Vocabulary
@@ -50,7 +46,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ADAPTER_FILE = "adapter.safetensors"
-_FINGERPRINT_FILE = "fingerprint.json"
 _SCRATCH = ("checkpoints", "data", "cache")
 
 
@@ -149,7 +144,7 @@ def _train_model(
         shape = start.shape
     with world.first("data"):
         if world.is_rank_zero:
-            _check_fingerprint(directory, config, task.inputs)
+            check_unfinished(directory, config, task.inputs)
         # Tokens of a run that made no checkpoint may be replaced, unless they lie in a directory of
         # their own.
         replace = config.data.directory is None and last_update(directory) == 0
@@ -263,17 +258,3 @@ def _scorer(
         raise ValueError("`selection.score` is chrf++, but no scorer was given")
     logger.info("no scorer given: validation without chrF++")
     return None
-
-
-def _check_fingerprint(directory: Path, config: TrainConfig, inputs: tuple[Path, ...]) -> None:
-    """Refuse to resume a training on other data; there is no receipt before it is done."""
-    path = directory / _FINGERPRINT_FILE
-    settings = json.dumps(without_execution(config, plain_config(config)))
-    digests = [describe_input(file)["blake2b"] for file in inputs]
-    here = {"inputs": fingerprint(settings, digests)}
-    if last_update(directory) > 0 and path.exists() and read_json(path) != here:
-        raise UserError(
-            f"{directory} holds an unfinished training on other data than the bitext and vocabulary"
-            f" are now. Delete {directory.parent} to start over."
-        )
-    write_json(path, here)

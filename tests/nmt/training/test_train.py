@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,13 @@ import yaml
 
 from corpus.config import load_config
 from corpus.errors import DataError, UserError
-from corpus.files import read_lines
+from corpus.files import read_json, read_lines, write_json
 from corpus.languages import Direction
+from nmt.data.tokenize import fingerprint
 from nmt.model.directory import WEIGHTS_FILE, load_model
 from nmt.training.config import TrainConfig
 from nmt.training.train import train
+from nmt.training.unfinished import FINGERPRINT_FILE, check_unfinished
 from nmt.translation.decoding.config import TranslateConfig
 from nmt.translation.translate_files import translate_flores
 from nmt.translation.translator import TextTranslator
@@ -218,21 +221,52 @@ def test_damaged_weights_are_refused(trained: Path, tmp_path: Path) -> None:
         load_model(tmp_path / "model")
 
 
+def unfinished(
+    tmp_path: Path, vocabulary_directory: Path, bitext: Path
+) -> tuple[Path, TrainConfig, tuple[Path, ...]]:
+    """A training with a checkpoint: its directory, config and files."""
+    directory = tmp_path / "model" / "training"
+    config = load_config(TrainConfig, write_recipe(tmp_path, vocabulary_directory, bitext))
+    files = tuple(sorted(bitext.iterdir()))
+    check_unfinished(directory, config, files)
+    write_bitext(files[0], 10, seed=9)
+    check_unfinished(directory, config, files)  # nothing was made yet
+    (directory / "checkpoints" / "step_2" / "trainer").mkdir(parents=True)
+    return directory, config, files
+
+
 def test_unfinished_training_on_other_bitext_is_refused(
     tmp_path: Path, vocabulary_directory: Path, bitext: Path
 ) -> None:
-    from nmt.training.train import _check_fingerprint
-
-    config = load_config(TrainConfig, write_recipe(tmp_path, vocabulary_directory, bitext))
-    files = tuple(sorted(bitext.iterdir()))
-    _check_fingerprint(tmp_path / "training", config, files)
-    write_bitext(files[0], 10, seed=9)
-    _check_fingerprint(tmp_path / "training", config, files)  # nothing was made yet
-    (tmp_path / "training" / "checkpoints" / "step_2" / "trainer").mkdir(parents=True)
-    _check_fingerprint(tmp_path / "training", config, files)
+    directory, config, files = unfinished(tmp_path, vocabulary_directory, bitext)
+    check_unfinished(directory, config, files)
+    with pytest.raises(UserError, match=f"files no longer used: {files[0]}"):
+        check_unfinished(directory, config, files[1:])
+    with pytest.raises(UserError, match="`seed` is 2 there and 5 now"):
+        check_unfinished(directory, replace(config, seed=5), files)
     write_bitext(files[0], 12, seed=9)
-    with pytest.raises(UserError, match="unfinished training on other data"):
-        _check_fingerprint(tmp_path / "training", config, files)
+    with pytest.raises(UserError, match=f"files changed: {files[0]}. Undo"):
+        check_unfinished(directory, config, files)
+
+
+def test_training_begun_by_an_earlier_version_is_resumed_if_nothing_changed(
+    tmp_path: Path, vocabulary_directory: Path, bitext: Path
+) -> None:
+    directory, config, files = unfinished(tmp_path, vocabulary_directory, bitext)
+    path = directory / FINGERPRINT_FILE
+    recorded = read_json(path)
+    del recorded["settings"]["label_smoothing"]  # a key that came later, at its default
+    write_json(path, recorded)
+    check_unfinished(directory, config, files)
+    # Versions before that recorded one digest.
+    old = {key: v for key, v in recorded["settings"].items() if key != "monolingual"}
+    digest = fingerprint(json.dumps(old), list(recorded["files"].values()))
+    write_json(path, {"inputs": digest})
+    (directory.parent / "config.yaml").write_text(yaml.safe_dump(old, sort_keys=False))
+    check_unfinished(directory, config, files)
+    write_json(path, {"inputs": "0" * 32})
+    with pytest.raises(UserError, match="begun by an earlier version of tongues"):
+        check_unfinished(directory, config, files)
 
 
 def test_config_that_failed_before_a_checkpoint_does_not_block_the_corrected_one(
