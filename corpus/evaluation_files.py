@@ -54,6 +54,10 @@ _NOTES = frozenset({
 """Keys and columns of JSON and Parquet that hold no sentence."""
 
 _LONGEST_LINE = 1 << 24
+_LONGEST_TEXT = 1 << 28
+"""Characters or bytes of a JSON value, of markup and of UTF-16, which are held whole."""
+_OTHER_ENDS = re.compile("[\r\x85\u2028\u2029]")
+"""Line ends of other systems; test sets have them inside sentences as well."""
 _READ_BATCH = 1 << 10
 
 
@@ -146,8 +150,33 @@ def _read(path: Path, suffix: str) -> Iterable[str]:
     if suffix == ".csv":
         return (cell for row in csv.reader(f"{line}\n" for line in _lines(path)) for cell in row)
     if suffix in _MARKUP:
-        return _segments("\n".join(_lines(path)))
-    return (cell for line in _lines(path) for cell in line.split("\t"))
+        return _segments("\n".join(_held(_lines(path))))
+    return (text for line in _lines(path) for cell in line.split("\t") for text in _parts(cell))
+
+
+def _parts(cell: str) -> Iterator[str]:
+    """Yield a cell, and what lies between other line ends in it."""
+    yield cell
+    if not cell.isascii() or "\r" in cell:
+        parts = _OTHER_ENDS.split(cell)
+        yield from parts if len(parts) > 1 else ()
+
+
+def _held(lines: Iterable[str]) -> list[str]:
+    """Return lines as a list.
+
+    Raises:
+        ValueError: If they are longer than what may be held whole.
+    """
+    held, length = [], 0
+    for line in lines:
+        held.append(line)
+        length += len(line) + 1
+        if length > _LONGEST_TEXT:
+            raise ValueError(
+                f"it is longer than {_LONGEST_TEXT:,} characters; use JSON lines or text"
+            )
+    return held
 
 
 def _of_parquet(path: Path) -> Iterator[str]:
@@ -159,7 +188,7 @@ def _of_parquet(path: Path) -> Iterator[str]:
 
 def _of_json(path: Path) -> Iterator[str]:
     """Yield the strings of one JSON value, or of one a line."""
-    lines = list(_lines(path))
+    lines = _held(_lines(path))
     try:
         return _strings(json.loads("\n".join(lines)))
     except json.JSONDecodeError:
@@ -200,7 +229,10 @@ def _lines(path: Path) -> Iterator[str]:
     with _opened(path) as stream:
         mark = stream.read(2)
         if mark in (b"\xff\xfe", b"\xfe\xff"):
-            yield from (mark + stream.read()).decode("utf-16").replace("\r\n", "\n").split("\n")
+            data = mark + stream.read(_LONGEST_TEXT)
+            if len(data) > _LONGEST_TEXT:
+                raise ValueError(f"it is UTF-16 of more than {_LONGEST_TEXT:,} bytes; use UTF-8")
+            yield from data.decode("utf-16").replace("\r\n", "\n").split("\n")
             return
         number = 0
         while line := mark + stream.readline(_LONGEST_LINE):
@@ -217,6 +249,4 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _opened(path: Path) -> Any:
-    openers: dict[str, Any] = {".bz2": bz2.open, ".xz": lzma.open}
-    opener = openers.get(path.suffix.casefold())
-    return opener(path, "rb") if opener else open_binary(path)
+    return bz2.open(path, "rb") if path.suffix.casefold() == ".bz2" else open_binary(path)

@@ -3,10 +3,12 @@ r"""Reading and writing files: atomic writes, lines that end at `\n` only, check
 import codecs
 import contextlib
 import errno
+import functools
 import gzip
 import hashlib
 import io
 import json
+import logging
 import lzma
 import os
 import platform
@@ -22,6 +24,8 @@ from typing import IO, Any, BinaryIO
 import zstandard
 
 from corpus.errors import DataError, UserError
+
+logger = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 1 << 20
 _MAX_NAME_BYTES = 255
@@ -49,6 +53,14 @@ _OTHER_ENCODINGS = (
     (codecs.BOM_UTF16_LE, "UTF-16"),
     (codecs.BOM_UTF16_BE, "UTF-16"),
 )
+_COMPRESSIONS = (
+    (b"\x1f\x8b\x08", "gzip; its name should end in .gz"),
+    (b"\x28\xb5\x2f\xfd", "Zstandard; its name should end in .zst"),
+    (b"\xfd7zXZ\0", "xz; its name should end in .xz"),
+    (b"PK\x03\x04", "a zip archive, or made of one as .xlsx and .docx are; unpack it"),
+    (b"BZh91AY&SY", "bzip2; unpack it"),
+)
+"""How compressed data begins, and what to do with it where text is expected."""
 _FORGOTTEN_SECONDS = 3600.0
 _LEFTOVER_PARTS = 4
 """`.tmp`, machine, process and name."""
@@ -265,11 +277,16 @@ def _read_whole(path: Path) -> bytes:
 
 
 def check_encoding(start: bytes, name: object) -> None:
-    """Refuse text that begins as UTF-16 or UTF-32 does: with its byte order mark, and zero bytes.
+    """Refuse text that begins as UTF-16 or UTF-32 does, or as compressed data.
+
+    The former begin with a byte order mark and hold zero bytes.
 
     Raises:
-        DataError: Naming the text and its encoding.
+        DataError: Naming the text and what it is.
     """
+    for magic, what in _COMPRESSIONS:
+        if start.startswith(magic):
+            raise DataError(f"{name} is no text but {what}")
     for mark, encoding in _OTHER_ENCODINGS:
         if start.startswith(mark) and 0 in start[:_CHUNK_BYTES]:
             raise DataError(f"{name} is {encoding}; convert it to UTF-8")
@@ -415,7 +432,8 @@ class Lines:
         invalid_lines: Lines so far that were not valid UTF-8.
 
     Raises:
-        DataError: While iterating, if a line is longer, or the text is UTF-16 or UTF-32.
+        DataError: While iterating, if a line is longer, the text is UTF-16, UTF-32 or compressed,
+            or all of it is one line with `\r` inside.
     """
 
     def __init__(
@@ -438,6 +456,11 @@ class Lines:
             if number == 1 and self._is_start:
                 check_encoding(raw, self._name)
                 raw = raw.removeprefix(codecs.BOM_UTF8)
+                if not raw.endswith(b"\n") and b"\r" in raw[:-1]:
+                    raise DataError(
+                        f"{self._name}: its lines end in carriage returns alone (\\r); convert them"
+                        " to \\n, as with `tr '\\r' '\\n'`"
+                    )
             if len(raw) == MAX_LINE_BYTES and not raw.endswith(b"\n"):
                 raise DataError(
                     f"{self._name}:{number}: the line is longer than {MAX_LINE_BYTES:,} bytes"
@@ -485,9 +508,22 @@ def lines_of_file(path: Path) -> Iterator[Lines]:
     """Open a text file; see `open_lines`, whose errors it raises within the block as well."""
     try:
         with open_binary(path) as stream:
-            yield Lines(stream, path)
+            lines = Lines(stream, path)
+            yield lines
+            if lines.invalid_lines:
+                warn_of_invalid(str(path), lines.invalid_lines)
     except READ_ERRORS as error:
         raise DataError(f"{path} cannot be read: {error}") from error
+
+
+@functools.cache
+def warn_of_invalid(name: str, invalid_lines: int) -> None:
+    """Warn, once, that text was not all UTF-8."""
+    logger.warning(
+        "%s: %s lines are not valid UTF-8; their invalid bytes were read as U+FFFD",
+        name,
+        f"{invalid_lines:,}",
+    )
 
 
 def read_lines(path: Path) -> list[str]:

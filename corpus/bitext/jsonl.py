@@ -176,7 +176,7 @@ def _lines(place: Place) -> Iterator[tuple[int, str]]:
 def _parse(place: Place, numbers: Sequence[int], lines: Sequence[str]) -> list[dict[str, Any]]:
     """Return the objects of lines: parsed together, which is faster, or else one by one."""
     try:
-        values = json.loads(f"[{_SEPARATOR.join(lines)}]") if lines else []
+        values = _load(f"[{_SEPARATOR.join(lines)}]") if lines else []
         objects = values[::2]
         is_one_each = len(values) == max(0, 2 * len(lines) - 1)
         if is_one_each and set(map(type, objects)) <= {dict}:
@@ -188,7 +188,7 @@ def _parse(place: Place, numbers: Sequence[int], lines: Sequence[str]) -> list[d
 
 def _parse_line(place: Place, number: int, line: str) -> dict[str, Any]:
     try:
-        value = json.loads(line)
+        value = _load(line)
     except RecursionError:
         raise DataError(f"{place}:{number}: its JSON is nested too deeply") from None
     except ValueError as error:
@@ -204,6 +204,20 @@ def _parse_line(place: Place, number: int, line: str) -> dict[str, Any]:
             f' {{"source": "…", "target": "…"}}; this is {line[:40]}'
         )
     return value
+
+
+def _load(text: str) -> Any:
+    return json.loads(text, object_pairs_hook=_with_distinct_keys)
+
+
+def _with_distinct_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object; of a key that it has twice, readers disagree which value counts."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"it has the key `{twice}` twice")
+    return found
 
 
 def _required(one: Any, key: Key) -> Any:

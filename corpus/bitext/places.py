@@ -12,9 +12,12 @@ from typing import IO
 from corpus.bitext.names import ZIP, stem_of
 from corpus.errors import DataError, UserError
 from corpus.fetch.unpack import BoundedHeader
-from corpus.files import READ_ERRORS, Lines, unpacked
+from corpus.files import READ_ERRORS, Lines, unpacked, warn_of_invalid
 
 MAX_MEMBERS = 10_000
+_FIRST_LINES = 100
+_FEW = 3
+"""Lines that are not UTF-8 from which text is taken for another encoding."""
 ARCHIVE_ERRORS = (zipfile.BadZipFile, tarfile.TarError, NotImplementedError)
 
 
@@ -50,9 +53,25 @@ class Place:
             raise DataError(f"{self} cannot be read: {error}") from error
 
     def lines(self) -> Iterator[str]:
-        """Yield its lines; see `corpus.files.Lines`."""
+        """Yield its lines; see `corpus.files.Lines`.
+
+        Raises:
+            DataError: Also if most of the first lines that are not ASCII are in no UTF-8.
+        """
         with self.open() as stream:
-            yield from Lines(stream, str(self))
+            lines, others = Lines(stream, str(self)), 0
+            for number, line in enumerate(lines, 1):
+                if number <= _FIRST_LINES:
+                    others += not line.isascii()
+                    if lines.invalid_lines >= _FEW and lines.invalid_lines > others / 2:
+                        raise DataError(
+                            f"{self}:{number}: no UTF-8: {lines.invalid_lines} of the first"
+                            f" {others} lines with letters beyond ASCII are not. Convert it, as"
+                            " with `iconv -f ISO-8859-1 -t UTF-8`."
+                        )
+                yield line
+            if lines.invalid_lines:
+                warn_of_invalid(str(self), lines.invalid_lines)
 
     @contextmanager
     def _raw(self) -> Iterator[IO[bytes]]:

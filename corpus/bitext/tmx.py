@@ -32,6 +32,7 @@ _LONGEST_TAG = 1 << 20
 """Bytes of a tag, comment or declaration, which the parser holds whole."""
 _DEEPEST = 64
 _MOST_VARIANTS = 256
+_SHOWN_LANGUAGES = 8
 _NATIVE_CODES = frozenset({"bpt", "ept", "it", "ph", "ut", "x", "bx", "ex"})
 _LINE_BREAK = re.compile(r"[ \t\r]*\n\s*")
 _DOCUMENTS = ("source_document", "target_document")
@@ -109,16 +110,25 @@ class TmxFormat:
 
     def _pairs(self) -> Iterator[tuple[int, str, Variant, Variant]]:
         self.left_out.clear()
+        met = [False] * 3
         for unit in units(self._place):
             sides: tuple[list[Variant], ...] = ([], [], [])
             for variant in unit.variants:
                 side = self._sides.get(variant.language)
-                sides[self._side_of(variant, unit.line) if side is None else side].append(variant)
+                side = self._side_of(variant, unit.line) if side is None else side
+                sides[side].append(variant)
+                met[side] = True
             if not sides[0] or not sides[1]:
                 self.left_out["units_without_both_languages"] += 1
             for source in sides[0]:
                 for target in sides[1]:
                     yield unit.line, unit.score, source, target
+        missing = [code for code, there in zip(self._direction, met, strict=False) if not there]
+        if missing and any(met):
+            raise DataError(
+                f"{self._place}: none of its units has {missing[0]}; their languages are"
+                f" {', '.join(list(self._sides)[:_SHOWN_LANGUAGES])}"
+            )
 
     def _side_of(self, variant: Variant, line: int) -> int:
         fitting = [
@@ -211,6 +221,7 @@ class _Parser:
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._characters
         parser.EntityDeclHandler = self._refuse_entity
+        parser.SkippedEntityHandler = self._refuse_skipped
         fed = 0
         with self._place.open() as stream:
             while True:
@@ -247,6 +258,9 @@ class _Parser:
             f"it declares the entity `{name}`; entities are not expanded, since they can stand for"
             " gigabytes or other files. Remove the declaration."
         )
+
+    def _refuse_skipped(self, name: str, *_: object) -> None:
+        raise self._error(f"the entity `&{name};` is not declared in the file; write its text")
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         self._level += 1

@@ -130,3 +130,21 @@ def test_set_that_is_not_there_or_holds_nothing_is_refused(tmp_path: Path) -> No
     place(tmp_path, "README.md")
     with pytest.raises(UserError, match="holds no evaluation set"):
         evaluation_files([tmp_path])
+
+
+@pytest.mark.parametrize("end", ["\r", "\u2028", "\x85"])
+def test_lines_that_end_in_another_way_are_found_too(tmp_path: Path, end: str) -> None:
+    path = tmp_path / "x.devtest"
+    path.write_bytes(end.join(["Yes.", "No, thanks.", ""]).encode())
+    assert {"Yes.", "No, thanks."} <= set(evaluation_sentences(path))
+
+
+@pytest.mark.parametrize("name", ["x.json", "x.sgm", "x.txt"])
+def test_what_is_held_whole_has_a_limit(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("corpus.evaluation_files._LONGEST_TEXT", 100)
+    data = b"[1,\n" * 100 if name != "x.txt" else ("a" * 100).encode("utf-16")
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(DataError, match=f"{name} of an evaluation set cannot be read: it is .*100"):
+        list(evaluation_sentences(tmp_path / name))

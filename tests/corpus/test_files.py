@@ -120,3 +120,12 @@ def test_directory_that_cannot_be_made_is_the_users_mistake(tmp_path: Path) -> N
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match=r"cannot be made: Not a directory\. Choose another output"):
         write_text(tmp_path / "file" / "output" / "x.txt", "text")
+
+
+def test_text_of_one_line_with_carriage_returns_inside_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.txt"
+    path.write_bytes(b"one\rtwo\r")
+    with pytest.raises(DataError, match=r"x\.txt: its lines end in carriage returns alone"):
+        read_lines(path)
+    path.write_bytes(b"one\rtwo\nthree\r\n")
+    assert read_lines(path) == ["one\rtwo", "three"]

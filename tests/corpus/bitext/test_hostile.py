@@ -240,3 +240,43 @@ def test_names_that_may_mean_several_languages_are_listed_with_the_choices(
 def test_direction_is_told_by_names_of_others(name: str, direction: str | None) -> None:
     found = direction_of(Path("somewhere") / name)
     assert (None if found is None else str(found)) == direction
+
+
+LATIN = "été\tcafé\nnaïve\tcoûter\nforêt\tâge\n".encode("latin-1")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("en-fr.tsv", LATIN, "no UTF-8: 3 of the first 3 lines"),
+        ("en-fr.tsv", b"a b\tc d\re f\tg h\r", "end in carriage returns alone"),
+        (
+            "en-fr.tsv",
+            gzip.compress(b"a\tb\n"),
+            r"is no text but gzip; its name should end in \.gz",
+        ),
+        ("en-fr.jsonl", lzma.compress(b"{}\n"), "is no text but xz"),
+        ("en-fr.jsonl", b'{"source": "a", "source": "b", "target": "c"}\n', ":1: .*`source` twice"),
+        ("en-fr.tmx", tmx(UNIT.replace('"fr"', '"xx"')), "none of its units has fra_Latn.*en, xx"),
+        (
+            "en-fr.tmx",
+            tmx(UNIT.replace(">b<", ">&xxe;<"), f'{HEAD}<!DOCTYPE tmx SYSTEM "file:///etc/hosts">'),
+            "entity `&xxe;` is not declared",
+        ),
+    ],
+)
+def test_text_of_other_encodings_and_kinds_is_named(
+    tmp_path: Path, name: str, data: bytes, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        read_bitext(write(tmp_path / name, data), direction=EN_FR)
+
+
+def test_one_invalid_line_among_others_is_read_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write(tmp_path / "en-fr.tsv", b"a b\tcaf\xe9\n" + "é é\tà là\n".encode() * 9)
+    assert read_bitext(path).num_rows == 10
+    assert [record.message for record in caplog.records] == [
+        f"{path}: 1 lines are not valid UTF-8; their invalid bytes were read as U+FFFD"
+    ]
