@@ -26,8 +26,11 @@ ADDED_FILE = "added_tokens.json"
 FAST_FILE = "tokenizer.json"
 
 _CONTROLS = ("bos_token", "pad_token", "eos_token", "unk_token")
+_LISTS = ("additional_special_tokens", "extra_special_tokens")
+"""Names of the languages' list, by transformers 4 and 5."""
 _OURS = dict(zip(_CONTROLS, CONTROL_SYMBOLS, strict=True))
-_FLAGS = ("lstrip", "rstrip", "single_word")
+_FLAG = "single_word"
+"""What a word here cannot be. `lstrip` and `rstrip` drop spaces, which SentencePiece drops too."""
 
 
 class AddedTokens(NamedTuple):
@@ -46,7 +49,7 @@ class AddedTokens(NamedTuple):
 class _Token(NamedTuple):
     content: str
     is_special: bool
-    flags: tuple[str, ...]
+    is_single_word: bool
 
 
 def read_added_tokens(
@@ -59,8 +62,7 @@ def read_added_tokens(
         processor: Its pieces.
 
     Raises:
-        UserError: If an ordinary word has flags that ours have no counterpart of, or a control
-            symbol has another name.
+        UserError: If an ordinary word is to stand alone only, or a control symbol has another name.
         DataError: If a file is damaged, or the files contradict each other or the pieces.
     """
     tokenizer, symbols = (read_object(directory / name) for name in (TOKENIZER_FILE, SYMBOLS_FILE))
@@ -78,10 +80,10 @@ def read_added_tokens(
             continue
         if not token.is_special and token.content not in special:
             words.add(index)
-            if token.flags:
+            if token.is_single_word:
                 raise UserError(
-                    f"{directory}: the added word `{token.content}` has"
-                    f" {' and '.join(token.flags)}, which models here do not support"
+                    f"{directory}: the added word `{token.content}` has {_FLAG}, which models here"
+                    " do not support"
                 )
         names[index] = token.content
     is_closed = bool(tokenizer.get("added_tokens_decoder"))
@@ -144,7 +146,7 @@ def _numbered(
     """Return the tokens that a file gives ids."""
     by_config = _decoder(directory / TOKENIZER_FILE, tokenizer.get("added_tokens_decoder") or {})
     by_list = {
-        index: _Token(content, content in special, ())
+        index: _Token(content, content in special, False)
         for content, index in _numbers(directory / ADDED_FILE).items()
     }
     by_fast = _fast_tokens(directory / FAST_FILE)
@@ -227,10 +229,11 @@ def _special_names(
     """Return the special tokens besides the control symbols, as older checkpoints order them."""
     names = []
     for files, path in ((tokenizer, TOKENIZER_FILE), (symbols, SYMBOLS_FILE)):
-        listed = files.get("additional_special_tokens") or []
-        if not isinstance(listed, list):
-            raise DataError(f"{directory / path}: `additional_special_tokens` is not a list")
-        names += [_content_in(directory / path, token) for token in listed]
+        for key in _LISTS:
+            listed = files.get(key) or []
+            if not isinstance(listed, list):
+                raise DataError(f"{directory / path}: `{key}` is not a list")
+            names += [_content_in(directory / path, token) for token in listed]
     mask = symbols.get("mask_token") or tokenizer.get("mask_token")
     if mask:
         names.append(_content_in(directory / SYMBOLS_FILE, mask))
@@ -263,8 +266,7 @@ def _token(token: object) -> _Token:
         ValueError: If it is neither.
     """
     if isinstance(token, str):
-        return _Token(token, True, ())
+        return _Token(token, True, False)
     if not isinstance(token, dict) or not isinstance(token.get("content"), str):
         raise ValueError(f"{token!r} is not a token")
-    flags = tuple(name for name in _FLAGS if token.get(name) is True)
-    return _Token(token["content"], bool(token.get("special", True)), flags)
+    return _Token(token["content"], bool(token.get("special", True)), token.get(_FLAG) is True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from corpus.errors import UserError
 from corpus.files import atomic_path
 from corpus.jobs import Outcome, Summary, Task, run_job
-from nmt.interop.added_tokens import PIECES_FILE, SYMBOLS_FILE, TOKENIZER_FILE
+from nmt.interop.added_tokens import FAST_FILE, PIECES_FILE, SYMBOLS_FILE, TOKENIZER_FILE
 from nmt.interop.config import ExportConfig
 from nmt.interop.export_model import export_to_transformers
 from nmt.model.directory import (
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 _SCRATCH = "scratch"
 _MODEL = "model.bin"
-_TOKENIZER = (PIECES_FILE, TOKENIZER_FILE, SYMBOLS_FILE)
+_TOKENIZER = (PIECES_FILE, TOKENIZER_FILE, SYMBOLS_FILE, FAST_FILE)
 
 
 def export_to_ctranslate2(model: Path, output: Path, config: ExportConfig) -> Summary:
@@ -67,7 +67,8 @@ def _convert(task: Task, model: Path, output: Path, config: ExportConfig) -> Out
     shutil.rmtree(converted, ignore_errors=True)
     _converter()(str(exported)).convert(str(converted), quantization=config.quantization)
     for name in _TOKENIZER:
-        shutil.copyfile(exported / name, converted / name)
+        if (exported / name).is_file():
+            shutil.copyfile(exported / name, converted / name)
     # The weights come last and vouch for the others.
     files = sorted(converted.iterdir(), key=lambda path: (path.name == _MODEL, path.name))
     outputs = []

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from corpus.errors import DataError
 from corpus.files import atomic_path, write_json
 from corpus.jobs import Outcome, Summary, Task, describe_input, run_job
-from nmt.interop.added_tokens import PIECES_FILE, SYMBOLS_FILE, TOKENIZER_FILE
+from nmt.interop.added_tokens import FAST_FILE, PIECES_FILE, SYMBOLS_FILE, TOKENIZER_FILE
 from nmt.interop.config import ExportConfig
 from nmt.interop.plans import TORCH_NAMES, plan_export
 from nmt.interop.settings import CONFIG_FILE, warn_of_training_settings, write_settings
@@ -121,6 +121,7 @@ def _write_description(
         GENERATION_FILE: _generation(shape),
         TOKENIZER_FILE: files.tokenizer,
         SYMBOLS_FILE: files.symbols,
+        **({} if files.fast is None else {FAST_FILE: files.fast}),
     }
     if len(shards) > 1:
         contents[INDEX_FILE] = {

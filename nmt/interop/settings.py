@@ -164,6 +164,10 @@ def warn_of_training_settings(config: MoEConfig) -> None:
     """Name what a model was trained with and transformers' models have no place for."""
     if config.num_experts == 0:
         return
+    logger.warning(
+        "transformers 5 (up to 5.24 at least) uses only the first two experts of any such model;"
+        " translate with transformers 4.57"
+    )
     dropped = {"capacity_factor": config.capacity_factor}
     if config.gating_dropout_p > 0:
         dropped["gating_dropout_p"] = config.gating_dropout_p

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import sentencepiece
+from sentencepiece.sentencepiece_model_pb2 import ModelProto  # type: ignore[attr-defined]
 
 from corpus.errors import DataError, UserError
 from corpus.languages import is_language
@@ -25,6 +26,7 @@ from nmt.interop.added_tokens import (
     read_added_tokens,
     read_object,
 )
+from nmt.interop.fast_tokenizer import read_fast_tokenizer, write_fast_tokenizer
 from nmt.vocabulary.vocabulary import (
     CONTROL_SYMBOLS,
     MASK_SYMBOL,
@@ -49,9 +51,6 @@ _PAD_PIECE = "<pad>"
 _TEXT_PIECES = 3
 """The first piece that is text; those before are <unk>, <s>, </s>."""
 
-_PIECE_FIELD = b"\x0a"
-"""Tag of `pieces`, the first field of SentencePiece's model, and of `piece` within one of them."""
-
 
 class TokenizerFiles(NamedTuple):
     """A vocabulary as `NllbTokenizer` reads it."""
@@ -60,12 +59,16 @@ class TokenizerFiles(NamedTuple):
     """SentencePiece's model."""
     tokenizer: Mapping[str, Any]
     symbols: Mapping[str, Any]
+    fast: Mapping[str, Any] | None
+    """`tokenizer.json`; None if the pieces are not of byte-pair encoding."""
     rows: tuple[int, ...]
     """Our index of each of its ids."""
 
 
 def import_vocabulary(directory: Path, size: int) -> tuple[bytes, Vocabulary]:
     """Return SentencePiece's model of a checkpoint and its vocabulary; indices are its ids.
+
+    Where there is only `tokenizer.json`, as transformers 5 writes it, the model is made from that.
 
     Where the languages are followed by `<mask>` and two rows without a name, as in NLLB-200's own
     checkpoints, the three are the data-source tags that they were trained as: fairseq added no mask
@@ -76,14 +79,19 @@ def import_vocabulary(directory: Path, size: int) -> tuple[bytes, Vocabulary]:
         size: Rows of its embedding.
 
     Raises:
-        UserError: If there is no SentencePiece model, nothing tells the languages, or a token is of
-            a kind that ours cannot be.
+        UserError: If there are no pieces, nothing tells the languages, or a token is of a kind that
+            ours cannot be.
         DataError: If the files do not fit each other.
     """
     path = directory / PIECES_FILE
-    if not path.is_file():
-        raise UserError(f"{directory} has no {PIECES_FILE}, NllbTokenizer's pieces")
-    model = path.read_bytes()
+    if path.is_file():
+        model = path.read_bytes()
+    elif (directory / FAST_FILE).is_file():
+        model = read_fast_tokenizer(directory / FAST_FILE, read_object(directory / FAST_FILE))
+    else:
+        raise UserError(
+            f"{directory} has neither {PIECES_FILE} nor {FAST_FILE}: nothing tells its pieces"
+        )
     processor = sentencepiece.SentencePieceProcessor()
     try:
         processor.LoadFromSerializedProto(model)
@@ -206,9 +214,19 @@ def export_vocabulary(directory: Path, *, nllb_codes: bool = False) -> Tokenizer
     ids = [*range(len(CONTROL_SYMBOLS)), *range(first, first + len(after))]
     tokenizer = _tokenizer(contents, ids)
     for index, word in enumerate(words, first + len(after)):
-        tokenizer["added_tokens_decoder"][str(index)] = {**_added(word), "special": False}
+        # Spaces before a word are dropped here; transformers 5 does so only with `lstrip`.
+        spaces = {"special": False, "lstrip": True}
+        tokenizer["added_tokens_decoder"][str(index)] = {**_added(word), **spaces}
     tokenizer["legacy_behaviour"] = vocabulary.language_is_last
-    return TokenizerFiles(model, tokenizer, _symbol_map(contents), tuple(rows))
+    decoder = tokenizer["added_tokens_decoder"].items()
+    added = [{"id": int(index), **token} for index, token in decoder]
+    fast = write_fast_tokenizer(model, added)
+    if fast is None:
+        logger.warning(
+            "%s is not of byte-pair encoding: transformers 5 will cut text otherwise than 4.57",
+            directory / MODEL_FILE,
+        )
+    return TokenizerFiles(model, tokenizer, _symbol_map(contents), fast, tuple(rows))
 
 
 def _their_name(symbol: str) -> str:
@@ -275,24 +293,11 @@ def _added(content: str) -> dict[str, Any]:
 def without_first_piece(model: bytes) -> bytes:
     """Return a SentencePiece model without its first piece; the others move down by one.
 
-    The model is a protocol buffer whose first field, repeated, are the pieces.
-
     Raises:
         ValueError: If the first piece is not `<pad>`.
     """
-    begin, length = _read_varint(model, len(_PIECE_FIELD))
-    name = _PIECE_FIELD + bytes([len(_PAD_PIECE)]) + _PAD_PIECE.encode()
-    if not model.startswith(_PIECE_FIELD) or not model[begin:].startswith(name):
+    proto = ModelProto.FromString(model)
+    if proto.pieces[0].piece != _PAD_PIECE:
         raise ValueError("the SentencePiece model does not begin with the piece <pad>")
-    return model[begin + length :]
-
-
-def _read_varint(data: bytes, place: int) -> tuple[int, int]:
-    """Return the place behind a number of variable length, and the number."""
-    value = shift = 0
-    while True:
-        byte = data[place]
-        value |= (byte & 0x7F) << shift
-        place, shift = place + 1, shift + 7
-        if byte < 0x80:
-            return place, value
+    del proto.pieces[0]
+    return bytes(proto.SerializeToString(deterministic=True))

@@ -154,6 +154,9 @@ def test_long_sentences_fit_models_that_count_positions_behind_padding(
     assert np.abs(loaded.encode(["the old house " * 9])[0] - vectors[0]).max() > 1e-4
 
 
+_WORDS = ("▁the", "▁old", "▁house")
+
+
 @pytest.fixture(scope="module")
 def sonar(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random text encoder in SONAR's layout: `M2M100Encoder` and NLLB's tokenizer."""
@@ -161,10 +164,13 @@ def sonar(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers.models.m2m_100.modeling_m2m_100 import M2M100Encoder
 
     folder = tmp_path_factory.mktemp("sonar")
-    special = ["<s>", "<pad>", "</s>", "<unk>"]
-    words = {word: row for row, word in enumerate([*special, "the", "old", "house"])}
-    tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    # Byte-pair encoding, the only kind that this tokenizer has in transformers 5.
+    merges = [(word[:place], word[place]) for word in _WORDS for place in range(1, len(word))]
+    letters = sorted(set("".join(_WORDS)))
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", *letters, *map("".join, merges)]
+    vocabulary = {piece: row for row, piece in enumerate(dict.fromkeys(pieces))}
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.save(str(folder / "words.json"))
     fast = transformers.NllbTokenizerFast(
         tokenizer_file=str(folder / "words.json"),
@@ -189,7 +195,7 @@ def test_sonars_encoder_is_loaded_and_told_the_language(sonar: Path) -> None:
     english, french = (loaded.encode(["the old house"], code)[0] for code in LANGUAGES)
     assert np.abs(english - french).max() > 1e-3
     tokenizer = transformers.AutoTokenizer.from_pretrained(sonar)
-    ids = [tokenizer.convert_tokens_to_ids(one) for one in ("eng_Latn", "the", "old", "house")]
+    ids = [tokenizer.convert_tokens_to_ids(one) for one in ("eng_Latn", *_WORDS)]
     model = M2M100Encoder.from_pretrained(sonar).eval()
     with torch.no_grad():
         states = model(torch.tensor([[*ids, 2]])).last_hidden_state[0]

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
+from torch import Tensor
 
 from corpus.languages import Direction
 from nmt.interop.config import ExportConfig
@@ -16,6 +18,7 @@ from nmt.vocabulary.train import train_vocabulary
 from nmt.vocabulary.vocabulary import Vocabulary
 from tests.nmt.conftest import write_bitext
 
+IS_5 = int(transformers.__version__.split(".")[0]) >= 5
 DIRECTIONS = [Direction("qaa_Latn", "qab_Latn"), Direction("qab_Latn", "qaa_Latn")]
 
 
@@ -74,3 +77,21 @@ def exported(tmp_path_factory: pytest.TempPathFactory, models: dict[int, Path]) 
     folder = tmp_path_factory.mktemp("exported") / "theirs"
     export_to_transformers(models[4], folder, ExportConfig())
     return folder
+
+
+def _all_experts(experts: Any, hidden: Tensor, _: Tensor, weights: Tensor) -> Tensor:
+    """What the experts of transformers 4.57 give: hidden [T, D], weights [T, E]."""
+    output = torch.zeros_like(hidden)
+    for index in range(experts.num_experts):
+        rows = weights[:, index].nonzero()[:, 0]
+        output[rows] += weights[rows, index, None] * experts[f"expert_{index}"](hidden[rows])
+    return output * (1 - experts.moe_token_dropout)
+
+
+@pytest.fixture
+def experts_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let transformers 5 use all experts; as published it uses two (see `test_interop`)."""
+    from transformers.models.nllb_moe import modeling_nllb_moe
+
+    if hasattr(modeling_nllb_moe, "NllbMoeExperts"):
+        monkeypatch.setattr(modeling_nllb_moe.NllbMoeExperts, "forward", _all_experts)

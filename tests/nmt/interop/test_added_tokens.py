@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import sentencepiece
 import torch
+import transformers
 
 from corpus.errors import DataError, UserError
 from nmt.extend import NewLanguage, extend_model
@@ -15,15 +16,29 @@ from nmt.fairseq import BatchLayout
 from nmt.interop.config import ExportConfig, ImportConfig
 from nmt.interop.export_model import export_to_transformers
 from nmt.interop.import_model import import_checkpoint
-from nmt.interop.tokens import import_vocabulary
+from nmt.interop.tokens import export_vocabulary, import_vocabulary
 from nmt.model.directory import load_model
 from nmt.translation.decoding.config import TranslateConfig
 from nmt.translation.translator import TextTranslator
 from nmt.vocabulary.config import ExtendConfig
 from nmt.vocabulary.vocabulary import LAYOUT_FILE, MODEL_FILE, Vocabulary
-from tests.nmt.interop.conftest import write_model
+from tests.nmt.interop.conftest import IS_5, write_model
 
-TEXT = ["bara kili mo", "bara zork kili", "zorkbara", "zork", " kili  zork ", "kilizork zork"]
+TOKENS = {
+    "bara kili mo": "▁bara ▁kili ▁mo",
+    "bara zork kili": "▁bara zork ▁kili",
+    "zorkbara": "zork ▁bara",
+    "zork": "zork",
+    " kili  zork ": "▁kili zork",
+    "kilizork zork": "▁kili zork zork",
+}
+"""What transformers 4.57.6 makes of text, with the files of `files_of`."""
+TEXT = list(TOKENS)
+
+
+def their_text(text: str) -> str:
+    """Return a text without spaces at its end, which the tokenizer of transformers 5 keeps."""
+    return text.rstrip() if IS_5 else text
 
 
 def write_tokenizer(folder: Path, vocabulary_path: Path, **files: Any) -> int:
@@ -80,22 +95,67 @@ def files_of(kind: str, first: int) -> dict[str, Any]:
 def test_tokens_are_those_of_transformers(
     tmp_path: Path, vocabulary_path: Path, kind: str, legacy: bool
 ) -> None:
-    from transformers import NllbTokenizer
-
     first = first_id(vocabulary_path)
     files = files_of(kind, first)
     files["tokenizer_config"]["legacy_behaviour"] = legacy
     write_tokenizer(tmp_path / "theirs", vocabulary_path, **files)
-    _, vocabulary = import_vocabulary(tmp_path / "theirs", first + 5)
+    model, vocabulary = import_vocabulary(tmp_path / "theirs", first + 5)
     assert vocabulary.languages == ("qab_Latn", "qaa_Latn", "tyv_Cyrl")
-    tokenizer = NllbTokenizer.from_pretrained(tmp_path / "theirs", src_lang="qaa_Latn")
-    for text in TEXT:
+    pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
+    rows = [
+        [
+            first + 3 if token == "zork" else pieces.piece_to_id(token) + 1
+            for token in tokens.split()
+        ]
+        for tokens in TOKENS.values()
+    ]
+    assert vocabulary.encode(TEXT) == rows
+    if IS_5:  # reads such files otherwise
+        return
+    tokenizer = transformers.NllbTokenizer.from_pretrained(tmp_path / "theirs", src_lang="qaa_Latn")
+    for text, row in zip(TEXT, rows, strict=True):
         theirs = tokenizer(text).input_ids
-        (pieces,) = vocabulary.encode([text])
-        assert vocabulary.source_row("qaa_Latn", pieces) == theirs
-        assert vocabulary.decode(pieces) == tokenizer.decode(theirs, skip_special_tokens=True)
+        assert vocabulary.source_row("qaa_Latn", row) == theirs
+        assert vocabulary.decode(row) == tokenizer.decode(theirs, skip_special_tokens=True)
     for language in vocabulary.languages:
         assert vocabulary.language_index(language) == tokenizer.convert_tokens_to_ids(language)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_exported_words_are_the_same_tokens_in_transformers_and_in_what_it_saves(
+    tmp_path: Path, vocabulary_path: Path, legacy: bool
+) -> None:
+    first = first_id(vocabulary_path)
+    files = files_of("added_tokens_decoder", first)
+    files["tokenizer_config"]["legacy_behaviour"] = legacy
+    write_tokenizer(tmp_path / "theirs", vocabulary_path, **files)
+    model, vocabulary = import_vocabulary(tmp_path / "theirs", first + 5)
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "ours" / MODEL_FILE).write_bytes(model)
+    (tmp_path / "ours" / LAYOUT_FILE).write_text(json.dumps(vocabulary.layout()), encoding="utf-8")
+    exported = export_vocabulary(tmp_path / "ours")
+    # The export orders languages, mask and words anew.
+    our_index = dict(enumerate(exported.rows))
+    (tmp_path / "exported").mkdir()
+    (tmp_path / "exported" / "sentencepiece.bpe.model").write_bytes(exported.pieces)
+    for name in ("tokenizer_config", "special_tokens_map", "tokenizer"):
+        key = {"tokenizer_config": "tokenizer", "special_tokens_map": "symbols"}.get(name, "fast")
+        content = json.dumps(getattr(exported, key))
+        (tmp_path / "exported" / f"{name}.json").write_text(content, encoding="utf-8")
+    for name in ("NllbTokenizer", "NllbTokenizerFast"):
+        read = getattr(transformers, name).from_pretrained
+        tokenizer = read(tmp_path / "exported", src_lang="qaa_Latn")
+        tokenizer.save_pretrained(tmp_path / name)
+        (tmp_path / name / "sentencepiece.bpe.model").unlink(missing_ok=True)
+        for text in TEXT:
+            (row,) = vocabulary.encode([text])
+            theirs = tokenizer(their_text(text)).input_ids
+            assert vocabulary.source_row("qaa_Latn", row) == [our_index[i] for i in theirs]
+        if (tmp_path / name / "tokenizer.json").is_file():
+            _, again = import_vocabulary(tmp_path / name, first + 5)
+            assert [[our_index[i] for i in row] for row in again.encode(TEXT)] == (
+                vocabulary.encode(TEXT)
+            )
 
 
 def test_new_languages_in_added_tokens_follow_the_listed_ones(
@@ -188,7 +248,8 @@ def test_translations_of_an_extended_checkpoint_are_those_of_transformers(
     tokenizer = NllbTokenizer.from_pretrained(tmp_path / "theirs", src_lang="qaa_Latn")
     model = M2M100ForConditionalGeneration.from_pretrained(tmp_path / "theirs").eval()
     tokenizer.add_tokens(["tyv_Cyrl"], special_tokens=True)
-    tokenizer.add_tokens(["zork"])
+    # Without `lstrip`, version 5 gives the space before the word a token.
+    tokenizer.add_tokens([transformers.AddedToken("zork", lstrip=IS_5, normalized=False)])
     torch.manual_seed(1)
     model.resize_token_embeddings(len(tokenizer))
     model.generation_config.max_length = 40
@@ -236,7 +297,7 @@ def test_model_with_new_pieces_and_languages_is_the_same_in_transformers_and_bac
     target = tokenizer.convert_tokens_to_ids("qad_Cyrl")
     size = longer.vocabulary.size
     for line in [*lines[:2], *TEXT]:
-        ids = tokenizer(line).input_ids
+        ids = tokenizer(their_text(line)).input_ids
         rows = {}
         for name, loaded in (("longer", longer), ("back", back)):
             vocabulary = loaded.vocabulary

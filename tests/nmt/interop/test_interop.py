@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from sentencepiece import SentencePieceProcessor
 
 from corpus.errors import JobError, UserError
 from nmt.fairseq import BatchLayout
@@ -20,7 +21,7 @@ from nmt.interop.export_model import export_to_transformers
 from nmt.interop.import_model import import_checkpoint
 from nmt.model.directory import WEIGHTS_FILE, TrainedModel, load_model, read_description
 from nmt.vocabulary.vocabulary import Vocabulary
-from tests.nmt.interop.conftest import write_model
+from tests.nmt.interop.conftest import IS_5, write_model
 
 LINES = ["bara kili mo", "šegu mo domдом tu zq bara", "mo"]
 SMALL_SHARDS = ExportConfig(shard_bytes=150_000)
@@ -53,7 +54,7 @@ def difference(model: TrainedModel, theirs: Any) -> float:
 
 @pytest.mark.parametrize("num_experts", KINDS)
 def test_exported_model_gives_transformers_the_same_logits(
-    tmp_path: Path, models: dict[int, Path], num_experts: int
+    tmp_path: Path, models: dict[int, Path], num_experts: int, experts_work: None
 ) -> None:
     from transformers import AutoModelForSeq2SeqLM
 
@@ -89,21 +90,28 @@ def write_theirs(folder: Path, vocabulary_path: Path, *, num_experts: int) -> An
         M2M100ForConditionalGeneration,
         NllbMoeConfig,
         NllbMoeForConditionalGeneration,
-        NllbTokenizer,
     )
 
+    # What NllbTokenizer.save_pretrained wrote then, which numbered no added token.
     languages = ["fra_Latn", "eng_Latn", "sat_Beng"]
-    pieces = vocabulary_path / "sentencepiece.model"
-    tokenizer = NllbTokenizer(str(pieces), additional_special_tokens=languages, src_lang="fra_Latn")
-    tokenizer.save_pretrained(folder)
-    # Older versions of transformers, which wrote the published files, had no such key.
-    path = folder / "tokenizer_config.json"
-    values = json.loads(path.read_text(encoding="utf-8"))
-    del values["added_tokens_decoder"]
-    (folder / "added_tokens.json").unlink()  # nor did they add the languages as tokens
-    path.write_text(json.dumps(values), encoding="utf-8")
+    folder.mkdir()
+    pieces = shutil.copy(
+        vocabulary_path / "sentencepiece.model", folder / "sentencepiece.bpe.model"
+    )
+    symbols = {
+        "bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>", "sep_token": "</s>",
+        "unk_token": "<unk>", "pad_token": "<pad>", "additional_special_tokens": languages,
+        "mask_token": {
+            "content": "<mask>", "lstrip": True, "normalized": True, "rstrip": False,
+            "single_word": False,
+        },
+    }  # fmt: skip
+    settings = {**symbols, "src_lang": "fra_Latn", "tgt_lang": None, "legacy_behaviour": False}
+    for name, content in (("special_tokens_map", symbols), ("tokenizer_config", settings)):
+        (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+    size = SentencePieceProcessor(model_file=str(pieces)).get_piece_size() + 1 + len(languages) + 1
     shape: dict[str, Any] = {
-        "vocab_size": len(tokenizer) + 2, "d_model": 32, "max_position_embeddings": 64,
+        "vocab_size": size + 2, "d_model": 32, "max_position_embeddings": 64,
         "encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48,
         "encoder_attention_heads": 2, "decoder_attention_heads": 4,
     }  # fmt: skip
@@ -126,7 +134,7 @@ def write_theirs(folder: Path, vocabulary_path: Path, *, num_experts: int) -> An
 
 @pytest.mark.parametrize("num_experts", KINDS)
 def test_imported_model_gives_the_logits_of_transformers(
-    tmp_path: Path, vocabulary_path: Path, num_experts: int
+    tmp_path: Path, vocabulary_path: Path, num_experts: int, experts_work: None
 ) -> None:
     theirs = write_theirs(tmp_path / "theirs", vocabulary_path, num_experts=num_experts)
     import_checkpoint(tmp_path / "theirs", tmp_path / "model", ImportConfig())
@@ -144,8 +152,25 @@ def test_imported_model_gives_the_logits_of_transformers(
     ]
 
 
+@pytest.mark.skipif(not IS_5, reason="transformers 4 uses all experts")
+def test_transformers_5_uses_two_experts_only(tmp_path: Path, models: dict[int, Path]) -> None:
+    # `NllbMoeExperts.forward` (5.0 to 5.24) takes the mask's zeros and ones for experts' numbers.
+    # When this fails, `export_model` need not warn any longer, nor the guide.
+    from transformers import AutoModelForSeq2SeqLM
+
+    export_to_transformers(models[4], tmp_path / "theirs", ExportConfig())
+    theirs = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "theirs").eval()
+    before = difference(load_model(models[4]), theirs)
+    assert before > 0.1
+    with torch.no_grad():
+        for name, parameter in theirs.named_parameters():
+            if "expert_2." in name or "expert_3." in name:
+                parameter.zero_()
+    assert difference(load_model(models[4]), theirs) == before
+
+
 def test_settings_that_transformers_has_no_place_for_are_named_and_translations_are_the_same(
-    tmp_path: Path, vocabulary_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, vocabulary_path: Path, caplog: pytest.LogCaptureFixture, experts_work: None
 ) -> None:
     from transformers import AutoModelForSeq2SeqLM
 
@@ -254,8 +279,9 @@ def _our_rows(vocabulary: Vocabulary, tokenizer: Any) -> list[int]:
     symbols: dict[str, int] = vocabulary.layout()["symbols"]
     names = {symbol.strip("_"): index for symbol, index in symbols.items()}
     offset = vocabulary.layout()["piece_offset"]
-    tokens = tokenizer.convert_ids_to_tokens(range(vocabulary.size))
-    return [names.get(token, tokenizer.sp_model.piece_to_id(token) + offset) for token in tokens]
+    tokens = tokenizer.convert_ids_to_tokens(list(range(vocabulary.size)))
+    pieces = SentencePieceProcessor(model_file=f"{tokenizer.name_or_path}/sentencepiece.bpe.model")
+    return [names.get(token, pieces.piece_to_id(token) + offset) for token in tokens]
 
 
 def test_export_runs_again_only_for_what_is_missing(tmp_path: Path, vocabulary_path: Path) -> None:

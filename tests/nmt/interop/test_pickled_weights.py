@@ -17,6 +17,7 @@ from nmt.interop.checkpoint import read_checkpoint
 from nmt.interop.config import ExportConfig, ImportConfig
 from nmt.interop.export_model import export_to_transformers
 from nmt.interop.import_model import import_checkpoint
+from tests.nmt.interop.conftest import IS_5
 
 
 @pytest.mark.parametrize("shards", [False, True], ids=["one file", "shards"])
@@ -29,14 +30,32 @@ def test_import_of_pickled_weights_is_that_of_safetensors(
     export_to_transformers(models[num_experts], tmp_path / "theirs", ExportConfig())
     theirs = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "theirs")
     (tmp_path / "theirs" / "model.safetensors").unlink()
-    size = "100KB" if shards else "1GB"
-    theirs.save_pretrained(tmp_path / "theirs", safe_serialization=False, max_shard_size=size)
+    save_pickled(theirs, tmp_path / "theirs", shards=shards)
     assert (tmp_path / "theirs" / "pytorch_model.bin").exists() != shards
     import_checkpoint(tmp_path / "theirs", tmp_path / "pickled", ImportConfig())
     export_to_transformers(models[num_experts], tmp_path / "safe", ExportConfig())
     import_checkpoint(tmp_path / "safe", tmp_path / "ours", ImportConfig())
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("pickled", "ours")]
     assert weights[0] == weights[1]
+
+
+def save_pickled(model: Any, directory: Path, *, shards: bool) -> None:
+    """Write weights as transformers did until version 5."""
+    if not IS_5:
+        size = "100KB" if shards else "1GB"
+        model.save_pretrained(directory, safe_serialization=False, max_shard_size=size)
+        return
+    state = model.state_dict()
+    tied = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")
+    keys = [key for key in state if not key.endswith(tied)]
+    if not shards:
+        torch.save({key: state[key] for key in keys}, directory / "pytorch_model.bin")
+        return
+    names = {key: f"pytorch_model-{i % 3 + 1:05d}-of-00003.bin" for i, key in enumerate(keys)}
+    for name in sorted(set(names.values())):
+        torch.save({key: state[key] for key in keys if names[key] == name}, directory / name)
+    index = {"metadata": {}, "weight_map": names}
+    (directory / "pytorch_model.bin.index.json").write_text(json.dumps(index), encoding="utf-8")
 
 
 def read_tensor(path: Path, key: str) -> torch.Tensor:

@@ -107,7 +107,7 @@ def test_damaged_pieces_are_named(tmp_path: Path, vocabulary_path: Path) -> None
 def test_checkpoint_without_languages_or_pieces_is_refused(
     tmp_path: Path, vocabulary_path: Path
 ) -> None:
-    with pytest.raises(UserError, match=r"has no sentencepiece\.bpe\.model"):
+    with pytest.raises(UserError, match=r"neither sentencepiece\.bpe\.model nor tokenizer\.json"):
         import_vocabulary(tmp_path, 400)
     write_tokenizer(tmp_path, vocabulary_path)
     with pytest.raises(UserError, match="names the languages' tokens"):

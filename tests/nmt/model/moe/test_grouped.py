@@ -139,7 +139,12 @@ def test_way_of_a_gpu_reads_no_value_back_and_meets_the_conditions_of_its_kernel
     # the checks of CUDA's: bfloat16, strides of 16 bytes, 32-bit offsets.
     def run() -> None:
         with FakeTensorMode():
-            layer = everything().to(torch.float32 if autocast else torch.bfloat16)
+            # Made in its type: torch from 2.10 on converts no layer of fake tensors.
+            torch.set_default_dtype(torch.float32 if autocast else torch.bfloat16)
+            try:
+                layer = everything()
+            finally:
+                torch.set_default_dtype(torch.float32)
             sequences = torch.randn(3, 7, 16).to(layer.gate.weight.dtype).requires_grad_()
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
                 run_padded(layer, sequences)
