@@ -556,6 +556,13 @@ def sample(
     "--scores", type=PATH, required=True, multiple=True, help="scores.tsv; may be repeated."
 )
 @click.option(
+    "--segments",
+    type=PATH,
+    multiple=True,
+    help="Scores of segments to correlate as well: segments.jsonl of `eval learned`, Parquet of"
+    " `eval score --config segments=true`; may be repeated.",
+)
+@click.option(
     "--calibration", type=PATH, default=None, help="TSV with the scores of the calibration set."
 )
 @click.option("--output", type=PATH, required=True, help="Directory for the tables.")
@@ -565,6 +572,7 @@ def correlate_command(
     human: tuple[Path, ...],
     sample: Path | None,
     scores: tuple[Path, ...],
+    segments: tuple[Path, ...],
     calibration: Path | None,
     output: Path,
     as_json: bool,
@@ -573,7 +581,7 @@ def correlate_command(
     """Correlate human scores (XSTS, ESA, MQM) with metrics."""
     from eval.correlate import correlate_human
 
-    found = correlate_human(human, scores, calibration, output, config, sample)
+    found = correlate_human(human, scores, calibration, output, config, sample, segments)
     if as_json:
         print_json(found)
         return
@@ -583,6 +591,11 @@ def correlate_command(
     click.echo(
         format_table(header, [[row[key] for key in header] for row in found["correlations"]])
     )
+    if found["segments"]:
+        header = ["direction", "metric", "coefficient", "value", "low", "high", "n", "n_missing"]
+        click.echo(format_table(["segments: direction", *header[1:]], [
+            [row[key] for key in header] for row in found["segments"]
+        ]))  # fmt: skip
     rows = [[level, *found["agreement"][level].values()] for level in ("ordinal", "interval")]
     click.echo(format_table(["agreement", "alpha", "low", "high"], rows))
     if found["attention"]:

@@ -269,6 +269,10 @@ class CorrelateConfig(Config):
     direction: str | None = None
     """Direction of a published table: MQM's name none, and of ESA's this one is taken."""
 
+    first_segment: int | None = None
+    """Number of the test set's first line in the table, for the correlation of segments: by default
+    1, in tables of ESA 0, and -1 where ESA's numbers leave out a first line that is a canary."""
+
     max_failed_attention: Annotated[float, Bounds(at_least=0, at_most=1)] = 0.5
     """Evaluators who fail more than this share of their attention items are left out."""
 

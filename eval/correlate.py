@@ -28,6 +28,13 @@ from eval.human.judgments import (
 from eval.human.published_tables import Check, read_published
 from eval.human.sampled_answers import split_answers
 from eval.human.sampling import read_items
+from eval.human.segments import (
+    SegmentCorrelation,
+    correlate_segments,
+    human_segments,
+    number_in_item,
+    read_segment_scores,
+)
 from eval.hypotheses import COPY
 from eval.metrics.metrics import without_references
 from eval.statistics.results import Row, read_scores
@@ -70,8 +77,11 @@ def correlate_human(
     output: Path,
     config: CorrelateConfig,
     sample: Path | None = None,
+    segments: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Compare human scores with metrics; write human.tsv, correlations.tsv and human.json.
+
+    With scores of segments, also segment_correlations.tsv.
 
     Args:
         human: Tables of single scores, all of one kind: what pages of `eval sample` saved, as
@@ -81,6 +91,7 @@ def correlate_human(
         output: Directory of the results.
         config: Calibration and bootstrap.
         sample: The items.tsv that the pages were made from.
+        segments: Scores of segments; see `eval.human.segments.read_segment_scores`.
 
     Returns:
         What human.json holds.
@@ -91,7 +102,7 @@ def correlate_human(
         JobError: If a table is not as it should be; the message names the line.
     """
     more = [path for path in (calibration, sample) if path is not None]
-    inputs = (*human, *scores, *more)
+    inputs = (*human, *scores, *more, *segments)
     for path in inputs:
         if not path.is_file():
             raise UserError(f"{path} does not exist or is not a file")
@@ -103,8 +114,13 @@ def correlate_human(
         output=output,
         config=config,
         sample=sample,
+        segments=segments,
     )
-    arguments = {"calibrated": calibration is not None, "sampled": sample is not None}
+    arguments: dict[str, Any] = {
+        "calibrated": calibration is not None,
+        "sampled": sample is not None,
+        **({"segments": len(segments)} if segments else {}),
+    }
     task = Task(name="all", inputs=inputs, arguments=arguments)
     run_job(
         name="correlate",
@@ -185,6 +201,7 @@ def _work(
     output: Path,
     config: CorrelateConfig,
     sample: Path | None,
+    segments: Sequence[Path],
 ) -> Outcome:
     metrics = [row for path in scores for row in read_scores(path) if row.system != COPY]
     found = _read_human(human, calibration, sample, metrics, config)
@@ -206,9 +223,16 @@ def _work(
     ]
     human_scores = _match_systems(calibrated, metrics)
     rows = _correlate(human_scores, metrics, config)
-    outputs = tuple(output / name for name in ("human.tsv", "correlations.tsv", "human.json"))
+    outputs = [output / name for name in ("human.tsv", "correlations.tsv", "human.json")]
     write_table(outputs[0], HUMAN_COLUMNS, map(_human_row, calibrated))
     write_table(outputs[1], CORRELATION_COLUMNS, rows)
+    by_segment = []
+    if segments:
+        by_segment = _correlate_segments(judgments, found.scale, sample, segments, config)
+        outputs.append(output / "segment_correlations.tsv")
+        write_table(outputs[-1], SegmentCorrelation._fields, by_segment)
+    else:  # those of an earlier run
+        (output / "segment_correlations.tsv").unlink(missing_ok=True)
     uncalibrated = [str(one.score.direction) for one in calibrated if one.calibrated is None]
     if uncalibrated:
         logger.warning(
@@ -232,10 +256,53 @@ def _work(
                 | {"direction": row[1] and str(row[1])}
                 for row in rows
             ],
+            "segments": [{**one._asdict(), "direction": str(one.direction)} for one in by_segment],
             "not_calibrated": uncalibrated,
         },
     )
-    return Outcome(counts={"judgments": len(judgments)}, outputs=outputs)
+    return Outcome(counts={"judgments": len(judgments)}, outputs=tuple(outputs))
+
+
+def _correlate_segments(
+    judgments: Sequence[Judgment],
+    scale: Scale,
+    sample: Path | None,
+    segments: Sequence[Path],
+    config: CorrelateConfig,
+) -> list[SegmentCorrelation]:
+    """Return the correlation of people's values of segments with metrics' scores of them.
+
+    Raises:
+        DataError: If an item has no line of the test set, or no segment has both.
+    """
+    metrics = read_segment_scores(segments)
+    systems = {system for scores in metrics.values() for system, _, _ in scores}
+    if len(systems) == 1:
+        (only,) = systems
+        judgments = [one if one.system else one._replace(system=only) for one in judgments]
+    lines = {}
+    if sample is not None:
+        lines = {(item.item, item.direction): item.line for item in read_items(sample)}
+    usual = 0 if scale.name == "esa" else 1
+    first = usual if config.first_segment is None else config.first_segment
+
+    def line_of(one: Judgment) -> int:
+        known = lines.get((one.item, one.direction))
+        return number_in_item(one.item, first) if known is None else known
+
+    found = correlate_segments(
+        human_segments(judgments, scale, line_of),
+        metrics,
+        trials=config.trials,
+        seed=config.seed,
+        confidence=config.confidence,
+    )
+    if not found:
+        raise DataError(
+            f"{', '.join(map(str, segments))}: no segment that people scored is in there; the"
+            f" systems are {', '.join(sorted(systems))}"
+        )
+    return found
 
 
 def _judge_attention(checks: Sequence[Check], max_failed: float) -> list[dict[str, Any]]:

@@ -127,9 +127,21 @@ def test_saved_tables_are_read_with_their_calibration_and_attention(
     scores = ["system\tdirection\tmetric\tvalue\tn\tsignature"]
     scores += [f"{s}\t{PAIR}\tchrf++\t{v}\t12\tx" for s, v in (("first", 50.5), ("second", 40.5))]
     write_lines(tmp_path / "scores.tsv", scores)
+    # A metric that scores the lines that were drawn, and no others, as people did.
+    segments = [{"metric": "m"}] + [
+        {"system": i.system, "direction": str(PAIR), "line": i.line, "score": i.system == "first"}
+        for i in items if i.kind == ITEM
+    ]  # fmt: skip
+    write_lines(tmp_path / "m.jsonl", map(json.dumps, segments))
     found = correlate_human(
         [tmp_path / f"{name}.tsv" for name in ("ann", "bea", "cem")], [tmp_path / "scores.tsv"],
         None, tmp_path / "out", CorrelateConfig(calibration="shift", trials=20), sample,
+        [tmp_path / "m.jsonl"],
+    )  # fmt: skip
+    by_segment = {row["coefficient"]: row for row in found["segments"]}
+    assert by_segment["kendall by line"]["value"] == 1
+    assert (by_segment["pearson"]["n"], by_segment["pearson"]["n_missing"]) == (
+        len(segments) - 1, 0,
     )  # fmt: skip
     left_out = {row["evaluator"]: row["left_out"] for row in found["attention"]}
     assert left_out == {"ann": False, "bea": False, "cem": True}
