@@ -86,15 +86,14 @@ CONSTRUCTED = World(
     },
     pieces=800,
     model={
-        "size": "small", "model_dim": 128, "ffn_inner_dim": 512, "num_encoder_layers": 2,
-        "num_experts": 0, "dropout_p": 0.0,
+        "size": "tiny", "ffn_inner_dim": 256, "num_experts": 0, "dropout_p": 0.0,
     },
     batches={"max_tokens": 600, "max_length": 64},
-    learning_rate=0.002,
+    learning_rate=0.003,
     updates=3600,
     scratch_updates=1000,
     validate_every=200,
-    validation_sentences=50,
+    validation_sentences=30,
     replayed=1.0,
     extend={"min_count": 3, "tokens_per_character": 0.4},
     curriculum={
@@ -122,7 +121,7 @@ MULTI30K = World(
 )  # fmt: skip
 WORLDS = {"constructed": CONSTRUCTED, "multi30k": MULTI30K}
 MAX_NEW = {"constructed": 2000, "multi30k": 10_000}
-LINES = {"dev": 100, "devtest": 100, "test": 200}
+LINES = {"dev": 100, "devtest": 100, "test": 120}
 """Of the constructed splits."""
 
 BEAM_SIZE = 2
