@@ -8,8 +8,8 @@ none, the model with experts is compared alone. They are exported, and all syste
 translations of the same sentences, greedily and with a beam of five. Where tokens differ, both
 hypotheses are scored anew by the model: `tie` if their scores are nearly equal, `they are better`
 or `we are better` if not, which is a search that kept other beams, `length rule` if theirs is
-better where the language token does not count as length, as in CTranslate2, and `limit` if one of
-them did not end.
+better where the end does not count as length, as in CTranslate2, and `limit` if one of them did not
+end. CTranslate2 is also compared with our search by its rule (`length_counts_end: false`).
 
 On an AMD processor, set `CT2_USE_MKL=1`.
 """
@@ -43,6 +43,7 @@ PIVOT = "qaa_Latn"
 OTHERS = ("qab_Latn", "qac_Cyrl", "qad_Arab", "qae_Deva")
 BEAMS = (1, 5)
 BATCH = 40
+CTRANSLATE2_RULE = "CTranslate2, its length"
 TIE = 1e-4
 """Scores this near are equal but for rounding, and so is what log-probabilities may differ by."""
 
@@ -75,7 +76,8 @@ def main() -> None:
         model = load_model(directory)
         peers = {"transformers": in_transformers(directory, arguments.work / f"{name} hf", model)}
         if name == "dense":
-            peers["CTranslate2"] = in_ctranslate2(directory, arguments.work / f"{name} ct2", model)
+            theirs = in_ctranslate2(directory, arguments.work / f"{name} ct2", model)
+            peers |= {"CTranslate2": theirs, CTRANSLATE2_RULE: theirs}
         for beam_size in BEAMS:
             pairs: dict[str, list[tuple[list[int], Found, Found, int, int]]] = {
                 p: [] for p in peers
@@ -84,18 +86,27 @@ def main() -> None:
                 language = model.vocabulary.language_index(target)
                 for batch in batches(model, sentences(arguments.run, source, arguments), source):
                     limit = 2 * max(map(len, batch)) + 10
-                    ours = search_ours(model, batch, language, beam_size, limit)
+                    found = {
+                        search: search(batch, language, beam_size, limit)
+                        for search in set(peers.values())
+                    }
+                    ours = {
+                        counts_end: search_ours(
+                            model, batch, language, beam_size, limit, length_counts_end=counts_end
+                        )
+                        for counts_end in {peer != CTRANSLATE2_RULE for peer in peers}
+                    }
                     for peer, search in peers.items():
-                        theirs = search(batch, language, beam_size, limit)
+                        own = ours[peer != CTRANSLATE2_RULE]
                         pairs[peer] += [
                             (row, a, b, language, limit)
-                            for row, a, b in zip(batch, ours, theirs, strict=True)
+                            for row, a, b in zip(batch, own, found[search], strict=True)
                         ]
             for peer, compared in pairs.items():
                 same = [(a[1], b[1]) for _, a, b, _, _ in compared if a[0] == b[0]]
                 ended = sum(len(a[0]) < limit - 1 for _, a, _, _, limit in compared)
                 reasons = Counter(
-                    explain(model, row, a[0], b[0], language, limit)
+                    explain(model, row, a[0], b[0], language, limit, peer != CTRANSLATE2_RULE)
                     for row, a, b, language, limit in compared
                     if a[0] != b[0]
                 )
@@ -153,7 +164,13 @@ def padded(rows: list[list[int]], pad: int) -> torch.Tensor:
 
 @torch.inference_mode()
 def search_ours(
-    model: TrainedModel, rows: list[list[int]], language: int, beam_size: int, limit: int
+    model: TrainedModel,
+    rows: list[list[int]],
+    language: int,
+    beam_size: int,
+    limit: int,
+    *,
+    length_counts_end: bool,
 ) -> list[Found]:
     """Search with this package."""
     words = model.vocabulary
@@ -164,6 +181,7 @@ def search_ours(
         Symbols(words.pad_index, words.unknown_index, words.end_index),
         beam_size=beam_size,
         length_penalty=1.0,
+        length_counts_end=length_counts_end,
     )
     return [(one.tokens, one.log_probability) for one in search.run(language, [limit] * len(rows))]
 
@@ -258,10 +276,11 @@ def explain(
     theirs: list[int],
     language: int,
     limit: int,
+    length_counts_end: bool,
 ) -> str:
     """Say why two hypotheses differ."""
     end = model.vocabulary.end_index
-    scores, without_language = [], []
+    scores, without_end = [], []
     for tokens in (ours, theirs):
         if len(tokens) >= limit - 1:
             return "limit"
@@ -269,11 +288,11 @@ def explain(
         logits = model.translator(source, BatchLayout.of(source), target, BatchLayout.of(target))
         wanted = torch.tensor([*tokens, end]).unsqueeze(1)
         total = logits[0, 1:].double().log_softmax(-1).gather(1, wanted).sum()
-        scores.append(float(total) / (len(tokens) + 2))
-        without_language.append(float(total) / (len(tokens) + 1))
+        scores.append(float(total) / (len(tokens) + 1 + length_counts_end))
+        without_end.append(float(total) / (len(tokens) + 1))
     if abs(scores[0] - scores[1]) < TIE:
         return "tie"
-    if scores[0] > scores[1] and without_language[0] < without_language[1]:
+    if scores[0] > scores[1] and without_end[0] < without_end[1]:
         return "length rule"
     return "we are better" if scores[0] > scores[1] else "they are better"
 
