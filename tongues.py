@@ -24,7 +24,12 @@ from corpus.errors import Preempted, TonguesError, UserError
 from corpus.processes import keep_working_directory_out, share_processors
 
 if TYPE_CHECKING:
-    from corpus.protocols import LanguageIdentifier, SentenceEncoder, TranslationScorer
+    from corpus.protocols import (
+        IdentifierOptions,
+        LanguageIdentifier,
+        SentenceEncoder,
+        TranslationScorer,
+    )
 
 __version__ = "0.1.0"
 
@@ -56,11 +61,11 @@ LEARNED_PACKAGES = {"safetensors", "torch", "transformers"}
 """Of the extra `learned`, where eval needs them."""
 
 
-def load_identifier(path: Path) -> "LanguageIdentifier":
+def load_identifier(path: Path, options: "IdentifierOptions | None" = None) -> "LanguageIdentifier":
     """Load a language identifier: a model directory (`lid.identifier`), or the builtin one."""
     from lid.identify import load_identifier as load
 
-    return load(path)
+    return load(path) if options is None else load(path, options)
 
 
 def load_encoder(path: Path, *, threads: int = 1) -> "SentenceEncoder":

@@ -51,7 +51,7 @@ def main() -> None:
     rows = []
     for kind, lines in kinds.items():
         begun = time.process_time()
-        spans = SpanIdentifier(identifier).identify([text for text, _ in lines])
+        spans = SpanIdentifier(identifier).identify_spans([text for text, _ in lines])
         seconds = time.process_time() - begun
         ranked = rank_spans(identifier, lines, spans)
         false_splits = sum(len(own) > 1 for own in spans) / len(lines)

@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -34,6 +35,20 @@ class Prediction(NamedTuple):
     score: float
 
 
+class Span(NamedTuple):
+    """A part of a line in one language."""
+
+    language: str
+    """As the identifier answers for the part alone."""
+
+    score: float
+    start: int
+    """Its first character in the line."""
+
+    end: int
+    """The character after its last."""
+
+
 class LanguageIdentifier(Protocol):
     """Identifies the language of lines; `und` if it is uncertain, `zxx` if it is not a language."""
 
@@ -47,11 +62,45 @@ class LanguageIdentifier(Protocol):
         ...
 
 
+class SpanIdentifier(LanguageIdentifier, Protocol):
+    """Identifies the languages of the parts of lines too."""
+
+    def identify_spans(self, lines: Sequence[str]) -> list[list[Span]]:
+        """Return the parts of each line, one at least, in order."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentifierOptions:
+    """How an identifier answers."""
+
+    languages: tuple[str, ...] = ()
+    """The only languages to be answered, beside `und` and `zxx`; all if empty."""
+
+    agree_with: Path | None = None
+    """A second identifier: where the two answers differ, the answer is `und`."""
+
+    groups: bool = False
+    """Whether a confusable group (`bos_Latn,hrv_Latn`) is answered where no language is sure."""
+
+    spans: bool = False
+    """Whether the identifier is a `SpanIdentifier`."""
+
+
+PLAIN_ANSWERS = IdentifierOptions()
+
+
 class IdentifierLoader(Protocol):
     """Loads a language identifier from its model directory; picklable, so that workers can."""
 
-    def __call__(self, path: Path) -> LanguageIdentifier:
-        """Return the identifier stored at `path`; `BUILTIN` is the one that needs no model."""
+    def __call__(
+        self, path: Path, options: IdentifierOptions = PLAIN_ANSWERS
+    ) -> LanguageIdentifier:
+        """Return the identifier stored at `path`; `BUILTIN` is the one that needs no model.
+
+        Raises:
+            UserError: If there is none, or it cannot answer as the options want.
+        """
         ...
 
 

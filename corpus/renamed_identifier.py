@@ -25,9 +25,13 @@ class RenamedIdentifier:
         """The languages it can name."""
         return sorted(self._names.get(code, code) for code in self._identifier.languages)
 
+    def name(self, language: str) -> str:
+        """Return what the caller calls a language of the identifier."""
+        return self._names.get(language, language)
+
     def identify(self, lines: Sequence[str]) -> list[Prediction]:
         """Return one prediction per line, in order."""
         return [
-            Prediction(self._names.get(one.language, one.language), one.score)
+            Prediction(self.name(one.language), one.score)
             for one in self._identifier.identify(lines)
         ]

@@ -14,7 +14,7 @@ from corpus.command import PATH, config_options, print_counts, print_json
 from corpus.console import format_table
 from corpus.errors import UserError
 from corpus.languages import parse_language
-from corpus.protocols import BUILTIN, BUILTIN_USED
+from corpus.protocols import BUILTIN, BUILTIN_USED, IdentifierOptions
 from lid.config import CalibrationConfig, MeasureConfig, TrainConfig
 from lid.directory import NLLB, OPENLID, PLAIN, PREPARATIONS
 
@@ -104,9 +104,10 @@ def identify(
     wanted = [parse_language(name).code for name in languages.split(",") if name.strip()]
     lines = invalid_lines = 0
     output = sys.stdout.buffer
-    for block in identify_blocks(
-        sys.stdin.buffer, model, top, processes, wanted, second_model, with_groups, with_spans
-    ):
+    options = IdentifierOptions(
+        languages=tuple(wanted), agree_with=second_model, groups=with_groups, spans=with_spans
+    )
+    for block in identify_blocks(sys.stdin.buffer, model, top, processes, options):
         try:
             output.write(block.text)
             output.flush()

@@ -18,14 +18,18 @@ from typing import BinaryIO, NamedTuple
 
 from corpus.errors import JobError, UserError
 from corpus.files import Lines, check_encoding
-from corpus.protocols import BUILTIN, Prediction, builtin_files
+from corpus.protocols import (
+    BUILTIN,
+    PLAIN_ANSWERS,
+    IdentifierOptions,
+    Prediction,
+    builtin_files,
+)
 from corpus.protocols import LanguageIdentifier as IdentifierProtocol
 from lid.engine.preparation import MAX_CHARACTERS
 from lid.groups import GroupIdentifier, read_groups
 from lid.identifier import Agreement, LanguageIdentifier
 from lid.spans import SpanIdentifier
-
-Identifier = IdentifierProtocol | SpanIdentifier
 
 BLOCK_BYTES = 1 << 20
 """Bytes read at a time. One process answers what is there and waits for no full block; with
@@ -49,10 +53,7 @@ def identify_blocks(
     model: Path,
     top: int,
     processes: int,
-    languages: Sequence[str] = (),
-    second_model: Path | None = None,
-    with_groups: bool = False,
-    with_spans: bool = False,
+    options: IdentifierOptions = PLAIN_ANSWERS,
 ) -> Iterator[Block]:
     """Yield the answers to a byte stream's lines, in order.
 
@@ -61,40 +62,12 @@ def identify_blocks(
         model: Model directory, or `BUILTIN`.
         top: Classes written per line; see `answer_block`.
         processes: Workers; 1 works in this process.
-        languages: The only languages to be answered; all if empty.
-        second_model: Model directory that must give the same answer; else the answer is `und`.
-        with_groups: Whether a confusable group is answered where no language of it is sure; see
-            `lid.groups`.
-        with_spans: Whether the parts of a line are answered; see `lid.spans`.
+        options: How it answers; with spans, the parts of a line are answered.
 
     Raises:
-        UserError: If two of `top` above 1, a second model, groups and spans are asked for, or one
-            of them but the second model of the builtin identifier.
+        UserError: If there is no such model, or it cannot answer as `top` and the options want.
     """
-    asked = {
-        "--top": top > 1,
-        "--and": second_model is not None,
-        "--groups": with_groups,
-        "--spans": with_spans,
-    }
-    if sum(asked.values()) > 1:
-        names = " and ".join(name for name, is_asked in asked.items() if is_asked)
-        raise UserError(f"{names} exclude each other; leave out all but one.")
-    first = load_identifier(model, languages)
-    identifier: Identifier = first
-    if second_model is not None:
-        identifier = Agreement(first, load_identifier(second_model, languages))
-    elif sum(asked.values()):
-        if not isinstance(first, LanguageIdentifier):
-            name = next(name for name, is_asked in asked.items() if is_asked)
-            raise UserError(
-                f"{name} needs the scores of all languages, which the builtin identifier does not"
-                " give. Name a model directory as --model (`tongues lid train`, `lid import`)."
-            )
-        if with_groups:
-            identifier = GroupIdentifier(first, read_groups(model))
-        if with_spans:
-            identifier = SpanIdentifier(first)
+    identifier = load_identifier(model, options, top)
     if processes == 1:
         for block in read_blocks(stream):
             yield answer_block(block, identifier, top)
@@ -120,17 +93,48 @@ def identify_blocks(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def load_identifier(model: Path, languages: Sequence[str] = ()) -> IdentifierProtocol:
+def load_identifier(
+    model: Path, options: IdentifierOptions = PLAIN_ANSWERS, top: int = 1
+) -> IdentifierProtocol:
     """Load a model directory, or the builtin identifier where `model` is `BUILTIN`.
 
     Args:
         model: What is loaded.
-        languages: The only languages to be answered; all if empty.
+        options: How it answers; see `lid.groups` and `lid.spans`.
+        top: Classes that are asked for per line.
 
     Raises:
-        UserError: If there is none, or it lacks one of `languages`.
+        UserError: If there is none, it lacks a language, two of `top` above 1, a second model,
+            groups and spans are asked for, or one but the second of the builtin identifier.
         DataError: If it is damaged.
     """
+    asked = {
+        "--top": top > 1,
+        "--and": options.agree_with is not None,
+        "--groups": options.groups,
+        "--spans": options.spans,
+    }
+    names = [name for name, is_asked in asked.items() if is_asked]
+    if len(names) > 1:
+        raise UserError(f"{' and '.join(names)} exclude each other; leave out all but one.")
+    if options.agree_with is not None:
+        return Agreement(
+            _load(model, options.languages), _load(options.agree_with, options.languages)
+        )
+    first = _load(model, options.languages)
+    if not names:
+        return first
+    if not isinstance(first, LanguageIdentifier):
+        raise UserError(
+            f"{names[0]} needs the scores of all languages, which the builtin identifier does not"
+            " give. Name a model directory (`tongues lid train`, `tongues lid import`)."
+        )
+    if options.groups:
+        return GroupIdentifier(first, read_groups(model))
+    return SpanIdentifier(first) if options.spans else first
+
+
+def _load(model: Path, languages: Sequence[str]) -> IdentifierProtocol:
     if model != BUILTIN:
         return LanguageIdentifier.load(model, languages=languages)
     builtin_files()
@@ -139,7 +143,7 @@ def load_identifier(model: Path, languages: Sequence[str] = ()) -> IdentifierPro
     return BuiltinIdentifier(languages)
 
 
-_shared: Identifier | None = None
+_shared: IdentifierProtocol | None = None
 
 
 def _answer_shared(block: bytes, top: int) -> Block:
@@ -197,7 +201,7 @@ def _first_characters(line: bytes) -> bytes:
     return kept[: end - 1] if kept[end - 1] >= 0xC0 else kept
 
 
-def answer_block(block: bytes, identifier: Identifier, top: int) -> Block:
+def answer_block(block: bytes, identifier: IdentifierProtocol, top: int) -> Block:
     r"""Answer the lines of a block.
 
     With `top` 1 a line is `language\tscore`. With more, the answer is followed by the classes that
@@ -208,7 +212,7 @@ def answer_block(block: bytes, identifier: Identifier, top: int) -> Block:
     texts = list(lines)
     rows: list[str] = []
     if isinstance(identifier, SpanIdentifier):
-        for spans in identifier.identify(texts):
+        for spans in identifier.identify_spans(texts):
             fields = (f"{one.language}\t{one.score:.4f}\t{one.start}\t{one.end}" for one in spans)
             rows.append("\t".join(fields) + "\n")
     elif top == 1 or not isinstance(identifier, LanguageIdentifier):

@@ -17,6 +17,8 @@ import regex
 from numpy.typing import NDArray
 
 from corpus.languages import is_language, script_of
+from corpus.protocols import Prediction
+from corpus.protocols import Span as Span
 from lid.engine.preparation import MAX_CHARACTERS, PIECE_CHARACTERS, UNSPACED
 from lid.identifier import LanguageIdentifier
 
@@ -48,20 +50,6 @@ _WORD = regex.compile(rf"(?:{UNSPACED}\p{{M}}*+){{1,{PIECE_CHARACTERS}}}+|(?:(?!
 Scores = NDArray[np.float64]
 
 
-class Span(NamedTuple):
-    """A part of a line in one language."""
-
-    language: str
-    """As `LanguageIdentifier.identify` answers for the part alone."""
-
-    score: float
-    start: int
-    """Its first character in the line."""
-
-    end: int
-    """The character after its last."""
-
-
 class _Part(NamedTuple):
     """Words from `start` to before `end`."""
 
@@ -89,7 +77,16 @@ class SpanIdentifier:
         self._classes = identifier.classes
         self._special = np.array([not is_language(name) for name in self._classes])
 
-    def identify(self, lines: Sequence[str]) -> list[list[Span]]:
+    @property
+    def languages(self) -> list[str]:
+        """The languages that the model knows, sorted."""
+        return self._identifier.languages
+
+    def identify(self, lines: Sequence[str]) -> list[Prediction]:
+        """Return one answer per line, as the identifier alone gives it."""
+        return self._identifier.identify(lines)
+
+    def identify_spans(self, lines: Sequence[str]) -> list[list[Span]]:
         """Return the parts of each line, one at least, in order.
 
         Of a line beyond 2,000 characters the first are looked at. Between parts there may be

@@ -75,7 +75,7 @@ def sentences(
     from corpus.remote import find_files
     from mining.sentences.merge import KEPT, MERGE_JOB
     from mining.sentences.price import price_sentences
-    from mining.sentences.sentences import count_by_language, run_sentences
+    from mining.sentences.sentences import count_by_language, least_sure, run_sentences
 
     _log_builtin(lid)
     load = context.obj["load_identifier"]
@@ -84,9 +84,14 @@ def sentences(
         job.print_price(price_sentences(files, lid, output, config, load))
         return
     counts = run_sentences(files, lid, output, config, load, job.executor)
-    job.print_counts("sentences", counts)
-    if not job.as_json:
-        click.echo(_format_languages(count_by_language(output, MERGE_JOB), KEPT), err=True)
+    if job.as_json:
+        print_json({**counts, "languages": count_by_language(output, MERGE_JOB)})
+    else:
+        job.print_counts("sentences", counts)
+        by_language = count_by_language(output, MERGE_JOB)
+        found = {code: least_sure(output, code) for code, row in by_language.items() if row[KEPT]}
+        examples = {code: f"{score:.2f} {text[:40]}" for code, (score, text) in found.items()}
+        click.echo(_format_languages(by_language, KEPT, examples), err=True)
 
 
 @group.command()
@@ -584,13 +589,31 @@ def _log_builtin(lid: Path) -> None:
         logger.info(BUILTIN_USED)
 
 
-def _format_languages(counts: Mapping[str, Mapping[str, int]], wanted: str) -> str:
-    """Return the counts of each language as a table, that with most `wanted` first."""
-    columns = list(dict.fromkeys(reason for row in counts.values() for reason in row))
+def _format_languages(
+    counts: Mapping[str, Mapping[str, int]], wanted: str, examples: Mapping[str, str] | None = None
+) -> str:
+    """Return the counts of each language as a table, that with most `wanted` first.
+
+    Args:
+        counts: What was counted, by language.
+        wanted: The count that orders them, of which each language's share is told.
+        examples: The least sure sentence of languages.
+    """
+    columns = list(
+        dict.fromkeys(
+            name
+            for row in counts.values()
+            for name, count in row.items()
+            if count or not name.startswith("rejected.")
+        )
+    )
     columns.sort(key=lambda reason: reason != wanted)
-    order = sorted(counts, key=lambda code: (-counts[code].get(wanted, 0), code))
-    rows = [
-        [code, check_language(code).name, *(counts[code].get(reason, 0) for reason in columns)]
-        for code in order
-    ]
-    return format_table(["language", "name", *columns], rows)
+    total = sum(row.get(wanted, 0) for row in counts.values())
+    rows = []
+    for code in sorted(counts, key=lambda code: (-counts[code].get(wanted, 0), code)):
+        own = [counts[code].get(reason, 0) for reason in columns]
+        share = f"{own[0] / total:.1%}" if total else ""
+        row = [code, check_language(code).name, own[0], share, *own[1:]]
+        rows.append([*row, examples.get(code, "")] if examples is not None else row)
+    header = ["language", "name", columns[0], "share", *columns[1:]] if columns else []
+    return format_table([*header, *(["least sure"] if examples is not None else [])], rows)

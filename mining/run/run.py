@@ -7,7 +7,7 @@ language pair, `report`. What is done is skipped, wherever the run was killed.
 
 import glob
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from corpus.jobs import (
     run_job,
 )
 from corpus.languages import Direction
-from corpus.protocols import LanguageIdentifier
+from corpus.protocols import IdentifierLoader
 from corpus.remote import find_files
 from mining.bitext.filter import FILTER_JOB, FilterInputs, run_filter_pairs
 from mining.bitext.report import write_report
@@ -84,7 +84,7 @@ class _Run:
 
     output: Path
     config: RunConfig
-    load_identifier: Callable[[Path], LanguageIdentifier]
+    load_identifier: IdentifierLoader
     executor: Executor
     """Of what does not count."""
 
@@ -116,7 +116,7 @@ class _Run:
 def run_mining(
     output: Path,
     config: RunConfig,
-    load_identifier: Callable[[Path], LanguageIdentifier],
+    load_identifier: IdentifierLoader,
     executor: Executor = LOCAL,
 ) -> RunResult:
     """Mine crawl shards; write bitext, calibration and a page.

@@ -1,10 +1,12 @@
 """Configs of `tongues mining sentences` and `tongues mining text`."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from corpus.config import Config, PositiveInt, Share, execution_only
 from corpus.errors import UserError
 from corpus.languages import check_language
+from corpus.protocols import IdentifierOptions
 from corpus.text import scripts_by_code
 from mining.checks import check_positive, check_share
 
@@ -110,12 +112,57 @@ class SentenceFilterConfig:
                 check_language(key)
 
 
+SPANS = KEEP, CUT, DROP = "keep", "cut", "drop"
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentifierConfig:
+    """How the identifier answers; `agree_with`, `groups` and `spans` exclude each other."""
+
+    languages: tuple[str, ...] = ()
+    """The only languages it answers, beside `und` and `zxx`, as if the model had no others; all if
+    empty. Text in others is taken for one of these, or for `und`: name the neighbors too."""
+
+    agree_with: str = ""
+    """Directory of a second identifier, or `builtin`. Where the answers differ, the sentence is
+    rejected as `unknown_language`."""
+
+    groups: bool = False
+    """Reject sentences that fit several languages of a confusable group (`bos_Latn`, `hrv_Latn`)
+    and none clearly, as `confusable`."""
+
+    spans: str = KEEP
+    """Sentences that switch languages: `keep` them in the language they have as a whole, `cut` them
+    into their parts, or `drop` them as `mixed_languages`. `cut` and `drop` score every word: some
+    thousand sentences a second and core."""
+
+    def __post_init__(self) -> None:
+        for language in self.languages:
+            check_language(language)
+        if self.spans not in SPANS:
+            raise UserError(f"`spans` is `{self.spans}`; known: {', '.join(SPANS)}")
+        if bool(self.agree_with) + self.groups + (self.spans != KEEP) > 1:
+            raise UserError("`agree_with`, `groups` and `spans` exclude each other; leave two out")
+
+    @property
+    def options(self) -> IdentifierOptions:
+        """The same as the loader takes it."""
+        return IdentifierOptions(
+            languages=self.languages,
+            agree_with=Path(self.agree_with) if self.agree_with else None,
+            groups=self.groups,
+            spans=self.spans != KEEP,
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class SentencesConfig:
     """How crawl shards become sentences."""
 
     languages: tuple[str, ...] = ()
     """Languages to keep; empty keeps all that are identified."""
+
+    identifier: IdentifierConfig = field(default_factory=IdentifierConfig)
 
     repair_mojibake: bool = True
     """Undo wrong decodings ("Ð¿Ñ€Ð¸" is "при") with ftfy, where its heuristic sees one."""

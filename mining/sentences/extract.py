@@ -8,20 +8,27 @@ import functools
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from corpus.crawl.documents import Documents, read_documents
 from corpus.files import make_directory
 from corpus.jobs import Outcome, Task, hold_lock
-from corpus.protocols import LanguageIdentifier, Prediction
+from corpus.protocols import (
+    PLAIN_ANSWERS,
+    IdentifierLoader,
+    IdentifierOptions,
+    LanguageIdentifier,
+    Prediction,
+    SpanIdentifier,
+)
 from corpus.renamed_identifier import RenamedIdentifier
 from corpus.split import iterate_sentences
 from corpus.text import normalize, sentence_hash
 from mining.sentences.clean import boilerplate_reason, is_notice, lines_of, repair
-from mining.sentences.config import SentencesConfig
+from mining.sentences.config import CUT, KEEP, SentencesConfig
 from mining.sentences.filters import damage_reason, form_reason, language_reason
 from mining.sentences.merge import PART_SCHEMA
 from mining.sentences.profiles import Profiles
@@ -32,6 +39,7 @@ EXTRACT_JOB = "extract"
 WORK = ".work"
 PARTS_LOCK = ".parts"
 SENTENCES = "sentences"
+CUT_SENTENCES = "cut_sentences"
 _IDENTIFY_BATCH = 4096
 _MEGABYTE = 1 << 20
 
@@ -78,9 +86,11 @@ def _hash(text: str) -> int:
 
 
 @functools.lru_cache(maxsize=1)
-def _identifier(load: Callable[[Path], LanguageIdentifier], path: Path) -> LanguageIdentifier:
+def _identifier(
+    load: IdentifierLoader, path: Path, options: IdentifierOptions
+) -> LanguageIdentifier:
     """Load the model once per process."""
-    return load(path)
+    return load(path) if options == PLAIN_ANSWERS else load(path, options)
 
 
 def extract_shard(
@@ -89,14 +99,14 @@ def extract_shard(
     lid: Path,
     output: Path,
     config: SentencesConfig,
-    load_identifier: Callable[[Path], LanguageIdentifier],
+    load_identifier: IdentifierLoader,
 ) -> Outcome:
     """Write the sentences of a shard to `output/.work/<shard>/<language>.parquet`.
 
     Copies are still among them. Rejects go to `output/rejects/extract/<shard>.parquet` if the
     config wants them.
     """
-    identifier = _identifier(load_identifier, lid)
+    identifier = _identifier(load_identifier, lid, config.identifier.options)
     shard = task.remote[0] if task.remote else task.inputs[0]
     documents = read_documents(shard, config.max_document_mb * _MEGABYTE)
     folder = output / WORK / f".{task.name}"
@@ -132,10 +142,15 @@ def _extract(
 ) -> None:
     profiles = Profiles(config.filters)
     languages = frozenset(config.languages)
-    identifier = RenamedIdentifier(identifier, config.languages)
+    names = RenamedIdentifier(identifier, config.languages)
     for batch in _batched(_candidates(documents, config, profiles, rows), _IDENTIFY_BATCH):
-        predictions = identifier.identify([candidate.text for candidate in batch])
-        for candidate, prediction in zip(batch, predictions, strict=True):
+        if config.identifier.spans == KEEP:
+            predictions = names.identify([candidate.text for candidate in batch])
+            identified = list(zip(batch, predictions, strict=True))
+        else:
+            spans = cast(SpanIdentifier, identifier)
+            identified = _parts(batch, spans, names, config.identifier.spans, rows)
+        for candidate, prediction in identified:
             limits = profiles.of(prediction.language)
             reason = language_reason(prediction, languages, limits.min_lid_score) or form_reason(
                 candidate.text, prediction.language, limits
@@ -144,6 +159,32 @@ def _extract(
                 rows.reject(f"rejected.{reason}", candidate, prediction)
             else:
                 rows.keep(candidate, prediction)
+
+
+def _parts(
+    batch: Sequence[_Candidate],
+    identifier: SpanIdentifier,
+    names: RenamedIdentifier,
+    mixed: str,
+    rows: _Rows,
+) -> list[tuple[_Candidate, Prediction]]:
+    """Return sentences, and of those in several languages the parts, with their languages."""
+    found: list[tuple[_Candidate, Prediction]] = []
+    spans = identifier.identify_spans([candidate.text for candidate in batch])
+    for candidate, own in zip(batch, spans, strict=True):
+        if len(own) > 1 and mixed != CUT:
+            longest = max(own, key=lambda span: span.end - span.start)
+            prediction = Prediction(names.name(longest.language), longest.score)
+            rows.reject("rejected.mixed_languages", candidate, prediction)
+            continue
+        if len(own) > 1:
+            rows.counts[CUT_SENTENCES] += 1
+            rows.counts[SENTENCES] += len(own) - 1
+        for span in own:
+            text = candidate.text[span.start : span.end] if len(own) > 1 else candidate.text
+            part = candidate._replace(text=normalize(text))
+            found.append((part, Prediction(names.name(span.language), span.score)))
+    return found
 
 
 def _candidates(

@@ -45,6 +45,8 @@ def language_reason(prediction: Prediction, languages: frozenset[str], min_lid_s
         return "unknown_language"
     if prediction.language == NO_LANGUAGE:
         return "no_language"
+    if "," in prediction.language:
+        return "confusable"
     if prediction.score < min_lid_score:
         return "low_lid_score"
     if languages and prediction.language not in languages:

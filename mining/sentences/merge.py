@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from corpus.files import make_directory
 from corpus.jobs import Outcome, Task
@@ -19,6 +20,7 @@ PART_SCHEMA = pa.schema([*SENTENCES_SCHEMA, ("text_hash", pa.uint64()), ("place"
 """A sentence of a shard, with the hashes of its text, and of its document and position."""
 
 KEPT = "kept"
+CHARACTERS = "characters"
 MERGE_JOB = "merge"
 
 
@@ -40,7 +42,7 @@ def merge_language(
     make_directory(workplace)
     losers = _Losers(find_duplicates(_hashes(task.inputs), workplace, memory_bytes))
     outputs: list[Path] = []
-    counts: Counter[str] = Counter({KEPT: 0})
+    counts: Counter[str] = Counter({KEPT: 0, CHARACTERS: 0})
     with RowGroups(rejects / f"{task.name}.parquet", REJECTS_SCHEMA) as rejected:
         row = 0
         for part in task.inputs:
@@ -49,7 +51,9 @@ def merge_language(
                 for batch in read_batches(part, PART_SCHEMA, SENTENCES_SCHEMA.names):
                     reasons = losers.take(row, row + batch.num_rows)
                     row += batch.num_rows
-                    kept.add(batch.filter(pa.array(reasons < 0)))
+                    chosen = batch.filter(pa.array(reasons < 0))
+                    kept.add(chosen)
+                    counts[CHARACTERS] += pc.sum(pc.utf8_length(chosen["text"])).as_py() or 0
                     for number, reason in enumerate(REASONS):
                         counts[f"rejected.{reason}"] += int((reasons == number).sum())
                     if write_rejects:

@@ -7,19 +7,29 @@ has a task per language and drops the copies among the sentences of all shards.
 import contextlib
 import functools
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from corpus.crawl.documents import Shard, shard_kind, shard_names
 from corpus.errors import JobError
 from corpus.files import read_object
 from corpus.jobs import LOCAL, RECEIPTS, Executor, Task, forget_outdated, hold_lock, run_job
 from corpus.languages import check_language
-from corpus.protocols import LanguageIdentifier, identifier_inputs
+from corpus.protocols import IdentifierLoader, identifier_inputs
+from corpus.records import sentence_batches, sentence_shards
 from corpus.remote import RemoteFile
 from mining.sentences.config import SentencesConfig
-from mining.sentences.extract import EXTRACT_JOB, PARTS_LOCK, SENTENCES, WORK, extract_shard
-from mining.sentences.merge import KEPT, MERGE_JOB, merge_language
+from mining.sentences.extract import (
+    CUT_SENTENCES,
+    EXTRACT_JOB,
+    PARTS_LOCK,
+    SENTENCES,
+    WORK,
+    extract_shard,
+)
+from mining.sentences.merge import CHARACTERS, KEPT, MERGE_JOB, merge_language
 
 _SCRATCH = ".sort"
 _LOCK = ".lock"
@@ -31,7 +41,7 @@ def run_sentences(
     lid: Path,
     output: Path,
     config: SentencesConfig,
-    load_identifier: Callable[[Path], LanguageIdentifier],
+    load_identifier: IdentifierLoader,
     executor: Executor = LOCAL,
 ) -> dict[str, int]:
     """Write the sentences of crawl shards to `output/<language>/<shard>.parquet`.
@@ -47,6 +57,8 @@ def run_sentences(
     for language in config.languages:
         check_language(language)
     model_files = identifier_inputs(lid)
+    if config.identifier.agree_with:
+        model_files += identifier_inputs(Path(config.identifier.agree_with))
     for shard in shards:
         shard_kind(shard)
     tasks = [_task(name, shard, model_files) for name, shard in shard_names(shards).items()]
@@ -126,6 +138,16 @@ def count_by_language(
     }
 
 
+def least_sure(output: Path, language: str) -> tuple[float, str]:
+    """Return the lowest score among some thousand sentences of a language, and the sentence.
+
+    These tell best whether a language is there at all, or only mistakes of the identifier.
+    """
+    batch = next(sentence_batches(sentence_shards(output, language)[0], ("text", "lid_score")))
+    row = int(np.argmin(batch["lid_score"].to_numpy()))
+    return float(batch["lid_score"][row].as_py()), str(batch["text"][row].as_py())
+
+
 def _funnel(extracted: Mapping[str, int], merged: Mapping[str, int]) -> dict[str, int]:
     """Return the counts of both jobs as one account."""
     counts = Counter(extracted)
@@ -135,7 +157,7 @@ def _funnel(extracted: Mapping[str, int], merged: Mapping[str, int]) -> dict[str
 
 def _reading_order(reason: str) -> tuple[int, str]:
     """Order counts from documents to lines to sentences, and there from rejects to kept."""
-    order = ("documents", "lines", "repaired_lines", "boilerplate_lines", SENTENCES, "rejected",
-             KEPT)  # fmt: skip
+    order = ("documents", "lines", "repaired_lines", "boilerplate_lines", SENTENCES,
+             CUT_SENTENCES, "rejected", KEPT, CHARACTERS)  # fmt: skip
     stem = reason.split(".")[0]
     return (order.index(stem) if stem in order else 0, reason)

@@ -3,8 +3,9 @@
 import functools
 import itertools
 import json
+import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,21 @@ from corpus.crawl.documents import Shard
 from corpus.errors import UserError
 from corpus.files import write_lines
 from corpus.jobs import LOCAL, Executor, Outcome, Task, run_job
-from corpus.languages import check_language
-from corpus.protocols import LanguageIdentifier
+from corpus.languages import check_language, find_language
+from corpus.protocols import IdentifierLoader
 from corpus.records import sentence_batches, sentence_languages, sentence_shards
 from mining.sentences.config import TextConfig
 from mining.sentences.sentences import run_sentences
+
+logger = logging.getLogger(__name__)
 
 TEXT_JOB = "text"
 WRITTEN = "written"
 SENTENCES_FOLDER = "sentences"
 """Folder of the sentences that come from shards, in the output."""
 
+_SHOWN = 10
+_SCORE_DIGITS = 6
 _COLUMNS = ("text", "lid_score", "document", "position")
 
 
@@ -31,7 +36,7 @@ def run_text_of_shards(
     lid: Path,
     output: Path,
     config: TextConfig,
-    load_identifier: Callable[[Path], LanguageIdentifier],
+    load_identifier: IdentifierLoader,
     languages: Sequence[str] = (),
     executor: Executor = LOCAL,
 ) -> dict[str, int]:
@@ -46,6 +51,8 @@ def run_text_of_shards(
     """
     for language in languages:
         check_language(language)
+    if languages:
+        _check_known(load_identifier(lid).languages, languages, lid)
     sentences = output / SENTENCES_FOLDER
     counts = run_sentences(shards, lid, sentences, config.sentences, load_identifier, executor)
     return counts | run_text(sentences, output, config, languages, executor)
@@ -83,15 +90,40 @@ def run_text(
 
 
 def _tasks(sentences: Path, languages: Sequence[str]) -> list[Task]:
+    """Return a task for each language that is there; what is not is logged."""
     for language in languages:
         check_language(language)
-    tasks = [
-        Task(name=language, inputs=tuple(sentence_shards(sentences, language)))
-        for language in dict.fromkeys(languages or sentence_languages(sentences))
-    ]
-    if not tasks:
+    there = list(sentence_languages(sentences))
+    if not there:
         raise UserError(f"{sentences} holds no sentences; `tongues mining sentences` makes them")
-    return tasks
+    named = {language: find_language(language, there) for language in languages or there}
+    missing = [language for language, found in named.items() if found is None]
+    if len(missing) == len(named):
+        raise UserError(
+            f"{sentences} holds no sentences of {_names(missing)}; it holds {_names(there)}"
+        )
+    if missing:
+        logger.warning("%s holds no sentences of %s", sentences, _names(missing))
+    return [
+        Task(name=language, inputs=tuple(sentence_shards(sentences, found)))
+        for language, found in named.items()
+        if found is not None
+    ]
+
+
+def _check_known(known: Sequence[str], languages: Sequence[str], lid: Path) -> None:
+    """Refuse languages that could not be found, before the shards are read."""
+    unknown = [language for language in languages if find_language(language, known) is None]
+    if unknown:
+        raise UserError(
+            f"the language identifier {lid} does not know {_names(unknown)}; it knows"
+            f" {len(known)} languages. `tongues data list` names larger ones."
+        )
+
+
+def _names(languages: Sequence[str]) -> str:
+    shown = ", ".join(f"`{language}`" for language in languages[:_SHOWN])
+    return shown + (f" and {len(languages) - _SHOWN} more" if len(languages) > _SHOWN else "")
 
 
 def _write_language(task: Task, *, output: Path, config: TextConfig) -> Outcome:
@@ -145,4 +177,6 @@ def _text_line(language: str, row: dict[str, Any]) -> str:
 
 
 def _json_line(language: str, row: dict[str, Any]) -> str:
-    return json.dumps({"language": language, **row}, ensure_ascii=False)
+    # A float32 of .99 is .9900000095 as a float64.
+    score = round(row["lid_score"], _SCORE_DIGITS)
+    return json.dumps({"language": language, **row, "lid_score": score}, ensure_ascii=False)

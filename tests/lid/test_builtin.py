@@ -7,8 +7,8 @@ import pytest
 
 from corpus.errors import UserError
 from corpus.languages import is_language
-from corpus.protocols import BUILTIN, builtin_files
-from lid.identify import identify_blocks
+from corpus.protocols import BUILTIN, IdentifierOptions, builtin_files
+from lid.identify import load_identifier
 from tongues import main
 
 if importlib.util.find_spec("pycld2") is None:
@@ -71,11 +71,25 @@ def test_lid_identify_needs_no_model(
     assert capfdbinary.readouterr().out == b"bre_Latn\t0.9800\n"
 
 
-@pytest.mark.parametrize("option", [{"top": 2}, {"with_groups": True}, {"with_spans": True}])
-def test_what_the_builtin_identifier_cannot_do_is_refused(option: dict[str, Any]) -> None:
-    arguments = {"top": 1, "processes": 1} | option
+@pytest.mark.parametrize(
+    ("top", "options"),
+    [
+        (2, IdentifierOptions()),
+        (1, IdentifierOptions(groups=True)),
+        (1, IdentifierOptions(spans=True)),
+    ],
+)
+def test_what_the_builtin_identifier_cannot_do_is_refused(
+    top: int, options: IdentifierOptions
+) -> None:
     with pytest.raises(UserError, match="builtin identifier does not give"):
-        list(identify_blocks(io.BytesIO(b"a\n"), BUILTIN, **arguments))
+        load_identifier(BUILTIN, options, top)
+
+
+def test_the_builtin_identifier_can_be_the_second_that_must_agree() -> None:
+    both = load_identifier(BUILTIN, IdentifierOptions(agree_with=BUILTIN, languages=("bre_Latn",)))
+    answers = [one.language for one in both.identify([BRETON, "The cat sat on the mat."])]
+    assert answers == ["bre_Latn", "und"]
 
 
 def test_its_compiled_package_is_the_input_of_jobs() -> None:

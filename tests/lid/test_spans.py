@@ -48,7 +48,7 @@ def spans() -> SpanIdentifier:
 
 
 def parts(spans: SpanIdentifier, line: str) -> list[tuple[str, str]]:
-    return [(one.language, line[one.start : one.end]) for one in spans.identify([line])[0]]
+    return [(one.language, line[one.start : one.end]) for one in spans.identify_spans([line])[0]]
 
 
 @pytest.mark.parametrize(
@@ -84,14 +84,14 @@ def test_capitalized_words_weigh_little(
 
 
 def test_line_without_words_has_one_span(spans: SpanIdentifier) -> None:
-    assert spans.identify([""]) == [[("und", 0.0, 0, 0)]]
-    assert spans.identify([" 12 345 "]) == [[("zxx", 1.0, 1, 7)]]
-    assert spans.identify([]) == []
+    assert spans.identify_spans([""]) == [[("und", 0.0, 0, 0)]]
+    assert spans.identify_spans([" 12 345 "]) == [[("zxx", 1.0, 1, 7)]]
+    assert spans.identify_spans([]) == []
 
 
 @given(line=st.text(max_size=60))
 def test_spans_of_any_text_are_in_order_and_inside_it(spans: SpanIdentifier, line: str) -> None:
-    found = spans.identify([line, ENGLISH])
+    found = spans.identify_spans([line, ENGLISH])
     assert [one.language for one in found[1]] == ["eng_Latn"]
     ends = [0, *(place for one in found[0] for place in (one.start, one.end)), len(line)]
     assert ends == sorted(ends)

@@ -121,8 +121,26 @@ def test_text_of_shards_is_that_of_their_sentences(tmp_path: Path) -> None:
         "Он спит очень долго.", "Она читает книгу дома.",
     ]  # fmt: skip
     assert (counts["kept"], counts["written"]) == (9, 2)
-    with pytest.raises(UserError, match="no sentences of `fra_Latn`"):
+    with pytest.raises(UserError, match="does not know `fra_Latn`; it knows 4 languages"):
         run_text_of_shards(*arguments, ["fra_Latn"])
+
+
+def test_a_language_that_is_not_there_is_named_beside_those_that_are(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = write_sentences(tmp_path / "in", SENTENCES)
+    with pytest.raises(UserError, match="no sentences of `fra_Latn`; it holds `hau_Latn`, `rus"):
+        run_text(made, tmp_path / "out", config(), ["fra_Latn"])
+    run_text(made, tmp_path / "out", config(), ["fra_Latn", "hau_Latn"])
+    assert "no sentences of `fra_Latn`" in caplog.text
+    assert files(tmp_path / "out") == ["config.yaml", "hau_Latn.txt"]
+
+
+def test_text_has_the_name_that_the_user_gives_a_language(tmp_path: Path) -> None:
+    made = write_sentences(tmp_path / "in", {"zho_Hans/a": [("今天天气很好。", 0.99)]})
+    run_text(made, tmp_path / "out", config(suffix=".jsonl"), ["cmn_Hans"])
+    [row] = map(json.loads, read_lines(tmp_path / "out/cmn_Hans.jsonl"))
+    assert (row["language"], row["lid_score"]) == ("cmn_Hans", 0.99)
 
 
 def test_command_prints_a_table_by_language(tmp_path: Path) -> None:
@@ -151,6 +169,16 @@ def test_sentences_command_prints_a_table_by_language(tmp_path: Path) -> None:
         group, [*arguments, "--config", "workers=1"], obj={"load_identifier": load_by_script}
     )
     assert result.exit_code == 0, result.output
-    rows = [line.split() for line in result.stderr.split("\n") if re.match("[a-z]{3}_[A-Z]", line)]
-    table = {row[0]: int(row[-3]) for row in rows if len(row) > 3}
-    assert table == {"eng_Latn": 3, "hin_Deva": 2, "rus_Cyrl": 2, "zho_Hans": 2}
+    rows = re.findall(r"^(\w{8}) .*?  (\d)  +(\d+\.\d)%  +(\d+) .*  (\S.*)$", result.stderr, re.M)
+    assert [row[:4] for row in rows] == [
+        ("eng_Latn", "3", "33.3", "64"),
+        ("hin_Deva", "2", "22.2", "25"),
+        ("rus_Cyrl", "2", "22.2", "42"),
+        ("zho_Hans", "2", "22.2", "14"),
+    ]
+    assert rows[0][4] == "0.90 The river is long."
+    again = [*arguments, "--config", "workers=1", "--json"]
+    told = json.loads(
+        CliRunner().invoke(group, again, obj={"load_identifier": load_by_script}).stdout
+    )
+    assert told["languages"]["rus_Cyrl"]["kept"] == 2
