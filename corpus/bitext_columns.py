@@ -160,7 +160,9 @@ def check_first_lines(path: object, rows: Sequence[Sequence[str]]) -> None:
         there = ", ".join(f"`{_shown(cell)}`" for cell in rows[0][:12])
         raise DataError(
             f"{path}: the first line is of single words ({there}), unlike all others, and may be a"
-            f" header. If it is one: {_as_config(rows[0])}. If it is a pair: {_as_config('12')}."
+            f" header. If it is one, name the columns `source` and `target`, or give"
+            f" {_as_config(rows[0])}. If it is a pair, put the line `source<TAB>target` before it,"
+            f" or give {_as_config('12')}."
         )
     for place in range(min(2, max(map(len, rows)))):
         cells = [row[place].strip() for row in rows if len(row) > place and row[place].strip()]

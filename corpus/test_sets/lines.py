@@ -18,12 +18,14 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from corpus.bitext_columns import check_first_lines
 from corpus.errors import DataError, UserError
 from corpus.files import open_lines, read_lines
 from corpus.test_sets.test_set import DOCUMENT, DOMAIN, Segments, Side
 
 NTREX_REFERENCE = re.compile(r"newstest2019-(?:src|ref)(?:-(?P<more>\d))?\.(?P<code>[\w-]+)\.txt")
 NTREX_DOCUMENTS = "DOCUMENT_IDS.tsv"
+_FIRST_LINES = 100
 
 
 def read_side(files: Sequence[Path], columns: Mapping[str, list[str]]) -> Side:
@@ -106,12 +108,15 @@ def read_pairs(path: Path) -> Segments:
     """Read two columns without a header, or the Tatoeba Challenge's four.
 
     Raises:
-        DataError: If a line has another number of columns; the message names it.
+        DataError: If a line has another number of columns, or the first looks like a header; the
+            message names it.
     """
     source: list[str] = []
     target: list[str] = []
-    for number, line in enumerate(read_lines(path), 1):
-        cells = line.split("\t")
+    rows = [line.split("\t") for line in read_lines(path)]
+    if rows and len(rows[0]) == 2:
+        check_first_lines(path, rows[:_FIRST_LINES])
+    for number, cells in enumerate(rows, 1):
         if len(cells) not in (2, 4):
             raise DataError(
                 f"{path}:{number}: {len(cells)} columns; a set of pairs has two (source, target),"

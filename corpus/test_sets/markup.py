@@ -13,6 +13,7 @@ SGML is not parsed as such: WMT's and IWSLT's files hold bare ampersands. Like s
 from __future__ import annotations
 
 import html
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,8 @@ from xml.parsers import expat
 from corpus.errors import DataError, UserError
 from corpus.files import open_binary
 from corpus.test_sets.test_set import DOCUMENT, DOMAIN, Segments, Side
+
+logger = logging.getLogger(__name__)
 
 MAX_BYTES = 1 << 30
 _CHUNK_BYTES = 1 << 20
@@ -188,10 +191,12 @@ def read_wmt_xml(path: Path, translators: Sequence[str] = ()) -> Segments:
     source: list[str] = []
     references: list[list[str]] = [[] for _ in names]
     columns: dict[str, list[str]] = {DOCUMENT: [], DOMAIN: [], _ORIGIN: []}
+    without = 0
     for attributes, own, translated in found.documents:
         for number in sorted(own):
             texts = [translated.get(name, {}).get(number, "") for name in names]
             if not any(texts):
+                without += 1
                 continue
             source.append(own[number])
             for lines, text in zip(references, texts, strict=True):
@@ -199,6 +204,12 @@ def read_wmt_xml(path: Path, translators: Sequence[str] = ()) -> Segments:
             columns[DOCUMENT].append(attributes.get("id", ""))
             columns[DOMAIN].append(attributes.get("domain", ""))
             columns[_ORIGIN].append(attributes.get(_ORIGIN, ""))
+    if without:
+        logger.warning(
+            "%s: %d segments without a reference are left out; hypotheses have no lines for them",
+            path,
+            without,
+        )
     return Segments(source, references, columns, tuple(names))
 
 

@@ -25,13 +25,15 @@ from typing import Any, NamedTuple
 
 from corpus.errors import DataError
 from corpus.files import open_lines, read_lines
-from corpus.parquet import open_parquet
+from corpus.parquet import iterate_batches, open_parquet
 from corpus.test_sets.test_set import Side
 
 MAX_ROWS = 1_000_000
 """More rows than any test set has; training data given by mistake is refused."""
 
 TEXT_COLUMNS = ("text", "sentence")
+_MAX_CHARACTERS = 1 << 28
+"""Of a table whose packed form is small; FLORES+ has 60 million in all languages."""
 _SOURCES = ("source", "src", "src_text", "source_text", "sourcestring", "source_string")
 _TARGETS = (
     "target", "tgt", "trg", "ref", "reference", "tgt_text", "target_text", "reference_text",
@@ -124,9 +126,23 @@ def _read_parquet(path: Path) -> dict[str, list[str]]:
         if file.metadata.num_rows > MAX_ROWS:
             raise DataError(f"{path} has {file.metadata.num_rows:,} rows; it is not a test set")
         columns: dict[str, list[str]] = {name.casefold(): [] for name in file.schema_arrow.names}
-        for batch in file.iter_batches(1 << 12):
-            for name in batch.schema.names:
-                columns[name.casefold()] += map(_text, batch.column(name).to_pylist())
+        room, row = _MAX_CHARACTERS, 0
+        for table in iterate_batches(file, path, None, 1 << 12):
+            for name in table.column_names:
+                try:
+                    values = [_text(value) for value in table.column(name).to_pylist()]
+                except UnicodeDecodeError as error:
+                    raise DataError(
+                        f"{path}: column `{name}` is not UTF-8 in one of the rows {row + 1:,} to"
+                        f" {row + table.num_rows:,}: {error}"
+                    ) from None
+                columns[name.casefold()] += values
+                room -= sum(map(len, values))
+            row += table.num_rows
+            if room < 0:
+                raise DataError(
+                    f"{path} has more than {_MAX_CHARACTERS:,} characters; it is not a test set"
+                )
     return columns
 
 
@@ -182,6 +198,8 @@ def _text(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, bytes):
+        value = value.decode("utf-8")
     if isinstance(value, list | tuple):
         return ", ".join(map(_text, value))
     return re.sub(r"[\r\n]+", " ", str(value)).strip("\r\n")
@@ -240,6 +258,9 @@ def _side(
     if len(set(numbers)) < len(numbers):
         twice = next(one for one in numbers if numbers.count(one) > 1)
         raise DataError(f"{table.path}: the {ids} `{twice}` is there more than once")
+    for name in texts:
+        if rows and not any(columns[name][row].strip() for row in rows):
+            raise DataError(f"{table.path}: the column `{name}` is empty in all {len(rows):,} rows")
     told = {
         name: [values[row] for row in rows]
         for name, values in columns.items()

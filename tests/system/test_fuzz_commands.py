@@ -13,6 +13,7 @@ import os
 import random
 import shutil
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -128,9 +129,37 @@ COMMANDS = (
     "eval check --hypotheses {hypotheses} --flores {flores} --output {out} --lid {lid}"
     " --toxicity {words} --segment-scores {segments} --segment-scores {comet}"
     " --config segment_scores.languages=[all]",
+    "lid identify --model {lid}",
+    "lid identify --model {lid} --spans --languages qaa_Latn,qab_Latn",
+    "lid identify --model {lid} --groups",
+    "lid identify --model {lid} --and {second} --processes 1",
+    "data convert {others} --output {out} --format tmx --config workers=1",
+    f"mining pair {{aligned}}/qaa_Latn.txt {{aligned}}/qab_Latn.txt --source qaa_Latn --target"
+    f" qab_Latn --encoder {{encoder}} --known {{many}}/{PAIR}.tsv --output {{out}}/x.tsv",
+    "mining import-laser --checkpoint {laser}/laser2.pt --sentencepiece {laser}/laser2.spm"
+    " --output {out}",
+    "nmt average --model {model} --model {model} --output {out}",
+    "nmt extend --model {model} --language qac_Latn --like qaa_Latn --text {extended}"
+    " --output {out} --config min_count=2 --config max_pieces=5",
+    "eval test-set --test-set {published} --output {out}",
+    "eval contamination --bitext {bitext} --test-set {flores} --output {out} --limit 1",
+    "eval contamination --bitext {data} --test-set {published} --output {out} --limit 1"
+    " --config only_languages_of_bitext=false",
+    "eval sample --hypotheses {hypotheses} --test-set {flores} --output {out}"
+    " --calibration {calibration} --config lines=2",
+    "eval learned --metric comet-22 --checkpoint {comet22} --encoder {comet22}/encoder"
+    " --hypotheses {real}/system --test-set {real}/flores --output {out}",
+    "eval contrast --sets {contrasts} --hypotheses {hypotheses} --output {out}",
     "eval correlate --human {human} --scores {scores}/scores.tsv --output {out} --config trials=5"
     " --config calibration=none",
 )
+
+ALONE = (
+    "nmt describe --size tiny --json",
+    "data fetch flores200 --from /nowhere",
+    "data constructed --output {out} --config scale=tiny",
+)
+"""Commands with a config and no input but what they are named."""
 
 ODD = ("-1", "0", "1", "nan", "inf", "-inf", "1e400", "9" * 40, "", "null", "~", "[]", "{}", "[[]]",
        "{a: 1}", "[1, x]", "x", "true", "2020-13-45", "!!python/name:os.system", "&a [*a]", "a\0b",
@@ -192,18 +221,72 @@ def write_world(world: Path) -> dict[str, str]:
     table("segments.jsonl", header, *(segment % n for n in (1, 2, 3)))
     comet = {f"{world}/hypotheses/{PAIR}.txt": [{"src": "a", "mt": "b", "COMET": 0.5}] * 3}
     table("comet.json", *json.dumps(comet, indent=4).split("\n"))
+    table("calibration.tsv", "source\ttarget", "bara kili\tberek kolok")
+    write_published(world, where, texts)
     where["metadata"] = str(world / "metadata.meta")
     for text in STEPS.values():
         code, told = call(text.format(**where).split())
         assert code == 0, f"{text}: {told}"
+    shutil.copytree(world / "lid", world / "second")
     return where
+
+
+def write_published(world: Path, where: dict[str, str], texts: dict[str, list[str]]) -> None:
+    """Write what the newer commands take: layouts of others, and models of other programs."""
+    import torch
+
+    from tests.eval.test_learned import HYPOTHESES, REFERENCES, SOURCES, make_comet
+    from tests.mining.encoders import test_laser
+
+    names = ("others", "laser", "extended", "published", "comet22", "real", "contrasts", "second")
+    where |= {name: str(world / name) for name in names}
+    rows = list(zip(*(lines[:5] for lines in texts.values()), strict=True))
+    for side, language in enumerate(WORDS):
+        write_lines(world / "others" / f"x.{language}", [row[side] for row in rows])
+        write_lines(
+            world / "published" / "devtest" / f"{language}.jsonl",
+            [
+                json.dumps(
+                    {"id": n, "iso_639_3": language[:3], "iso_15924": "Latn", "text": row[side]}
+                )
+                for n, row in enumerate(rows)
+            ],
+        )
+        write_lines(world / "extended" / f"{language}.txt", texts[language])
+    write_lines(world / "extended" / "qac_Latn.txt", [line[::-1] for line in texts["qaa_Latn"]])
+    units = "".join(
+        f'<tu><tuv xml:lang="qaa_Latn"><seg>{a}</seg></tuv>'
+        f'<tuv xml:lang="qad_Arab"><seg>{b}</seg></tuv></tu>\n'
+        for a, b in rows
+    )
+    head = '<tmx version="1.4"><header srclang="qaa_Latn"/><body>'
+    write_lines(
+        world / "others" / "qaa_Latn-qad_Arab.tmx", f"{head}{units}</body></tmx>".split("\n")
+    )
+    pairs = [json.dumps({"translation": {"qab_Latn": b, "qaf_Latn": a}}) for a, b in rows]
+    write_lines(world / "others" / "qab_Latn-qaf_Latn.jsonl", pairs)
+    with zipfile.ZipFile(world / "others" / "qaa_Latn-qae_Deva.txt.zip", "w") as archive:
+        for side, language in enumerate(("qaa_Latn", "qae_Deva")):
+            lines = "".join(f"{row[side]}\n" for row in rows)
+            archive.writestr(f"X.qaa_Latn-qae_Deva.{language}", lines)
+    contrasts = [f"{a}\t{b}\t{b} more" for a, b in rows[:3]]
+    write_lines(world / "contrasts" / f"{PAIR}.tsv", ["source\tright\twrong", *contrasts])
+    (world / "laser").mkdir()
+    spm = world / "laser" / "laser2.spm"
+    test_laser.write_spm(spm)
+    torch.save(test_laser.laser2_state(spm), world / "laser" / "laser2.pt")
+    make_comet(world / "comet22", "regression_metric")
+    for code, lines in (("eng_Latn", SOURCES), ("fra_Latn", REFERENCES)):
+        write_lines(world / "real" / "flores" / "devtest" / f"{code}.devtest", lines)
+    write_lines(world / "real" / "system" / "eng_Latn-fra_Latn.txt", HYPOTHESES)
 
 
 def call(arguments: list[str]) -> tuple[int, str]:
     """Run a command in this process; return its exit code and what it printed."""
     streams = sys.stdin, sys.stdout, sys.stderr
     told = io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace", write_through=True)
-    sys.stdin, sys.stdout, sys.stderr = io.TextIOWrapper(io.BytesIO()), told, told
+    lines = io.BytesIO(b"bara kili motu tulo seno\nberek kolok metak\n")
+    sys.stdin, sys.stdout, sys.stderr = io.TextIOWrapper(lines), told, told
     try:
         with limited(SECONDS):
             code = tongues.main(arguments)
@@ -365,8 +448,8 @@ def config_class_of(command: str) -> Any:
 @pytest.mark.slow
 def test_commands_survive_odd_config_values(world: dict[str, str], tmp_path: Path) -> None:
     numbers = random.Random(SEED)
-    classes = {command: config_class_of(command) for command in COMMANDS}
-    choices = [c for c in COMMANDS if classes[c] is not None]
+    classes = {command: config_class_of(command) for command in (*COMMANDS, *ALONE)}
+    choices = [command for command, found in classes.items() if found is not None]
     assert len(choices) > 20
     wrong, refused = [], 0
     for number in range(TRIES):

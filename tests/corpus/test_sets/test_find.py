@@ -265,3 +265,41 @@ def test_the_metrics_tasks_have_named_references_and_documents(tmp_path: Path) -
     assert found == [["house", "tree"], ["Gebäude", "Baum"]]
     with pytest.raises(UserError, match="no reference by `refC`; it has refA, refB"):
         open_files(root, [EN_DE], tmp_path, references=["refC"])
+
+
+def write_flores_plus_parquet(path: Path, text: pa.Array) -> None:
+    path.parent.mkdir()
+    table = {
+        "id": [1, 2, 1, 2],
+        "iso_639_3": ["eng"] * 2 + ["deu"] * 2,
+        "iso_15924": ["Latn"] * 4,
+        "text": text,
+    }
+    pq.write_table(pa.table(table), path)
+
+
+def test_text_stored_as_bytes_is_text(tmp_path: Path) -> None:
+    raw = pa.array([text.encode() for text in ("a", "b", "ä", "ö")])
+    write_flores_plus_parquet(tmp_path / "set" / "devtest.parquet", raw)
+    assert lines_of(tmp_path / "set", EN_DE, tmp_path) == [["a", "b"], ["ä", "ö"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (pa.array([b"a", b"b", b"\xe4", b"c"]), "column `text` is not UTF-8 in one of the rows 1"),
+        (pa.array(["a", "b", None, " "]), "column `text` is empty in all 2 rows"),
+    ],
+)
+def test_column_without_text_is_named(tmp_path: Path, text: pa.Array, message: str) -> None:
+    write_flores_plus_parquet(tmp_path / "set" / "devtest.parquet", text)
+    with pytest.raises(DataError, match=rf"devtest\.parquet: .*{message}"):
+        lines_of(tmp_path / "set", EN_DE, tmp_path)
+
+
+@pytest.mark.parametrize("header", ["foo\tbar", "English\tGerman"])
+def test_header_of_pairs_is_not_a_pair(tmp_path: Path, header: str) -> None:
+    path = tmp_path / "set" / "eng_Latn-deu_Latn.tsv"
+    write_lines(path, [header, "A sentence.\tEin Satz.", "Yes.\tJa."])
+    with pytest.raises(DataError, match=r"eng_Latn-deu_Latn\.tsv: the first line .*header"):
+        lines_of(tmp_path / "set", EN_DE, tmp_path)

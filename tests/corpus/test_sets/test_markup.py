@@ -29,13 +29,16 @@ WMT = """<?xml version='1.0' encoding='utf-8'?>
 """
 
 
-def test_wmt_xml_gives_the_segments_that_sacrebleu_takes(tmp_path: Path) -> None:
+def test_wmt_xml_gives_the_segments_that_sacrebleu_takes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "wmttest2022.en-de.all.xml"
     write_text(path, WMT)
     theirs = WMTXMLDataset._unwrap_wmt21_or_later(str(path))
     clean = WMTXMLDataset._clean
     (read,) = find_test_set(path).pairs.values()
     found = read()
+    assert "1 segments without a reference are left out" in caplog.text
     assert found.source == [clean(line) for line in theirs["src"]]
     assert found.references == [[clean(line) for line in theirs[f"ref:{name}"]] for name in "AB"]
     assert found.translators == ("A", "B")

@@ -27,14 +27,18 @@ DIMENSION, LAYERS, HEADS, HIDDEN = 16, 2, 4, 12
 @pytest.fixture(scope="module")
 def spm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SentencePiece model as LASER's: specials of its own that the dictionary does not follow."""
+    path = tmp_path_factory.mktemp("spm") / "laser2.spm"
+    write_spm(path)
+    return path
+
+
+def write_spm(path: Path) -> None:
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(TEXT * 3), model_writer=model, vocab_size=60,
         hard_vocab_limit=False, minloglevel=2,
     )  # fmt: skip
-    path = tmp_path_factory.mktemp("spm") / "laser2.spm"
     path.write_bytes(model.getvalue())
-    return path
 
 
 def pieces(spm: Path) -> list[str]:
