@@ -19,7 +19,7 @@ _TRAIN = "train.jsonl"
 _VALIDATION = "valid"
 _UPDATE = "Step"
 _NLL = "NLL Loss"
-_CHRF = "chrF++"
+_TRANSLATED = ("chrF++", "chrf_of_copying", "empty_share", "looping_share")
 
 
 class Validation(NamedTuple):
@@ -33,6 +33,15 @@ class Validation(NamedTuple):
 
     chrf: float | None
     """chrF++, 0 to 100; None where nothing was translated."""
+
+    copying: float | None = None
+    """chrF++ of the sources as their own translations."""
+
+    empty: float | None = None
+    """Share of translations without text."""
+
+    looping: float | None = None
+    """Share of translations that repeat themselves."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,8 @@ def read_curves(training: Path) -> Curves:
     folder = training / METRICS / _VALIDATION
     validation = {
         path.stem: [
-            Validation(line[_UPDATE], float(line[_NLL]), line.get(_CHRF)) for line in _lines(path)
+            Validation(line[_UPDATE], float(line[_NLL]), *map(line.get, _TRANSLATED))
+            for line in _lines(path)
         ]
         for path in sorted(folder.glob("*.jsonl"))
     }
@@ -83,8 +93,9 @@ def mean_scores(curves: Curves, score: str) -> list[tuple[int, float]]:
     """
     found: dict[int, list[float]] = {}
     for validations in curves.validation.values():
-        for update, nll, chrf in validations:
-            value = -nll if score == "nll" else chrf
+        for validation in validations:
+            update = validation.update
+            value = -validation.nll if score == "nll" else validation.chrf
             if value is not None:
                 found.setdefault(update, []).append(value)
     return [(update, math.fsum(values) / len(values)) for update, values in sorted(found.items())]

@@ -72,6 +72,7 @@ from nmt.training.teacher import Teacher
 from nmt.training.train_unit import Arithmetic, TranslationUnit
 from nmt.training.validation_data import ValidationSet
 from nmt.training.validation_unit import Translating, ValidationUnit
+from nmt.training.warning_signs import warning_signs
 from nmt.translation.decoding.config import TranslateConfig
 from nmt.vocabulary.vocabulary import Vocabulary
 
@@ -165,6 +166,7 @@ class TranslationRecipe(base.Recipe):
         self._preemption = preemption
         self.module: Translator | None = None
         self.skipped = SkippedUpdates()
+        self._signs: list[str] = []
 
     @property
     def config_kls(self) -> type[object]:
@@ -315,8 +317,14 @@ class TranslationRecipe(base.Recipe):
             trainer._early_stopper = Patience(self._config, self._directory)
 
     def _renew_page(self, is_root: bool) -> None:
-        if is_root:
-            _write_page(self._directory, self._config, self.module)
+        if not is_root:
+            return
+        _write_page(self._directory, self._config, self.module)
+        signs = warning_signs(read_curves(self._directory))
+        for sign in signs:
+            if sign not in self._signs:
+                logger.warning("%s", sign)
+        self._signs = signs
 
 
 class Patience(EarlyStopper):

@@ -33,6 +33,7 @@ def render_training(curves: Curves, *, title: str, updates: int) -> str:
     done = summary["update"] or 0
     body = [
         _figures(summary, done, updates),
+        _signs(summary["signs"]),
         '<div class="columns">' + _loss(curves) + _throughput(curves) + "</div>",
         '<div class="columns">' + _means(curves, "nll") + _means(curves, "chrf++") + "</div>",
         _directions(curves, "nll"),
@@ -57,6 +58,13 @@ def _figures(summary: Mapping[str, Any], done: int, updates: int) -> str:
         figure(f"{summary['skipped_updates']:,}", "updates skipped: gradient not finite"),
     ]
     return f'<div class="figures">{"".join(cards)}</div>'
+
+
+def _signs(signs: Sequence[str]) -> str:
+    if not signs:
+        return ""
+    items = "".join(f"<li>{escape(sign)}</li>" for sign in signs)
+    return section("What the curves say", "", f"<ul>{items}</ul>")
 
 
 def _at(words: str, best: Mapping[str, Any]) -> str:
@@ -196,10 +204,13 @@ def _gate_map(curves: Curves, figure_name: str) -> str:
 def _table(validation: Mapping[str, Mapping[str, Any]]) -> str:
     if not validation:
         return section("Validation", "No direction was validated.", "")
-    names = ("nll", "best_nll", "best_nll_update", "chrf", "best_chrf", "best_chrf_update")
+    names = (
+        "nll", "best_nll", "best_nll_update", "chrf", "copying", "best_chrf", "best_chrf_update",
+    )  # fmt: skip
     rows = [
         [direction, *(entry[name] for name in names)] for direction, entry in validation.items()
     ]
-    header = ["direction", "nll", "best nll", "at update", "chrF++", "best chrF++", "at update"]
+    header = ["direction", "nll", "best nll", "at update", "chrF++", "of copying", "best chrF++"]
+    header.append("at update")
     content = table(header, rows, sortable=True, decimals=3)
     return section("Validation by direction", "", f'<div class="scroll">{content}</div>')

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nmt.training.curves import Curves, Validation, mean_scores
+from nmt.training.warning_signs import warning_signs
 
 THROUGHPUT = "tokens_per_second"
 UTILIZATION = "mfu"
@@ -17,9 +18,9 @@ def summarize(curves: Curves) -> dict[str, Any]:
 
     Returns:
         `update`, `loss`, `nll`, `tokens_per_second` and `mfu` (medians), `skipped_updates`, of the
-        reports; `validation`, {direction: {nll, chrf, best_nll, best_nll_update, best_chrf,
-        best_chrf_update}}; `best`, {nll, chrf++: {update, mean}}. None for values that do not
-        exist.
+        reports; `validation`, {direction: {nll, chrf, copying, empty, looping, best_nll,
+        best_nll_update, best_chrf, best_chrf_update}}; `best`, {nll, chrf++: {update, mean}};
+        `signs`, what is wrong, in sentences. None for values that do not exist.
     """
     last = curves.training[-1] if curves.training else {}
     best = {}
@@ -37,6 +38,7 @@ def summarize(curves: Curves) -> dict[str, Any]:
         UTILIZATION: _median(curves.training, UTILIZATION),
         SKIPPED: last.get(SKIPPED, 0),
         "best": best,
+        "signs": warning_signs(curves),
         "validation": {
             direction: _of_direction(validations)
             for direction, validations in curves.validation.items()
@@ -54,6 +56,9 @@ def _of_direction(validations: Sequence[Validation]) -> dict[str, Any]:
     return {
         "nll": _finite(last.nll),
         "chrf": last.chrf,
+        "copying": last.copying,
+        "empty": last.empty,
+        "looping": last.looping,
         "best_nll": best_nll,
         "best_nll_update": nll_update,
         "best_chrf": best_chrf,

@@ -1,8 +1,10 @@
 """The validation unit of fairseq2's validator: likelihood and chrF++ of one direction."""
 
+import functools
 import logging
 from collections.abc import MutableMapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -15,6 +17,7 @@ from nmt.model.translator import Translator
 from nmt.training.fairseq import EvalUnit, Gang, Mean, MetricBag
 from nmt.training.readers import TokenBatch
 from nmt.training.train_unit import number
+from nmt.training.warning_signs import empty_share, loop_share
 from nmt.translation.decoding.config import TranslateConfig
 from nmt.translation.translator import TextTranslator
 
@@ -22,6 +25,25 @@ logger = logging.getLogger(__name__)
 
 CHRF = "chrf"
 """fairseq2's name of chrF++ among its metrics."""
+
+
+COPYING, EMPTY, LOOPING = "chrf_of_copying", "empty_share", "looping_share"
+
+
+class Measured(NamedTuple):
+    """What the translations of a direction are worth."""
+
+    chrf: float
+    """chrF++, 0 to 100."""
+
+    copying: float
+    """chrF++ of the sources themselves."""
+
+    empty: float
+    """Share of translations without text."""
+
+    looping: float
+    """Share of translations that repeat themselves."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +61,13 @@ class Translating:
     """Processes that translate a part each; None where each translates all, which is necessary if
     they share weights or experts, since a search takes as many steps as its sentences need."""
 
-    def chrf(self) -> float:
-        """Return chrF++ of what the model makes of the sources."""
+    @functools.cached_property
+    def copying(self) -> float:
+        """chrF++ of the sources as their own translations."""
+        return self.score(self.sources, self.references)
+
+    def measure(self) -> Measured:
+        """Translate the sources and score what the model makes of them."""
         translator = TextTranslator(self.model, self.config)
         gang = self.shared_with
         rank, size = (gang.rank, gang.size) if gang is not None else (0, 1)
@@ -52,7 +79,12 @@ class Translating:
             parts = [[] for _ in range(size)]
             dist.all_gather_object(parts, own, group=gang.as_process_group())
         hypotheses = [parts[i % size][i // size] for i in range(len(self.sources))]
-        return self.score(hypotheses, self.references)
+        return Measured(
+            self.score(hypotheses, self.references),
+            self.copying,
+            empty_share(hypotheses),
+            loop_share(hypotheses),
+        )
 
 
 class ValidationUnit(EvalUnit[TokenBatch]):
@@ -80,7 +112,8 @@ class ValidationUnit(EvalUnit[TokenBatch]):
         """Declare what is measured."""
         metric_bag.add("nll_loss", Mean())
         if self._translating is not None:
-            metric_bag.add(CHRF, Mean())
+            for name in (CHRF, COPYING, EMPTY, LOOPING):
+                metric_bag.add(name, Mean())
 
     def set_train_step_nr(self, step_nr: int) -> None:
         """Note the update after which this is."""
@@ -97,11 +130,15 @@ class ValidationUnit(EvalUnit[TokenBatch]):
     def finalize(self, metric_bag: MetricBag) -> None:
         """Translate."""
         if self._translating is not None:
-            metric_bag.get(CHRF, Mean).update(self._translating.chrf())
+            measured = self._translating.measure()
+            for name, value in zip((CHRF, COPYING, EMPTY, LOOPING), measured, strict=True):
+                metric_bag.get(name, Mean).update(value)
 
     def process_metric_values(self, values: MutableMapping[str, object]) -> None:
         """Log what the direction got."""
-        chrf = f", chrF++ {number(values[CHRF]):.1f}" if CHRF in values else ""
+        chrf = ""
+        if CHRF in values:
+            chrf = f", chrF++ {number(values[CHRF]):.1f} (copying {number(values[COPYING]):.1f})"
         logger.info(
             "update %s, validation %s: nll %.3f%s",
             f"{self._update:,}",

@@ -41,6 +41,9 @@ def test_summary_names_the_best_validation_of_each_direction() -> None:
     assert summary["validation"][DIRECTION] == {
         "nll": 3.0,
         "chrf": 38.0,
+        "copying": None,
+        "empty": None,
+        "looping": None,
         "best_nll": 2.0,
         "best_nll_update": 10,
         "best_chrf": 40.0,
