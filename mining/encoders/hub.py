@@ -2,11 +2,13 @@
 
 With `modules.json`, sentence-transformers runs all of its modules; without, transformers runs the
 model, or its encoder where it has a decoder too, and the mean of the last states is taken, as SONAR
-does. Nothing is fetched, no code of the model's is run, weights must be safetensors, since other
+does, unless the directory bears the name of a model that pools otherwise (`hub_models`). Nothing is
+fetched, no code of the model's is run, weights must be safetensors, since other
 formats are pickles, and all of them must be there: transformers fills what is missing with random
 numbers.
 """
 
+import logging
 import re
 import sys
 from collections.abc import Sequence
@@ -21,15 +23,26 @@ from torch import nn
 from corpus.errors import DataError, UserError
 from corpus.files import read_object
 from mining.embeddings import Float32, unit
+from mining.encoders.hub_models import HubModel, Pooling, find_hub_model
 from mining.encoders.sequence import choose_device, half_precision, token_batches
+
+logger = logging.getLogger(__name__)
 
 
 class TransformersEncoder:
-    """A transformers model; the mean of its last states over a sentence's tokens."""
+    """A transformers model, its last states pooled over a sentence's tokens."""
 
     def __init__(
-        self, model: Any, tokenizer: Any, *, threads: int, device: str, batch_tokens: int
+        self,
+        model: Any,
+        tokenizer: Any,
+        known: HubModel,
+        *,
+        threads: int,
+        device: str,
+        batch_tokens: int,
     ) -> None:
+        self._known = known
         self._device = choose_device(device)
         self._model = model.to(self._device).eval()
         self._tokenizer = tokenizer
@@ -56,7 +69,7 @@ class TransformersEncoder:
         if hasattr(self._tokenizer, "src_lang"):
             set_language(self._tokenizer, language)
         tokens = self._tokenizer(
-            [sound(text) for text in sentences],
+            [self._known.prefix + sound(text) for text in sentences],
             truncation=True,
             max_length=self._max_tokens,
             return_attention_mask=False,
@@ -67,18 +80,36 @@ class TransformersEncoder:
                 batch = self._tokenizer.pad(
                     {"input_ids": [tokens[row] for row in rows.tolist()]}, return_tensors="pt"
                 ).to(self._device)
-                states = self._model(**batch).last_hidden_state.float()
-                mask = batch["attention_mask"].unsqueeze(-1)
-                mean = (states * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
-                vectors[rows] = mean.cpu().numpy()
+                output = self._model(**batch)
+                pooled = pool(output, batch["attention_mask"], self._known.pooling)
+                vectors[rows] = pooled.cpu().numpy()
         return unit(vectors)
+
+
+def pool(output: Any, mask: torch.Tensor, pooling: Pooling) -> torch.Tensor:
+    """Return a vector for each sentence from a model's output.
+
+    Args:
+        output: Of a transformers model.
+        mask: 1 where a token stands, 0 in padding, [B, T].
+        pooling: How.
+    """
+    if pooling == "pooler":
+        pooled: torch.Tensor = output.pooler_output.float()
+        return pooled
+    states: torch.Tensor = output.last_hidden_state.float()
+    if pooling == "cls":
+        return states[:, 0]
+    weights = mask.unsqueeze(-1)
+    return (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
 
 
 class SentenceTransformersEncoder:
     """A sentence-transformers model with all of its modules."""
 
-    def __init__(self, model: Any, *, threads: int, batch_tokens: int) -> None:
+    def __init__(self, model: Any, prefix: str, *, threads: int, batch_tokens: int) -> None:
         self._model = model
+        self._prefix = prefix
         self._threads = threads
         self._batch_tokens = batch_tokens
 
@@ -96,7 +127,7 @@ class SentenceTransformersEncoder:
         lengths = np.array([len(text) // 2 + 2 for text in sentences], np.int64)
         for rows in token_batches(lengths, self._batch_tokens):
             vectors[rows] = self._model.encode(
-                [sound(sentences[row]) for row in rows.tolist()],
+                [self._prefix + sound(sentences[row]) for row in rows.tolist()],
                 batch_size=len(rows),
                 show_progress_bar=False,
                 convert_to_numpy=True,
@@ -185,18 +216,29 @@ def _load_transformers(
 
     tokenizer: Any = AutoTokenizer
     tokenizer = tokenizer.from_pretrained(str(path), **_SAFE)
+    known = find_hub_model(path)
+    logger.info("%s: pooling %s, prefix %r", path, known.pooling, known.prefix)
     return TransformersEncoder(
-        _whole_model(path), tokenizer, threads=threads, device=device, batch_tokens=batch_tokens
+        _whole_model(path, needs_pooler=known.pooling == "pooler"),
+        tokenizer,
+        known,
+        threads=threads,
+        device=device,
+        batch_tokens=batch_tokens,
     )
 
 
 _SAFE: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 _UNUSED = re.compile(r"(.*\.)?pooler\.|.*position_ids$")
-"""Weights that the mean of the last states does without, so that they may be missing."""
+"""Weights that pooling the last states does without, so that they may be missing."""
 
 
-def _whole_model(path: Path) -> Any:
+def _whole_model(path: Path, *, needs_pooler: bool = False) -> Any:
     """Load the encoder of a model.
+
+    Args:
+        path: Its directory.
+        needs_pooler: Whether its pooler is used.
 
     Raises:
         DataError: If the files lack weights of it, or have them in other sizes.
@@ -207,7 +249,11 @@ def _whole_model(path: Path) -> Any:
     model, found = _model_class(config).from_pretrained(
         str(path), use_safetensors=True, output_loading_info=True, **_SAFE
     )
-    missing = sorted(name for name in found["missing_keys"] if not _UNUSED.match(name))
+    missing = sorted(
+        name
+        for name in found["missing_keys"]
+        if not _UNUSED.match(name) or (needs_pooler and "pooler." in name)
+    )
     if missing or found["mismatched_keys"]:
         others = sorted(found["unexpected_keys"])
         raise DataError(
@@ -258,7 +304,10 @@ def _load_sentence_transformers(
     )
     most = model.max_seq_length or sys.maxsize
     model.max_seq_length = min(most, position_limit(model))
-    return SentenceTransformersEncoder(model.eval(), threads=threads, batch_tokens=batch_tokens)
+    prefix = find_hub_model(path).prefix
+    return SentenceTransformersEncoder(
+        model.eval(), prefix, threads=threads, batch_tokens=batch_tokens
+    )
 
 
 def _check_part(part: Path) -> None:

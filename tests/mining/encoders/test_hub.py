@@ -226,3 +226,55 @@ def test_an_encoder_of_t5_is_loaded(tmp_path: Path) -> None:
     )
     folder = saved(tmp_path, transformers.T5EncoderModel(config))
     assert load_encoder(folder).encode(TEXTS).shape == (len(TEXTS), 16)
+
+
+def tiny(name: str, **more: int) -> "transformers.PreTrainedModel":
+    torch.manual_seed(1)
+    config = getattr(transformers, f"{name}Config")(
+        vocab_size=len(WORDS), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=32, max_position_embeddings=34, **more,
+    )  # fmt: skip
+    return getattr(transformers, f"{name}Model")(config).eval()
+
+
+@pytest.mark.parametrize(
+    ("folder", "layout", "pooling", "prefix"),
+    [
+        ("MEXMA", "XLMRoberta", "cls", ""),
+        ("LaBSE", "Bert", "pooler", ""),
+        ("models--BAAI--bge-m3/snapshots/1a2b", "XLMRoberta", "cls", ""),
+        ("multilingual-e5-small", "Bert", "mean", "query: "),
+        ("multilingual-e5-large", "XLMRoberta", "mean", "query: "),
+        ("another", "XLMRoberta", "mean", ""),
+    ],
+)
+def test_known_models_are_pooled_and_prompted_as_their_cards_say(
+    tmp_path: Path, folder: str, layout: str, pooling: str, prefix: str
+) -> None:
+    more = {"pad_token_id": 1} if layout == "XLMRoberta" else {}
+    model = tiny(layout, **more)
+    path = tmp_path / folder
+    path.mkdir(parents=True)
+    found = load_encoder(saved(path, model)).encode(["old cat", "the old house by the river"])
+    tokenizer = transformers.AutoTokenizer.from_pretrained(path)
+    for vector, text in zip(found, ("old cat", "the old house by the river"), strict=True):
+        ids = tokenizer(prefix + text, return_tensors="pt")["input_ids"]
+        assert ids.shape[1] == 2 + len(text.split()) + (2 if prefix else 0)  # query and :
+        with torch.no_grad():
+            output = model(input_ids=ids, attention_mask=torch.ones_like(ids))
+        expected = {
+            "mean": output.last_hidden_state[0].mean(dim=0),
+            "cls": output.last_hidden_state[0, 0],
+            "pooler": output.pooler_output[0],
+        }[pooling]
+        assert vector == pytest.approx((expected / expected.norm()).numpy(), abs=1e-5)
+
+
+def test_a_pooler_that_is_used_must_be_there(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    path = saved(tmp_path / "LaBSE", tiny("Bert")) / "model.safetensors"
+    weights = {name: one for name, one in load_file(path).items() if "pooler" not in name}
+    save_file(weights, path, metadata={"format": "pt"})
+    with pytest.raises(DataError, match=r"lacks 2 weights of BertModel, pooler\.dense\.bias"):
+        load_encoder(tmp_path / "LaBSE")
