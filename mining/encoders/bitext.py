@@ -41,6 +41,23 @@ def training_files(
     return tuple(files)
 
 
+def languages_with(directories: Sequence[Path], pivot: str) -> list[str]:
+    """Return the languages that directories of bitext or line-aligned texts have with a pivot.
+
+    Raises:
+        UserError: If a directory is missing or holds neither.
+    """
+    found: set[str] = set()
+    for directory in directories:
+        if _has_bitext(directory):
+            for direction in bitext_files(directory):
+                found |= set(direction) if pivot in direction else set()
+        else:
+            texts = set(labeled_text_files(directory))
+            found |= texts if pivot == _pivot(texts) else set()
+    return sorted(found - {pivot})
+
+
 def _bitext_of(directory: Path, languages: Collection[str]) -> dict[Direction, Path]:
     """Return the bitext files of a directory, or those with one of some languages."""
     return {

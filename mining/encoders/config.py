@@ -284,6 +284,10 @@ class DistillConfig(EncoderTrainingConfig):
 
     builtin: BuiltinDistillConfig = field(default_factory=BuiltinDistillConfig)
 
+    families: bool = False
+    """A student for each family of languages, by script and relation, in a directory of its own;
+    `students.yaml` says which is whose. Languages of the builtin encoder need none."""
+
     pivot: str = "eng_Latn"
     """The language whose teacher vectors the student learns."""
 

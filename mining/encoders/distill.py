@@ -5,6 +5,7 @@ its other students stay as they are: one command adds a language, and no other l
 """
 
 import functools
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +15,13 @@ import torch
 from torch import Tensor
 
 from corpus.errors import UserError
-from corpus.files import read_object
+from corpus.files import make_directory, read_object, write_text
 from corpus.jobs import Outcome, Summary, Task, run_job
-from corpus.languages import Direction, check_language
+from corpus.languages import Direction, check_language, find_language
 from mining.embeddings import Float32
 from mining.encoders import (
     BUILTIN,
+    BUILTIN_LANGUAGES,
     DESCRIPTION_FILE,
     Encoder,
     encoder_files,
@@ -30,12 +32,14 @@ from mining.encoders.architectures import ARCHITECTURES, new_learner
 from mining.encoders.bitext import (
     Int64,
     TrainingPairs,
+    languages_with,
     mixed_plan,
     read_training_pairs,
     split_validation,
     training_files,
 )
 from mining.encoders.config import DistillConfig
+from mining.encoders.families import group_languages
 from mining.encoders.learners import Learner
 from mining.encoders.loop import Loop, LoopSettings, Trained, Validation, learning_rate
 from mining.encoders.losses import distillation_loss
@@ -47,7 +51,12 @@ from mining.encoders.train import (
 )
 from mining.encoders.universal_student import ARCHITECTURE, UniversalLearner
 
+logger = logging.getLogger(__name__)
+
 DISTILL_JOB, DISTILL_TASK = "distill", "student"
+
+STUDENTS_FILE = "students.yaml"
+"""Where the student of each language is, as the key `encoders` of other commands takes it."""
 
 
 def run_distill(
@@ -59,24 +68,62 @@ def run_distill(
 ) -> Summary:
     """Distill a student for some languages, or all of the bitext, and write its directory.
 
+    With `families`, a student for each family of languages, and `students.yaml`, which says where
+    the student of each language is.
+
     Raises:
         UserError: If a directory is missing, a language has no pair with the pivot, or the state of
             an interrupted run is of another one.
     """
     for language in (*languages, config.pivot):
         check_language(language)
-    inputs = (*training_files(bitext, languages), *encoder_files(teacher))
-    task = Task(name=DISTILL_TASK, inputs=inputs, arguments={"languages": list(languages)})
+    groups = {DISTILL_TASK: list(languages)}
+    if config.families:
+        groups = _families(teacher, bitext, languages, config)
+    tasks = [
+        Task(
+            name=name,
+            inputs=(*training_files(bitext, group), *encoder_files(teacher)),
+            arguments={"languages": group},
+        )
+        for name, group in groups.items()
+    ]
     work = functools.partial(
         _distill_task, teacher=teacher, bitext=tuple(bitext), output=output, config=config
     )
-    return run_job(name=DISTILL_JOB, tasks=[task], work=work, output=output, config=config)
+    summary = run_job(name=DISTILL_JOB, tasks=tasks, work=work, output=output, config=config)
+    if config.families:
+        rows = (f"  {one}: {output / name}" for name, group in groups.items() for one in group)
+        write_text(output / STUDENTS_FILE, "\n".join(["encoders:", *rows, ""]))
+    return summary
+
+
+def _families(
+    teacher: Path, bitext: Sequence[Path], languages: Sequence[str], config: DistillConfig
+) -> dict[str, list[str]]:
+    """Return languages by family: those given, or all of the bitext but the builtin encoder's own.
+
+    Raises:
+        UserError: If there are none.
+    """
+    taught = BUILTIN_LANGUAGES if teacher == BUILTIN else ()
+    found = languages or [
+        one for one in languages_with(bitext, config.pivot) if find_language(one, taught) is None
+    ]
+    if not found:
+        raise UserError(f"the bitext has no language with `{config.pivot}` that needs a student")
+    groups = group_languages(found)
+    for name, group in groups.items():
+        logger.info("student %s: %s", name, ", ".join(group))
+    return groups
 
 
 def _distill_task(
     task: Task, *, teacher: Path, bitext: Sequence[Path], output: Path, config: DistillConfig
 ) -> Outcome:
     languages = task.arguments["languages"]
+    output = output / task.name if config.families else output
+    make_directory(output)
     pairs = read_training_pairs(bitext, languages, config.columns)
     pairs = pairs_into_pivot(pairs, config.pivot, languages)
     settings = loop_settings(DISTILL_JOB, task, output, config)

@@ -1,4 +1,4 @@
-"""Sentence encoders of others that are known by name: what their files do not say, or not all do."""
+"""Encoders of others that are known by name: what their files do not always say."""
 
 from dataclasses import dataclass
 from pathlib import Path

