@@ -292,6 +292,11 @@ def test_set_command(
 @click.option("--split", default="", help="Split of the test sets.  [default: all]")
 @click.option("--output", type=PATH, required=True, help="Directory for the tables and the page.")
 @click.option(
+    "--encoder",
+    type=PATH,
+    help="Directory of a sentence encoder, or `builtin`, to find paraphrases too.",
+)
+@click.option(
     "--limit",
     type=click.FloatRange(0, 1),
     default=None,
@@ -299,21 +304,25 @@ def test_set_command(
 )
 @json_option
 @config_options(ContaminationConfig)
+@click.pass_context
 def contamination(
+    context: click.Context,
     bitext: Path,
     test_sets: tuple[Path, ...],
     split: str,
     output: Path,
+    encoder: Path | None,
     limit: float | None,
     as_json: bool,
     config: ContaminationConfig,
 ) -> None:
-    """Say which lines of test sets are in training text, whole or in part."""
+    """Say which lines of test sets are in training text, whole, in part, or paraphrased."""
     from eval.contamination import PAGE, SUMMARY_COLUMNS, find_contamination
 
     if limit is not None:
         config = dataclasses.replace(config, limit=limit)
-    found = find_contamination(bitext, test_sets, split, output, config)
+    load = context.obj["load_encoder"] if encoder is not None else None
+    found = find_contamination(bitext, test_sets, split, output, config, encoder, load)
     if as_json:
         print_json(found.as_json())
     else:

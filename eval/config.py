@@ -298,8 +298,12 @@ class ContaminationConfig(Config):
     24 characters, of 10 in scripts that write a syllable or word per character. Lines shorter than
     that are found as a whole only."""
 
+    paraphrase_quantile: Annotated[float, Bounds(above=0, at_most=1)] = 0.99
+    """With an encoder: a training text is a paraphrase of a line if it is closer to it than this
+    share of the test set's lines are to their nearest other line, in that language."""
+
     limit: Annotated[float, Bounds(at_least=0, at_most=1)] = execution_only(0.01)
-    """Share of a text's lines that may be found, whole or in part; above it the exit code is 3."""
+    """Share of a text's lines that may be found; above it the exit code is 3."""
 
     only_languages_of_bitext: bool = True
     """Whether to look only for lines in the languages that all bitext files are named by; languages

@@ -2,15 +2,17 @@
 
 The test sets are indexed, not the training text, which is read once as a stream, file by file: its
 size changes the time and not the memory. Lines are compared by their key (no case, no punctuation,
-numbers as `0`), parts of them by character n-grams; see `corpus.evaluation_sets`.
+numbers as `0`), parts of them by character n-grams; see `corpus.evaluation_sets`. Paraphrases are
+found with a sentence encoder, if one is given; see `eval.checks.paraphrases`.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,14 +31,18 @@ from corpus.evaluation_sets import EvaluationSentences
 from corpus.files import make_directory, open_lines, write_json, write_text
 from corpus.jobs import Outcome, Task, redo_changed, run_job
 from corpus.languages import find_language
+from corpus.protocols import EncoderLoader, SentenceEncoder, encoder_inputs
 from corpus.records import read_table
 from corpus.records import write_table as write_parquet
 from corpus.report.html import page, section, table
 from corpus.test_sets.find import find_splits
 from corpus.test_sets.test_set import TestSet, set_title
 from corpus.text import sentence_key
+from eval.checks.paraphrases import LineVectors, embed_lines, find_paraphrases
 from eval.config import ContaminationConfig
 from eval.tables import write_table
+
+logger = logging.getLogger(__name__)
 
 _TEXT_SUFFIXES = (".txt", ".txt.gz", ".txt.zst")
 _BATCH = 1 << 13
@@ -60,12 +66,25 @@ _MATCHES = pa.schema(
 )
 """A row per sentence found in one file: the largest part of it, and how many rows have one."""
 
+_PARAPHRASES = pa.schema(
+    [
+        ("line", pa.int32()),
+        ("cosine", pa.float32()),
+        ("times", pa.int64()),
+        ("side", pa.string()),
+        ("row", pa.int64()),
+        ("text", pa.string()),
+    ]
+)
+"""A row per line of a test set that some text of a file paraphrases: the closest one."""
+
 SUMMARY_COLUMNS = (
-    "test_set", "language", "lines", "whole", "part", "share", "in_pairs", "above_limit",
+    "test_set", "language", "lines", "whole", "part", "paraphrase", "share", "in_pairs",
+    "above_limit",
 )  # fmt: skip
 LINE_COLUMNS = (
-    "test_set", "language", "line", "found", "share", "times", "in_pair", "file", "row", "side",
-    "text", "training_text",
+    "test_set", "language", "line", "found", "share", "cosine", "times", "in_pair", "file", "row",
+    "side", "text", "training_text",
 )  # fmt: skip
 
 
@@ -85,8 +104,8 @@ class Found(NamedTuple):
 
     line: Line
     is_whole: bool
-    share: float
-    """Characters of the line that one training text has in common with it."""
+    share: float | None
+    """Characters of the line that one training text has in common with it; None of a paraphrase."""
     times: int
     """Training texts that have the line or enough of it."""
     in_pair: bool
@@ -95,6 +114,13 @@ class Found(NamedTuple):
     row: int
     side: str
     training_text: str
+    cosine: float | None = None
+    """Of a paraphrase."""
+
+    @property
+    def kind(self) -> str:
+        """What was found: `whole`, `part` or `paraphrase`."""
+        return "whole" if self.is_whole else "part" if self.cosine is None else "paraphrase"
 
 
 class Part(NamedTuple):
@@ -105,6 +131,8 @@ class Part(NamedTuple):
     lines: int
     whole: int
     part: int
+    paraphrase: int
+    """Lines of which nothing but a paraphrase was found; 0 without an encoder."""
     share: float
     in_pairs: int
     above_limit: bool
@@ -119,7 +147,7 @@ class Contamination(NamedTuple):
     def as_rows(self) -> list[list[object]]:
         """Return the rows of the table on a terminal, under `SUMMARY_COLUMNS`."""
         return [
-            [*one[:5], f"{one.share:.2%}", one.in_pairs, "yes" if one.above_limit else ""]
+            [*one[:6], f"{one.share:.2%}", one.in_pairs, "yes" if one.above_limit else ""]
             for one in self.parts
         ]
 
@@ -134,6 +162,8 @@ def find_contamination(
     split: str,
     output: Path,
     config: ContaminationConfig,
+    encoder: Path | None = None,
+    load: EncoderLoader | None = None,
 ) -> Contamination:
     """Look for lines of test sets in training text; write the tables and the page.
 
@@ -143,6 +173,8 @@ def find_contamination(
         split: Of the test sets; all that they have if empty.
         output: Directory for the tables; files that did not change are not read again.
         config: What counts as found.
+        encoder: Directory of a sentence encoder, or `builtin`, to look for paraphrases too.
+        load: Loads it.
 
     Raises:
         UserError: If there is no bitext or no test set, or none has a language of the bitext.
@@ -184,6 +216,9 @@ def find_contamination(
     )
     run_job(name="contamination", tasks=tasks, work=work, output=output, workers=config.workers)
     found = _gather(lines, {task.name: _matches_file(output, task.name) for task in tasks})
+    if encoder is not None and load is not None:
+        near = _search_paraphrases(tasks, wanted, output, config, encoder, load)
+        found = _add_paraphrases(lines, found, near)
     result = Contamination(_summarize(lines, found, config.limit), found)
     _write(output, result, config)
     return result
@@ -297,6 +332,139 @@ def _index(wanted: _Wanted) -> _Index:
 def _numbers(sentences: EvaluationSentences, lines: Sequence[Line]) -> list[int]:
     numbers: list[int] = sentences.find([sentence_key(line.text) for line in lines]).tolist()
     return numbers
+
+
+def _search_paraphrases(
+    tasks: Sequence[Task],
+    wanted: _Wanted,
+    output: Path,
+    config: ContaminationConfig,
+    encoder: Path,
+    load: EncoderLoader,
+) -> dict[str, Path]:
+    """Look for paraphrases of all lines in every file; return what each one's are written to."""
+    model = encoder_inputs(encoder)
+    searches = [
+        Task(
+            name=task.name,
+            inputs=(*task.inputs, *model),
+            arguments={
+                "lines": wanted.digest,
+                "encoder": "" if model else str(encoder),
+                "quantile": config.paraphrase_quantile,
+                **({"columns": config.columns} if config.columns else {}),
+            },
+        )
+        for task in tasks
+    ]
+    redo_changed("paraphrases", searches, output)
+    work = functools.partial(
+        paraphrases_in_file,
+        wanted=wanted,
+        output=output,
+        config=config,
+        encoder=encoder,
+        load=load,
+    )
+    run_job(name="paraphrases", tasks=searches, work=work, output=output, workers=config.workers)
+    return {task.name: _paraphrases_file(output, task.name) for task in searches}
+
+
+def _paraphrases_file(output: Path, name: str) -> Path:
+    return output / "paraphrases" / f"{name}.parquet"
+
+
+class _Meaning(NamedTuple):
+    encoder: SentenceEncoder
+    lines: dict[str, LineVectors]
+    """By language."""
+
+
+@functools.lru_cache(maxsize=1)
+def _meaning(
+    wanted: _Wanted, quantile: float, encoder: Path, load: Callable[..., SentenceEncoder]
+) -> _Meaning:
+    """Embed the lines once in a process."""
+    model = load(encoder)
+    groups: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for place, line in enumerate(read_lines(wanted.test_sets, wanted.split, wanted.languages)):
+        if line.text.strip():
+            groups[line.language.partition(" of ")[0]].append((place, line.text))
+    vectors = {}
+    for language, own in sorted(groups.items()):
+        places, texts = zip(*own, strict=True)
+        vectors[language] = embed_lines(texts, places, language, model, quantile)
+        logger.info("%s: paraphrases have a cosine above %.3f", language, vectors[language].limit)
+    return _Meaning(model, vectors)
+
+
+def paraphrases_in_file(
+    task: Task,
+    *,
+    wanted: _Wanted,
+    output: Path,
+    config: ContaminationConfig,
+    encoder: Path,
+    load: Callable[..., SentenceEncoder],
+) -> Outcome:
+    """Look for paraphrases of all lines in one file of training text."""
+    meaning = _meaning(wanted, config.paraphrase_quantile, encoder, load)
+    file = task.inputs[0]
+    direction = None if _is_text(file) else direction_of(file)
+    languages = {} if direction is None else dict(zip(("source", "target"), direction, strict=True))
+    best: dict[int, dict[str, Any]] = {}
+    row = 0
+    for sides in _batches(file, config.columns):
+        for side, texts in sides.items():
+            language = languages.get(side, "")
+            ours = find_language(language, meaning.lines) if language else None
+            lines = [meaning.lines[ours]] if ours else [] if language else meaning.lines.values()
+            for one in find_paraphrases(texts, language, list(lines), meaning.encoder):
+                before = best.get(one.line)
+                times = 1 if before is None else before["times"] + 1
+                if before is None or one.cosine > before["cosine"]:
+                    before = {
+                        "line": one.line,
+                        "cosine": one.cosine,
+                        "side": side,
+                        "row": row + one.text + 1,
+                        "text": texts[one.text],
+                    }
+                best[one.line] = {**before, "times": times}
+        row += len(next(iter(sides.values())))
+    path = _paraphrases_file(output, task.name)
+    make_directory(path.parent)
+    write_parquet(path, pa.Table.from_pylist([best[line] for line in sorted(best)], _PARAPHRASES))
+    return Outcome(counts={"rows": row, "lines_found": len(best)}, outputs=(path,))
+
+
+def _add_paraphrases(
+    lines: Sequence[Line], found: Sequence[Found], files: dict[str, Path]
+) -> list[Found]:
+    """Add the lines of which nothing was found but a paraphrase, in the order of the lines."""
+    places = {line: place for place, line in enumerate(lines)}
+    merged = {places[one.line]: one for one in found}
+    near: dict[int, Found] = {}
+    for name, path in files.items():
+        for row in read_table(path, _PARAPHRASES).to_pylist():
+            place, before = row["line"], near.get(row["line"])
+            times = row["times"] + (before.times if before is not None else 0)
+            if before is not None and (before.cosine or 0) >= row["cosine"]:
+                near[place] = before._replace(times=times)
+                continue
+            near[place] = Found(
+                line=lines[place],
+                is_whole=False,
+                share=None,
+                times=times,
+                in_pair=False,
+                file=name,
+                row=row["row"],
+                side=row["side"],
+                training_text=row["text"],
+                cosine=row["cosine"],
+            )
+    return [one for _, one in sorted({**near, **merged}.items(), key=lambda item: item[0])]
 
 
 class _Best:
@@ -436,15 +604,19 @@ def _summarize(lines: Sequence[Line], found: Sequence[Found], limit: float) -> l
     parts = []
     for key, numbers in texts.items():
         own = by_text[key]
-        whole = {one.line.number for one in own if one.is_whole}
+        kinds = {
+            kind: {one.line.number for one in own if one.kind == kind}
+            for kind in ("whole", "part", "paraphrase")
+        }
         every = {one.line.number for one in own}
         share = len(every) / len(numbers)
         parts.append(
             Part(
                 *key,
                 lines=len(numbers),
-                whole=len(whole),
-                part=len(every - whole),
+                whole=len(kinds["whole"]),
+                part=len(kinds["part"] - kinds["whole"]),
+                paraphrase=len(kinds["paraphrase"] - kinds["whole"] - kinds["part"]),
                 share=share,
                 in_pairs=len({one.line.number for one in own if one.in_pair}),
                 above_limit=share > limit,
@@ -461,7 +633,8 @@ def _write(output: Path, result: Contamination, config: ContaminationConfig) -> 
         (
             (
                 one.line.test_set, one.line.language, one.line.number,
-                "whole" if one.is_whole else "part", round(one.share, 4), one.times, one.in_pair,
+                one.kind, None if one.share is None else round(one.share, 4),
+                None if one.cosine is None else round(one.cosine, 4), one.times, one.in_pair,
                 one.file, one.row, one.side, one.line.text, one.training_text,
             )
             for one in result.found
@@ -472,12 +645,18 @@ def _write(output: Path, result: Contamination, config: ContaminationConfig) -> 
     write_text(output / "config.yaml", dump_config(config))
 
 
+def _by_weight(one: Found) -> tuple[bool, bool, float, float]:
+    """Order what was found: pairs, whole lines, parts by share, paraphrases by cosine."""
+    return (not one.in_pair, not one.is_whole, -(one.share or 0.0), -(one.cosine or 0.0))
+
+
 def _render(result: Contamination, config: ContaminationConfig) -> str:
     above = sum(one.above_limit for one in result.parts)
+    has_near = any(one.paraphrase for one in result.parts)
     rows = [
         [
             one.test_set, one.language, 100 * one.share, _ABOVE * one.above_limit, one.lines,
-            one.whole, one.part, one.in_pairs,
+            one.whole, one.part, *([one.paraphrase] if has_near else []), one.in_pairs,
         ]
         for one in result.parts
     ]  # fmt: skip
@@ -486,26 +665,33 @@ def _render(result: Contamination, config: ContaminationConfig) -> str:
         f" {config.min_share:.0%} of the characters are in one training text. A line counts as in a"
         " pair if its translation is on the other side of the same training pair."
     )
-    header = ["test set", "language", "% of lines", "", "lines", "whole", "part", "in pairs"]
-    worst = sorted(result.found, key=lambda one: (not one.in_pair, not one.is_whole, -one.share))
+    header = ["test set", "language", "% of lines", "", "lines", "whole", "part"]
+    header += [*(["paraphrase"] if has_near else []), "in pairs"]
+    if has_near:
+        words += (
+            " A paraphrase is closer to a line by its meaning than nearly all lines of the test set"
+            " are to any other."
+        )
+    worst = sorted(result.found, key=_by_weight)
     shown = [
         [
             f"{one.line.test_set}, {one.line.language}, line {one.line.number:,}",
             one.line.text[:_LONGEST],
             one.training_text[:_LONGEST],
             f"{one.file}, row {one.row:,}, {one.side}",
-            100 * one.share,
+            "paraphrase" if one.share is None else f"{one.share:.0%}",
             one.times,
         ]
         for one in worst[:_SHOWN]
     ]
-    columns = ["line of a test set", "its text", "training text", "where", "%", "times"]
+    columns = ["line of a test set", "its text", "training text", "where", "found", "times"]
     more = f" The first {_SHOWN} of {len(worst):,}; lines.tsv has all." * (len(worst) > _SHOWN)
     body = [
         section("Test sets", words, f'<div class="scroll">{table(header, rows, True, 1)}</div>'),
         section(
             "Lines",
-            f"Pairs first, then whole lines, then the largest parts.{more}",
+            "Pairs first, then whole lines, then the largest parts"
+            f"{', then paraphrases' if has_near else ''}.{more}",
             f'<div class="scroll">{table(columns, shown, False, 0)}</div>',
         )
         if shown

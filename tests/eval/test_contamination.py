@@ -1,15 +1,20 @@
 """Lines of test sets in training text: whole, in part, on either side, and as pairs."""
 
 import json
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from numpy.typing import NDArray
 
 from corpus.errors import LimitError, UserError
-from corpus.files import write_lines
+from corpus.files import read_lines, write_lines
+from eval.checks.paraphrases import embed_lines, find_paraphrases
 from eval.cli import group
 from eval.config import ContaminationConfig
 from eval.contamination import Contamination, find_contamination
@@ -110,9 +115,9 @@ def test_command_ends_with_three_above_the_limit(flores: Path, tmp_path: Path) -
     assert json.loads(result.stdout)["parts"][0]["whole"] == 1
     assert CliRunner().invoke(group, [*arguments, "0.3"]).exit_code == 0
     header, line = (tmp_path / "o" / "lines.tsv").read_text(encoding="utf-8").splitlines()
-    assert header.startswith("test_set\tlanguage\tline\tfound\tshare\ttimes\tin_pair")
+    assert header.startswith("test_set\tlanguage\tline\tfound\tshare\tcosine\ttimes\tin_pair")
     assert line.startswith(
-        "FLORES-200 devtest\teng_Latn\t1\twhole\t1.0\t1\tno\teng_Latn-deu_Latn.tsv\t1"
+        "FLORES-200 devtest\teng_Latn\t1\twhole\t1.0\t\t1\tno\teng_Latn-deu_Latn.tsv\t1"
     )
     page = (tmp_path / "o" / "contamination.html").read_text(encoding="utf-8")
     assert "harbor bridge" in page
@@ -149,3 +154,69 @@ def test_columns_of_the_bitext_may_be_numbered(flores: Path, tmp_path: Path) -> 
     config = ContaminationConfig(columns={"source": "2", "target": "3"})
     found = find_contamination(file, [flores], "", tmp_path / "out", config)
     assert sum(one.is_whole for one in found.found) == 8
+
+
+SAME = {"ship": "ferry", "shore": "coastal", "street": "road", "travelers": "visitors"}
+
+
+class WordVectors:
+    """A sentence encoder that knows a few words and which of them mean the same."""
+
+    def encode(self, sentences: Sequence[str], language: str = "") -> NDArray[np.float32]:
+        vectors = np.zeros((len(sentences), 512), np.float32)
+        for row, text in enumerate(sentences):
+            for word in text.casefold().rstrip(".").split():
+                vectors[row, zlib.crc32(SAME.get(word, word).encode()) % 512] += 1
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def load_words(path: Path, *, threads: int = 1) -> WordVectors:
+    return WordVectors()
+
+
+REWORDED = (
+    "Most travelers arrive by ship because the shore street is closed during winter this time."
+)
+
+
+def test_paraphrases_are_found_by_an_encoder_and_whole_lines_stay_whole(
+    flores: Path, tmp_path: Path
+) -> None:
+    write_lines(tmp_path / "bitext" / "eng_Latn-deu_Latn.tsv", [
+        "source\ttarget", f"{CLEAN[0]}\t{CLEAN[1]}", f"{REWORDED}\t{CLEAN[1]}",
+        f"{ENGLISH[0]}\t{CLEAN[1]}",
+    ])  # fmt: skip
+    arguments: list[str | Path] = [
+        "contamination", "--bitext", tmp_path / "bitext", "--test-set", flores, "--output",
+        tmp_path / "out", "--encoder", "builtin", "--limit", "1",
+    ]  # fmt: skip
+    result = CliRunner().invoke(
+        group, list(map(str, arguments)), obj={"load_encoder": load_words}, catch_exceptions=False
+    )
+    assert result.exit_code == 0, result.output
+    lines = [line.split("\t") for line in read_lines(tmp_path / "out" / "lines.tsv")]
+    rows = [dict(zip(lines[0], line, strict=True)) for line in lines[1:]]
+    assert [(row["line"], row["found"], row["row"]) for row in rows] == [
+        ("1", "whole", "3"), ("2", "paraphrase", "2"),
+    ]  # fmt: skip
+    assert rows[0]["cosine"] == rows[1]["share"] == ""
+    assert 0.7 < float(rows[1]["cosine"]) < 1
+    parts = json.loads((tmp_path / "out" / "contamination.json").read_text())["parts"]
+    english = next(part for part in parts if part["language"] == "eng_Latn")
+    assert (english["whole"], english["paraphrase"], english["share"]) == (1, 1, 0.5)
+    page = (tmp_path / "out" / "contamination.html").read_text(encoding="utf-8")
+    assert "closer to a line by its meaning" in page
+    # Without the encoder, what was found by it is gone from the tables.
+    without = CliRunner().invoke(group, [str(one) for one in arguments if one not in (
+        "--encoder", "builtin")])  # fmt: skip
+    assert without.exit_code == 0, without.output
+    assert len(read_lines(tmp_path / "out" / "lines.tsv")) == 2
+
+
+def test_limit_of_paraphrases_is_the_test_sets_own_and_copies_do_not_raise_it() -> None:
+    lines = ["a b c d", "a b c e", "a x y z", "a b c d"]
+    found = embed_lines(lines, [5, 6, 7, 8], "eng_Latn", WordVectors(), 1.0)
+    assert found.limit == pytest.approx(0.75)
+    (one,) = find_paraphrases(["a x y z"], "eng_Latn", [found], WordVectors())
+    assert (one.text, one.line, one.cosine) == (0, 7, pytest.approx(1.0))
+    assert not list(find_paraphrases([], "eng_Latn", [found], WordVectors()))
