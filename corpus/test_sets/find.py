@@ -20,6 +20,7 @@ from corpus.test_sets.test_set import Segments, Side, TestSet
 logger = logging.getLogger(__name__)
 
 FLORES_200 = "FLORES-200"
+_NTREX = "NTREX-128"
 _SPLITS = ("test", "devtest", "dev")
 """The first that a set has is taken if none is asked for."""
 _FOLDER_SPLITS = frozenset({*_SPLITS, "valid", "validation", "train"})
@@ -68,7 +69,9 @@ def find_test_set(path: Path, split: str = "", references: Sequence[str] = ()) -
         found = _flores_text(path, one)
         if found is not None:
             return found
-    for folder in (path, path / "NTREX-128"):
+    # A clone, or the folder that holds what was unpacked. As any other files, the edited English of
+    # `ref.eng-US` would pass for the source.
+    for folder in (path, path / _NTREX, *sorted(path.glob(f"*/{_NTREX}"))):
         if any(folder.glob("newstest2019-ref.*.txt")):
             return _ntrex(folder)
     if (path / "sources").is_dir() and (path / "references").is_dir():
@@ -176,7 +179,7 @@ def _ntrex(folder: Path) -> TestSet:
     for place in (folder, folder.parent):
         columns = columns or lines.read_ntrex_documents(place / lines.NTREX_DOCUMENTS)
     readers = {code: _side_of(found, columns) for code, found in files.items()}
-    return _multiway("NTREX-128", folder, "", readers)
+    return _multiway(_NTREX, folder, "", readers)
 
 
 def _metrics_task(path: Path, translators: Sequence[str]) -> TestSet:

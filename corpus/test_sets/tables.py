@@ -11,7 +11,7 @@
   `document_id`, `segment_id`, `is_bad_source`, `source`, `target`, `original_target`. Rows with
   `is_bad_source` are not scored, as the authors say.
 - TICO-19 (https://tico-19.github.io): `{dev,test}/{dev,test}.en-am.tsv`: `sourceLang`,
-  `targetLang`, `sourceString`, `targetString`, `stringID`, `url`, `license`, `translatorId`.
+  `targetLang`, `sourceString`, `targetString`, `stringID`, `url`, `license`, `translator_ID`.
 - Any other with a column of sources and one or more of references.
 """
 

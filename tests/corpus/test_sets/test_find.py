@@ -110,11 +110,20 @@ def test_ntrex_has_documents_and_a_second_spanish_reference(tmp_path: Path) -> N
     assert [read_lines(one)[0] for one in files.reference_files(french)] == ["f"]
     assert files.read_columns(spanish)["document"] == ["bbc.1", "cnn.2"]
     assert "fra-CA" in files.describe()
+    assert files.describe().startswith("NTREX-128")
+
+
+def test_ntrex_below_the_folder_that_was_unpacked_keeps_its_source(tmp_path: Path) -> None:
+    folder = tmp_path / "down" / "NTREX-52b9c57" / "NTREX-128"
+    for name in ("src.eng", "ref.eng-US", "ref.spa", "ref-2.spa"):
+        write_lines(folder / f"newstest2019-{name}.txt", [name])
+    texts = lines_of(tmp_path / "down", Direction("eng_Latn", "spa_Latn"), tmp_path)
+    assert texts == [["src.eng"], ["ref.spa"], ["ref-2.spa"]]
 
 
 def test_tico_pairs_languages_by_id(tmp_path: Path) -> None:
     header = (
-        "sourceLang\ttargetLang\tsourceString\ttargetString\tstringID\turl\tlicense\ttranslatorId"
+        "sourceLang\ttargetLang\tsourceString\ttargetString\tstringID\turl\tlicense\ttranslator_ID"
     )
     for code, texts in (("es-LA", ("uno", "dos")), ("zh", ("二", "一"))):
         order = (1, 2) if code == "es-LA" else (2, 1)
