@@ -103,6 +103,10 @@ class IdentifierLoader(Protocol):
         """
         ...
 
+    def __hash__(self) -> int:
+        """Return a hash, so that processes load an identifier once."""
+        ...
+
 
 def identifier_inputs(directory: Path) -> tuple[Path, ...]:
     """Return the files that stand for a language identifier as input of a job.

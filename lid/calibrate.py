@@ -27,7 +27,8 @@ from lid.directory import (
 )
 from lid.engine.weights import save_array, scale_output
 from lid.fasttext_model.model_file import read_fasttext_file
-from lid.identifier import LanguageIdentifier
+from lid.fasttext_model.subprocess_trainer import check_installed
+from lid.identifier import LanguageIdentifier, needs_fasttext
 from lid.labeled_text import labeled_files
 from lid.training.finish_model import calibrate_directory, record_checksums, remove_model_files
 
@@ -43,11 +44,14 @@ def calibrate(model: Path, data: Path, output: Path, config: CalibrationConfig) 
     file is not copied, since it has the old temperature.
 
     Raises:
-        UserError: If `output` is the model itself, or `data` holds none of its languages.
+        UserError: If `output` is the model itself, `data` holds none of its languages, or fastText
+            is needed and not installed.
     """
     if output.resolve() == model.resolve():
         raise UserError(f"--output {output} is the model itself. Give another directory.")
     check_directory(model)
+    if needs_fasttext(model):
+        check_installed("calibrating this model")
     refuse_other_model(output, "calibrate")
     files = labeled_files(data, least=1)
     sources = (model / CHECKSUMS_FILE, *files.values())

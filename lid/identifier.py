@@ -121,7 +121,7 @@ class LanguageIdentifier:
             UserError: If `path` is not such a directory, or its model lacks one of `languages`.
             DataError: If a file in it is damaged.
         """
-        compiled = is_compiled() and all((path / name).is_file() for name in WEIGHT_FILES)
+        compiled = not needs_fasttext(path)
         if verify:
             check_directory(path)
         description = read_description(path)
@@ -292,6 +292,11 @@ class Agreement:
             )
             for a, b in zip(first, second, strict=True)
         ]
+
+
+def needs_fasttext(path: Path) -> bool:
+    """Whether a model directory is answered by fastText here, for want of the compiled pass."""
+    return not (is_compiled() and all((path / name).is_file() for name in WEIGHT_FILES))
 
 
 def _answer_scores(batch: _Batch) -> NDArray[np.float32]:

@@ -23,15 +23,15 @@ _FLOAT_BYTES = 4
 _POLL_SECONDS = 0.5
 
 
-def check_installed() -> None:
-    """Fail before training starts if fastText is not installed.
+def check_installed(purpose: str = "training") -> None:
+    """Fail before the work starts if fastText is not installed.
 
     Raises:
         UserError: If fastText is not installed.
     """
     if any(importlib.util.find_spec(name) is None for name in ("fasttext", "fasttext_pybind")):
         raise UserError(
-            "training needs fastText, which is not installed: run `pip install '.[lid]'` in a"
+            f"{purpose} needs fastText, which is not installed: run `pip install '.[lid]'` in a"
             " clone of the project, or install the package `fasttext`."
         )
 

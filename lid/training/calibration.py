@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from corpus.console import Progress
 from lid.config import CalibrationConfig, group_codes
 from lid.directory import SPECIAL_CLASSES, Threshold
 from lid.identifier import LanguageIdentifier
@@ -64,11 +65,13 @@ def predict_held_out(identifier: LanguageIdentifier, lines: Mapping[str, Sequenc
     for row, name in enumerate(identifier.classes):
         gather[row, numbers[name]] = 1
     parts, truth, weights = [], [], []
-    for name, own in lines.items():
-        if own and name in numbers:
-            parts.append(identifier.probabilities(own) @ gather)
-            truth += [numbers[name]] * len(own)
-            weights += [1 / max(len(own), _FEW_LINES)] * len(own)
+    with Progress(len(lines), "predicting", "classes") as progress:
+        for name, own in lines.items():
+            if own and name in numbers:
+                parts.append(identifier.probabilities(own) @ gather)
+                truth += [numbers[name]] * len(own)
+                weights += [1 / max(len(own), _FEW_LINES)] * len(own)
+            progress.update()
     return HeldOut(
         np.concatenate(parts) if parts else np.zeros((0, len(classes)), np.float32),
         np.array(truth, np.int64),

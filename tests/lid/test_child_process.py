@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from corpus.errors import UserError
+from lid import calibrate
+from lid.config import CalibrationConfig
 from lid.fasttext_model import subprocess_trainer
 from lid.train import train
 from tests.lid.conftest import QUICK, write_data
@@ -66,3 +68,13 @@ def test_training_without_fasttext_fails_before_it_reads_anything(
     with pytest.raises(UserError, match=r"fastText, which is not installed: .*\[lid\]"):
         train(tmp_path / "nothing", tmp_path / "model", QUICK)
     assert not (tmp_path / "model").exists()
+
+
+def test_calibration_that_needs_fasttext_fails_before_it_copies_anything(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibrate, "needs_fasttext", lambda path: True)
+    monkeypatch.setattr(subprocess_trainer.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="calibrating this model needs fastText"):
+        calibrate.calibrate(model, tmp_path, tmp_path / "out", CalibrationConfig())
+    assert not (tmp_path / "out").exists()
