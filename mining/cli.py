@@ -27,6 +27,7 @@ from mining.bitext.config import (
     EvaluateConfig,
     FilterConfig,
     MetadataConfig,
+    ProbabilityConfig,
     RebuildConfig,
     ScoreConfig,
 )
@@ -458,6 +459,37 @@ def score(bitext: Path, encoder: Path, output: Path, config: ScoreConfig, job: J
 
     summary = run_score(bitext, encoder, output, config, job.executor)
     job.print_counts(f"score {bitext.name}", summary.counts)
+
+
+@group.command()
+@click.option("--bitext", type=PATH, required=True, help="Mined pairs, named <source>-<target>.")
+@click.option("--output", type=PATH, required=True, help="The same pairs with `probability`.")
+@encoder_option
+@click.option("--known", type=PATH, default=None, help="Pairs of these languages to learn from.")
+@click.option("--lid", type=PATH, default=None, help="Language identifier for both sides.")
+@job_options
+@config_options(ProbabilityConfig)
+@click.pass_context
+def probability(
+    context: click.Context,
+    bitext: Path,
+    output: Path,
+    encoder: Path,
+    known: Path | None,
+    lid: Path | None,
+    config: ProbabilityConfig,
+    job: JobOptions,
+) -> None:
+    """Add the probability that each pair is a translation, learned from this bitext.
+
+    For bitext mined with a low threshold; `filter --config min_probability=0.5` follows.
+    """
+    from mining.bitext.probability import ProbabilityInputs, run_probability
+
+    inputs = ProbabilityInputs(encoder=encoder, known=known, lid=lid)
+    load = context.obj["load_identifier"]
+    summary = run_probability(bitext, output, inputs, config, load, job.executor)
+    job.print_counts(f"probability {bitext.name}", summary.counts)
 
 
 @group.command("filter")

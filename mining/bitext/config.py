@@ -46,6 +46,13 @@ class FilterConfig(Config):
     min_score: float = 0.0
     """Pairs with a lower margin are dropped, in addition to the threshold of mining."""
 
+    min_probability: Share = 0.0
+    """Pairs whose column `probability` (`tongues mining probability`) is lower are dropped."""
+
+    min_quality: dict[str, float] = field(default_factory=dict)
+    """Least values of columns that other tools have scored pairs in, by name: `bicleaner_ai: 0.5`,
+    `cometkiwi: 0.7`, `laser: 1.05`."""
+
     max_score: float = 10.0
     """Margin above which pairs are dropped; copies and outliers of sparse regions lie there. It
     depends on the encoder: stopes has 1.25 for LASER3, where `bag` encoders only begin."""
@@ -166,6 +173,33 @@ class ScoreConfig(ExactSearchConfig):
     columns: dict[str, str] = field(default_factory=dict)
     """Name, or number from 1, of the columns `source`, `target` and `score` of bitext whose header
     does not say which they are."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_encoder_languages(self.encoders)
+        check_columns(self.columns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbabilityConfig(ExactSearchConfig):
+    """How the probability that a pair is a translation is learned."""
+
+    encoders: dict[str, Path] = field(default_factory=dict)
+    """Languages with an encoder of their own: a student of the encoder given."""
+
+    embed: EmbedConfig = field(default_factory=EmbedConfig)
+    """How sentences are embedded; in one process."""
+
+    columns: dict[str, str] = field(default_factory=dict)
+    """Name, or number from 1, of the columns `source`, `target` and `score` of bitext whose header
+    does not say which they are; of known pairs as well."""
+
+    planted_pairs: PositiveInt = 2000
+    """Pairs to learn from at most; each gives up to four negatives."""
+
+    neighbor_weight: Share = 0.75
+    """Share of the weight of all negatives for sentences paired with a wrong neighbor, as most
+    wrong mined pairs are; changed numbers and dropped parts have the rest."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

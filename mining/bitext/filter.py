@@ -28,7 +28,7 @@ from corpus.terms import TermMatcher
 from corpus.word_lists import WordList, find_list, read_word_lists
 from mining.bitext.config import FilterConfig
 from mining.bitext.pairs import median_length_ratio
-from mining.bitext.rules import REASONS, Knowledge, PairFilter
+from mining.bitext.rules import PROBABILITY, REASONS, Knowledge, PairFilter
 
 logger = logging.getLogger(__name__)
 
@@ -216,6 +216,7 @@ def _filter_file(
     named = parse_direction(config.direction) if config.direction else None
     reader = BitextReader(task.inputs[0], columns=config.columns, direction=named)
     _check_score_column(task.inputs[0], reader.schema, config)
+    _check_judged_columns(task.inputs[0], reader.schema, config)
     knowledge = know(_direction(task.inputs[0], config), median_length_ratio(reader))
     kept = output / task.arguments["output"]
     rejects = Path(task.arguments["rejects"]) if "rejects" in task.arguments else None
@@ -258,6 +259,20 @@ def _check_score_column(path: Path, schema: pa.Schema, config: FilterConfig) -> 
             f" `max_score` {config.max_score}; it has {', '.join(schema.names)}. Score the pairs"
             " with `tongues mining score`, or leave both settings out."
         )
+
+
+def _check_judged_columns(path: Path, schema: pa.Schema, config: FilterConfig) -> None:
+    """Refuse limits of columns that a file does not have.
+
+    Raises:
+        UserError: Naming the columns that there are.
+    """
+    wanted = [PROBABILITY] if config.min_probability else []
+    for name in [*wanted, *config.min_quality]:
+        if name not in schema.names:
+            raise UserError(
+                f"{path} has no column `{name}` to filter by; it has {', '.join(schema.names)}"
+            )
 
 
 def _check_scores(path: Path, table: pa.Table, config: FilterConfig) -> None:

@@ -44,30 +44,37 @@ def numbers_agree(
 ) -> bool:
     """Say whether enough digits of the side with more of them are in numbers the other has too.
 
+    Args:
+        source: One side.
+        target: The other side.
+        min_agreement: Least `number_agreement`, in [0, 1].
+        one_side_may_have_none: Compare only pairs with numbers on both sides, for languages that
+            write numbers as words.
+    """
+    agreement = number_agreement(source, target, one_side_may_have_none=one_side_may_have_none)
+    return agreement >= min_agreement
+
+
+def number_agreement(source: str, target: str, *, one_side_may_have_none: bool = False) -> float:
+    """Return the share of the digits of the side with more that are in numbers of both.
+
     agreement = digits in common numbers / digits of the side with more
 
     Zeros at either end do not count, so that 15,000, 15 thousand and 1.5万 agree. Years of the
     Hijri and the Buddhist calendar are also tried in the common one. Pairs with fewer than three
-    such digits always agree.
-
-    Args:
-        source: One side.
-        target: The other side.
-        min_agreement: Least agreement, in [0, 1].
-        one_side_may_have_none: Compare only pairs with numbers on both sides, for languages that
-            write numbers as words.
+    such digits agree, with 1.
     """
     left, right = numbers_of(source), numbers_of(target)
     if not left and not right:
-        return True
+        return 1.0
     left_cores, right_cores = _cores(left), _cores(right)
     most = max(_digits(left_cores), _digits(right_cores))
     if most < _MIN_COMPARED or (one_side_may_have_none and not (left and right)):
-        return True
+        return 1.0
     common = _digits(left_cores & right_cores)
-    if common < min_agreement * most:
+    if common < most:
         common += _digits(_common_years(left, right) + _common_years(right, left))
-    return common >= min_agreement * most
+    return min(common / most, 1.0)
 
 
 def _cores(numbers: Counter[str]) -> Counter[str]:

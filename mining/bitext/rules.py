@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from corpus.errors import DataError
 from corpus.evaluation_sets import CONTAINED, SAME, EvaluationSentences
@@ -23,9 +24,14 @@ from mining.bitext.pairs import lengths_fit, trigram_overlap
 logger = logging.getLogger(__name__)
 
 SIDES = ("source", "target")
+PROBABILITY = "probability"
+"""Column of `tongues mining probability`."""
+
 REASONS = (
     "empty_side",
     "score_too_low",
+    "improbable",
+    "low_quality",
     "score_too_high",
     SAME,
     CONTAINED,
@@ -92,10 +98,12 @@ class PairFilter:
             "" if source_key and target_key else "empty_side"
             for source_key, target_key in zip(*keys, strict=True)
         ]
+        judged = self._judged(table)
         for i, score in enumerate(_scores(table)):
             reasons[i] = (
                 reasons[i]
                 or self._score_reason(score)
+                or judged[i]
                 or leaks[i]
                 or self._pair_reason(sources[i], targets[i], keys[0][i], keys[1][i])
             )
@@ -107,6 +115,22 @@ class PairFilter:
         if self._known.evaluation is None:
             return [""] * len(keys[0])
         return self._known.evaluation.pair_reasons(keys, self._config.evaluation_containment)
+
+    def _judged(self, table: pa.Table) -> list[str]:
+        """Return why pairs are rejected by scores other than the margin; a null is no reason."""
+        limits = [(name, least, "low_quality") for name, least in self._config.min_quality.items()]
+        if self._config.min_probability:
+            limits.insert(0, (PROBABILITY, self._config.min_probability, "improbable"))
+        reasons = [""] * table.num_rows
+        for name, least, reason in limits:
+            try:  # columns of TSV are text
+                values = pc.cast(table.column(name), pa.float64())
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+                raise DataError(f"the column `{name}` is not of numbers: {error}") from None
+            for i, value in enumerate(values.to_pylist()):
+                if value is not None and not value >= least:
+                    reasons[i] = reasons[i] or reason
+        return reasons
 
     def _score_reason(self, score: float | None) -> str:
         if score is None:
