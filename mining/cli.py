@@ -31,6 +31,7 @@ from mining.bitext.config import (
     RebuildConfig,
     ScoreConfig,
 )
+from mining.documents.config import AlignConfig, MatchConfig
 from mining.encoders import BUILTIN
 from mining.encoders.config import DistillConfig, TrainEncoderConfig
 from mining.encoders.embed_config import EmbedConfig, ImportLaserConfig, KnownConfig, XsimConfig
@@ -425,6 +426,67 @@ def mine_local(
     places = (sentences, embeddings, source, target, documents, output)
     summary = run_mine_local(*places, config, job.executor)
     job.print_counts(f"mine-local {source}-{target}", summary.counts)
+
+
+@group.command()
+@click.option("--sentences", type=PATH, required=True, help="Directory of `mining sentences`.")
+@click.option("--embeddings", type=PATH, default=None, help="Directory of `mining embed`.")
+@click.option("--source", type=LANGUAGE, required=True, help="Source language.")
+@click.option("--target", type=LANGUAGE, required=True, help="Target language.")
+@click.option("--output", type=PATH, required=True, help="The list of pairs, .tsv.")
+@job_options
+@config_options(MatchConfig)
+def match_documents(
+    sentences: Path,
+    embeddings: Path | None,
+    source: str,
+    target: str,
+    output: Path,
+    config: MatchConfig,
+    job: JobOptions,
+) -> None:
+    """List documents that are translations of each other, by address and by vectors.
+
+    One shard: `--executor` sets where it runs.
+    """
+    from mining.documents.match import run_match
+
+    direction = Direction(source, target)
+    summary = run_match(sentences, embeddings, direction, output, config, job.executor)
+    job.print_counts(f"match-documents {direction}", summary.counts)
+
+
+@group.command()
+@click.option("--sentences", type=PATH, required=True, help="Directory of `mining sentences`.")
+@encoder_option
+@click.option("--source", type=LANGUAGE, required=True, help="Source language.")
+@click.option("--target", type=LANGUAGE, required=True, help="Target language.")
+@click.option(
+    "--documents", type=PATH, required=True, help="TSV: source document, target document (URL, id)."
+)
+@click.option("--output", type=PATH, required=True, help="Bitext, .parquet or .tsv[.zst].")
+@job_options
+@config_options(AlignConfig)
+def align(
+    sentences: Path,
+    encoder: Path,
+    source: str,
+    target: str,
+    documents: Path,
+    output: Path,
+    config: AlignConfig,
+    job: JobOptions,
+) -> None:
+    """Align the sentences of documents that belong together, in order: 1-1, 1-2, 2-1 or none.
+
+    One shard, however many documents: `--executor` sets where it runs.
+    """
+    from mining.documents.align import run_align
+
+    direction = Direction(source, target)
+    places = (sentences, encoder, documents, direction, output)
+    summary = run_align(*places, config, job.executor)
+    job.print_counts(f"align {direction}", summary.counts)
 
 
 @group.command()

@@ -1,0 +1,1 @@
+"""Documents that are translations of each other: which ones, and sentence by sentence."""
