@@ -95,7 +95,8 @@ def test_translations_are_probable_and_the_doubt_names_what_is_wrong(
     else:  # the best margins are all that it learns from
         assert probability[250:].mean() < probability[:150].mean() - 0.1
     assert not any(doubt[probability >= 0.5])
-    assert counts["expected_right"] == pytest.approx(150, abs=15)
+    # Without known pairs, those with another number pass for right.
+    assert counts["expected_right"] == pytest.approx(150 if is_known else 170, abs=15)
     assert counts["learned.number"] == counts["learned.right"]
     assert sum(n for name, n in counts.items() if name.startswith("doubt.")) == sum(doubt != "")
     # The columns that were there stay as they were.
