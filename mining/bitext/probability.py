@@ -249,14 +249,12 @@ class _Judge:
     def mined(self) -> Float64:
         """Return the features of the bitext's pairs, [P, F]."""
         places = self._sides[0].place, self._sides[1].place
-        return self._features(*(self._taken(side, places[side]) for side in (0, 1)), places)
+        return self._features(self._taken(0, places[0]), self._taken(1, places[1]), places)
 
     def _taken(self, side: int, place: Int64) -> "_Chosen":
         own = self._sides[side]
         texts = [own.texts[i] for i in place.tolist()]
-        units = own.vectors.matrix[place].astype(np.float32)
-        units /= own.vectors.norms[place, None].astype(np.float32)
-        return _Chosen(texts, units, own.near[place], own.cosines[place])
+        return _Chosen(texts, _units(own.vectors, place), own.near[place], own.cosines[place])
 
     def _given(self, side: int, texts: Sequence[str]) -> "_Chosen":
         """Return texts that are not of the bitext, with their neighbors there."""
@@ -266,8 +264,7 @@ class _Judge:
             self._sides[1 - side].vectors,
             replace(self._config, neighbors=self._config.neighbors + 1),
         ).forward
-        units = vectors.matrix.astype(np.float32) / vectors.norms[:, None].astype(np.float32)
-        return _Chosen(list(texts), units, near.ids, near.cosines)
+        return _Chosen(list(texts), _units(vectors, np.arange(len(texts))), near.ids, near.cosines)
 
     def _features(
         self, source: "_Chosen", target: "_Chosen", places: tuple[Int64, Int64] | None
@@ -296,10 +293,8 @@ class _Judge:
         Raises:
             DataError: If there are too few.
         """
-        if self._inputs.known is None:
-            source, target, places = self._own(mined)
-        else:
-            source, target, places = self._known(self._inputs.known)
+        known = self._inputs.known
+        source, target, places = self._own(mined) if known is None else self._known(known)
         if len(source.texts) < _FEWEST_PAIRS:
             raise DataError(
                 f"{len(source.texts)} pairs to learn from are too few; {_FEWEST_PAIRS} are needed."
@@ -325,14 +320,14 @@ class _Judge:
         counts = {f"learned.{kind}": len(rows) for kind, rows in parts.items()}
         return _Examples(np.vstack(list(parts.values())), is_right, np.concatenate(weights), counts)
 
-    def _own(self, mined: Float64) -> tuple["_Chosen", "_Chosen", tuple[Int64, Int64]]:
+    def _own(self, mined: Float64) -> "_Planted":
         """Return the bitext's pairs of the best margins, as if they were known."""
         best = np.argsort(-mined[:, 0], kind="stable")[: int(_OWN_SHARE * len(mined))]
         rows = best[: self._config.planted_pairs]
         places = self._sides[0].place[rows], self._sides[1].place[rows]
-        return self._taken(0, places[0]), self._taken(1, places[1]), places
+        return _Planted(self._taken(0, places[0]), self._taken(1, places[1]), places)
 
-    def _known(self, known: Path) -> tuple["_Chosen", "_Chosen", None]:
+    def _known(self, known: Path) -> "_Planted":
         """Return known pairs that the bitext does not hold."""
         there = read_bitext(known, self._config.columns, self._direction)
         held = [{sentence_hash(text) for text in side.texts} for side in self._sides]
@@ -351,7 +346,7 @@ class _Judge:
         fresh.sort(key=lambda pair: (sentence_hash(pair[0]), pair))
         fresh = fresh[: self._config.planted_pairs]
         sides = [[pair[side] for pair in fresh] for side in (0, 1)]
-        return self._given(0, sides[0]), self._given(1, sides[1]), None
+        return _Planted(self._given(0, sides[0]), self._given(1, sides[1]), None)
 
     def _with_neighbors(self, side: int, chosen: "_Chosen", partner: Int64 | None) -> Float64:
         """Return features of sentences paired with the nearest that is not their partner."""
@@ -391,6 +386,21 @@ class _Chosen(NamedTuple):
         """Return some of the pairs."""
         texts = [self.texts[i] for i in rows.tolist()]
         return _Chosen(texts, self.units[rows], self.near[rows], self.cosines[rows])
+
+
+class _Planted(NamedTuple):
+    """Translations to learn from."""
+
+    source: _Chosen
+    target: _Chosen
+    places: tuple[Int64, Int64] | None
+    """Among the bitext's texts, where they are of the bitext."""
+
+
+def _units(vectors: Vectors, rows: Int64) -> Float32:
+    """Return some vectors divided by their lengths, [n, D]."""
+    lengths = vectors.norms[rows, None]
+    return np.asarray(vectors.matrix[rows] / lengths, np.float32)
 
 
 def _without(near: Int64, cosines: Float32, partner: Int64, k: int) -> Float32:
@@ -439,7 +449,8 @@ class Model(NamedTuple):
     def doubts(self, standardized: Float64) -> npt.NDArray[np.str_]:
         """Return the feature that lowers each pair most, against the usual translation, [P]."""
         parts = (standardized - self.usual) * self.weights
-        return np.array(FEATURES)[parts.argmin(axis=1)]
+        names: npt.NDArray[np.str_] = np.array(FEATURES)[parts.argmin(axis=1)]
+        return names
 
 
 def fit(features: Float64, is_right: npt.NDArray[np.bool_], weights: Float64) -> Model:

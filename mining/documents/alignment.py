@@ -106,10 +106,9 @@ def _cheapest(
         for number, step in enumerate(STEPS):
             there = np.flatnonzero((i >= step[0]) & (j >= step[1]))
             before = i[there] - step[0], j[there] - step[1]
-            cost = skip_cost
+            total = costs[before] + skip_cost
             if all(step):
-                cost = distances[step][before] * (step[0] * step[1])
-            total = costs[before] + cost
+                total = costs[before] + distances[step][before] * float(step[0] * step[1])
             better = total < best[there]
             best[there[better]] = total[better]
             last[there[better]] = number
