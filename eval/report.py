@@ -11,6 +11,7 @@ from corpus.config import load_config
 from corpus.errors import DataError, UserError
 from corpus.files import write_text
 from corpus.languages import Direction
+from corpus.report.html import check_page_name
 from eval.config import ScoreConfig
 from eval.hypotheses import COPY
 from eval.metrics.metrics import METRICS
@@ -104,6 +105,7 @@ def _check(directory: Path, output: Path) -> None:
         )
     if output.is_dir():
         raise UserError(f"{output} is a directory; --output is the HTML file to write")
+    check_page_name(output)
 
 
 def _read_config(directory: Path) -> ScoreConfig:

@@ -18,7 +18,7 @@ from corpus.bitext_columns import SCORE, SIDES, check_columns
 from corpus.config import Config, PositiveInt, execution_only
 from corpus.errors import UserError
 from corpus.files import read_json
-from corpus.jobs import LOCAL, RECEIPTS, Executor, Outcome, Task, run_job
+from corpus.jobs import LOCAL, RECEIPTS, Executor, Outcome, Task, check_not_inputs, run_job
 from corpus.languages import Direction
 
 CONVERT_JOB = "convert"
@@ -91,6 +91,10 @@ def convert_bitext(
         )
         for one, paths in sources.items()
     ]
+    check_not_inputs(
+        [output / f"{one}.{suffix}" for one in sources],
+        [path for task in tasks for path in task.inputs],
+    )
     run_job(
         name=CONVERT_JOB,
         tasks=tasks,

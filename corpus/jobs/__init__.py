@@ -15,7 +15,7 @@ from corpus.jobs.receipts import (
     forget_outdated,
     recall_digests,
 )
-from corpus.jobs.run import Summary, has_receipt, redo_changed, run_job
+from corpus.jobs.run import Summary, check_not_inputs, has_receipt, redo_changed, run_job
 from corpus.jobs.tasks import Outcome, Task
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "WithinBudget",
     "check_config",
     "check_digests",
+    "check_not_inputs",
     "core_seconds",
     "describe_input",
     "describe_price",

@@ -89,12 +89,17 @@ def run_job(
         gpus: GPUs that each task needs, for an executor that hands them out.
 
     Raises:
-        UserError: If the directory holds results of another config or of other inputs.
+        UserError: If the directory holds results of another config or of other inputs, or the file
+            that a task names as its argument `output` is an input.
         JobError: If shards failed; it lists them with the command to run again.
         ShareDone: If this process finished its share and other shares are not finished.
         BudgetSpent: If shards were not begun because the executor's budget is spent.
     """
     _check_names(tasks)
+    check_not_inputs(
+        [output / task.arguments["output"] for task in tasks if "output" in task.arguments],
+        [path for task in tasks for path in task.inputs],
+    )
     config_values = without_execution(config, plain_config(config))
     attempt = Attempt(work, output / RECEIPTS / name, config_values, config)
     has_begun = functools.partial(_has_begun, attempt, tasks)
@@ -207,6 +212,22 @@ def _check_names(tasks: Sequence[Task]) -> None:
             f"two inputs would both be shard `{repeated[0]}`; rename one, since shards are"
             " identified by their file names"
         )
+
+
+def check_not_inputs(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
+    """Refuse to write over a file that is read.
+
+    Raises:
+        UserError: Naming it.
+    """
+    written = {path.resolve(): path for path in outputs}
+    names = {path.name for path in written}
+    for path in inputs if written else ():
+        # Resolving takes system calls; only a link has another name than its file.
+        if path.name in names or path.is_symlink():
+            found = written.get(path.resolve())
+            if found is not None:
+                raise UserError(f"{found} is the input; choose another output")
 
 
 def _check_shares(

@@ -6,7 +6,10 @@ import html
 import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from pathlib import Path
 from typing import Any
+
+from corpus.errors import UserError
 
 CSS = """
 :root { color-scheme: light dark;
@@ -189,6 +192,16 @@ def table(
     ]
     kind = ' class="sortable"' if sortable else ""
     return f"<table{kind}><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+
+
+def check_page_name(output: Path) -> None:
+    """Refuse to write a page where its name does not say so: it may be a file of data.
+
+    Raises:
+        UserError: If the name does not end in .html or .htm.
+    """
+    if output.suffix not in (".html", ".htm"):
+        raise UserError(f"{output}: the report is a page; its name should end in .html")
 
 
 def _cell(value: object, is_number: bool, decimals: int) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from corpus.errors import UserError
 from corpus.files import write_text
+from corpus.report.html import check_page_name
 from mining.bitext.report_data import collect
 from mining.bitext.report_page import render
 
@@ -31,6 +32,7 @@ def write_report(
     Raises:
         UserError: If a directory is missing or holds no bitext.
     """
+    check_page_name(output)
     for directory in (mined, sentences, embeddings):
         if directory is not None and not directory.is_dir():
             raise UserError(f"{directory} does not exist or is not a directory")

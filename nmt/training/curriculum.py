@@ -16,7 +16,7 @@ from typing import NamedTuple
 from corpus.config import Config, NonNegativeInt
 from corpus.errors import DataError, UserError
 from corpus.files import read_lines, read_object, write_text
-from corpus.jobs import Outcome, Summary, Task, run_job
+from corpus.jobs import Outcome, Summary, Task, check_not_inputs, run_job
 from corpus.languages import parse_direction
 from nmt.training.curves import METRICS, Validation, read_curves
 from nmt.training.directory import TRAINING_DIRECTORY
@@ -156,6 +156,7 @@ def derive_curriculum(training: Path, output: Path, config: DerivationConfig) ->
     """
     name = output.name.split(".")[0]
     task = Task(name=name, inputs=_curve_files(training))
+    check_not_inputs([output], task.inputs)
     work = functools.partial(_write_phases, training=training, output=output, config=config)
     return run_job(
         name="curriculum",

@@ -93,3 +93,15 @@ def test_tags_of_tmx_mean_the_language_that_they_are_written_for() -> None:
     codes = [*known_languages(), "tyv_Cyrl", "twi_Latn_asan1239", "qaa_Latn"]
     assert [code for code in codes if language_choices(language_tag(code)) != (code,)] == []
     assert [language_tag(code) for code in ("eng_Latn", "zho_Hans")] == ["en", "zh-Hans"]
+
+
+def test_input_is_not_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "eng_Latn-fra_Latn.tsv"
+    path.write_text("a b\tc d\n\tempty\n")
+    with pytest.raises(UserError, match="is the input; choose another output"):
+        convert_bitext([path], tmp_path, ConvertConfig(), suffix="tsv")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "link.eng_Latn-fra_Latn.tsv").symlink_to(path)
+    with pytest.raises(UserError, match="is the input; choose another output"):
+        convert_bitext([tmp_path / "out"], tmp_path, ConvertConfig(), suffix="tsv")
+    assert path.read_text() == "a b\tc d\n\tempty\n"

@@ -151,6 +151,8 @@ def test_missing_directories_are_the_users_mistake(run: Path) -> None:
         page(run, mined=run / "nowhere")
     with pytest.raises(UserError, match="holds no bitext"):
         write_report(run / "x.html", bitext=run / "mined")
+    with pytest.raises(UserError, match=r"its name should end in \.html"):
+        write_report(run / "x.tsv", bitext=run / "bitext")
 
 
 def test_damaged_sentences_are_named_by_their_file(run: Path) -> None:

@@ -127,6 +127,17 @@ def test_missing_embeddings_and_languages_are_named(tmp_path: Path) -> None:
         )
 
 
+def test_sentences_are_not_written_over(tmp_path: Path) -> None:
+    write_corpus(tmp_path)
+    shard = next((tmp_path / "sentences" / SOURCE).glob("*.parquet"))
+    before = shard.read_bytes()
+    with pytest.raises(UserError, match="is the input; choose another output"):
+        run_mine(
+            tmp_path / "sentences", tmp_path / "embeddings", SOURCE, TARGET, shard, MineConfig()
+        )
+    assert shard.read_bytes() == before
+
+
 def test_languages_of_different_spaces_are_refused(tmp_path: Path) -> None:
     write_corpus(tmp_path)
     for language, space in ((SOURCE, "one"), (TARGET, "other")):
