@@ -146,7 +146,7 @@ def count(
 ) -> Statistics:
     """Return the statistics of all systems."""
     measure = find_measure(name, models)
-    counts = measure.count(references, systems)
+    counts = measure.count([references], systems)
     return measure.expand(counts.hypotheses, counts.references)
 
 
