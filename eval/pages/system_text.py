@@ -63,7 +63,8 @@ def describe_systems(
         means = _means(averages, metric)
         cells.append(["mean", *(_plain_mean(means.get(system)) for system in systems)])
         lines += [format_table([title_metric(metric), *systems], cells), ""]
-    return [*lines, f"{_BEST} best of its row; {describe_test(table, test)}", ""]
+    mixed = _describe_mixed(table, averages)
+    return [*lines, f"{_BEST} best of its row; {describe_test(table, test)}{mixed}", ""]
 
 
 def count_directions(number: int) -> str:
@@ -102,7 +103,7 @@ def systems_section(
             f"<tbody>{''.join(lines)}</tbody></table></div>"
             f"{note}</div>"
         )
-    words = describe_test(table, test)
+    words = describe_test(table, test) + _describe_mixed(table, averages)
     legend = f"The best of each row is bold. {words[0].upper()}{words[1:]}."
     return section("Systems", legend, f'<div class="beside">{"".join(parts)}</div>')
 
@@ -121,6 +122,13 @@ def _ends(one: SystemScore | Average, form: str) -> str:
     if one.low is None or one.high is None:
         return ""
     return form.format(show_score(one.metric, one.low), show_score(one.metric, one.high))
+
+
+def _describe_mixed(table: Sequence[SystemScore], averages: Sequence[Average]) -> str:
+    """Return what the mark of means over different tokenizers says; nothing without one."""
+    shown = {one.metric for one in table}
+    mixed = any(one.tokenizers and one.bucket == ALL and one.metric in shown for one in averages)
+    return f"; {MIXED} mean over scores of different tokenizers" if mixed else ""
 
 
 def _means(averages: Sequence[Average], metric: str) -> dict[str, Average]:

@@ -121,6 +121,34 @@ def test_legend_leaves_the_case_of_a_systems_name_alone() -> None:
     assert 'title="better than NLLB, p &lt;0.001"' in shown
 
 
+def test_mark_of_means_over_different_tokenizers_is_in_the_legend() -> None:
+    table = compare_in_table([row("a", 1.0), row("b", 2.0)], ["chrf"], ["a", "b"], "a", {}, 0.05)
+    mean = Average("a", "chrf", "all", 1.0, 2, 0)
+    for means, is_marked in (([mean], False), ([mean._replace(tokenizers="13a, zh")], True)):
+        assert ("† mean over scores of" in describe_systems(table, means)[-2]) == is_marked
+        assert ("† mean over scores of" in systems_section(table, means)) == is_marked
+
+
+def test_learned_metrics_have_three_decimals_and_a_legend_of_their_own() -> None:
+    own = compare_in_table(
+        [row("a", 40.0), row("b", 50.0)],
+        ["chrf"],
+        ["a", "b"],
+        "a",
+        {("b", "chrf", PAIR): 0.01},
+        0.05,
+    )
+    learned = [one._replace(metric="comet-22", value=0.8123, low=None, high=None) for one in own]
+    text = "\n".join(describe_systems([*own, *learned], []))
+    assert "0.812" in text
+    assert text.count("worse than a") == 1
+    other = [one._replace(baseline="z" if one.baseline else "") for one in learned]
+    text = "\n".join(describe_systems([*own, *other], []))
+    assert "worse than a" in text
+    assert "; comet-22: ▲ better and ▼ worse than z" in text
+    assert "one system alone is not tested" in "\n".join(describe_systems(own[:1], []))
+
+
 def test_tables_for_papers_have_directions_by_system_with_marks() -> None:
     p_values = {("b_2", "chrf", PAIR): 0.001, ("b_2", "chrf", OTHER): 0.001}
     rows = [
