@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 UV=${UV:-uv}
-EXTRAS=lid,mining,nmt,export,serve,eval,dev
+EXTRAS=lid,cld2,mining,nmt,export,serve,eval,dev
 TESTS=${TESTS:-"tests/lid tests/mining/encoders tests/nmt tests/test_front_door.py"}
 # Python, torch, transformers: the oldest of each, the newest of each, and the two crossed.
 MATRIX=${MATRIX:-"3.11:torch==2.9.*:transformers==4.57.* 3.13:torch>=2.15:transformers>=5

@@ -219,7 +219,6 @@ class _Parser:
         parser.buffer_text = True
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
-        parser.CharacterDataHandler = self._characters
         parser.EntityDeclHandler = self._refuse_entity
         parser.SkippedEntityHandler = self._refuse_skipped
         fed = 0
@@ -288,6 +287,8 @@ class _Parser:
 
     def _begin_text(self) -> None:
         self._text, self._room, self._depth = [], MAX_LINE_BYTES, self._level
+        # Only here: blanks between elements are half of all events.
+        self._parser.CharacterDataHandler = self._characters
 
     def _end(self, name: str) -> None:
         self._level -= 1
@@ -300,6 +301,7 @@ class _Parser:
             if "\n" in text:
                 text = _LINE_BREAK.sub(" ", text)
             self._segment, self._text = text.strip(), None
+            self._parser.CharacterDataHandler = None
         elif name == "tuv":
             if self._segment is not None:
                 self._variants.append(Variant(self._language, self._segment, self._document))
@@ -311,6 +313,7 @@ class _Parser:
         elif name == "prop":
             self._take_property("".join(self._text or ()).strip())
             self._text = None
+            self._parser.CharacterDataHandler = None
 
     def _take_property(self, text: str) -> None:
         if self._property.startswith("score"):
