@@ -1,21 +1,22 @@
-// One pass per line: decode, normalize (as lid/engine/preparation.py), hash n-grams (as fastText), gather int8
-// rows, multiply with the classes, look the n-grams up in the answer's profile.
+// One pass over lines: decode, normalize (as lid/engine/preparation.py), hash n-grams (as fastText),
+// gather int8 rows, multiply with the classes, look the n-grams up in the answer's profile.
 //
-// Nothing here knows Unicode: the tables come from lid/unicode.py, so this pass and the Python one
+// Lines go through every step in groups: what one step asks the memory for is there when the next
+// needs it, and the class vectors are read once for a group.
+//
+// Nothing here knows Unicode: the tables come from lid/engine/characters.py, so this pass and the Python one
 // see the same text. Nothing here allocates shared state: calls from several threads are safe.
 
-#include <algorithm>
 #include <cmath>
-#include <cstdint>
 #include <cstring>
 #include <limits>
-#include <vector>
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__linux__)
-// The right instructions are chosen when the library is loaded, so a build moves between machines.
-#define VECTORIZED __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define VECTORIZED
+#include "ngrams.h"
+#include "vectors.h"
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+#define TONGUES_AVX2
 #endif
 
 namespace {
@@ -35,7 +36,6 @@ constexpr uint32_t kDottedI = 0x130, kSigma = 0x3C3, kFinalSigma = 0x3C2, kDot =
 constexpr uint64_t kMultiply = 0x9E3779B97F4A7C15ull, kMix = 0xD6E8FEB86659FD93ull;
 constexpr uint64_t kWordSeed = 0xA24BAED4963EE407ull;
 constexpr int kProfileGram = 5;
-constexpr float kTaken = -std::numeric_limits<float>::infinity();
 constexpr double kConfidenceWeight = 0.2, kDoubtful = 0, kLowest = -6, kHighest = 4;
 constexpr uint32_t kSeparator = '|';
 
@@ -54,7 +54,7 @@ struct Model {
   const Tables* tables;
   const int8_t* rows;       // [buckets, dim]
   const float* row_scale;   // [buckets]
-  const float* output;      // [classes, dim]
+  const float* output;      // [classes / 16, dim, 16], zeros after the last class
   const uint64_t* scripts;  // [classes], bit s: may be written in script s; 0: in any
   const uint8_t* profiles;  // [classes, 2^profile_bits / 8], or null
   const double* typical;      // [classes, 5], what is typical for each: lid/engine/familiarity.py
@@ -70,12 +70,12 @@ struct Text {
 
 struct Workspace {
   Text text;
-  std::vector<uint8_t> bytes;
-  std::vector<uint32_t> starts;
   std::vector<uint32_t> indices;
   int64_t grams = 0;  // how many places in `indices` are of 5-grams, where those of words begin
   std::vector<uint32_t> padded;
+  tongues::NgramSpace space;
   std::vector<float> logits;
+  int64_t best[2] = {-1, -1};  // -1: none
 };
 
 uint32_t flags_of(const Tables& t, uint32_t c) { return c < t.code_points ? t.flags[c] : 0; }
@@ -281,70 +281,36 @@ void prepare(const Tables& t, const uint8_t* from, const uint8_t* to, int64_t mo
   text.scripts = scripts & ~1ull;  // bit 0: of no script
 }
 
-// fastText's Dictionary::computeSubwords over each word in `<` and `>`: FNV-1a of the bytes, which
-// it reads as signed.
-void hash_ngrams(const Model& m, Workspace& w) {
-  const std::vector<uint32_t>& points = w.text.points;
-  const uint64_t magic = ~0ull / static_cast<uint64_t>(m.buckets) + 1;  // Lemire's fast remainder
-  const uint64_t buckets = static_cast<uint64_t>(m.buckets);
-  // Every character, and two more for each word, may begin an n-gram of every length.
-  w.indices.resize((3 * points.size() + 2) * static_cast<size_t>(m.max_ngram));
-  w.bytes.resize(4 * points.size() + 2);
-  w.starts.resize(points.size() + 3);
-  uint32_t* out = w.indices.data();
-  uint8_t* const bytes = w.bytes.data();
-  uint32_t* const starts = w.starts.data();
-  size_t i = 0;
-  while (i < points.size()) {
-    uint8_t* byte = bytes;
-    int64_t characters = 0;
-    starts[characters++] = 0;
-    *byte++ = '<';
-    for (; i < points.size() && points[i] != ' '; ++i) {
-      starts[characters++] = static_cast<uint32_t>(byte - bytes);
-      byte = encode(points[i], byte);
-    }
-    ++i;
-    starts[characters++] = static_cast<uint32_t>(byte - bytes);
-    *byte++ = '>';
-    starts[characters] = static_cast<uint32_t>(byte - bytes);
-    for (int64_t first = 0; first < characters; ++first) {
-      uint32_t hash = 2166136261u;
-      const uint8_t* at = bytes + starts[first];
-      const int64_t longest = std::min(m.max_ngram, characters - first);
-      for (int64_t n = 1; n <= longest; ++n) {
-        for (const uint8_t* const end = bytes + starts[first + n]; at < end; ++at)
-          hash = (hash ^ static_cast<uint32_t>(static_cast<int8_t>(*at))) * 16777619u;
-        if (n < m.min_ngram) continue;
-        if (n == 1 && (first == 0 || first + n == characters)) continue;
-        const uint64_t low = magic * hash;
-        const uint32_t row = static_cast<uint32_t>((static_cast<unsigned __int128>(low) * buckets) >> 64);
-        // Into the second-level cache while the rest is hashed; sum_rows_64 asks once more.
-        __builtin_prefetch(m.rows + static_cast<int64_t>(row) * m.dim, 0, 2);
-        __builtin_prefetch(m.row_scale + row, 0, 2);
-        *out++ = row;
-      }
-    }
+// Rows of the line's n-grams, all asked for before the first is read: the table is in memory.
+void find_rows(const Model& m, Workspace& w) {
+  const tongues::Ngrams settings{static_cast<uint32_t>(m.buckets), static_cast<uint32_t>(m.min_ngram),
+                                 static_cast<uint32_t>(m.max_ngram)};
+  tongues::hash_ngrams(settings, w.text.points.data(), w.text.points.size(), w.space, w.indices);
+  for (uint32_t row : w.indices) {
+    const int8_t* const begin = m.rows + static_cast<int64_t>(row) * m.dim;
+    for (int64_t d = 0; d < m.dim; d += 64) __builtin_prefetch(begin + d);
+    __builtin_prefetch(m.row_scale + row);
   }
-  w.indices.resize(static_cast<size_t>(out - w.indices.data()));
 }
 
-constexpr int64_t kAhead = 24;  // rows asked for before they are needed: the table is in memory
-
-VECTORIZED void sum_rows_64(const int8_t* rows, const float* scale, const uint32_t* indices,
-                            int64_t count, float* sum) {
-  float total[64] = {0};
+#ifdef TONGUES_AVX2
+// gcc converts bytes one by one or by way of shorts; this is the same sum, in the same order.
+__attribute__((target("avx2"))) void sum_rows_64(const int8_t* rows, const float* scale,
+                                                 const uint32_t* indices, int64_t count, float* sum) {
+  __m256 total[8];
+  for (__m256& part : total) part = _mm256_setzero_ps();
   for (int64_t i = 0; i < count; ++i) {
-    if (i + kAhead < count) {
-      __builtin_prefetch(rows + static_cast<int64_t>(indices[i + kAhead]) * 64);
-      __builtin_prefetch(scale + indices[i + kAhead]);
-    }
     const int8_t* row = rows + static_cast<int64_t>(indices[i]) * 64;
-    const float s = scale[indices[i]];
-    for (int d = 0; d < 64; ++d) total[d] += s * static_cast<float>(row[d]);
+    const __m256 s = _mm256_set1_ps(scale[indices[i]]);
+    for (int part = 0; part < 8; ++part) {
+      const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(row + 8 * part));
+      const __m256 values = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
+      total[part] = _mm256_add_ps(total[part], _mm256_mul_ps(s, values));
+    }
   }
-  std::memcpy(sum, total, sizeof(total));
+  for (int part = 0; part < 8; ++part) _mm256_storeu_ps(sum + 8 * part, total[part]);
 }
+#endif
 
 VECTORIZED void sum_rows(const int8_t* rows, const float* scale, const uint32_t* indices,
                          int64_t count, int64_t dim, float* sum) {
@@ -353,21 +319,6 @@ VECTORIZED void sum_rows(const int8_t* rows, const float* scale, const uint32_t*
     const int8_t* row = rows + static_cast<int64_t>(indices[i]) * dim;
     const float s = scale[indices[i]];
     for (int64_t d = 0; d < dim; ++d) sum[d] += s * static_cast<float>(row[d]);
-  }
-}
-
-VECTORIZED void multiply(const float* output, const float* hidden, int64_t classes, int64_t dim,
-                         float* logits) {
-  for (int64_t c = 0; c < classes; ++c) {
-    const float* row = output + c * dim;
-    float parts[16] = {0};
-    int64_t d = 0;
-    for (; d + 16 <= dim; d += 16)
-      for (int lane = 0; lane < 16; ++lane) parts[lane] += row[d + lane] * hidden[d + lane];
-    float total = 0;
-    for (float part : parts) total += part;
-    for (; d < dim; ++d) total += row[d] * hidden[d];
-    logits[c] = total;
   }
 }
 
@@ -395,10 +346,10 @@ const uint8_t* profile_of(const Model& m, int64_t label) {
   return m.profiles + (label << (m.profile_bits - 3));
 }
 
-// What the line's best class knows of it; leaves the places in `indices`. All are found and asked for
-// before the first is read: profiles of many classes miss the cache.
-void look_up(const Model& m, int64_t best, int32_t* counts, Workspace& w) {
-  const uint8_t* profile = profile_of(m, best);
+// Places of the line's 5-grams and words in the profile of its best class, left in `indices`; all are
+// asked for before the first is read: profiles of many classes miss the cache.
+void find_places(const Model& m, int32_t* counts, Workspace& w) {
+  const uint8_t* profile = profile_of(m, w.best[0]);
   const std::vector<uint32_t>& points = w.text.points;
   const int64_t size = static_cast<int64_t>(points.size());
   w.padded.assign(static_cast<size_t>(size + 2), kSeparator);
@@ -413,19 +364,20 @@ void look_up(const Model& m, int64_t best, int32_t* counts, Workspace& w) {
     *out++ = static_cast<uint32_t>(bit);
   };
   const uint32_t* text = w.padded.data();
-  for (int64_t i = 0; i + kProfileGram <= size + 2; ++i) {
-    uint64_t hash = 0;
-    for (int j = 0; j < kProfileGram; ++j) hash = hash * kMultiply + text[i + j];
-    ask(hash);
+  uint64_t hash = 0, leaving = 1;  // what a character weighs once it is left behind
+  for (int j = 0; j < kProfileGram; ++j) leaving *= kMultiply;
+  for (int64_t i = 0; i < size + 2; ++i) {
+    hash = hash * kMultiply + text[i];
+    if (i >= kProfileGram) hash -= text[i - kProfileGram] * leaving;
+    if (i >= kProfileGram - 1) ask(hash);
   }
   w.grams = out - begin;
   for (int64_t i = 0; i < size; ++i) {
-    uint64_t hash = kWordSeed, power = 1;
-    for (; i < size && points[i] != ' '; ++i, power *= kMultiply) hash += points[i] * power;
-    ask(hash);
+    uint64_t word = kWordSeed, power = 1;
+    for (; i < size && points[i] != ' '; ++i, power *= kMultiply) word += points[i] * power;
+    ask(word);
   }
   w.indices.resize(static_cast<size_t>(out - begin));
-  count_known(profile, w, counts, counts + 2);
   counts[1] = static_cast<int32_t>(w.grams);
   counts[3] = static_cast<int32_t>(out - begin - w.grams);
 }
@@ -459,74 +411,80 @@ int32_t count_foreign(const Model& m, int64_t best, const Text& text) {
   return number;
 }
 
-void identify_line(const Model& m, const uint8_t* from, const uint8_t* to, int64_t top,
-                   int32_t* labels, float* scores, int32_t* counts, Workspace& w) {
-  std::fill(labels, labels + top, -1);
-  std::fill(scores, scores + top, 0.0f);
+// Prepares a line and asks for its rows; returns whether there is anything to identify.
+bool begin_line(const Model& m, const uint8_t* from, const uint8_t* to, int32_t* counts, Workspace& w) {
   std::fill(counts, counts + kCounts, 0);
   counts[8] = -1;
+  w.best[0] = w.best[1] = -1;
   prepare(*m.tables, from, to, m.max_characters, w.text);
   counts[4] = static_cast<int32_t>(w.text.points.size());
-  if (w.text.points.empty()) return;
+  if (w.text.points.empty()) return false;
   if (!w.text.has_letters) {
     counts[4] = -1;
-    return;
+    return false;
   }
-  hash_ngrams(m, w);
-  w.logits.resize(static_cast<size_t>(m.classes + m.dim));
-  float* logits = w.logits.data();
-  float* hidden = logits + m.classes;
+  find_rows(m, w);
+  return true;
+}
+
+void sum_line(const Model& m, Workspace& w, float* hidden) {
   const int64_t count = static_cast<int64_t>(w.indices.size());
-  if (m.dim == 64)
+#ifdef TONGUES_AVX2
+  static const bool has_avx2 = __builtin_cpu_supports("avx2");
+  if (has_avx2 && m.dim == 64)
     sum_rows_64(m.rows, m.row_scale, w.indices.data(), count, hidden);
   else
+#endif
     sum_rows(m.rows, m.row_scale, w.indices.data(), count, m.dim, hidden);
   for (int64_t d = 0; d < m.dim; ++d) hidden[d] /= static_cast<float>(std::max<int64_t>(count, 1));
-  multiply(m.output, hidden, m.classes, m.dim, logits);
-  const float highest = *std::max_element(logits, logits + m.classes);
-  auto is_allowed = [&](int64_t c) { return !m.scripts[c] || (m.scripts[c] & w.text.scripts); };
-  int64_t first[2] = {-1, -1};
-  for (int64_t c = 0; c < m.classes; ++c) {
-    if ((first[1] >= 0 && logits[c] <= logits[first[1]]) || !is_allowed(c)) continue;
-    if (first[0] < 0 || logits[c] > logits[first[0]]) {
-      first[1] = first[0];
-      first[0] = c;
-    } else {
-      first[1] = c;
-    }
-  }
-  // What is left out below changes the sum by less than float can tell.
-  const float lowest = top > 2 ? kTaken : highest - 20;
-  float whole = 0;
-  for (int64_t c = 0; c < m.classes; ++c)
-    if (logits[c] > lowest) whole += std::exp(logits[c] - highest);
+}
+
+// The best `top` classes whose script occurs in the line, and the two best in any case.
+void rank_classes(const Model& m, int64_t top, int32_t* labels, float* scores, Workspace& w) {
+  float* const logits = w.logits.data();
+  const float highest = tongues::highest(logits, m.classes);
+  float* const allowed = logits + tongues::padded(m.classes);
+  tongues::mask(logits, m.scripts, w.text.scripts, m.classes, allowed);
+  tongues::find_two(allowed, m.classes, w.best);
+  const float whole = tongues::sum_exponentials(logits, m.classes, highest);
   for (int64_t rank = 0; rank < top; ++rank) {
     int64_t best = -1;
-    if (rank < 2)
-      best = first[rank];
-    else
-      for (int64_t c = 0; c < m.classes; ++c)
-        if (logits[c] != kTaken && is_allowed(c) && (best < 0 || logits[c] > logits[best])) best = c;
+    if (rank < 2) {
+      best = w.best[rank];
+    } else {
+      best = std::max_element(allowed, allowed + m.classes) - allowed;
+      if (allowed[best] == tongues::kNone) best = -1;
+    }
     if (best < 0) break;
     labels[rank] = static_cast<int32_t>(best);
-    scores[rank] = std::exp(logits[best] - highest) / whole;
-    if (top > 2) logits[best] = kTaken;
+    scores[rank] = std::exp(allowed[best] - highest) / whole;
+    if (top > 2) allowed[best] = tongues::kNone;
   }
-  counts[8] = static_cast<int32_t>(first[1]);
-  if (first[0] < 0) return;
-  counts[7] = count_foreign(m, first[0], w.text);
-  if (!m.profiles) return;
-  look_up(m, first[0], counts, w);
-  if (first[1] >= 0 && is_doubtful(m.typical + first[0] * 5, counts, scores[0]))
-    look_up_second(m, first[1], counts, w);
 }
+
+// Asks for what the best class knows of the line.
+void begin_look_up(const Model& m, int32_t* counts, Workspace& w) {
+  counts[8] = static_cast<int32_t>(w.best[1]);
+  if (w.best[0] < 0) return;
+  counts[7] = count_foreign(m, w.best[0], w.text);
+  if (m.profiles) find_places(m, counts, w);
+}
+
+void look_up(const Model& m, float score, int32_t* counts, const Workspace& w) {
+  if (w.best[0] < 0 || !m.profiles) return;
+  count_known(profile_of(m, w.best[0]), w, counts, counts + 2);
+  if (w.best[1] >= 0 && is_doubtful(m.typical + w.best[0] * 5, counts, score))
+    look_up_second(m, w.best[1], counts, w);
+}
+
+constexpr int64_t kGroup = tongues::kLinesAtOnce;
 
 }  // namespace
 
 extern "C" {
 
 // One more with every change of a structure or a function below; its Python side asks for it.
-int32_t tongues_interface() { return 2; }
+int32_t tongues_interface() { return 3; }
 
 // Texts are [offsets[i], offsets[i + 1]) of `text`. Per line: `top` labels (-1: none) and scores;
 // counts: 5-grams known, 5-grams, words known, words, characters (0: empty, -1: no letters), 5-grams
@@ -534,10 +492,30 @@ int32_t tongues_interface() { return 2; }
 void tongues_identify(const Model* model, const uint8_t* text, const int64_t* offsets,
                       int64_t lines, int64_t top, int32_t* labels, float* scores,
                       int32_t* counts) {
-  Workspace workspace;
-  for (int64_t i = 0; i < lines; ++i)
-    identify_line(*model, text + offsets[i], text + offsets[i + 1], top, labels + i * top,
-                  scores + i * top, counts + i * kCounts, workspace);
+  std::vector<Workspace> group(kGroup);
+  std::vector<float> hidden(static_cast<size_t>(kGroup * model->dim));
+  std::fill(labels, labels + lines * top, -1);
+  std::fill(scores, scores + lines * top, 0.0f);
+  for (int64_t start = 0; start < lines; start += kGroup) {
+    int64_t asked[kGroup], size = 0;
+    const int64_t stop = std::min(start + kGroup, lines);
+    for (int64_t i = start; i < stop; ++i)
+      if (begin_line(*model, text + offsets[i], text + offsets[i + 1], counts + i * kCounts, group[size]))
+        asked[size++] = i;
+    float* logits[kGroup];
+    for (int64_t g = 0; g < size; ++g) {
+      sum_line(*model, group[g], hidden.data() + g * model->dim);
+      group[g].logits.resize(static_cast<size_t>(2 * tongues::padded(model->classes)));
+      logits[g] = group[g].logits.data();
+    }
+    tongues::multiply(model->output, hidden.data(), model->classes, model->dim, size, logits);
+    for (int64_t g = 0; g < size; ++g) {
+      rank_classes(*model, top, labels + asked[g] * top, scores + asked[g] * top, group[g]);
+      begin_look_up(*model, counts + asked[g] * kCounts, group[g]);
+    }
+    for (int64_t g = 0; g < size; ++g)
+      look_up(*model, scores[asked[g] * top], counts + asked[g] * kCounts, group[g]);
+  }
 }
 
 // Writes the prepared lines one after the other; `out` has room for `room` bytes. Returns how many

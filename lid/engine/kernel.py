@@ -9,8 +9,10 @@ from __future__ import annotations
 import ctypes
 import functools
 import itertools
+import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,8 +42,11 @@ where there is none."""
 COUNTS = 9
 """How many counts a line has."""
 
-_INTERFACE = 2
+_INTERFACE = 3
 """That of the compiled part; see `corpus.native.load_library`."""
+
+_CLASSES_AT_ONCE = 16
+"""Classes whose vectors lie side by side for the compiled pass."""
 
 EMPTY, NO_LETTERS = 0, -1
 """What `CHARACTERS` of a line is where there is nothing to ask about."""
@@ -150,15 +155,17 @@ class Kernel:
         assert self._library is not None
         _check(weights)
         self._weights, self._typical = weights, np.ascontiguousarray(typical)
+        self._output = _side_by_side(weights.output)
+        self._rows = in_large_pages(weights.rows)
         assert self._typical.shape == (len(weights.scripts), 5)
         tables, _ = _tables()
         buckets, dim = weights.rows.shape
         profiles = weights.profiles
         self._model = _Model(
             ctypes.addressof(tables),
-            weights.rows.ctypes.data,
+            self._rows.ctypes.data,
             weights.row_scale.ctypes.data,
-            weights.output.ctypes.data,
+            self._output.ctypes.data,
             weights.scripts.ctypes.data,
             None if profiles is None else profiles.ctypes.data,
             self._typical.ctypes.data,
@@ -217,6 +224,40 @@ def _check(weights: Weights) -> None:
                 f" {np.dtype(kind)} {list(shape)}: its files do not belong together. Train"
                 " it again."
             )
+
+
+def _side_by_side(output: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return class vectors in blocks of 16, [ceil(classes / 16), dim, 16], zeros after the last."""
+    classes, dim = output.shape
+    blocks = -(-classes // _CLASSES_AT_ONCE)
+    whole = np.zeros((blocks * _CLASSES_AT_ONCE, dim), np.float32)
+    whole[:classes] = output
+    return np.ascontiguousarray(whole.reshape(blocks, _CLASSES_AT_ONCE, dim).transpose(0, 2, 1))
+
+
+_LARGE_PAGE = 1 << 21
+_LARGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+
+def in_large_pages(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a copy in memory of large pages, where Linux has them; else the array itself.
+
+    Every n-gram's row is in another place, and with pages of 4 KB finding the page of each takes
+    longer than reading it. Processes forked from this one share the copy.
+    """
+    try:
+        is_off = "[never]" in _LARGE_PAGES.read_text(encoding="ascii")
+    except OSError:
+        return array
+    if is_off or array.nbytes < _LARGE_PAGE:
+        return array
+    memory = mmap.mmap(-1, array.nbytes + _LARGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory.madvise(mmap.MADV_HUGEPAGE)
+    whole = np.frombuffer(memory, np.uint8)
+    start = -whole.ctypes.data % _LARGE_PAGE
+    copy = whole[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
 
 
 def prepare_lines(lines: Sequence[str]) -> list[str]:

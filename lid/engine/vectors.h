@@ -1,0 +1,118 @@
+// Products of class vectors with lines, and softmax: the arithmetic that the compiled pass and the
+// trainer share. No result depends on which instructions there are (build with -ffp-contract=off).
+
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+
+#include "ngrams.h"
+
+namespace tongues {
+
+constexpr int64_t kLanes = 16;
+constexpr int64_t kLinesAtOnce = 8;
+constexpr float kNone = -std::numeric_limits<float>::infinity();
+
+#ifdef __GNUC__
+#pragma GCC diagnostic ignored "-Wpsabi"  // these types never cross a call
+#endif
+typedef float Float8 __attribute__((vector_size(32), aligned(4)));
+
+inline int64_t padded(int64_t classes) { return (classes + kLanes - 1) / kLanes * kLanes; }
+
+// Logits of up to kLinesAtOnce lines: each block of 16 class vectors is read once for four of them.
+//
+// output: [classes / 16, dim, 16]; hidden: [lines, dim]; logits[i]: [padded(classes)].
+VECTORIZED inline void multiply(const float* output, const float* hidden, int64_t classes, int64_t dim,
+                                int64_t lines, float* const* logits) {
+  constexpr int kTogether = 4;
+  for (int64_t first = 0; first < lines; first += kTogether) {
+    const float* own[kTogether];  // beyond the last line, the last again
+    for (int i = 0; i < kTogether; ++i) own[i] = hidden + std::min(first + i, lines - 1) * dim;
+    for (int64_t c = 0; c < classes; c += kLanes) {
+      const float* block = output + c * dim;
+      Float8 low[kTogether] = {}, high[kTogether] = {};
+      for (int64_t d = 0; d < dim; ++d, block += kLanes) {
+        const Float8 a = *reinterpret_cast<const Float8*>(block);
+        const Float8 b = *reinterpret_cast<const Float8*>(block + 8);
+        for (int i = 0; i < kTogether; ++i) {
+          low[i] += own[i][d] * a;
+          high[i] += own[i][d] * b;
+        }
+      }
+      for (int i = 0; i < kTogether && first + i < lines; ++i) {
+        *reinterpret_cast<Float8*>(logits[first + i] + c) = low[i];
+        *reinterpret_cast<Float8*>(logits[first + i] + c + 8) = high[i];
+      }
+    }
+  }
+}
+
+// exp of a value at most 0: Cephes' expf.
+inline float exponential(float value) {
+  const float x = std::max(value, -87.0f);
+  const int32_t n = static_cast<int32_t>(x * 1.44269504088896341f - 0.5f);
+  const float whole = static_cast<float>(n);
+  const float r = x - whole * 0.693359375f + whole * 2.12194440e-4f;
+  float y = 1.9875691500e-4f;
+  y = y * r + 1.3981999507e-3f;
+  y = y * r + 8.3334519073e-3f;
+  y = y * r + 4.1665795894e-2f;
+  y = y * r + 1.6666665459e-1f;
+  y = y * r + 5.0000001201e-1f;
+  y = y * r * r + r + 1.0f;
+  const int32_t bits = (n + 127) << 23;
+  float power;
+  std::memcpy(&power, &bits, sizeof(power));
+  return y * power;
+}
+
+VECTORIZED inline float sum_exponentials(const float* logits, int64_t classes, float highest) {
+  float parts[kLanes] = {0};
+  int64_t c = 0;
+  for (; c + kLanes <= classes; c += kLanes)
+    for (int lane = 0; lane < kLanes; ++lane) parts[lane] += exponential(logits[c + lane] - highest);
+  for (; c < classes; ++c) parts[0] += exponential(logits[c] - highest);
+  float whole = 0;
+  for (float part : parts) whole += part;
+  return whole;
+}
+
+VECTORIZED inline float highest(const float* values, int64_t count) {
+  float most[kLanes];
+  std::fill(most, most + kLanes, kNone);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes)
+    for (int lane = 0; lane < kLanes; ++lane)
+      most[lane] = values[i + lane] > most[lane] ? values[i + lane] : most[lane];
+  for (; i < count; ++i) most[0] = std::max(most[0], values[i]);
+  return *std::max_element(most, most + kLanes);
+}
+
+// kNone in place of classes none of whose scripts the line has.
+VECTORIZED inline void mask(const float* logits, const uint64_t* scripts, uint64_t there, int64_t classes,
+                            float* allowed) {
+  for (int64_t c = 0; c < classes; ++c)
+    allowed[c] = scripts[c] == 0 || (scripts[c] & there) ? logits[c] : kNone;
+}
+
+// The two highest values' places, the earlier first among equals; -1 where there is none.
+inline void find_two(const float* values, int64_t count, int64_t* best) {
+  const auto find = [&](float value, int64_t except) {
+    if (value == kNone) return int64_t{-1};
+    for (int64_t i = 0; i < count; ++i)
+      if (values[i] == value && i != except) return i;
+    return int64_t{-1};
+  };
+  best[0] = find(highest(values, count), -1);
+  best[1] = -1;
+  if (best[0] < 0) return;
+  const float second =
+      std::max(highest(values, best[0]), highest(values + best[0] + 1, count - best[0] - 1));
+  best[1] = find(second, best[0]);
+}
+
+}  // namespace tongues
