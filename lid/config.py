@@ -153,10 +153,12 @@ class TrainConfig(Config):
     """Passes over the drawn lines (NLLB: 2)."""
 
     reproducible: bool = True
-    """Train with one thread: the same data and seed give the same bytes. Else `threads`."""
+    """Where fastText trains (a model with word vectors, or no compiler at installation): with one
+    thread, so that the same data and seed give the same bytes; else with `threads`. The compiled
+    trainer uses all cores and always gives the same bytes."""
 
     threads: int = 12
-    """Training threads when not reproducible; fastText 0.9.3 needs at least 11."""
+    """Threads of fastText when not reproducible; fastText 0.9.3 needs at least 11."""
 
     def __post_init__(self) -> None:
         """Refuse values that fastText accepts but trains a useless model with."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from corpus.files import make_directory, write_lines
 from corpus.jobs import Outcome, Summary, Task, run_job
@@ -23,6 +24,7 @@ from lid.directory import (
     read_thresholds,
     refuse_other_model,
 )
+from lid.engine.kernel import is_compiled
 from lid.fasttext_model.subprocess_trainer import check_installed, fit_in_subprocess
 from lid.labeled_text import labeled_files
 from lid.training.data import (
@@ -44,6 +46,7 @@ from lid.training.finish_model import (
     write_profiles,
     write_report,
 )
+from lid.training.fit import fit_compiled
 from lid.training.noise import generate_noise
 
 logger = logging.getLogger(__name__)
@@ -91,8 +94,14 @@ def train_model(
     )
     workspace = _make_workspace(output)
     remove_model_files(output)
-    _write_training_file(workspace / "train.txt", training, sizes, config)
-    fit_in_subprocess(workspace, len(training), config)
+    lines, labels = _draw_lines(training, sizes, config)
+    if is_compiled() and not config.word_min_count:
+        fit_compiled(workspace / MODEL_FILE, lines, labels, list(training), config)
+    else:
+        names = [f"__label__{name}" for name in training]
+        examples = (f"{names[label]} {line}" for label, line in zip(labels, lines, strict=True))
+        write_lines(workspace / "train.txt", examples)
+        fit_in_subprocess(workspace, len(training), config)
     counts = {**text.counts, "drawn": sum(sizes.values())}
     _finish(workspace, output, training, validation, sizes, counts, config)
     shutil.rmtree(workspace)
@@ -167,24 +176,21 @@ def _add_noise(
     training[NO_LANGUAGE], validation[NO_LANGUAGE] = made[:number], made[number:]
 
 
-def _write_training_file(
-    path: Path,
-    training: Mapping[str, Sequence[str]],
-    sizes: Mapping[str, int],
-    config: TrainConfig,
-) -> None:
-    """Write the drawn, cropped and shuffled lines of all classes."""
-    examples: list[str] = []
-    for index, (name, lines) in enumerate(training.items()):
+def _draw_lines(
+    training: Mapping[str, Sequence[str]], sizes: Mapping[str, int], config: TrainConfig
+) -> tuple[list[str], NDArray[np.int32]]:
+    """Return the drawn, cropped and shuffled lines of all classes, and the class of each."""
+    lines: list[str] = []
+    for index, (name, own) in enumerate(training.items()):
         generator = np.random.default_rng([config.seed, index])
         drawn = draw(
-            lines, sizes[name], generator, config.length_exponent, config.counted_characters
+            own, sizes[name], generator, config.length_exponent, config.counted_characters
         )
         drawn = strip_diacritics(drawn, config.strip_share, generator)
-        drawn = crop(drawn, config.crop_share, config.max_crop_words, generator)
-        examples += [f"__label__{name} {line}" for line in drawn]
-    order = np.random.default_rng([config.seed, len(training)]).permutation(len(examples))
-    write_lines(path, (examples[i] for i in order))
+        lines += crop(drawn, config.crop_share, config.max_crop_words, generator)
+    order = np.random.default_rng([config.seed, len(training)]).permutation(len(lines))
+    labels = np.repeat(np.arange(len(training), dtype=np.int32), [sizes[name] for name in training])
+    return [lines[i] for i in order.tolist()], labels[order]
 
 
 def _log_confusions(answers: Counter[tuple[str, str]]) -> None:

@@ -121,17 +121,19 @@ class Answers(NamedTuple):
 
 
 @functools.cache
-def _library() -> ctypes.CDLL | None:
+def kernel_library() -> ctypes.CDLL | None:
+    """Return the compiled part, or None where there is none."""
     library = load_library("lid.engine", "_kernel", _INTERFACE)
     if library is not None:
         library.tongues_prepare.restype = ctypes.c_int64
         library.tongues_identify.restype = None
+        library.tongues_learn.restype = None
     return library
 
 
 def is_compiled() -> bool:
     """Whether the compiled pass is available."""
-    return _library() is not None
+    return kernel_library() is not None
 
 
 @functools.cache
@@ -151,7 +153,7 @@ class Kernel:
 
         `typical` is [classes, 5]; see `lid.engine.familiarity`.
         """
-        self._library = _library()
+        self._library = kernel_library()
         assert self._library is not None
         _check(weights)
         self._weights, self._typical = weights, np.ascontiguousarray(typical)
@@ -190,10 +192,10 @@ class Kernel:
         self._library.tongues_identify(
             ctypes.byref(self._model),
             text,
-            _pointer(offsets),
+            pointer(offsets),
             ctypes.c_int64(len(lines)),
             ctypes.c_int64(top),
-            *map(_pointer, answers),
+            *map(pointer, answers),
         )
         return answers
 
@@ -266,7 +268,7 @@ def prepare_lines(lines: Sequence[str]) -> list[str]:
     Raises:
         RuntimeError: If the compiled pass is not there; see `is_compiled`.
     """
-    library = _library()
+    library = kernel_library()
     if library is None:
         raise RuntimeError("the compiled pass is not available")
     text, offsets = join_lines(lines)
@@ -278,12 +280,12 @@ def prepare_lines(lines: Sequence[str]) -> list[str]:
     done = library.tongues_prepare(
         ctypes.byref(tables),
         text,
-        _pointer(offsets),
+        pointer(offsets),
         ctypes.c_int64(len(lines)),
         ctypes.c_int64(MAX_CHARACTERS),
         out,
         ctypes.c_int64(room),
-        _pointer(out_offsets),
+        pointer(out_offsets),
     )
     assert done == len(lines)
     bounds = out_offsets.tolist()
@@ -299,5 +301,6 @@ def join_lines(lines: Sequence[str]) -> tuple[bytes, NDArray[np.int64]]:
     return b"".join(encoded), offsets
 
 
-def _pointer(array: NDArray[Any]) -> ctypes.c_void_p:
+def pointer(array: NDArray[Any]) -> ctypes.c_void_p:
+    """Return the address of an array's values."""
     return ctypes.c_void_p(array.ctypes.data)

@@ -6,10 +6,10 @@
 
 #include <atomic>
 #include <cmath>
-#include <cstring>
 #include <thread>
 
 #include "ngrams.h"
+#include "vectors.h"
 
 namespace {
 
@@ -60,25 +60,8 @@ VECTORIZED void scale(float by, int64_t dim, float* values) {
   for (int64_t d = 0; d < dim; ++d) values[d] *= by;
 }
 
-// exp of values at most 0: Cephes' expf.
 VECTORIZED void exponentials(int64_t count, float highest, float* values) {
-  for (int64_t i = 0; i < count; ++i) {
-    const float x = std::max(values[i] - highest, -87.0f);
-    const int32_t n = static_cast<int32_t>(x * 1.44269504088896341f - 0.5f);
-    const float whole = static_cast<float>(n);
-    const float r = x - whole * 0.693359375f + whole * 2.12194440e-4f;
-    float y = 1.9875691500e-4f;
-    y = y * r + 1.3981999507e-3f;
-    y = y * r + 8.3334519073e-3f;
-    y = y * r + 4.1665795894e-2f;
-    y = y * r + 1.6666665459e-1f;
-    y = y * r + 5.0000001201e-1f;
-    y = y * r * r + r + 1.0f;
-    const int32_t bits = (n + 127) << 23;
-    float power;
-    std::memcpy(&power, &bits, sizeof(power));
-    values[i] = y * power;
-  }
+  for (int64_t i = 0; i < count; ++i) values[i] = tongues::exponential(values[i] - highest);
 }
 
 void decode(const uint8_t* p, const uint8_t* end, std::vector<uint32_t>& points) {
@@ -140,7 +123,7 @@ void propagate(const Trainer& t, int32_t label, float rate, Example& one) {
   scale(share, t.dim, one.hidden.data());
   float* delta = one.delta.data();
   multiply(t.output, one.hidden.data(), t.classes, t.dim, delta);
-  exponentials(t.classes, *std::max_element(delta, delta + t.classes), delta);
+  exponentials(t.classes, tongues::highest(delta, t.classes), delta);
   double whole = 0;
   for (int64_t c = 0; c < t.classes; ++c) whole += delta[c];
   scale(-rate / static_cast<float>(whole), t.classes, delta);
