@@ -183,9 +183,7 @@ def _draw_lines(
     lines: list[str] = []
     for index, (name, own) in enumerate(training.items()):
         generator = np.random.default_rng([config.seed, index])
-        drawn = draw(
-            own, sizes[name], generator, config.length_exponent, config.counted_characters
-        )
+        drawn = draw(own, sizes[name], generator, config.length_exponent, config.counted_characters)
         drawn = strip_diacritics(drawn, config.strip_share, generator)
         lines += crop(drawn, config.crop_share, config.max_crop_words, generator)
     order = np.random.default_rng([config.seed, len(training)]).permutation(len(lines))

@@ -102,14 +102,18 @@ def sample_sizes(
     """Say how many lines each class contributes to an epoch.
 
     A class with n lines gets a share of n^(1/temperature) of `total`, at least one line and at
-    most `max_repeats` × n.
+    most `max_repeats` × n; what classes with little text leave is shared by the others.
     """
     weights = {name: count ** (1 / temperature) for name, count in available.items()}
-    whole = sum(weights.values())
-    return {
-        name: max(1, min(round(total * weights[name] / whole), max_repeats * count))
-        for name, count in available.items()
-    }
+    sizes: dict[str, int] = {}
+    while open_classes := available.keys() - sizes.keys():
+        whole = sum(weights[name] for name in open_classes)
+        left = max(total - sum(sizes.values()), 0)
+        shares = {name: left * weights[name] / whole for name in open_classes}
+        most = {name: max_repeats * available[name] for name in open_classes}
+        full = {name: most[name] for name in open_classes if shares[name] >= most[name]}
+        sizes |= full or {name: max(1, round(share)) for name, share in shares.items()}
+    return {name: sizes[name] for name in available}
 
 
 def draw(

@@ -43,7 +43,7 @@ def fit_compiled(
         classes=len(classes),
         min_ngram=config.min_ngram,
         max_ngram=config.max_ngram,
-        threads=min(len(os.sched_getaffinity(0)), _MOST_THREADS),
+        threads=min(_cores(), _MOST_THREADS),
         seed=config.seed,
     )
     whole = config.epochs * len(lines)
@@ -68,3 +68,10 @@ def fit_compiled(
         max_ngram=config.max_ngram,
         epochs=config.epochs,
     )
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -112,7 +112,8 @@ def test_many_threads_read_one_model(identifier: LanguageIdentifier) -> None:
 def test_other_languages_and_own_noise_can_be_classes(tmp_path: Path) -> None:
     data = write_data(tmp_path / "data")
     write_lines(data / "und.txt", make_sentences("deu_Latn", 150))
-    write_lines(data / "zxx.txt", [f"{i} {i * 7} kg x{i}z | y{i % 9}q" for i in range(150)])
+    noise = [f"{chr(97 + i // 9)}{i} kg x{i}z | y{chr(97 + i % 9)}q" for i in range(150)]
+    write_lines(data / "zxx.txt", noise)
     train(data, tmp_path / "model", QUICK)
     loaded = LanguageIdentifier.load(tmp_path / "model")
     assert loaded.languages == sorted(WORDS)

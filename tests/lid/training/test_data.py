@@ -160,7 +160,15 @@ def test_split_loses_nothing_and_always_leaves_something_to_learn(lines: list[st
 def test_sizes_follow_the_temperature() -> None:
     # 1000^(1/3) = 10 and 1^(1/3) = 1: shares 10/11 and 1/11, the second held at 2 repeats.
     sizes = sample_sizes({"a": 1000, "b": 1}, total=110, temperature=3.0, max_repeats=2)
-    assert sizes == {"a": 100, "b": 2}
+    assert sizes == {"a": 108, "b": 2}
+
+
+def test_what_small_classes_leave_is_shared_until_all_have_their_most() -> None:
+    available = {"a": 1000, "b": 64, **{f"few{i}": 1 for i in range(50)}}
+    sizes = sample_sizes(available, total=400, temperature=3.0, max_repeats=2)
+    assert sizes == {"a": 214, "b": 86, **{f"few{i}": 2 for i in range(50)}}
+    everything = sample_sizes(available, total=10_000, temperature=3.0, max_repeats=2)
+    assert everything == {name: 2 * count for name, count in available.items()}
 
 
 def test_every_line_is_drawn_before_any_is_drawn_twice() -> None:
