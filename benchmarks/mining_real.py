@@ -1,10 +1,11 @@
 """Mining on real text with a known answer: NTREX-128 and NLLB-Seed sentences among other text.
 
-    python benchmarks/mining_real.py --data DIR --work DIR [--hidden CORPUS]
+    python benchmarks/mining_real.py --data DIR --work DIR [--only EXPERIMENT]
 
-Two experiments with the package's own commands: sentences of one corpus are hidden in crawl shards,
-the encoder is trained on the other corpora. Prints tables in Markdown. Kill it anywhere and run it
-again: what is done is skipped. docs/guide.md says what the data directory holds.
+Experiments with the package's own commands: sentences of one corpus are hidden in crawl shards, and
+the encoder is trained on the other corpora, or is the builtin one (`ntrex128-builtin`). Prints
+tables in Markdown. Kill it anywhere and run it again: what is done is skipped. docs/guide.md says
+what the data directory holds.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from corpus.files import read_json, read_lines, write_lines, write_text
 from corpus.records import read_bitext
 from corpus.text import normalize
 from mining.bitext.evaluate import read_pairs
+from mining.encoders import BUILTIN
 
 ROOT = Path(__file__).parent.parent
 Row = dict[str, float]
@@ -65,25 +67,30 @@ def run(data: Path, work: Path, lid: Path, experiment: Experiment) -> None:
         work / "other",
         "--output",
         work / "scattered",
-        *options(f"languages=[{', '.join(experiment.languages)}]", "other_lines=10000"),
+        *options(
+            f"languages=[{', '.join(experiment.languages)}]",
+            f"other_lines={experiment.other_lines}",
+        ),
     )
     write_gold(work, experiment)
     bitext = [part for path in sorted((work / "train").iterdir()) for part in ("--bitext", path)]
-    tongues(
-        "mining",
-        "train-encoder",
-        *bitext,
-        "--output",
-        work / "encoder",
-        *options(*ENCODER_OPTIONS, f"epochs={experiment.epochs}"),
-    )
+    encoder: Path = work / "encoder" if experiment.epochs else BUILTIN
+    if experiment.epochs:
+        tongues(
+            "mining",
+            "train-encoder",
+            *bitext,
+            "--output",
+            encoder,
+            *options(*ENCODER_OPTIONS, f"epochs={experiment.epochs}"),
+        )
     directions = ", ".join(f"{target}-{source}" for source, target in experiment.mined)
     keep(
         work / "xsim.json",
         "mining",
         "xsim",
         "--encoder",
-        work / "encoder",
+        encoder,
         "--flores",
         data / "flores200_dataset",
         "--split",
@@ -99,7 +106,7 @@ def run(data: Path, work: Path, lid: Path, experiment: Experiment) -> None:
         "--sentences",
         work / "sentences",
         "--encoder",
-        work / "encoder",
+        encoder,
         "--output",
         work / "embeddings",
     )
@@ -109,7 +116,7 @@ def run(data: Path, work: Path, lid: Path, experiment: Experiment) -> None:
         "--bitext",
         work / "planted",
         "--encoder",
-        work / "encoder",
+        encoder,
         "--output",
         work / "known",
     )
@@ -250,7 +257,7 @@ def f1(precision: float, recall: float) -> float:
 
 def show(experiment: Experiment, rows: Sequence[Row]) -> None:
     """Print the table of an experiment in Markdown."""
-    print(f"\n| {experiment.hidden} hidden | {' | '.join(rows[0])} |")
+    print(f"\n| {experiment.name} hidden | {' | '.join(rows[0])} |")
     print("|---|" + "---|" * len(rows[0]))
     names = [f"{source}-{target}" for source, target in experiment.mined]
     mean = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
@@ -266,18 +273,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
-    names = [experiment.hidden for experiment in EXPERIMENTS]
-    parser.add_argument("--hidden", choices=names, help="only this experiment")
+    names = [experiment.name for experiment in EXPERIMENTS]
+    parser.add_argument("--only", choices=names, help="only this experiment")
     arguments = parser.parse_args()
     data, work = arguments.data.resolve(), arguments.work.resolve()
-    prepare_lid(data, work / "lid_text")
-    lid = ("--data", work / "lid_text" / "text", "--output", work / "lid")
+    chosen = [one for one in EXPERIMENTS if arguments.only in (None, one.name)]
+    texts, identifier = (work / f"{kind}-{arguments.only or 'all'}" for kind in ("lid_text", "lid"))
+    prepare_lid(data, texts, chosen)
+    lid = ("--data", texts / "text", "--output", identifier)
     tongues("lid", "train", *lid, *options(*LID_OPTIONS))
-    for experiment in EXPERIMENTS:
-        if arguments.hidden in (None, experiment.hidden):
-            run(data, work / experiment.hidden, work / "lid", experiment)
-            show(experiment, measure(data, work / experiment.hidden, experiment))
-            show_targets(work / experiment.hidden, experiment)
+    for experiment in chosen:
+        own = work / experiment.name
+        run(data, own, identifier, experiment)
+        show(experiment, measure(data, own, experiment))
+        show_targets(own, experiment)
 
 
 if __name__ == "__main__":

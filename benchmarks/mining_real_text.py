@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,10 +46,18 @@ class Experiment:
     """More languages the encoder learns, relatives of those mined."""
 
     epochs: int
-    """Passes of the encoder over its training text."""
+    """Passes of the encoder over its training text; 0 for the builtin encoder, which needs none."""
 
     lines: tuple[int, int, int]
     """How many lines of the corpus are hidden, planted for calibration, and noise of each kind."""
+
+    other_lines: int = 10_000
+    """Lines of noise in a language, at most."""
+
+    @property
+    def name(self) -> str:
+        """How the command line and the work directory call it."""
+        return self.hidden if self.epochs else f"{self.hidden}-builtin"
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -146,6 +154,24 @@ EXPERIMENTS = (
         ),
         epochs=3,
         lines=(1000, 500, 1300),
+    ),
+    Experiment(
+        hidden="ntrex128",
+        other="nllb_seed",
+        english=(
+            "deu_Latn",
+            "fra_Latn",
+            "rus_Cyrl",
+            "arb_Arab",
+            "zho_Hans",
+            "jpn_Jpan",
+            "kor_Hang",
+        ),
+        pairs=(("fra_Latn", "deu_Latn"), ("zho_Hans", "jpn_Jpan")),
+        related=(),
+        epochs=0,
+        lines=(900, 300, 100),
+        other_lines=3_000,
     ),
 )
 
@@ -272,17 +298,17 @@ def prepare(data: Path, work: Path, experiment: Experiment) -> None:
     write_lines(work / DONE, ["done"])
 
 
-def prepare_lid(data: Path, work: Path) -> None:
+def prepare_lid(data: Path, work: Path, experiments: Sequence[Experiment]) -> None:
     """Write the text that the identifier is trained on: without any hidden sentence."""
     if (work / DONE).is_file():
         return
     files = labeled_text_files(data / "lid")
     hidden: set[int] = set()
-    for experiment in EXPERIMENTS:
+    for experiment in experiments:
         text = Text(data, experiment)
         for language in experiment.languages:
             hidden.update(map(sentence_hash, text.hidden(language, "hidden")))
-    languages = {code for one in EXPERIMENTS for code in (*one.languages, *one.related)}
+    languages = {code for one in experiments for code in (*one.languages, *one.related)}
     for language in sorted(languages & set(files)):
         lines = [line for line in read_lines(files[language]) if sentence_hash(line) not in hidden]
         write_lines(work / "text" / f"{language}.txt", lines)

@@ -13,13 +13,15 @@ pytest.importorskip("torch")
 
 from click.testing import CliRunner
 
-from corpus.errors import DataError, JobError, UserError
+from corpus.errors import DataError, JobError, ShareDone, UserError
 from corpus.files import read_json
+from corpus.jobs.executors.slurm_array import ArrayExecutor
 from corpus.languages import Direction
 from corpus.records import read_bitext
 from mining.cli import group
 from mining.run.config import RunConfig
 from mining.run.language_pairs import choose_pairs
+from mining.run.run import run_mining
 from mining.search import mine as mine_module
 from mining.search.config import MineConfig
 from tests.mining.run.made_shards import (
@@ -130,6 +132,21 @@ def test_spent_budget_begins_nothing_more_and_says_what_was_left(
     # A larger budget goes on with them, to what an undisturbed run gives.
     monkeypatch.undo()
     mine(tmp_path / "out", recipe)
+    assert files(tmp_path / "out") == files(whole[0])
+
+
+def test_ranks_of_a_slurm_array_do_the_steps_one_by_one_and_give_the_same_bytes(
+    recipe: RunConfig, whole: tuple[Path, float], tmp_path: Path
+) -> None:
+    waits = 0
+    for _ in range(6):  # as many arrays as a run may have stages
+        for rank in range(2):
+            executor = ArrayExecutor(rank, 2)
+            try:
+                run_mining(tmp_path / "out", recipe, load_by_script, executor)
+            except ShareDone:
+                waits += 1
+    assert waits >= 4
     assert files(tmp_path / "out") == files(whole[0])
 
 
