@@ -21,14 +21,11 @@ from pathlib import Path
 import numpy as np
 
 from mining.search.kernel import PANEL, Best, Codes, Frame
-from mining.search.leading_directions import SPARE, plan_search, whole_frames
+from mining.search.leading_directions import DEEPER, SPARE, plan_search, whole_frames
 from mining.search.margin import Float32, Int64, Neighbors
 from mining.search.vectors import Products, Vectors, mean_vector, row_blocks, scratch_array
 
 logger = logging.getLogger(__name__)
-
-_DEEPER = 16
-"""How many times more the second pass keeps."""
 
 _FEW = 16
 """Rows that are compared with everything at once; for more it pays to quantize everything."""
@@ -166,7 +163,7 @@ class _Search:
                 self._compare_all(found, row, queries, candidates)
             return
         width = queries.matrix.shape[1]
-        kept = (self._neighbors + SPARE) * _DEEPER
+        kept = (self._neighbors + SPARE) * DEEPER
         means = mean_vector(queries, self._products), mean_vector(candidates, self._products)
         frames = whole_frames(means)
         # Half of the memory for the rows, their codes and heaps; the other half for columns.

@@ -54,8 +54,8 @@ _BESIDES = 70
 _KEEPING = 9000
 """What it costs to keep a candidate, in multiplications."""
 
-_AGAIN = 3
-"""What the second pass costs, of the same number of products in full width."""
+DEEPER = 16
+"""How many times more candidates the second pass keeps."""
 
 _GAIN = 0.9
 """Share of the cost of the usual search that another must stay below: few rows are looked at."""
@@ -104,7 +104,8 @@ def plan_search(source: Vectors, target: Vectors, products: Products, neighbors:
         # A bound is above its cosine by twice the product of the rests at most.
         bounds = 2 * rests * np.quantile(parts[other][0], 0.9, axis=0)
         bounds += errors + parts[other][1].max(axis=0)
-        cost += _AGAIN * (bounds[:, :, None] >= gaps[:, None, :]).mean(axis=0)
+        again = _cost_of_again(sizes[other], width, (neighbors + SPARE) * DEEPER)
+        cost += again * (bounds[:, :, None] >= gaps[:, None, :]).mean(axis=0)
     best_width, best_kept = np.unravel_index(cost.argmin(), cost.shape)
     share = cost[best_width, best_kept] / cost[-1, _SPARES.index(SPARE)]
     if share > _GAIN:
@@ -218,10 +219,25 @@ def _cost_of_products(sizes: list[int], width: int, widths: Int64, kept: Int64) 
     # Projections are in float32, four times as dear as bytes.
     projected = np.append(4 * width * widths * inverse, 0)
     passes = np.append(widths, width) + _BESIDES + projected
-    # Of n candidates in any order, as many become one of the best so far.
-    keeping = sum(kept * (1 + np.log(np.maximum(1, size / kept))) / size for size in sizes)
+    keeping = sum(_became_best(kept, size) / size for size in sizes)
     share: Float64 = (passes[:, None] + _KEEPING * keeping) / (width + _BESIDES)
     return share
+
+
+def _cost_of_again(size: int, width: int, kept: int) -> float:
+    """Return the cost of the second pass for all rows, as a share of all products in full width.
+
+    Among few candidates nearly all are kept, which takes several times as long as multiplying.
+    """
+    keeping = float(_became_best(np.array([kept]), size)[0]) / size
+    return 1.0 + _KEEPING * keeping / (width + _BESIDES)
+
+
+def _became_best(kept: Int64, size: int) -> Float64:
+    """Return how many of so many candidates, in any order, become one of the best so far."""
+    most = np.minimum(kept, size)
+    became: Float64 = most * (1 + np.log(size / most))
+    return became
 
 
 def _gaps(
