@@ -1,6 +1,8 @@
 """Rules of the house that no linter knows: sizes, fences, honest tests, quick help."""
 
 import ast
+import functools
+import graphlib
 import re
 import shutil
 import subprocess
@@ -59,6 +61,11 @@ def package_files() -> list[Path]:
     return [path for path in tracked("*.py") if path.relative_to(ROOT).parts[0] in PACKAGES]
 
 
+@functools.cache
+def parsed(source: str) -> ast.Module:
+    return ast.parse(source)
+
+
 def imported(tree: ast.AST) -> set[str]:
     names = set()
     for node in ast.walk(tree):
@@ -104,17 +111,52 @@ def test_long_modules_are_warned_about(tmp_path: Path) -> None:
     warn_about_long_modules(package_files())
 
 
+def circle_of_imports(sources: Mapping[str, str]) -> list[str]:
+    """Return modules that import one another in a circle, also inside functions; none if none do.
+
+    import-linter compares siblings only, not a package with what lies in it.
+    """
+    graph: dict[str, set[str]] = {}
+    for module, source in sources.items():
+        graph[module] = set()
+        for node in ast.walk(parsed(source)):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                inside = [f"{node.module}.{alias.name}" for alias in node.names]
+                names = [name if name in sources else str(node.module) for name in inside]
+            else:
+                continue
+            graph[module] |= {name for name in names if name in sources} - {module}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    def name(path: Path) -> str:
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        return ".".join(parts).removesuffix(".__init__")
+
+    sources = {name(path): path.read_text(encoding="utf-8") for path in package_files()}
+    assert circle_of_imports(sources) == []
+    circle = {"a": "def f():\n    from a import b", "a.b": "from a import CONSTANT"}
+    assert circle_of_imports(circle) in (["a", "a.b", "a"], ["a.b", "a", "a.b"])
+
+
 @pytest.mark.parametrize("path", package_files(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_heavy_packages_stay_in_their_rooms(path: Path) -> None:
     relative = path.relative_to(ROOT).as_posix()
-    roots = {name.split(".")[0] for name in imported(ast.parse(path.read_text(encoding="utf-8")))}
+    roots = {name.split(".")[0] for name in imported(parsed(path.read_text(encoding="utf-8")))}
     for package, homes in HOMES.items():
         assert package not in roots or relative.startswith(homes), package
 
 
 def test_nobody_hides_the_builtin_eval() -> None:
     for path in tracked("*.py"):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = parsed(path.read_text(encoding="utf-8"))
         bare = [
             alias
             for node in ast.walk(tree)
@@ -211,7 +253,7 @@ def test_no_unfinished_work_is_marked_in_code() -> None:
 
 def test_no_broad_except_outside_the_job_runner() -> None:
     for path in package_files():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ExceptHandler):
                 broad = node.type is None or ast.unparse(node.type) == "Exception"
                 assert not broad or path.relative_to(ROOT).as_posix() == "corpus/jobs/run.py", (

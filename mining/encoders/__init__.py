@@ -6,17 +6,15 @@ transformers saved is an encoder as it is. The word `builtin` names the one whos
 a package (`mining.encoders.universal`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
 
 from corpus.errors import DataError, UserError
 from corpus.files import read_object
 from corpus.languages import find_language
-from mining.embeddings import Float32
-
-DESCRIPTION_FILE = "encoder.json"
-DEFAULT_BATCH_TOKENS = 8192
+from mining.encoders.protocol import DEFAULT_BATCH_TOKENS as DEFAULT_BATCH_TOKENS
+from mining.encoders.protocol import DESCRIPTION_FILE as DESCRIPTION_FILE
+from mining.encoders.protocol import Encoder as Encoder
 
 BUILTIN = Path("builtin")
 """What `--encoder` calls the builtin encoder; a directory of this name is given as a full path."""
@@ -28,24 +26,6 @@ BUILTIN_LANGUAGES = (
 """Languages it was trained on (its model card)."""
 
 _HUB_FILES = ("modules.json", "config.json")
-
-
-class Encoder(Protocol):
-    """Maps sentences of all its languages into one space."""
-
-    @property
-    def dimension(self) -> int:
-        """Width of an embedding."""
-        ...
-
-    def encode(self, sentences: Sequence[str], language: str = "") -> Float32:
-        """Return unit vectors, [N, dimension]; the same for a sentence whatever the batch.
-
-        Args:
-            sentences: Text, all in one language.
-            language: Its code. Only encoders that read the language as a token use it (SONAR's).
-        """
-        ...
 
 
 def encoder_files(path: Path) -> tuple[Path, ...]:

@@ -13,7 +13,6 @@ from typing import Any, Protocol
 import sentencepiece
 import torch
 
-from mining.encoders import Encoder
 from mining.encoders.bag import load_bag, make_bag
 from mining.encoders.config import (
     BagConfig,
@@ -27,6 +26,7 @@ from mining.encoders.directory import SUBWORDS_FILE, read_description, read_sett
 from mining.encoders.features import prepare
 from mining.encoders.learners import BagLearner, Learner, SequenceLearner
 from mining.encoders.lstm import LstmModel
+from mining.encoders.protocol import Encoder
 from mining.encoders.sequence import (
     SequenceEncoder,
     SequenceModel,

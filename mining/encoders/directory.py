@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from corpus.config import load_config
 from corpus.errors import DataError
 from corpus.files import atomic_path, digest_file, read_object, write_json
-from mining.encoders import DESCRIPTION_FILE
+from mining.encoders.protocol import DESCRIPTION_FILE
 
 WEIGHTS_FILE = "weights.safetensors"
 SUBWORDS_FILE = "subwords.model"

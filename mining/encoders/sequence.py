@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from corpus.errors import DataError, UserError
 from mining.embeddings import Float32, unit
-from mining.encoders import DEFAULT_BATCH_TOKENS
 from mining.encoders.config import LstmConfig, SequenceConfig, TransformerConfig
 from mining.encoders.directory import (
     SUBWORDS_FILE,
@@ -24,6 +23,7 @@ from mining.encoders.directory import (
 )
 from mining.encoders.features import TokenRows
 from mining.encoders.lstm import LstmModel
+from mining.encoders.protocol import DEFAULT_BATCH_TOKENS
 from mining.encoders.tokens import (
     FIRST_PIECE,
     PAD,
