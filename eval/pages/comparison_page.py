@@ -113,7 +113,7 @@ def _quoted(quoted: Sequence[Quoted]) -> str:
     ]
     return section(
         "Published scores",
-        "Quoted, not measured: nothing can be tested without the translations.",
+        "Not measured here; without the translations no significance test is possible.",
         table(["system", "direction", "measured", "quoted", "difference"], rows),
     )
 

@@ -37,7 +37,7 @@ def describe_content(content: Mapping[str, Any], systems: Sequence[str]) -> list
     ]
     return [
         format_table(["content, % of lines", *names], rows),
-        "in brackets the same rule on the references, which are right",
+        "in parentheses: the same rule on the references",
         "",
     ]
 
@@ -52,8 +52,8 @@ def content_section(content: Mapping[str, Any], systems: Sequence[str]) -> str:
         for rule, name in _NAMES.items()
     ]
     words = (
-        "Share of lines that break each rule, in percent, as a mean over directions; below it the"
-        " share of the references, which are right. Lines are in content_lines.tsv."
+        "Share of lines that break each rule, in percent, as a mean over directions; below it, the"
+        " same rule's share of the references. Lines are in content_lines.tsv."
     )
     return section("Lost and added content", words, _table("rule", names, rows))
 
@@ -74,7 +74,7 @@ def describe_contrast(rows: Sequence[Mapping[str, Any]], systems: Sequence[str])
         for name, own in list(groups.items())[:MAX_CONTRASTS]
     ]
     more = len(groups) - len(lines)
-    note = f"and {more:,} rows more, in contrast.tsv; " * (more > 0)
+    note = f"{more:,} more rows in contrast.tsv; " * (more > 0)
     return [
         format_table(["contrast sets, % right", *names], lines),
         f"{note}of the lines that have words of one version only, with the interval",

@@ -63,7 +63,7 @@ def _key_figures(files: RunFiles, scores: ScoreTable) -> str:
         (f"{min(f1):.2f}–{max(f1):.2f}" if f1 else None, f"mining F1, {len(f1)} pairs"),
         (_one_decimal(high), "chrF++, mean of high-resource directions"),
         (_one_decimal(overall), "chrF++, mean of all directions"),
-        (f"{better} of {compared}" if compared else None, "directions above copying the source"),
+        (f"{better} of {compared}" if compared else None, "directions better than a copy"),
         (format_duration(seconds) if files.stages else None, "wall time of all stages"),
         (f"{memory:,.0f} MB" if files.stages else None, "peak memory of a stage"),
     ]
@@ -187,7 +187,7 @@ def _chrf_bars(files: RunFiles, scores: ScoreTable) -> str:
     return section(
         title,
         "Outer bar: the model. Inner bar: the baseline that answers with the source sentence. A"
-        " direction's resource level is that of its poorer language.",
+        " direction's resource level is that of its lower-resource language.",
         f'<div class="maps">{"".join(parts)}</div>',
     )
 
@@ -232,7 +232,7 @@ def _score_table(scores: ScoreTable, levels: Mapping[str, str]) -> str:
 
 
 def _experts(files: RunFiles) -> str:
-    title = "Which experts the languages use"
+    title = "Expert usage by language"
     if not files.experts:
         return absent(title, "experts.json")
     maps = []
@@ -258,7 +258,7 @@ def _samples(files: RunFiles) -> str:
         return absent("Translations", "hypotheses and data/flores")
     return section(
         "Translations",
-        "Taken at even distances through the test set, not chosen by hand.",
+        "Evenly spaced lines of the test set, not selected by hand.",
         "".join(_sample(files, sample) for sample in files.samples),
     )
 

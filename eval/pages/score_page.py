@@ -200,9 +200,9 @@ def _canvas(name: str, title: str, explanation: str) -> str:
 def _sizes(counts: str) -> str:
     of_whom = f"{counts}'s training text" if counts else "training text"
     whence = (
-        f"published with {counts}; the systems here may have had others"
+        f"published with {counts}; the systems here may have had other data"
         if counts
-        else "of the table of languages that was given"
+        else "from the given table of languages"
     )
     return _canvas(
         "sizes",
@@ -224,7 +224,7 @@ def _segments() -> str:
     orders = [("worst", "worst first"), ("best", "best first"), ("line", "in order")]
     return section(
         "Line by line",
-        "Sentence scores are of the line alone, and their mean is not the score of the whole.",
+        "Sentence scores are computed on each line alone; their mean is not the corpus score.",
         select("direction", "direction")
         + " "
         + select("segment-order", "", orders)
@@ -270,9 +270,9 @@ def _averages(averages: Sequence[Average], learned: Sequence[Average], counts: s
     header = ["system", "metric", "bucket", "mean", "low", "high", "n", "missing"]
     return section(
         "Averages",
-        "Plain means over directions, with bootstrap intervals over lines. A direction counts as"
-        " its poorer language; very low is inside low. Script, family and further columns are"
-        " those of the target." + _levels(counts),
+        "Plain means over directions, with bootstrap intervals over lines. A direction takes"
+        " the level of its lower-resource language; low includes very low. Script, family and"
+        " further columns are those of the target." + _levels(counts),
         f'<div class="scroll">{table(header, rows, sortable=True)}</div>',
     )
 

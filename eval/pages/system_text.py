@@ -93,7 +93,7 @@ def systems_section(
         cells = "".join(_mean_cell(means.get(system)) for system in systems)
         lines.append(f'<tr class="mean"><th scope="row">mean</th>{cells}</tr>')
         note = (
-            f"<p>and {more:,} directions more, in the tables beside this page</p>"
+            f"<p>and {more:,} more directions, in the tables beside this page</p>"
             if more > 0
             else ""
         )

@@ -73,7 +73,10 @@ def _figures(report: MiningReport) -> str:
         (_number(report.sentences.get("kept")), "sentences"),
         (_number(mined["pairs"] if mined else None), "pairs mined"),
         (_number(filtered["kept"] if filtered else None), "pairs kept"),
-        (f"{precision:.1%}" if precision is not None else None, "of the mined are expected right"),
+        (
+            f"{precision:.1%}" if precision is not None else None,
+            "expected precision as mined",
+        ),
         (_number(leaks if filtered else None), "pairs with text of evaluation sets removed"),
         (str(len(report.directions)), "language pairs"),
     ]
@@ -148,7 +151,7 @@ def _rejects(report: MiningReport) -> str:
         cards.append(
             section(
                 "Not measured",
-                "What a filter could not be asked of: no list, or no language.",
+                "Pairs that a filter could not check: no list, or no language.",
                 f'<ul class="warnings">{items}</ul>',
             )
         )
@@ -185,7 +188,7 @@ def _left(left: Sequence[str]) -> str:
     if not left:
         return ""
     items = "".join(f"<li>{escape(pair)}</li>" for pair in left)
-    words = "The budget was spent before they were begun; a run with a larger one mines them."
+    words = "The budget ran out before these; a run with a larger budget mines them."
     return section("Language pairs not mined", words, f'<ul class="warnings">{items}</ul>')
 
 
@@ -215,10 +218,7 @@ def _margin_words(known: Mapping[str, Any]) -> str:
 
 def _score_words(known: Mapping[str, Any]) -> str:
     if not known["curve"]:
-        return (
-            "Nothing was calibrated, so how many of the pairs are right is not known; see"
-            " `tongues mining embed-known`."
-        )
+        return "Not calibrated: how many are correct is unknown. See `tongues mining embed-known`."
     expected = ", ".join(
         f"{name} {known[key]:.3f}"
         for name, key in (
@@ -232,8 +232,8 @@ def _score_words(known: Mapping[str, Any]) -> str:
     if "known.planted_whole" in known:
         by = f"{known['known.planted_whole']:,} planted pairs"
     return (
-        "Each kind of pair to its own scale; the curves say what a threshold there is expected to"
-        f" give, from {by}. At the threshold: {expected or 'nothing'}."
+        "Each kind of pair has its own scale. The curves show what a threshold is expected to give,"
+        f" estimated from {by}. At the threshold: {expected or 'nothing'}."
     )
 
 
@@ -247,7 +247,7 @@ def _samples(directions: Sequence[DirectionReport]) -> str:
             parts.append(f"<details{state}><summary>{escape(names)}</summary>{inner}</details>")
     if not parts:
         return absent("Samples by score", "pairs with a score")
-    words = "Of the pairs kept, some from each fifth by score, the same ones every time."
+    words = "Kept pairs from each fifth by score; every report shows the same ones."
     return section("Samples by score", words, "".join(parts))
 
 
@@ -281,8 +281,8 @@ def _domains(domains: Sequence[Domain]) -> str:
         for domain in domains[:_SHOWN_DOMAINS]
     ]
     words = (
-        "Where the sides of the pairs kept stood, by the host of the document's address, against"
-        " the site's sentences in these languages. A sentence may be in several pairs."
+        "Hosts of the documents that kept pairs come from, beside all the host's sentences in these"
+        " languages. A sentence may be in several pairs."
     )
     if len(domains) > len(rows):
         words += f" The first {len(rows)} of {len(domains):,}."
