@@ -1,14 +1,15 @@
 """What a model gains from a language more, and what its other languages lose.
 
-    python benchmarks/new_language.py --work DIR [--world constructed|multi30k]
-        [--pairs 100,500,2000] [--systems scratch,joint,tuned,…] [--data DIR]
+    python benchmarks/new_language.py --work DIR --run demo [--pairs 100,500,2000]
+    python benchmarks/new_language.py --work DIR --world multi30k --data DIR
 
-A model of a pivot and other languages, from and into the pivot, meets a language of which it has
-seen nothing and of which there are some pairs. Two worlds: `constructed`, nine constructed
-languages and a tenth; `multi30k`, English, German and French of Multi30k (`--data`, its lines in
-`train.<language>.txt.gz`, `val.*`, `test_2016_flickr.*`) and Czech. Systems:
+A model meets a language of which it has seen nothing and of which there are some pairs. Two worlds:
+`constructed`, the model of `make demo` (`--run`, its directory), which has ten constructed
+languages, and an eleventh, a relative of its pivot, in sentences of at most six words; `multi30k`,
+a model that is trained here of English, German and French of Multi30k (`--data`, its lines in
+`train.<language>.txt.gz`, `val.*`, `test_2016_flickr.*`), and Czech. Systems:
 
-- scratch: fresh weights, the new pairs alone; updates by validation loss;
+- scratch: fresh weights, the new pairs alone; the update by validation loss;
 - joint: fresh weights, the new pairs and the bitext of the model, as many updates as the model had;
 - tuned: the model extended by the new text (`nmt extend`), then the new pairs alone, with the
   defaults of `start_from`;
@@ -17,9 +18,9 @@ languages and a tenth; `multi30k`, English, German and French of Multi30k (`--da
   well), `replay+averages`.
 
 Choices are made on validation sentences: the update on `dev`, the average on `devtest`. Printed:
-chrF++ on `test`, which nothing else reads, into and from the new language, and the mean over the
-other directions with its difference from the model's. What is done is kept; an unfinished training
-resumes from its last checkpoint.
+chrF++ on `test`, which nothing else reads, into and from the new language, and the mean over up to
+six other directions with its difference from the model's. What is done is kept; an unfinished
+training resumes from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import dataclasses
 import gzip
 import json
 import logging
+import math
 import statistics
 import time
 from pathlib import Path
@@ -38,10 +40,17 @@ import moe_ablation as ablation
 import torch
 
 from corpus.config import load_config
+from corpus.constructed import concepts
 from corpus.constructed.generate import ConstructedWorld
+from corpus.constructed.grammar import Speaker
+from corpus.constructed.languages import FAMILIES, LANGUAGES, PIVOT
+from corpus.constructed.lexicon import make_lexicon, make_names, make_roots
+from corpus.constructed.meaning import MeaningGenerator
 from corpus.files import read_json, read_lines, write_json, write_lines
+from corpus.languages import Direction
 from eval.metrics.metrics import score_chrf
 from nmt.extend import MEASURES_FILE, NewLanguage, extend_model
+from nmt.model.directory import read_description
 from nmt.training.config import TrainConfig
 from nmt.training.train import train
 from nmt.translation.decoding.config import DistillBitextConfig, TranslateConfig
@@ -57,8 +66,8 @@ class World:
 
     pivot: str
     new: str
-    old: dict[str, int]
-    """Pairs of the model's languages with the pivot."""
+    old: dict[str, None]
+    """The model's other languages."""
 
     pieces: int
     model: dict[str, object]
@@ -70,42 +79,38 @@ class World:
     scratch_updates: int
     validate_every: int
     validation_sentences: int
-    replayed: float
-    """Pairs that are replayed for each new one, all directions together."""
-
     extend: dict[str, object]
-    curriculum: dict[str, object] | None = None
 
 
 CONSTRUCTED = World(
     pivot="qaa_Latn",
-    new="qag_Cyrl",
-    old={
-        "qac_Cyrl": 6000, "qad_Arab": 6000, "qae_Deva": 6000, "qaf_Latn": 2000, "qah_Arab": 2000,
-        "qaj_Mymr": 2000, "qab_Latn": 1000, "qai_Deva": 1000,
-    },
-    pieces=800,
-    model={
-        "size": "tiny", "ffn_inner_dim": 256, "num_experts": 0, "dropout_p": 0.0,
-    },
-    batches={"max_tokens": 600, "max_length": 64},
-    learning_rate=0.003,
-    updates=2400,
-    scratch_updates=800,
-    validate_every=200,
+    new="qak_Cyrl",
+    old=dict.fromkeys(language.code for language in LANGUAGES if language is not PIVOT),
+    pieces=0,
+    model={"size": "small", "dropout_p": 0.0},
+    batches={"max_tokens": 1500, "max_length": 64},
+    learning_rate=0.002,
+    updates=3600,
+    scratch_updates=400,
+    validate_every=20,
     validation_sentences=30,
-    replayed=1.0,
     extend={"min_count": 3, "tokens_per_character": 0.4},
-    curriculum={
-        "high_resource_pairs": 4000,
-        "very_low_resource_pairs": 100,
-        "phases": [{"from_update": 0, "resource_levels": ["high"]}, {"from_update": 400}],
-    },
+)
+_LIKE = next(language for language in LANGUAGES if language.code == "qac_Cyrl")
+ELEVENTH = dataclasses.replace(
+    _LIKE,
+    code=CONSTRUCTED.new,
+    name="Kelnish",
+    changes=(
+        "p t k > b d g / V_V", "s > š / _i", "w > v", "h > 0", "a o > o a / VC_C", "l > r / _#",
+        "V > 0 / VC_#",
+    ),
+    grammar=dataclasses.replace(_LIKE.grammar, clause="SVOMRPT", plural="-(e)m"),
 )  # fmt: skip
 MULTI30K = World(
     pivot="eng_Latn",
     new="ces_Latn",
-    old={"deu_Latn": 29_000, "fra_Latn": 29_000},
+    old=dict.fromkeys(("deu_Latn", "fra_Latn")),
     pieces=2000,
     model={
         "size": "tiny", "model_dim": 96, "ffn_inner_dim": 384, "num_experts": 0,
@@ -117,7 +122,6 @@ MULTI30K = World(
     scratch_updates=600,
     validate_every=100,
     validation_sentences=100,
-    replayed=1.0,
     extend={"min_count": 10},
 )  # fmt: skip
 WORLDS = {"constructed": CONSTRUCTED, "multi30k": MULTI30K}
@@ -126,6 +130,10 @@ LINES = {"dev": 100, "devtest": 100, "test": 120}
 """Of the constructed splits."""
 
 BEAM_SIZE = 2
+MAX_OTHERS = 6
+REPLAYED = 1.0
+"""Pairs that are replayed for each new one, all directions together."""
+
 REMEDIES: dict[str, dict[str, Any]] = {
     "tuned": {},
     "penalty": {"start_penalty": 5.0},
@@ -145,52 +153,81 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--world", choices=tuple(WORLDS), default="constructed")
+    parser.add_argument("--run", type=Path, default=None, help="Directory of `make demo`.")
     parser.add_argument("--data", type=Path, default=None, help="Multi30k's lines.")
     parser.add_argument("--pairs", default="100,500,2000")
     parser.add_argument("--systems", default=",".join(SYSTEMS))
-    parser.add_argument("--updates", type=int, default=None, help="Of the model.")
+    parser.add_argument("--tuning-updates", type=int, default=None, help="Instead of the default.")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     torch.set_num_threads(1)
-    work = arguments.work
-    world = WORLDS[arguments.world]
-    if arguments.updates:
-        world = dataclasses.replace(world, updates=arguments.updates)
+    work, world = arguments.work, WORLDS[arguments.world]
     if not (work / "data.done").exists():
         if arguments.world == "multi30k":
             write_multi30k(world, arguments.data, work)
         else:
-            write_constructed(world, work)
+            write_constructed(world, arguments.run, work)
         write_lines(work / "data.done", [])
-    config = VocabularyConfig(size=world.pieces)
-    train_vocabulary([work / "bitext"], work / "vocabulary", config)
-    recipe = recipe_from_scratch(world, work, [work / "bitext"], world.updates)
-    run(work, "model", recipe)
+    cell = work / "cells" / "model"
+    if arguments.world == "multi30k":
+        config = VocabularyConfig(size=world.pieces)
+        train_vocabulary([work / "bitext"], work / "vocabulary", config)
+        vocabulary = work / "vocabulary"
+        recipe = recipe_from_scratch(world, work, [work / "bitext"], vocabulary, world.updates)
+        begin = time.process_time()
+        train_once(cell, recipe)
+        score(world, work, "model", cell / "model", time.process_time() - begin)
+        model = cell / "model"
+    else:
+        model = arguments.run / "model"
+        score(world, work, "model", model, 0.0)
     rows = []
     for pairs in map(int, arguments.pairs.split(",")):
-        extend(world, work, pairs)
+        extend(world, work, model, pairs)
         for system in arguments.systems.split(","):
             recipe = recipe_of(world, work, system, pairs)
-            rows.append((pairs, system, run(work, f"{system}-{pairs}", recipe)))
-    print_table(world, work, rows)
+            if arguments.tuning_updates and "start_from" in recipe:
+                recipe["updates"] = arguments.tuning_updates
+            rows.append((pairs, system, run(world, work, f"{system}-{pairs}", recipe)))
+            print_table(world, work, rows)
 
 
-def write_constructed(world: World, work: Path) -> None:
-    """Write splits, the model's bitext and the new language's pairs of constructed languages."""
-    made = ConstructedWorld(ablation.DATA_SEED, ablation.LEXICON_SHARE)
+def write_constructed(world: World, demo: Path, work: Path) -> None:
+    """Write splits, bitext of the model's languages and pairs of a new constructed language.
+
+    The words are those of the demo's seed, the sentences others.
+    """
+    made = ConstructedWorld(ablation.DATA_SEED)
+    names = make_names(made.random("names"), len(concepts.NAMES))
+    family = FAMILIES[ELEVENTH.family]
+    own = [language for language in LANGUAGES if language.family == family.name]
+    words = concepts.all_words()
+    roots = make_roots(family, own, words, made.random(f"roots {family.name}"))
+    made.speakers[world.new] = Speaker(ELEVENTH, make_lexicon(ELEVENTH, roots, names))
+    made._said[world.new] = set()
+    made.meanings = MeaningGenerator(made.random("meanings of an eleventh language"), 1.0)
     languages = [world.pivot, *world.old, world.new]
     for split, size in LINES.items():
-        said = made.say_new(size * ablation.DRAWN_PER_SHORT * 2, languages)
-        short = [sentences for sentences in said if ablation.is_short(sentences[world.pivot])]
-        for code in languages:
-            lines = [sentences[code] for sentences in short[:size]]
+        for code, lines in short_sentences(made, size, languages).items():
             write_lines(work / "flores" / split / f"{code}.{split}", lines)
-    wanted = {**world.old, world.new: MAX_NEW["constructed"]}
-    drawn = {code: ablation.DRAWN_PER_SHORT * n for code, n in wanted.items()}
-    for code, pairs in made.say_nested(max(drawn.values()), drawn).items():
-        lines = [f"{source}\t{target}" for source, target in pairs if ablation.is_short(source)]
-        folder = work / ("new" if code == world.new else "bitext")
-        write_lines(folder / f"{world.pivot}-{code}.tsv", lines[: wanted[code]])
+    new = short_sentences(made, MAX_NEW["constructed"], [world.pivot, world.new])
+    pairs = zip(new[world.pivot], new[world.new], strict=True)
+    name = f"{world.pivot}-{world.new}.tsv"
+    write_lines(work / "new" / name, [f"{source}\t{target}" for source, target in pairs])
+    for code in world.old:
+        seed = read_lines(demo / "data" / "seed" / f"{world.pivot}-{code}.tsv")
+        write_lines(work / "bitext" / f"{world.pivot}-{code}.tsv", seed)
+
+
+def short_sentences(
+    made: ConstructedWorld, size: int, languages: list[str]
+) -> dict[str, list[str]]:
+    """Return so many sentences of few words in several languages, aligned."""
+    chosen: list[dict[str, str]] = []
+    while len(chosen) < size:
+        said = made.say_new(size, languages)
+        chosen += [one for one in said if ablation.is_short(one[languages[0]])]
+    return {code: [one[code] for one in chosen[:size]] for code in languages}
 
 
 def write_multi30k(world: World, data: Path, work: Path) -> None:
@@ -222,7 +259,7 @@ def new_directory(work: Path, pairs: int) -> Path:
     return work / f"new-{pairs}"
 
 
-def extend(world: World, work: Path, pairs: int) -> None:
+def extend(world: World, work: Path, model: Path, pairs: int) -> None:
     """Write so many pairs of the new language, the model extended by their text, and replay."""
     folder = new_directory(work, pairs)
     name = f"{world.pivot}-{world.new}.tsv"
@@ -233,11 +270,10 @@ def extend(world: World, work: Path, pairs: int) -> None:
     config = load_config(
         ExtendConfig, None, overrides({"flores": str(work / "flores"), **world.extend})
     )
-    model = work / "cells" / "model" / "model"
     extend_model(model, [NewLanguage(world.new, None)], folder / "text", folder / "model", config)
     logger.info("%d pairs: %s", pairs, read_json(folder / "model" / MEASURES_FILE))
     if not (folder / "replay.done").exists():
-        each = round(world.replayed * pairs / len(world.old) / 2)
+        each = math.ceil(REPLAYED * pairs / len(world.old) / 2)
         for code in world.old:
             own = read_lines(work / "bitext" / f"{world.pivot}-{code}.tsv")[:each]
             write_lines(folder / "sources" / f"{world.pivot}-{code}.tsv", own)
@@ -247,10 +283,10 @@ def extend(world: World, work: Path, pairs: int) -> None:
 
 
 def recipe_from_scratch(
-    world: World, work: Path, bitext: list[Path], updates: int
+    world: World, work: Path, bitext: list[Path], vocabulary: Path, updates: int
 ) -> dict[str, Any]:
     """Return a training with fresh weights."""
-    recipe: dict[str, Any] = {
+    return {
         "model": world.model,
         "batches": {**world.batches, "temperature": 5.0},
         "optimizer": {
@@ -263,11 +299,8 @@ def recipe_from_scratch(
         "validate_every": world.validate_every,
         "report_every": world.validate_every,
         **common(world, work, bitext),
-        "vocabulary": str(work / "vocabulary"),
+        "vocabulary": str(vocabulary),
     }
-    if world.curriculum:
-        recipe["curriculum"] = world.curriculum
-    return recipe
 
 
 def common(world: World, work: Path, bitext: list[Path]) -> dict[str, Any]:
@@ -277,6 +310,7 @@ def common(world: World, work: Path, bitext: list[Path]) -> dict[str, Any]:
         "bitext": {"primary": [str(path) for path in bitext]},
         "validation_sentences": world.validation_sentences,
         "chrf": {"sentences": 0},
+        "comparison": {"sentences": 50},
         "threads": 1,
         "compute": {"peak_teraflops": 0.1, "tensorboard": False},
     }
@@ -290,11 +324,10 @@ def recipe_of(world: World, work: Path, system: str, pairs: int) -> dict[str, An
         if system == "joint":
             bitext.append(work / "bitext")
         most = world.updates if system == "joint" else world.scratch_updates
-        recipe = recipe_from_scratch(world, work, bitext, most)
-        recipe["vocabulary"] = str(folder / "model" / "vocabulary")
+        vocabulary = folder / "model" / "vocabulary"
+        recipe = recipe_from_scratch(world, work, bitext, vocabulary, most)
         recipe["selection"] = {"keep": "best"}
         if system == "scratch":
-            recipe.pop("curriculum", None)
             # What a training from nothing needs with little data.
             recipe["model"] = {**world.model, "dropout_p": 0.3}
             recipe["selection"]["patience"] = 5
@@ -303,26 +336,41 @@ def recipe_of(world: World, work: Path, system: str, pairs: int) -> dict[str, An
         "start_from": str(folder / "model"),
         **common(world, work, bitext),
         "batches": world.batches,
-        **REMEDIES[system],
     }
+    for key, value in REMEDIES[system].items():
+        recipe[key] = {**recipe.get(key, {}), **value} if isinstance(value, dict) else value
     if system.startswith("replay"):
         recipe["bitext"]["distilled"] = [str(folder / "replay")]
-    if "distillation" in recipe:
-        recipe["distillation"] = {**recipe["distillation"], "teacher": str(folder / "model")}
     return recipe
 
 
-def run(work: Path, name: str, recipe: dict[str, Any]) -> dict[str, float]:
-    """Train, translate the test set in all directions that the model knows, and score; once."""
+def run(world: World, work: Path, name: str, recipe: dict[str, Any]) -> dict[str, float]:
+    """Train, and score; once."""
     cell = work / "cells" / name
+    begin = time.process_time()
     if not (cell / "result.json").exists():
-        begin = time.process_time()
-        config = load_config(TrainConfig, None, overrides(recipe))
-        train(config, cell / "model", load_scorer=lambda: score_chrf)
-        seconds = time.process_time() - begin
-        flores = work / "flores"
+        train_once(cell, recipe)
+    return score(world, work, name, cell / "model", time.process_time() - begin)
+
+
+def train_once(cell: Path, recipe: dict[str, Any]) -> None:
+    """Train a cell's model, or resume it."""
+    config = load_config(TrainConfig, None, overrides(recipe))
+    train(config, cell / "model", load_scorer=lambda: score_chrf)
+
+
+def score(world: World, work: Path, name: str, model: Path, seconds: float) -> dict[str, float]:
+    """Translate the test set, into and from the new language and in some other directions; once."""
+    cell, flores = work / "cells" / name, work / "flores"
+    if not (cell / "result.json").exists():
+        new = [Direction(world.pivot, world.new), Direction(world.new, world.pivot)]
+        known = read_description(model).directions
+        old = sorted(direction for direction in known if world.new not in direction)
+        count = min(MAX_OTHERS, len(old))
+        directions = [direction for direction in new if direction in known]
+        directions += [old[i * len(old) // count] for i in range(count)]
         translate = TranslateConfig(threads=1, beam_size=BEAM_SIZE)
-        translate_flores(cell / "model", flores, "test", (), cell / "hypotheses", translate)
+        translate_flores(model, flores, "test", directions, cell / "hypotheses", translate)
         scores = {"seconds": seconds}
         for path in sorted((cell / "hypotheses").glob("*.txt")):
             target = path.stem.split("-")[1]
