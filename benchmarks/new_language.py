@@ -9,7 +9,7 @@ languages, and an eleventh, a relative of its pivot, in sentences of at most six
 a model that is trained here of English, German and French of Multi30k (`--data`, its lines in
 `train.<language>.txt.gz`, `val.*`, `test_2016_flickr.*`), and Czech. Systems:
 
-- scratch: fresh weights, the new pairs alone; the update by validation loss;
+- scratch: fresh weights of a small dense model, the new pairs alone; update by validation loss;
 - joint: fresh weights, the new pairs and the bitext of the model, as many updates as the model had;
 - tuned: the model extended by the new text (`nmt extend`), then the new pairs alone, with the
   defaults of `start_from`;
@@ -329,7 +329,8 @@ def recipe_of(world: World, work: Path, system: str, pairs: int) -> dict[str, An
         recipe["selection"] = {"keep": "best"}
         if system == "scratch":
             # What a training from nothing needs with little data.
-            recipe["model"] = {**world.model, "dropout_p": 0.3}
+            recipe["model"] = {"size": "tiny", "num_experts": 0, "dropout_p": 0.1}
+            recipe["optimizer"]["learning_rate"] = 0.003
             recipe["selection"]["patience"] = 5
         return recipe
     recipe = {
