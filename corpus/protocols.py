@@ -181,6 +181,10 @@ class EncoderLoader(Protocol):
         """Return the encoder stored at `path`, or the builtin one for `builtin`."""
         ...
 
+    def __hash__(self) -> int:
+        """Translators are kept by what they were opened with."""
+        ...
+
 
 def encoder_inputs(directory: Path) -> tuple[Path, ...]:
     """Return the files that stand for a sentence encoder as input of a job; none for `builtin`.

@@ -319,7 +319,8 @@ class Counting:
         words = [Counter(sentence.replace(".", "").split()) for sentence in sentences]
         known = sorted({word for one in words for word in one} | {"bara", "kino", "moli"})[:3]
         rows = np.array([[1e-3 + one[word] for word in known] for one in words], np.float32)
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        unit: NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return unit
 
 
 def test_encoder_finds_translations_that_lack_a_part(
