@@ -7,9 +7,9 @@
 none, the model with experts is compared alone. They are exported, and all systems search for the
 translations of the same sentences, greedily and with a beam of five. Where tokens differ, both
 hypotheses are scored anew by the model: `tie` if their scores are nearly equal, `they are better`
-or `we are better` if not, which is a search that kept other beams, `length rule` if theirs is
-better where the end does not count as length, as in CTranslate2, and `limit` if one of them did not
-end. CTranslate2 is also compared with our search by its rule (`length_counts_end: false`).
+or `we are better` if not, which is a search that kept other beams, `empty` if ours has no token and
+theirs has, and `limit` if one of them did not end. CTranslate2 bars the end as first token where it
+is not the likeliest; it is also compared with our search by that rule (`unlikely_empty: false`).
 
 On an AMD processor, set `CT2_USE_MKL=1`.
 """
@@ -43,7 +43,7 @@ PIVOT = "qaa_Latn"
 OTHERS = ("qab_Latn", "qac_Cyrl", "qad_Arab", "qae_Deva")
 BEAMS = (1, 5)
 BATCH = 40
-CTRANSLATE2_RULE = "CTranslate2, its length"
+CTRANSLATE2_RULE = "CTranslate2, its rule"
 TIE = 1e-4
 """Scores this near are equal but for rounding, and so is what log-probabilities may differ by."""
 
@@ -91,10 +91,10 @@ def main() -> None:
                         for search in set(peers.values())
                     }
                     ours = {
-                        counts_end: search_ours(
-                            model, batch, language, beam_size, limit, length_counts_end=counts_end
+                        empty: search_ours(
+                            model, batch, language, beam_size, limit, unlikely_empty=empty
                         )
-                        for counts_end in {peer != CTRANSLATE2_RULE for peer in peers}
+                        for empty in {peer != CTRANSLATE2_RULE for peer in peers}
                     }
                     for peer, search in peers.items():
                         own = ours[peer != CTRANSLATE2_RULE]
@@ -106,7 +106,7 @@ def main() -> None:
                 same = [(a[1], b[1]) for _, a, b, _, _ in compared if a[0] == b[0]]
                 ended = sum(len(a[0]) < limit - 1 for _, a, _, _, limit in compared)
                 reasons = Counter(
-                    explain(model, row, a[0], b[0], language, limit, peer != CTRANSLATE2_RULE)
+                    explain(model, row, a[0], b[0], language, limit)
                     for row, a, b, language, limit in compared
                     if a[0] != b[0]
                 )
@@ -170,7 +170,7 @@ def search_ours(
     beam_size: int,
     limit: int,
     *,
-    length_counts_end: bool,
+    unlikely_empty: bool,
 ) -> list[Found]:
     """Search with this package."""
     words = model.vocabulary
@@ -181,7 +181,7 @@ def search_ours(
         Symbols(words.pad_index, words.unknown_index, words.end_index),
         beam_size=beam_size,
         length_penalty=1.0,
-        length_counts_end=length_counts_end,
+        unlikely_empty=unlikely_empty,
     )
     return [(one.tokens, one.log_probability) for one in search.run(language, [limit] * len(rows))]
 
@@ -276,11 +276,10 @@ def explain(
     theirs: list[int],
     language: int,
     limit: int,
-    length_counts_end: bool,
 ) -> str:
     """Say why two hypotheses differ."""
     end = model.vocabulary.end_index
-    scores, without_end = [], []
+    scores = []
     for tokens in (ours, theirs):
         if len(tokens) >= limit - 1:
             return "limit"
@@ -288,12 +287,11 @@ def explain(
         logits = model.translator(source, BatchLayout.of(source), target, BatchLayout.of(target))
         wanted = torch.tensor([*tokens, end]).unsqueeze(1)
         total = logits[0, 1:].double().log_softmax(-1).gather(1, wanted).sum()
-        scores.append(float(total) / (len(tokens) + 1 + length_counts_end))
-        without_end.append(float(total) / (len(tokens) + 1))
+        scores.append(float(total) / (len(tokens) + 2))
     if abs(scores[0] - scores[1]) < TIE:
         return "tie"
-    if scores[0] > scores[1] and without_end[0] < without_end[1]:
-        return "length rule"
+    if scores[0] > scores[1] and not ours:
+        return "empty"
     return "we are better" if scores[0] > scores[1] else "they are better"
 
 

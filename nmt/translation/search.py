@@ -94,7 +94,7 @@ class Search:
                 symbols,
                 beam_size=config.beam_size,
                 length_penalty=config.length_penalty,
-                length_counts_end=config.length_counts_end,
+                unlikely_empty=config.unlikely_empty,
                 num_results=config.n_best,
             )
             return search.run_many(target, limits)
@@ -122,7 +122,6 @@ class Search:
             limit=self._longest(len(row) + sum(map(len, terms))),
             beam_size=self._config.beam_size,
             length_penalty=self._config.length_penalty,
-            length_counts_end=self._config.length_counts_end,
         )
 
     def uncovered(

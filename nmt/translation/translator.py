@@ -55,8 +55,8 @@ class Translation(NamedTuple):
     empty line, and for one of which nothing was translated."""
 
     score: float
-    """log_probability / tokens^`length_penalty`, tokens as fairseq counts them, with the language
-    and the end, unless `length_counts_end` is false."""
+    """log_probability / tokens^`length_penalty`, tokens as fairseq counts them: with the language
+    and the end."""
 
     is_complete: bool = True
     """Whether it ended, and did not stop at the length limit."""
@@ -504,8 +504,7 @@ class TextTranslator:
             return Translation(text, math.nan, math.nan)
         is_complete = all(one.is_complete for one in hypotheses)
         total = sum(one.log_probability for one in hypotheses)
-        uncounted = 0 if self._config.length_counts_end else 1
-        length = sum(one.length - uncounted for one in hypotheses)
+        length = sum(one.length for one in hypotheses)
         score = total / length**self._config.length_penalty
         return Translation(text, total, score, is_complete)
 

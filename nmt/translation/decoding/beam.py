@@ -15,6 +15,9 @@ from corpus.errors import DataError
 from nmt.translation.decoding.decoder import DecoderState, DecoderStates
 from nmt.translation.decoding.scores import Candidates, Symbols, likeliest_tokens
 
+_BARRED = -1e10
+"""Log-probability of what must not be found, and takes a beam's place (CTranslate2)."""
+
 
 class Hypothesis(NamedTuple):
     """A translation as tokens."""
@@ -55,7 +58,7 @@ class BeamSearch:
         *,
         beam_size: int,
         length_penalty: float,
-        length_counts_end: bool = True,
+        unlikely_empty: bool = True,
         num_results: int = 1,
     ) -> None:
         """Set up a search.
@@ -67,7 +70,8 @@ class BeamSearch:
             symbols: Tokens that stand for no text.
             beam_size: Hypotheses that are continued, K.
             length_penalty: Scores are divided by tokens to this power.
-            length_counts_end: Whether these are language, text and end, or without the end.
+            unlikely_empty: Whether the end may come first without being the likeliest; CTranslate2
+                keeps a beam that scores nothing in its place.
             num_results: Hypotheses of each sentence that are returned, M, at most K.
         """
         self._state = state
@@ -77,8 +81,7 @@ class BeamSearch:
         self._symbols = symbols
         self._beam_size = beam_size
         self._length_penalty = length_penalty
-        # Lengths in this class count text and end.
-        self._length_offset = 1 if length_counts_end else 0
+        self._unlikely_empty = unlikely_empty
 
     def run(self, target: int, limits: Sequence[int]) -> list[Hypothesis]:
         """Return the best hypothesis of each sentence; see `run_many`."""
@@ -134,6 +137,11 @@ class BeamSearch:
         parent_BC = place_BC // token_NC.shape[1]
         token_BC = token_NC.view(num, -1).gather(1, place_BC)
         is_end_BC = token_BC == self._symbols.end
+        if length == 1 and not self._unlikely_empty:
+            is_barred_BC = is_end_BC & (torch.arange(2 * beams, device=self._device) > 0)
+            total_BC = total_BC.masked_fill(is_barred_BC, _BARRED)
+            token_BC = token_BC.masked_fill(is_barred_BC, self._symbols.pad)
+            is_end_BC = is_end_BC & ~is_barred_BC
         # At the limit a beam whose most likely token is the end has ended properly.
         likes_to_go_on_BK = (found.token_NC[:, 0] != self._symbols.end).view(num, -1)
         is_forced_BK = at_limit_B.unsqueeze(1) & likes_to_go_on_BK
@@ -198,11 +206,11 @@ class BeamSearch:
 
     def _cannot_improve(self, score_B: Tensor, limit_B: Tensor) -> Tensor:
         """Whether the best beam would come last even if it reached the limit at no further cost."""
-        bound_B = score_B / (limit_B + self._length_offset) ** self._length_penalty
+        bound_B = score_B / (limit_B + 1) ** self._length_penalty
         return self._best_score_BM[self._sentence_B, -1] >= bound_B
 
     def _divisor(self, length: int) -> float:
-        return float((length + self._length_offset) ** self._length_penalty)
+        return float((length + 1) ** self._length_penalty)
 
     def _results(self) -> list[list[Hypothesis]]:
         lengths = self._best_length_BM.tolist()

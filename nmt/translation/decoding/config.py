@@ -103,11 +103,11 @@ class TranslateConfig(Config):
 
     length_penalty: NonNegativeFloat = 1.0
     """Scores are divided by length to this power; above 1 favors longer hypotheses. Length is
-    tokens: language, text and end, as in fairseq and transformers."""
+    tokens: language, text and end, as in fairseq, transformers and CTranslate2."""
 
-    length_counts_end: bool = True
-    """Whether the end counts as length; false searches as CTranslate2 does, which leaves it out
-    and so favors longer hypotheses a little more."""
+    unlikely_empty: bool = True
+    """Whether beam search may find that a translation is empty where the end is not the likeliest
+    first token, as in fairseq and transformers; false as in CTranslate2."""
 
     unknown: Literal["drop", "copy"] = "drop"
     """What becomes of characters that the vocabulary lacks, as emoji. `drop`: nothing in the

@@ -85,7 +85,6 @@ def search_with_terms(
     limit: int,
     beam_size: int,
     length_penalty: float,
-    length_counts_end: bool = True,
 ) -> tuple[Hypothesis, int]:
     """Return the best translation of one sentence that has all terms, and how many it lacks.
 
@@ -100,7 +99,6 @@ def search_with_terms(
         limit: Tokens that the hypothesis may have, its end included.
         beam_size: Hypotheses that are continued; more where there are as many tokens of terms.
         length_penalty: Scores are divided by tokens to this power.
-        length_counts_end: Whether these are language, text and end, or without the end.
 
     Raises:
         DataError: If the model gives what is not a number.
@@ -138,7 +136,7 @@ def search_with_terms(
         finished,
         key=lambda one: (
             len(terms) - len(one.beam.met),
-            -one.total / (len(one.beam.tokens) + 1 + length_counts_end) ** length_penalty,
+            -one.total / (len(one.beam.tokens) + 2) ** length_penalty,
         ),
     )
     hypothesis = Hypothesis(list(best.beam.tokens), best.total, best.is_complete)

@@ -24,7 +24,7 @@ def beam_search(
     beam_size: int,
     limit: int,
     length_penalty: float,
-    length_counts_end: bool = True,
+    unlikely_empty: bool = True,
 ) -> tuple[list[int], float, bool]:
     """Return a sentence's best hypothesis, its log-probability, and whether it ended by itself."""
     return beam_search_finished(
@@ -34,7 +34,7 @@ def beam_search(
         beam_size=beam_size,
         limit=limit,
         length_penalty=length_penalty,
-        length_counts_end=length_counts_end,
+        unlikely_empty=unlikely_empty,
     )[0]
 
 
@@ -46,7 +46,7 @@ def beam_search_finished(
     beam_size: int,
     limit: int,
     length_penalty: float,
-    length_counts_end: bool = True,
+    unlikely_empty: bool = True,
 ) -> list[tuple[list[int], float, bool]]:
     """Return a sentence's finished hypotheses as `beam_search` does, best first."""
     beams: list[tuple[list[int], float]] = [([], 0.0)]
@@ -64,11 +64,17 @@ def beam_search_finished(
             ]
         candidates.sort(key=lambda candidate: -candidate[2])
         best = candidates[: 2 * beam_size]
+        if length == 1 and not unlikely_empty:
+            best = [
+                (tokens, PAD, -1e10, own)
+                if rank > 0 and token == END
+                else (tokens, token, sum_, own)
+                for rank, (tokens, token, sum_, own) in enumerate(best)
+            ]
         finished += [(t, total, own) for t, token, total, own in best[:beam_size] if token == END]
         if len(finished) >= beam_size:
             break
         going = [([*t, token], total) for t, token, total, _ in best if token != END]
         beams = going[:beam_size]
-    counted = 1 + length_counts_end
-    finished.sort(key=lambda found: -found[1] / (len(found[0]) + counted) ** length_penalty)
+    finished.sort(key=lambda found: -found[1] / (len(found[0]) + 2) ** length_penalty)
     return finished

@@ -102,11 +102,18 @@ def test_more_steps_than_were_made_room_for_at_first_are_kept(model: Translator)
 
 
 @pytest.mark.parametrize(
-    ("beam_size", "length_penalty", "length_counts_end"),
-    [(1, 1.0, True), (3, 1.0, True), (4, 0.5, True), (2, 2.0, True), (4, 2.0, False)],
+    ("beam_size", "length_penalty", "unlikely_empty"),
+    [
+        (1, 1.0, True),
+        (3, 1.0, True),
+        (4, 0.5, True),
+        (2, 2.0, True),
+        (4, 0.0, True),
+        (4, 0.0, False),
+    ],
 )
 def test_beam_search_finds_what_a_loop_over_hypotheses_finds(
-    model: Translator, beam_size: int, length_penalty: float, length_counts_end: bool
+    model: Translator, beam_size: int, length_penalty: float, unlikely_empty: bool
 ) -> None:
     limits = [9, 4, 12]
     with torch.inference_mode():
@@ -116,7 +123,7 @@ def test_beam_search_finds_what_a_loop_over_hypotheses_finds(
             SYMBOLS,
             beam_size=beam_size,
             length_penalty=length_penalty,
-            length_counts_end=length_counts_end,
+            unlikely_empty=unlikely_empty,
         )
         found = search.run(TARGET, limits)
     for source, limit, hypothesis in zip(SOURCES, limits, found, strict=True):
@@ -127,7 +134,7 @@ def test_beam_search_finds_what_a_loop_over_hypotheses_finds(
             beam_size=beam_size,
             limit=limit,
             length_penalty=length_penalty,
-            length_counts_end=length_counts_end,
+            unlikely_empty=unlikely_empty,
         )
         assert hypothesis.tokens == tokens
         assert hypothesis.log_probability == pytest.approx(log_probability, abs=1e-4)
