@@ -38,6 +38,7 @@ from mining.encoders.transformer import TransformerModel
 from mining.encoders.universal_student import (
     ARCHITECTURE,
     UniversalLearner,
+    known_stems,
     load_student,
     new_model,
     read_student,
@@ -206,7 +207,8 @@ def _new_universal(sentences: Sequence[str], config: EncoderTrainingConfig) -> L
     subwords = _train_pieces(texts, settings.vocabulary_size)
     processor = sentencepiece.SentencePieceProcessor(model_proto=subwords)
     model = new_model(processor, config.seed)
-    return UniversalLearner(model, subwords, settings, threads=config.threads)
+    stems = known_stems(texts)
+    return UniversalLearner(model, subwords, settings, stems, threads=config.threads)
 
 
 def _copy_universal(path: Path, config: EncoderTrainingConfig) -> Learner:

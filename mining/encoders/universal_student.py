@@ -4,19 +4,24 @@ The network transfers to any script; the pieces do not. A student begins with th
 and, of the pieces that the teacher has too, with the teacher's rows. Other rows begin as means of
 the teacher's rows of what they translate to in the bitext; without bitext they are random, at half
 the spread of the teacher's. Only the rows that occur in a batch are updated.
+
+Words whose stem is not in the text that a student was trained on are mostly names and loans. They
+are read in Latin letters, in the teacher's pieces, whose rows stay as they are.
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import sentencepiece
 import torch
+from anyascii import anyascii
 from torch import Tensor, nn
 
 from corpus.errors import DataError
+from corpus.files import read_lines
 from corpus.text import normalize
 from mining.embeddings import Float32
 from mining.encoders.config import UniversalConfig
@@ -45,6 +50,13 @@ from mining.encoders.universal import (
 ARCHITECTURE = "universal"
 _OTHER_SPREAD = 0.5
 _CHARACTERS_PER_TOKEN = 16
+STEMS_FILE = "stems.txt"
+"""A line for each stem that the training text has."""
+
+_STEM_CHARACTERS = 5
+_LONGEST_MEAN_WORD = 12
+"""Characters between spaces, on average, beyond which they do not set words apart."""
+
 _REVERSE_POWER = 0.5
 """Of p(source | target) in the weight of a translation: xsim of Amharic before any update is .283
 without and .173 with it, .213 at 1 (docs/experiments.md)."""
@@ -65,35 +77,76 @@ class StudentModel(nn.Module):
         self.embeddings = nn.Parameter(torch.zeros(rows, DIMENSION), requires_grad=False)
 
 
+def known_stems(texts: Iterable[str]) -> frozenset[str]:
+    """Return the stems of the words in texts; none where words are not set apart by spaces."""
+    words = [word for text in texts for word in text.split()]
+    if sum(map(len, words)) > _LONGEST_MEAN_WORD * len(words):
+        return frozenset()
+    return frozenset(map(_stem, words))
+
+
+def _stem(word: str) -> str:
+    return word.casefold()[:_STEM_CHARACTERS]
+
+
 class StudentTokenizer:
-    """Sentences to ids of pieces between `<s>` and `</s>`."""
+    """Sentences to ids of pieces between `<s>` and `</s>`.
+
+    Ids are those of the student's pieces, `<s>`, `</s>`, then those of the teacher's pieces.
+    """
 
     def __init__(
-        self, subwords: sentencepiece.SentencePieceProcessor, settings: UniversalConfig
+        self,
+        subwords: sentencepiece.SentencePieceProcessor,
+        settings: UniversalConfig,
+        stems: frozenset[str],
     ) -> None:
         self.subwords = subwords
         self._max_tokens = settings.max_tokens
         self.begin = subwords.get_piece_size()
         self.end = self.begin + 1
+        self._stems = stems
+        if stems:
+            teacher = check_files()[0]
+            self._teacher = sentencepiece.SentencePieceProcessor(model_file=str(teacher))
 
     def encode(self, sentences: Sequence[str]) -> list[list[int]]:
         """Return the ids of sentences."""
         texts = [student_text(text, self._max_tokens) for text in sentences]
-        return [
-            [self.begin, *pieces[: self._max_tokens - 2], self.end]
-            for pieces in self.subwords.encode(texts)
-        ]
+        found = self.subwords.encode(texts)
+        if self._stems:
+            for i, text in enumerate(texts):
+                words = text.split()
+                is_known = [_stem(word) in self._stems for word in words]
+                if not all(is_known):
+                    found[i] = self._with_unknown(words, is_known)
+        return [[self.begin, *pieces[: self._max_tokens - 2], self.end] for pieces in found]
+
+    def _with_unknown(self, words: Sequence[str], is_known: Sequence[bool]) -> list[int]:
+        pieces: list[int] = []
+        for word, known in zip(words, is_known, strict=True):
+            if known:
+                pieces += self.subwords.encode(word)
+            else:
+                latin = self._teacher.encode(anyascii(word))
+                pieces += [self.end + 1 + piece for piece in latin]
+        return pieces
 
 
 class StudentLookup:
-    """The vectors of pieces."""
+    """The vectors of a student's pieces, behind them those of the teacher's."""
 
     def __init__(self, table: Tensor) -> None:
         self._table = table
 
     def rows(self, tokens: Int64) -> Tensor:
-        """Return the vectors of tokens, [U, 512]."""
-        return self._table[torch.from_numpy(tokens)]
+        """Return the vectors of tokens, which are sorted, [U, 512]."""
+        own = int(np.searchsorted(tokens, len(self._table)))
+        rows = self._table[torch.from_numpy(tokens[:own])]
+        if own == len(tokens):
+            return rows
+        _, teacher = read_weights(check_files()[1])
+        return torch.cat([rows, teacher.rows(tokens[own:] - len(self._table))])
 
 
 def new_model(subwords: sentencepiece.SentencePieceProcessor, seed: int) -> StudentModel:
@@ -132,14 +185,21 @@ class UniversalLearner:
     """A student that learns: Adam for the network, sparse Adam for the rows that occur."""
 
     def __init__(
-        self, model: StudentModel, subwords: bytes, settings: UniversalConfig, *, threads: int
+        self,
+        model: StudentModel,
+        subwords: bytes,
+        settings: UniversalConfig,
+        stems: frozenset[str],
+        *,
+        threads: int,
     ) -> None:
         self.model = model
         self._subwords = subwords
+        self._stems = stems
         self._settings = settings
         self._threads = threads
         processor = sentencepiece.SentencePieceProcessor(model_proto=subwords)
-        self._tokenizer = StudentTokenizer(processor, settings)
+        self._tokenizer = StudentTokenizer(processor, settings, stems)
         self._adam = Adam(model.network)
         self._rows = torch.optim.SparseAdam([model.embeddings])
 
@@ -195,9 +255,11 @@ class UniversalLearner:
     def update(self, tokens: TokenRows, loss: Loss, *, number: int, rate: float) -> None:
         """Take one step on the loss of a batch."""
         distinct, layout = pack(_lists(tokens))
-        rows = torch.from_numpy(distinct)
-        table = self.model.embeddings.detach()[rows].requires_grad_(True)
-        vectors = self.model.network(table, layout)
+        own = int(np.searchsorted(distinct, len(self.model.embeddings)))
+        rows = torch.from_numpy(distinct[:own])
+        found = StudentLookup(self.model.embeddings.detach()).rows(distinct)
+        table = found[:own].clone().requires_grad_(True)
+        vectors = self.model.network(torch.cat([table, found[own:]]), layout)
         self._adam.step(loss(vectors), rate)
         assert table.grad is not None
         self.model.embeddings.grad = torch.sparse_coo_tensor(
@@ -224,7 +286,8 @@ class UniversalLearner:
 
     def save(self, path: Path, **more: Any) -> tuple[Path, ...]:
         """Write the encoder's directory."""
-        files = {SUBWORDS_FILE: self._subwords}
+        stems = "".join(f"{stem}\n" for stem in sorted(self._stems))
+        files = {SUBWORDS_FILE: self._subwords, STEMS_FILE: stems.encode("utf-8")}
         weights = self.model.state_dict()
         return save_encoder(
             path, ARCHITECTURE, self._settings, weights=weights, files=files, **more
@@ -244,18 +307,20 @@ def load_student(
     Raises:
         DataError: If a file is damaged or of another encoder.
     """
-    model, subwords, settings = read_student(path)
+    model, subwords, settings, stems = read_student(path)
     processor = sentencepiece.SentencePieceProcessor(model_proto=subwords)
     return UniversalEncoder(
         model.network,
         StudentLookup(model.embeddings.detach()),
-        StudentTokenizer(processor, settings),
+        StudentTokenizer(processor, settings, stems),
         threads=threads,
     )
 
 
-def read_student(path: Path) -> tuple[StudentModel, bytes, UniversalConfig]:
-    """Read model, SentencePiece model and settings of a student.
+def read_student(path: Path) -> tuple[StudentModel, bytes, UniversalConfig, frozenset[str]]:
+    """Read model, SentencePiece model, settings and known stems of a student.
+
+    Students of earlier versions know no stems, and read all words in their own pieces.
 
     Raises:
         DataError: If a file is damaged or of another encoder.
@@ -268,4 +333,6 @@ def read_student(path: Path) -> tuple[StudentModel, bytes, UniversalConfig]:
         raise DataError(f"{path / SUBWORDS_FILE} is not a SentencePiece model: {error}") from error
     model = StudentModel(processor.get_piece_size() + 2)
     load_weights(path, model)
-    return model, subwords, settings
+    stems = path / STEMS_FILE
+    known = frozenset(read_lines(stems)) if stems.is_file() else frozenset[str]()
+    return model, subwords, settings, known

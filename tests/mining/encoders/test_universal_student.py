@@ -25,7 +25,12 @@ from mining.encoders.distill import run_distill, settings_for  # noqa: E402
 from mining.encoders.families import group_languages  # noqa: E402
 from mining.encoders.loop import Progress  # noqa: E402
 from mining.encoders.universal import BEGIN, check_files, read_weights  # noqa: E402
-from mining.encoders.universal_student import new_model, read_student  # noqa: E402
+from mining.encoders.universal_student import (  # noqa: E402
+    StudentTokenizer,
+    known_stems,
+    new_model,
+    read_student,
+)
 
 NEW, OTHER, PIVOT = "qaa_Cyrl", "qab_Cyrl", "eng_Latn"
 WORDS = ["dog", "cat", "house", "tree", "river", "stone", "bread", "milk", "sings", "walks"]
@@ -76,7 +81,7 @@ def test_student_of_several_languages_is_an_encoder_of_the_builtin_space(student
 def test_known_pieces_begin_as_the_teachers_and_only_rows_that_occur_learn(
     student: Path, bitext: Path
 ) -> None:
-    trained, subwords, _ = read_student(student)
+    trained, subwords, _, _ = read_student(student)
     processor = sentencepiece.SentencePieceProcessor(model_proto=subwords)
     begun = new_model(processor, CONFIG.seed)
     model_file, weights = check_files()
@@ -175,3 +180,38 @@ def test_new_pieces_begin_at_what_they_translate_to(bitext: Path) -> None:
     vectors = learner.encode_tokens(learner.extract([cipher(word) for word in known]))
     english = load_encoder(BUILTIN).encode(known)
     assert ((vectors @ english.T).argmax(axis=1) == np.arange(len(known))).mean() >= 0.8
+
+
+def test_words_of_unknown_stem_are_read_in_latin_letters_in_the_teachers_pieces(
+    student: Path,
+) -> None:
+    _, subwords, settings, stems = read_student(student)
+    assert cipher("house")[:5] in stems
+    processor = sentencepiece.SentencePieceProcessor(model_proto=subwords)
+    tokenizer = StudentTokenizer(processor, settings, stems)
+    teacher = sentencepiece.SentencePieceProcessor(model_file=str(check_files()[0]))
+    known, name = cipher("dog"), "Мадрид"
+    first = processor.get_piece_size() + 2
+    [found] = tokenizer.encode([f"{known} {name}"])
+    latin = [first + piece for piece in teacher.encode("Madrid")]
+    assert found == [first - 2, *processor.encode(known), *latin, first - 1]
+    unaware = StudentTokenizer(processor, settings, frozenset())
+    [plain] = unaware.encode([f"{known} {name}"])
+    assert plain == [first - 2, *processor.encode(f"{known} {name}"), first - 1]
+    alike = load_encoder(student).encode([name, "Madrid"])
+    assert alike[0] == pytest.approx(alike[1], abs=1e-5)
+
+
+def test_text_without_spaces_has_no_stems() -> None:
+    assert known_stems(["one two", "Three"]) == {"one", "two", "three"}
+    assert not known_stems(["ภาษาไทยไม่มีช่องว่างระหว่างคำ"])
+
+
+def test_rows_of_the_teachers_pieces_do_not_learn(student: Path) -> None:
+    learner = ARCHITECTURES["universal"].copy_learner(student, CONFIG)
+    before = learner.model.embeddings.detach().clone()
+    learner.update(
+        learner.extract(["Мадрид", cipher("dog")]), lambda v: v[:, 0].sum(), number=0, rate=1e-3
+    )
+    moved = (learner.model.embeddings != before).any(dim=1).nonzero().flatten().tolist()
+    assert moved == sorted({*learner.extract([cipher("dog")]).ids.tolist()})
