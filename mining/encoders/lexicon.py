@@ -52,7 +52,10 @@ def learn_lexicon(
         max_links: Bounds time and memory, which are some 30 bytes a link.
     """
     order = np.random.default_rng((seed, 6)).permutation(len(sources)).tolist()
-    source_parts, target_parts, widths, links = [], [], [], 0
+    source_parts: list[Int64] = []
+    target_parts: list[Int64] = []
+    widths: list[Int64] = []
+    links = 0
     for row in order:
         source, target = np.unique(sources[row]), np.unique(targets[row])
         links += len(source) * len(target)
