@@ -446,7 +446,7 @@ void rank_classes(const Model& m, int64_t top, int32_t* labels, float* scores, W
   float* const allowed = logits + tongues::padded(m.classes);
   tongues::mask(logits, m.scripts, w.text.scripts, m.classes, allowed);
   tongues::find_two(allowed, m.classes, w.best);
-  const float whole = tongues::sum_exponentials(logits, m.classes, highest);
+  const float whole = tongues::exponentials(logits, m.classes, highest, logits);
   for (int64_t rank = 0; rank < top; ++rank) {
     int64_t best = -1;
     if (rank < 2) {

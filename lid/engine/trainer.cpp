@@ -60,10 +60,6 @@ VECTORIZED void scale(float by, int64_t dim, float* values) {
   for (int64_t d = 0; d < dim; ++d) values[d] *= by;
 }
 
-VECTORIZED void exponentials(int64_t count, float highest, float* values) {
-  for (int64_t i = 0; i < count; ++i) values[i] = tongues::exponential(values[i] - highest);
-}
-
 void decode(const uint8_t* p, const uint8_t* end, std::vector<uint32_t>& points) {
   points.clear();
   while (p < end) {
@@ -123,10 +119,9 @@ void propagate(const Trainer& t, int32_t label, float rate, Example& one) {
   scale(share, t.dim, one.hidden.data());
   float* delta = one.delta.data();
   multiply(t.output, one.hidden.data(), t.classes, t.dim, delta);
-  exponentials(t.classes, tongues::highest(delta, t.classes), delta);
-  double whole = 0;
-  for (int64_t c = 0; c < t.classes; ++c) whole += delta[c];
-  scale(-rate / static_cast<float>(whole), t.classes, delta);
+  const float highest = tongues::highest(delta, t.classes);
+  const float whole = tongues::exponentials(delta, t.classes, highest, delta);
+  scale(-rate / whole, t.classes, delta);
   delta[label] += rate;
   for (int64_t c = 0; c < t.classes; ++c)
     if (std::abs(delta[c]) > kLeastDelta)

@@ -20,6 +20,7 @@ constexpr float kNone = -std::numeric_limits<float>::infinity();
 #pragma GCC diagnostic ignored "-Wpsabi"  // these types never cross a call
 #endif
 typedef float Float8 __attribute__((vector_size(32), aligned(4)));
+typedef int32_t Int8 __attribute__((vector_size(32)));
 
 inline int64_t padded(int64_t classes) { return (classes + kLanes - 1) / kLanes * kLanes; }
 
@@ -51,33 +52,36 @@ VECTORIZED inline void multiply(const float* output, const float* hidden, int64_
   }
 }
 
-// exp of a value at most 0: Cephes' expf.
-inline float exponential(float value) {
-  const float x = std::max(value, -87.0f);
-  const int32_t n = static_cast<int32_t>(x * 1.44269504088896341f - 0.5f);
-  const float whole = static_cast<float>(n);
-  const float r = x - whole * 0.693359375f + whole * 2.12194440e-4f;
-  float y = 1.9875691500e-4f;
+// exp of values at most 0: Cephes' expf. Written in vectors, since gcc does not find them here.
+__attribute__((always_inline)) inline Float8 exponential(Float8 value) {
+  const Float8 least = Float8{} - 87.0f;
+  const Float8 x = value > least ? value : least;
+  const Int8 n = __builtin_convertvector(x * 1.44269504088896341f - 0.5f, Int8);
+  const Float8 whole = __builtin_convertvector(n, Float8);
+  const Float8 r = x - whole * 0.693359375f + whole * 2.12194440e-4f;
+  Float8 y = Float8{} + 1.9875691500e-4f;
   y = y * r + 1.3981999507e-3f;
   y = y * r + 8.3334519073e-3f;
   y = y * r + 4.1665795894e-2f;
   y = y * r + 1.6666665459e-1f;
   y = y * r + 5.0000001201e-1f;
   y = y * r * r + r + 1.0f;
-  const int32_t bits = (n + 127) << 23;
-  float power;
-  std::memcpy(&power, &bits, sizeof(power));
-  return y * power;
+  return y * reinterpret_cast<Float8>((n + 127) << 23);
 }
 
-VECTORIZED inline float sum_exponentials(const float* logits, int64_t classes, float highest) {
-  float parts[kLanes] = {0};
-  int64_t c = 0;
-  for (; c + kLanes <= classes; c += kLanes)
-    for (int lane = 0; lane < kLanes; ++lane) parts[lane] += exponential(logits[c + lane] - highest);
-  for (; c < classes; ++c) parts[0] += exponential(logits[c] - highest);
+// values = exp(values - highest); returns their sum.
+VECTORIZED inline float exponentials(const float* values, int64_t count, float highest, float* results) {
+  Float8 total = {};
+  for (int64_t i = 0; i < count; i += 8) {
+    const size_t bytes = sizeof(float) * static_cast<size_t>(std::min<int64_t>(8, count - i));
+    Float8 block = Float8{} + kNone;
+    std::memcpy(&block, values + i, bytes);
+    block = exponential(block - highest);
+    std::memcpy(results + i, &block, bytes);
+    total += block;  // beyond the last value: exp(-87)
+  }
   float whole = 0;
-  for (float part : parts) whole += part;
+  for (int lane = 0; lane < 8; ++lane) whole += total[lane];
   return whole;
 }
 
