@@ -45,7 +45,7 @@ class OptimizerConfig(Config):
 
     learning_rate: PositiveFloat | None = None
     """Peak, reached after the warm-up; null: 0.002 (NLLB-200), and with `start_from` 1e-4 for a
-    width of 1024, inversely proportional to the width."""
+    width of 1024, inversely proportional to the cube root of the width."""
 
     betas: tuple[Annotated[float, Bounds(at_least=0, below=1)], ...] = (0.9, 0.98)
     """Decay of AdamW's running means of gradients and of their squares (NLLB-200)."""

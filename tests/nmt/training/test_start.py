@@ -211,14 +211,14 @@ def test_more_pairs_are_trained_for_fewer_epochs_and_with_less_dropout(
     # By hand: 40 epochs · 40,000 tokens / (0.9 · 4,000 positions) = 444.4, up to a multiple of 20
     assert few["updates"] == 460
     assert few["optimizer"]["warmup_updates"] == 46
-    assert few["optimizer"]["learning_rate"] == pytest.approx(1e-4 * 1024 / 64)
-    assert few["model"] == {"dropout_p": 0.3}
+    assert few["optimizer"]["learning_rate"] == pytest.approx(1e-4 * 16 ** (1 / 3))
+    assert few["model"] == {"dropout_p": 0.1}
     assert few["selection"] == {"keep": "best", "patience": 5}
     assert few["validate_every"] % few["report_every"] == 0
     many = decide(config, dataclasses.replace(DATA, pairs=8000, tokens=320_000, processes=2))
     # 20 epochs · 320,000 / (0.9 · 8,000) = 888.9
     assert many["updates"] == 900
-    assert many["model"] == {"dropout_p": 0.2}
+    assert many["model"] == {"dropout_p": 0.1}
     blind = decide(config, dataclasses.replace(DATA, is_validated=False, pairs=10**9))
     assert blind["selection"] == {"keep": "last", "patience": 0}
     assert blind["model"] == {"dropout_p": 0.0}
