@@ -80,7 +80,7 @@ class _Convolution(torch.autograd.Function):
         return results.transpose(0, 1).reshape(tiles * TILE, -1)[:count]
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
         moved, kernels = ctx.saved_tensors
         output, kernel, given = (one.to(moved.dtype) for one in minimal_filter(ctx.order))
         points, tiles, width = moved.shape
