@@ -11,6 +11,7 @@ what the data directory holds.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -275,13 +276,21 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     names = [experiment.name for experiment in EXPERIMENTS]
     parser.add_argument("--only", choices=names, help="only this experiment")
+    parser.add_argument(
+        "--small", action="store_true", help="three languages, 1,000 lines around: a CPU minute"
+    )
     arguments = parser.parse_args()
     data, work = arguments.data.resolve(), arguments.work.resolve()
     chosen = [one for one in EXPERIMENTS if arguments.only in (None, one.name)]
+    lid_options = LID_OPTIONS
+    if arguments.small:
+        few = {"english": ("fra_Latn", "rus_Cyrl", "zho_Hans"), "pairs": (), "other_lines": 1000}
+        chosen = [dataclasses.replace(one, **few) for one in chosen]
+        lid_options = ("sampled_lines=20000", "quantize=false")
     texts, identifier = (work / f"{kind}-{arguments.only or 'all'}" for kind in ("lid_text", "lid"))
     prepare_lid(data, texts, chosen)
     lid = ("--data", texts / "text", "--output", identifier)
-    tongues("lid", "train", *lid, *options(*LID_OPTIONS))
+    tongues("lid", "train", *lid, *options(*lid_options))
     for experiment in chosen:
         own = work / experiment.name
         run(data, own, identifier, experiment)
