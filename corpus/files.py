@@ -54,9 +54,9 @@ _OTHER_ENCODINGS = (
     (codecs.BOM_UTF16_BE, "UTF-16"),
 )
 _COMPRESSIONS = (
-    (b"\x1f\x8b\x08", "gzip; its name should end in .gz"),
-    (b"\x28\xb5\x2f\xfd", "Zstandard; its name should end in .zst"),
-    (b"\xfd7zXZ\0", "xz; its name should end in .xz"),
+    (b"\x1f\x8b\x08", "gzip; unpack it, or let its name end in .gz"),
+    (b"\x28\xb5\x2f\xfd", "Zstandard; unpack it, or let its name end in .zst"),
+    (b"\xfd7zXZ\0", "xz; unpack it, or let its name end in .xz"),
     (b"PK\x03\x04", "a zip archive, or made of one as .xlsx and .docx are; unpack it"),
     (b"BZh91AY&SY", "bzip2; unpack it"),
 )
@@ -292,6 +292,19 @@ def check_encoding(start: bytes, name: object) -> None:
             raise DataError(f"{name} is {encoding}; convert it to UTF-8")
 
 
+def check_only_line(line: bytes, name: object) -> None:
+    """Refuse a text of one line that has carriage returns inside: those end its lines.
+
+    Raises:
+        DataError: Naming the text.
+    """
+    if b"\r" in line[:-1]:
+        raise DataError(
+            f"{name}: its lines end in carriage returns alone (\\r); convert them to \\n, as with"
+            " `tr '\\r' '\\n'`"
+        )
+
+
 def write_lines(path: Path, lines: Iterable[str]) -> int:
     r"""Write lines as UTF-8, each ended by `\n`, compressed by suffix; return how many.
 
@@ -456,11 +469,8 @@ class Lines:
             if number == 1 and self._is_start:
                 check_encoding(raw, self._name)
                 raw = raw.removeprefix(codecs.BOM_UTF8)
-                if not raw.endswith(b"\n") and b"\r" in raw[:-1]:
-                    raise DataError(
-                        f"{self._name}: its lines end in carriage returns alone (\\r); convert them"
-                        " to \\n, as with `tr '\\r' '\\n'`"
-                    )
+                if not raw.endswith(b"\n"):
+                    check_only_line(raw, self._name)
             if len(raw) == MAX_LINE_BYTES and not raw.endswith(b"\n"):
                 raise DataError(
                     f"{self._name}:{number}: the line is longer than {MAX_LINE_BYTES:,} bytes"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from corpus.errors import JobError, UserError
-from corpus.files import Lines, check_encoding
+from corpus.files import Lines, check_encoding, check_only_line
 from corpus.protocols import (
     BUILTIN,
     PLAIN_ANSWERS,
@@ -156,10 +156,12 @@ def read_blocks(stream: BinaryIO) -> Iterator[bytes]:
 
     Raises:
         UserError: If the stream cannot be read: a directory, say.
+        DataError: If it is UTF-16, UTF-32 or compressed, or its lines end in carriage returns
+            alone.
     """
     pending = b""
     is_skipping = False
-    is_start = True
+    is_start = is_only_line = True
     while chunk := _read(stream):
         if is_skipping:
             end = chunk.find(b"\n")
@@ -174,12 +176,15 @@ def read_blocks(stream: BinaryIO) -> Iterator[bytes]:
             is_start = False
         cut = pending.rfind(b"\n") + 1
         if cut:
+            is_only_line = False
             yield pending[:cut]
             pending = pending[cut:]
         if len(pending) > _LONGEST_LINE:
             pending = _first_characters(pending)
             is_skipping = True
     if pending:
+        if is_only_line:
+            check_only_line(pending, "standard input")
         yield pending
 
 

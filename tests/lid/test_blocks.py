@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corpus.errors import JobError
+from corpus.errors import DataError, JobError
 from lid import identify
 from lid.cli import group
 from lid.identifier import LanguageIdentifier
@@ -30,6 +30,7 @@ class Trickle(io.BytesIO):
 
 @given(st.binary(max_size=300))
 def test_blocks_hold_whole_lines_and_lose_nothing(data: bytes) -> None:
+    data = b"a" + (data if b"\n" in data else data.replace(b"\r", b""))  # not compressed
     for stream in (io.BytesIO(data), Trickle(data)):
         blocks = list(read_blocks(stream))
         assert b"".join(blocks) == data
@@ -136,3 +137,17 @@ def test_reader_that_leaves_is_no_error(model: Path) -> None:
         pass
     assert process.wait() == 0
     assert b"Traceback" not in process.stderr.read()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"one\rtwo\r", "standard input: its lines end in carriage returns alone"),
+        (b"\x1f\x8b\x08\0\0", "standard input is no text but gzip"),
+        ("one\n".encode("utf-16"), "standard input is UTF-16"),
+    ],
+)
+def test_input_that_is_no_lines_of_utf8_is_refused(data: bytes, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        list(read_blocks(io.BytesIO(data)))
+    assert list(read_blocks(io.BytesIO(b"one\rtwo\nthree"))) == [b"one\rtwo\n", b"three"]

@@ -253,7 +253,7 @@ LATIN = "été\tcafé\nnaïve\tcoûter\nforêt\tâge\n".encode("latin-1")
         (
             "en-fr.tsv",
             gzip.compress(b"a\tb\n"),
-            r"is no text but gzip; its name should end in \.gz",
+            r"is no text but gzip; unpack it, or let its name end in \.gz",
         ),
         ("en-fr.jsonl", lzma.compress(b"{}\n"), "is no text but xz"),
         ("en-fr.jsonl", b'{"source": "a", "source": "b", "target": "c"}\n', ":1: .*`source` twice"),
