@@ -24,6 +24,7 @@ from transformers.modeling_utils import no_init_weights
 
 from corpus.errors import DataError, UserError
 from corpus.files import read_text
+from corpus.pretrained import loading_pretrained
 from eval.learned_models.weights import by_batches, fill, find_file, pad, read_weights
 
 _ENCODERS = {"XLM-RoBERTa": XLMRobertaModel, "XLM-RoBERTa-XL": XLMRobertaXLModel}
@@ -137,12 +138,15 @@ class Comet:
             ["tokenizer.json", "sentencepiece.bpe.model"],
             "the encoder's tokenizer; see --encoder",
         )
-        self._tokenizer = XLMRobertaTokenizerFast.from_pretrained(encoder, local_files_only=True)
+        with loading_pretrained(encoder):
+            self._tokenizer = XLMRobertaTokenizerFast.from_pretrained(
+                encoder, local_files_only=True
+            )
         path = find_file(directory / "checkpoints", ["model.ckpt"], "the weights")
         weights = read_weights(path)
-        config = AutoConfig.from_pretrained(encoder, local_files_only=True)
         model: Any = _ENCODERS[self._hparams["encoder_model"]]
-        with no_init_weights():
+        with loading_pretrained(encoder), no_init_weights():
+            config = AutoConfig.from_pretrained(encoder, local_files_only=True)
             self._encoder: Any = model(config, add_pooling_layer=False)
         fill(self._encoder, weights, "encoder.model.", path)
         # As COMET has it: two of the positions are the offset of XLM-R's.

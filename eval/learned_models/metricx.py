@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer, MT5ForConditionalGeneration
 
+from corpus.pretrained import loading_pretrained
 from eval.learned_models.weights import by_batches, find_file, pad
 
 _SCORE_TOKEN = 250089
@@ -44,13 +45,15 @@ class MetricX:
         find_file(
             tokenizer, ["tokenizer.json", "spiece.model"], "the tokenizer of mT5; see --encoder"
         )
-        self._tokenizer = AutoTokenizer.from_pretrained(  # type: ignore[no-untyped-call]
-            tokenizer, local_files_only=True
-        )
+        with loading_pretrained(tokenizer):
+            self._tokenizer = AutoTokenizer.from_pretrained(  # type: ignore[no-untyped-call]
+                tokenizer, local_files_only=True
+            )
         # transformers reads pickled weights with `weights_only=True`.
-        self._model = MT5ForConditionalGeneration.from_pretrained(
-            directory, local_files_only=True, dtype=dtype
-        )
+        with loading_pretrained(directory):
+            self._model = MT5ForConditionalGeneration.from_pretrained(
+                directory, local_files_only=True, dtype=dtype
+            )
         self._model.to(device).eval()
         self._device, self._batch_tokens = device, batch_tokens
 

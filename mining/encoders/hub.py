@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from corpus.errors import DataError, UserError
 from corpus.files import read_object
+from corpus.pretrained import loading_pretrained
 from mining.embeddings import Float32, unit
 from mining.encoders.hub_models import HubModel, Pooling, find_hub_model
 from mining.encoders.sequence import choose_device, half_precision, token_batches
@@ -189,24 +189,15 @@ def load_hub_model(
             " Save the model with `save_pretrained(..., safe_serialization=True)`."
         )
     try:
-        if needs == "sentence_transformers":
-            return _load_sentence_transformers(path, threads, device, batch_tokens)
-        return _load_transformers(path, threads, device, batch_tokens)
+        with loading_pretrained(path):
+            if needs == "sentence_transformers":
+                return _load_sentence_transformers(path, threads, device, batch_tokens)
+            return _load_transformers(path, threads, device, batch_tokens)
     except ModuleNotFoundError as error:
         raise UserError(
             f"{path} was saved by {needs.replace('_', '-')}, and the package `{error.name}` is not"
             " installed; run `pip install '.[hub]'` in a clone of the project"
         ) from error
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        RuntimeError,
-        SafetensorError,
-    ) as error:
-        raise DataError(f"{path} cannot be loaded: {error}") from error
 
 
 def _load_transformers(

@@ -8,6 +8,7 @@ import argparse
 import functools
 import pickle
 import re
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise DataError(
             f"{path} is not read: it is damaged, or a pickle that would run code ({reason})"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except (
+        RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError,
+        struct.error,
+    ) as error:  # fmt: skip
         raise DataError(f"{path} is not a readable checkpoint: {error}") from error
     wanted = ({"params", "model", "dictionary"}, {"cfg", "model"})
     if not isinstance(state, dict) or not any(keys <= set(state) for keys in wanted):

@@ -12,10 +12,12 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+from torch import Tensor
 
-from corpus.errors import UserError
+from corpus.errors import DataError, UserError
 from corpus.files import atomic_path, digest_file
 from corpus.jobs import Outcome, Summary, Task, run_job
+from corpus.pretrained import loading_pretrained
 from nmt.model.directory import (
     DESCRIPTION_FILE,
     VOCABULARY_DIRECTORY,
@@ -60,14 +62,7 @@ def average_models(models: Sequence[Path], output: Path) -> Summary:
 
 def _average(task: Task, models: Sequence[Path], output: Path) -> Outcome:
     descriptions = [read_description(model) for model in models]
-    mean = {}
-    files: list[Any] = [safetensors.safe_open(model / WEIGHTS_FILE, "pt") for model in models]
-    for name in files[0].keys():  # noqa: SIM118 (no mapping)
-        tensors = [file.get_tensor(name) for file in files]
-        total = tensors[0].double()
-        for tensor in tensors[1:]:
-            total += tensor
-        mean[name] = (total / len(tensors)).to(tensors[0].dtype)
+    mean = _mean([model / WEIGHTS_FILE for model in models])
     copied = []
     for name in (MODEL_FILE, LAYOUT_FILE):
         copied.append(output / VOCABULARY_DIRECTORY / name)
@@ -81,3 +76,28 @@ def _average(task: Task, models: Sequence[Path], output: Path) -> Outcome:
         counts={"models": len(models), "tensors": len(mean)},
         outputs=(*copied, output / WEIGHTS_FILE, described),
     )
+
+
+def _mean(weights: Sequence[Path]) -> dict[str, Tensor]:
+    """Return the mean of each tensor.
+
+    Raises:
+        DataError: If a file is damaged, or lacks a tensor of the first or has it in another shape.
+    """
+    files: list[Any] = []
+    for path in weights:
+        with loading_pretrained(path):
+            files.append(safetensors.safe_open(path, "pt"))
+    mean = {}
+    for name in files[0].keys():  # noqa: SIM118 (no mapping)
+        tensors: list[Tensor] = []
+        for path, file in zip(weights, files, strict=True):
+            with loading_pretrained(path):
+                tensors.append(file.get_tensor(name))
+            if tensors[-1].shape != tensors[0].shape:
+                raise DataError(f"{path}: `{name}` has another shape than in {weights[0]}")
+        total = tensors[0].double()
+        for tensor in tensors[1:]:
+            total += tensor
+        mean[name] = (total / len(tensors)).to(tensors[0].dtype)
+    return mean

@@ -21,7 +21,7 @@ import sentencepiece  # noqa: E402
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors  # noqa: E402
 from torch import nn  # noqa: E402
 
-from corpus.errors import DataError, UserError  # noqa: E402
+from corpus.errors import DataError, JobError, UserError  # noqa: E402
 from corpus.files import read_lines, write_lines  # noqa: E402
 from corpus.languages import Direction, known_languages  # noqa: E402
 from eval.cli import group  # noqa: E402
@@ -574,3 +574,13 @@ def test_batches_hold_every_place_once_within_the_limit() -> None:
     found = list(batches(lengths, 12))
     assert sorted(place for batch in found for place in batch) == list(range(7))
     assert all(len(b) == 1 or len(b) * max(lengths[p] for p in b) <= 12 for b in found)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "config.json"])
+@pytest.mark.parametrize("content", [b"{}", b"\xff\xfe{", b"[["])
+def test_damaged_files_of_the_encoder_are_named_by_their_directory(
+    name: str, content: bytes, run: Path
+) -> None:
+    (run / "comet" / "encoder" / name).write_bytes(content)
+    with pytest.raises(JobError, match="encoder cannot be loaded"):
+        CliRunner().invoke(group, arguments(run), catch_exceptions=False)

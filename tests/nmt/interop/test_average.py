@@ -5,7 +5,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from corpus.errors import UserError
+from corpus.errors import JobError, UserError
 from nmt.interop.average import average_models
 from nmt.model.config import named_config
 from nmt.model.directory import describe_model, load_model, read_description
@@ -41,3 +41,11 @@ def test_models_that_do_not_fit_each_other_are_refused(trained_model: Path, tmp_
     describe_model(other, named_config("tiny"), [])
     with pytest.raises(UserError, match="has another shape"):
         average_models([trained_model, other], tmp_path / "mean")
+
+
+def test_damaged_weights_are_named(trained_model: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(trained_model, damaged)
+    (damaged / "model.safetensors").write_bytes(b"a: [1]\n" * 9)
+    with pytest.raises(JobError, match=r"model\.safetensors cannot be loaded"):
+        average_models([trained_model, damaged], tmp_path / "mean")
