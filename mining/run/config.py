@@ -6,6 +6,7 @@ from pathlib import Path
 from corpus.config import Config, PositiveFloat, PositiveInt, execution_only
 from corpus.errors import UserError
 from corpus.languages import check_language, parse_direction
+from corpus.protocols import BUILTIN as BUILTIN_LID
 from mining.bitext.config import FilterConfig
 from mining.encoders import BUILTIN
 from mining.encoders.embed_config import EmbedConfig, check_encoder_languages
@@ -20,8 +21,8 @@ class RunConfig(Config):
     shards: tuple[str, ...]
     """Crawl shards: files, with `*` as a wildcard, or URLs."""
 
-    lid: Path
-    """Model directory of the language identifier."""
+    lid: Path = BUILTIN_LID
+    """Model directory of the language identifier, or `builtin`."""
 
     pairs: tuple[str, ...] = execution_only(())
     """Language pairs to mine, as `deu_Latn-eng_Latn`. Without them: `pivot`, or all."""
