@@ -309,10 +309,10 @@ def test_slurm_scripts_make_what_one_machine_makes(folder: Path, tmp_path: Path)
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 512 KB."""
+    """A file system of 1 MB; a run takes some 800 KB."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
     if subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("mounting a small file system needs root")
     yield disk
@@ -324,7 +324,7 @@ def test_a_full_disk_is_said_and_the_command_goes_on_when_there_is_room(
     folder: Path, small_disk: Path, workers: str
 ) -> None:
     ballast = small_disk / "ballast"
-    ballast.write_bytes(b"x" * (512 * 1024 - 40 * 1024))
+    ballast.write_bytes(b"x" * (1024 * 1024 - 40 * 1024))
     output = small_disk / "sentences"
     arguments = [*sentences_arguments(folder, "full"), *configs(f"workers={workers}")]
     arguments[arguments.index("--output") + 1] = output
