@@ -12,8 +12,6 @@ from typing import Any
 
 import torch
 
-FORBIDDEN = "tolerance exceeded"
-
 
 @dataclass(frozen=True)
 class Setting:

@@ -19,7 +19,7 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
 
 from nmt.fairseq import TransformerDecoderLayer, TransformerEncoderLayer
 from nmt.model.config import MoEConfig, named_config
-from nmt.model.translator import Translator, compile_layers, create_model
+from nmt.model.translator import compile_layers, create_model
 from nmt.sizing.config import LayoutConfig
 from nmt.sizing.flops import TokenFlops, measure_peak, token_flops
 from nmt.sizing.memory import estimate_memory
@@ -187,8 +187,3 @@ def measure_peer(setting: Setting, config: MoEConfig, peak: float) -> None:
     taken = setting.peak_memory_of(update_of(setting, peer, loss))
     if taken is not None:
         setting.record("transformers: memory", taken / 1e9, "GB")
-
-
-def parameters_of(model: Translator) -> int:
-    """Return the number of a model's parameters."""
-    return sum(parameter.numel() for parameter in model.parameters())

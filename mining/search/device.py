@@ -115,6 +115,9 @@ class _Search:
     def all_of(self, queries: _Side, candidates: _Side, name: str) -> Neighbors:
         """Return the nearest candidates of all queries; `name` is what the log calls them."""
         count = min(self._neighbors, len(candidates.matrix_ND))
+        shape = len(queries.matrix_ND), count
+        if not all(shape):
+            return Neighbors(np.empty(shape, np.int64), np.empty(shape, np.float32))
         cosine_NK, id_NK, is_exact_N = self._search(queries, candidates, count, _SPARE, self._dtype)
         open_N = (~is_exact_N).nonzero().squeeze(1)
         if len(open_N):

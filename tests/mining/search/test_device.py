@@ -39,6 +39,8 @@ def check_same(found: Neighbors, expected: Neighbors) -> None:
 @pytest.mark.parametrize(
     ("sources", "targets", "width", "grain", "count"),
     [
+        (0, 5, 3, 0, 4),
+        (5, 0, 3, 0, 4),
         (1, 1, 3, 0, 4),
         (90, 3, 8, 1, 4),
         (70, 200, 33, 0, 4),
