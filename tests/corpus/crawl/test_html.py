@@ -36,6 +36,7 @@ def lines_of(record: Record) -> list[str]:
 
 def test_main_content_is_taken_without_navigation_and_scripts() -> None:
     assert lines_of(response(HTML.encode(), "Content-Type: text/html; charset=utf-8")) == TEXT
+    assert lines_of(response(HTML.encode(), "Server: without a media type")) == TEXT
 
 
 @pytest.mark.parametrize(
