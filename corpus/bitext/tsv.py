@@ -6,6 +6,7 @@ quotation marks is read as the `csv` module wrote it.
 
 import csv
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from corpus.languages import Direction
 
 BYTE_ORDER_MARK = "\ufeff"
 _FEW_LINES = 3
+_QUOTED = re.compile('"(?:[^"]|"")*"')
 _MOST_ZEROS = 0.2
 """Share of zero characters above which a file is UTF-16, or no text."""
 
@@ -78,8 +80,9 @@ class TsvFormat:
         if not cells:
             self._places, self._width = {name: i for i, name in enumerate(SIDES)}, len(SIDES)
             return self._schema_of_tsv()
-        self._is_quoted = _are_quoted(cells[:1]) or (
-            len(cells) >= _FEW_LINES and _are_quoted(cells[1:])
+        rest_is_quoted = len(cells) >= _FEW_LINES and _are_quoted(cells[1:])
+        self._is_quoted = rest_is_quoted or (
+            _are_quoted(cells[:1]) and (bool(self._given) or looks_like_header(cells[0]))
         )
         if self._is_quoted:
             cells = [row for _, row in self._split(enumerate(lines, 1), is_cut=True)]
@@ -218,8 +221,9 @@ def _repeats(rows: Sequence[Sequence[str]], names: Mapping[str, int]) -> bool:
 
 
 def _are_quoted(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether every cell stands in quotation marks."""
+    """Whether every cell stands in quotation marks, and those inside it are doubled.
+
+    A line of dialogue, `"No." "Why?"`, begins and ends with marks that belong to the text.
+    """
     cells = [cell for row in rows for cell in row if cell]
-    return bool(cells) and all(
-        len(cell) > 1 and cell.startswith('"') and cell.endswith('"') for cell in cells
-    )
+    return bool(cells) and all(map(_QUOTED.fullmatch, cells))

@@ -228,6 +228,14 @@ def test_file_of_the_csv_module_loses_its_quotation_marks(tmp_path: Path) -> Non
         read_bitext(path)
 
 
+@pytest.mark.parametrize("first", ['"No." "Why?" "No."\t"Na." "Pam?" "Na."', '"Why?"\t"Pam?"'])
+def test_dialogue_in_the_first_line_keeps_its_quotation_marks(tmp_path: Path, first: str) -> None:
+    path = tsv(tmp_path, f'{first}\nI sing.\tDw i\'n canu.\n"Yes," he said.\t"Ie," meddai.\n')
+    pairs = read_bitext(path)
+    assert "\t".join(pairs.column(side)[0].as_py() for side in ("source", "target")) == first
+    assert pairs.column("source").to_pylist()[1:] == ["I sing.", '"Yes," he said.']
+
+
 def test_score_that_is_no_number_is_named_by_its_line(tmp_path: Path) -> None:
     path = tsv(tmp_path, "score\tsource\ttarget\n1\ta\tb\nhigh\ta\tb\n")
     with pytest.raises(DataError, match=r"fra_Latn\.tsv:3: column `score`"):
