@@ -204,8 +204,8 @@ def forget_outdated(receipts: Path, tasks: Sequence[Task], *, keep_others: bool)
         keep_others: Whether what none of the tasks made stays.
     """
     current = {f"{task.name}.json": task for task in tasks}
-    for receipt in sorted(receipts.glob("[!.]*.json")):
-        task = current.get(receipt.name)
+    for receipt in sorted(receipts.rglob("[!.]*.json")):
+        task = current.get(receipt.relative_to(receipts).as_posix())
         if task is None and keep_others:
             continue
         try:

@@ -175,6 +175,10 @@ class SentencesConfig:
     max_document_mb: int = 64
     """Records and JSON lines above this are skipped and counted; blocks of plain text are cut."""
 
+    bucket_sentences: int = 2_000_000
+    """Sentences in one file of the output at most, on average, copies not yet dropped. A language
+    with more has 2, 4, 8 … buckets, each a range of the hash that exact and near copies share."""
+
     memory_mb: int = execution_only(256)
     """Memory for sentences in each process, in MiB, besides a document and the identifier."""
 
@@ -183,7 +187,10 @@ class SentencesConfig:
 
     def __post_init__(self) -> None:
         check_positive(
-            max_document_mb=self.max_document_mb, memory_mb=self.memory_mb, workers=self.workers
+            max_document_mb=self.max_document_mb,
+            bucket_sentences=self.bucket_sentences,
+            memory_mb=self.memory_mb,
+            workers=self.workers,
         )
 
 

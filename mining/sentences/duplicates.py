@@ -2,68 +2,60 @@
 
 Of all sentences with one key (`corpus.text.sentence_key`: no case, no punctuation, all numbers as
 `0`) the one stays whose text has the least hash, and of equal texts the one whose document and
-position have the least hash. So the answer depends on the sentences alone: not on the number of
-shards, their names or order, nor on the number of workers.
+position have the least hash. That is the order of sorted runs, so that the first of a key stays,
+and the answer depends on the sentences alone: not on the number of shards, their names or order,
+nor on how runs were merged.
 """
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from mining.sentences.external_sort import Records, sort_records
-
-SENTENCE = np.dtype([("key", "<u8"), ("text", "<u8"), ("place", "<u8"), ("row", "<u8")])
-"""A sentence: hashes of its key, its text, its place, and its row among all of its language."""
-
-LOSER = np.dtype([("row", "<u8"), ("reason", "u1")])
-"""A row to drop, and why, as an index into `REASONS`."""
+from mining.sentences.runs import TEMPLATE_BYTES, TEXT_BYTES, keys_of, prefix_changes
 
 REASONS = ("duplicate", "near_duplicate")
 DUPLICATE, NEAR_DUPLICATE = range(2)
-_SORTS = 2
+KEPT_ROW = -1
 
 
-def find_duplicates(
-    sentences: Iterable[Records], scratch: Path, memory_bytes: int
-) -> Iterator[Records]:
-    """Yield the rows to drop, in ascending order.
+def join_copies(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield sorted sentences with those of one text as one, the first, that counts them all.
+
+    A sentence that is on every page of a crawl then weighs no more than any other.
+    """
+    last: pa.RecordBatch | None = None
+    for batch in batches:
+        if not batch.num_rows:
+            continue
+        if last is not None:
+            batch = pa.concat_batches([last, batch])
+        starts = np.flatnonzero(prefix_changes(keys_of(batch), TEXT_BYTES))
+        copies = np.add.reduceat(batch.column("copies").to_numpy(), starts)
+        place = batch.schema.get_field_index("copies")
+        joined = batch if len(starts) == batch.num_rows else batch.take(pa.array(starts))
+        joined = joined.set_column(place, batch.schema.field(place), pa.array(copies, pa.uint32()))
+        yield joined.slice(0, joined.num_rows - 1)
+        last = joined.slice(joined.num_rows - 1)  # more of its text may follow
+    if last is not None:
+        yield last
+
+
+def find_copies(
+    batches: Iterable[pa.RecordBatch],
+) -> Iterator[tuple[pa.RecordBatch, NDArray[np.int8]]]:
+    """Yield sorted sentences with why each is dropped, as an index into `REASONS`, -1 if it stays.
 
     A key with n sentences of d different texts loses n - d duplicates and d - 1 near duplicates.
-
-    Args:
-        sentences: Records of type `SENTENCE`, in blocks.
-        scratch: Directory for sorting.
-        memory_bytes: About what this may hold at a time.
     """
-    share = memory_bytes // _SORTS
-    by_key = sort_records(sentences, SENTENCE, scratch / "sentences.sort", share)
-    yield from sort_records(_losers(by_key), LOSER, scratch / "losers.sort", share)
-
-
-def _losers(sentences: Iterable[Records]) -> Iterator[Records]:
-    """Yield what is not the first of its key, from sentences sorted by key, text and place."""
-    last: Records | None = None
-    for block in sentences:
-        if not len(block):
+    before = b""
+    for batch in batches:
+        if not batch.num_rows:
             continue
-        same_key = _equals_previous(block["key"], None if last is None else last["key"])
-        same_text = same_key & _equals_previous(
-            block["text"], None if last is None else last["text"]
-        )
-        losers = np.empty(int(same_key.sum()), LOSER)
-        losers["row"] = block["row"][same_key]
-        losers["reason"] = np.where(same_text[same_key], DUPLICATE, NEAR_DUPLICATE)
-        yield losers
-        last = block[-1:]
-
-
-def _equals_previous(
-    values: NDArray[np.uint64], before: NDArray[np.uint64] | None
-) -> NDArray[np.bool_]:
-    equal = np.zeros(len(values), np.bool_)
-    equal[1:] = values[1:] == values[:-1]
-    if before is not None:
-        equal[0] = values[0] == before[0]
-    return equal
+        keys = keys_of(batch)
+        reasons = np.full(len(keys), NEAR_DUPLICATE, np.int8)
+        reasons[~prefix_changes(keys, TEXT_BYTES, before)] = DUPLICATE
+        reasons[prefix_changes(keys, TEMPLATE_BYTES, before)] = KEPT_ROW
+        before = keys[-1:].tobytes()
+        yield batch, reasons

@@ -1,20 +1,21 @@
-"""The sentences of one shard: read, clean, split, identify, filter.
+"""The sentences of one shard: read, clean, split, identify, filter, sort.
 
-Everything streams: a document, a batch of sentences and the rows that wait to be written are all
+Everything streams: a document, a batch of sentences and the rows that wait to be sorted are all
 that is held.
 """
 
 import functools
 import hashlib
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
+
+import pyarrow as pa
 
 from corpus.crawl.documents import Documents, read_documents
-from corpus.files import make_directory
+from corpus.files import atomic_path, make_directory, temporary_path
 from corpus.jobs import Outcome, Task, hold_lock
 from corpus.protocols import (
     PLAIN_ANSWERS,
@@ -29,19 +30,33 @@ from corpus.split import iterate_sentences
 from corpus.text import normalize, sentence_hash
 from mining.sentences.clean import boilerplate_reason, is_notice, lines_of, repair
 from mining.sentences.config import CUT, KEEP, SentencesConfig
+from mining.sentences.duplicates import join_copies
 from mining.sentences.filters import damage_reason, form_reason, language_reason
-from mining.sentences.merge import PART_SCHEMA
 from mining.sentences.profiles import Profiles
 from mining.sentences.rejects import REJECTS, REJECTS_SCHEMA
-from mining.sentences.tables import RowsByName
+from mining.sentences.runs import (
+    RUN_SCHEMA,
+    RUN_SUFFIX,
+    RunWriter,
+    merge_runs,
+    sentence_sort_key,
+    sort_batch,
+)
+from mining.sentences.tables import RowWriter, WaitingRows
 
 EXTRACT_JOB = "extract"
 WORK = ".work"
+SHARDS = "shards"
+"""Folder of the sorted sentences of each shard, in `WORK`."""
+
 PARTS_LOCK = ".parts"
 SENTENCES = "sentences"
 CUT_SENTENCES = "cut_sentences"
 _IDENTIFY_BATCH = 4096
 _MEGABYTE = 1 << 20
+_SCRATCH_BLOCK_BYTES = 1 << 16
+_SORT_COPIES = 2
+"""What sorting holds beside the rows: their columns, and these in order."""
 
 
 class _Candidate(NamedTuple):
@@ -51,23 +66,21 @@ class _Candidate(NamedTuple):
 
 
 class _Rows:
-    """Collects the sentences of a shard: kept ones by language, counts of the others."""
+    """Collects the sentences of a shard: kept ones in order, counts of the others."""
 
-    def __init__(self, kept: RowsByName, rejected: RowsByName | None, shard: str) -> None:
+    def __init__(self, kept: "_SortedRows", rejected: RowWriter | None) -> None:
         self.counts: Counter[str] = Counter()
         self._kept = kept
         self._rejected = rejected
-        self._shard = shard
 
     def keep(self, candidate: _Candidate, prediction: Prediction) -> None:
         text, document, position = candidate
         # The identifier adds up float32 shares and may exceed 1 by a rounding.
         score = min(1.0, prediction.score)
         place = f"{document}\n{position}"
-        row = (
-            text, score, document, position, sentence_hash(text), _hash(text), _hash(place),
-        )  # fmt: skip
-        self._kept.add(prediction.language, row, len(text) + len(document))
+        key = sentence_sort_key(prediction.language, sentence_hash(text), _hash(text), _hash(place))
+        row = (key, 1, text, score, document, position)
+        self._kept.add(row, len(text) + len(document))
 
     def reject(
         self, reason: str, candidate: _Candidate, prediction: Prediction | None = None
@@ -77,7 +90,42 @@ class _Rows:
             text, document, position = candidate
             language, score = prediction if prediction is not None else (None, None)
             row = (reason.removeprefix("rejected."), language, score, text, document, position)
-            self._rejected.add(self._shard, row, len(text) + len(document))
+            self._rejected.add(row, len(text) + len(document))
+
+
+class _SortedRows:
+    """Sorts rows of `RUN_SCHEMA`: in memory, and in runs on disk where that is not enough."""
+
+    def __init__(self, path: Path, memory_bytes: int) -> None:
+        self._path = path
+        self._runs: list[Path] = []
+        self._waiting = WaitingRows(RUN_SCHEMA, memory_bytes // _SORT_COPIES)
+
+    def __enter__(self) -> "_SortedRows":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for run in self._runs:
+            run.unlink(missing_ok=True)
+
+    def add(self, row: tuple[Any, ...], characters: int) -> None:
+        if self._waiting.add(row, characters):
+            self._spill()
+
+    def _spill(self) -> None:
+        path = temporary_path(self._path, f"run{len(self._runs)}")
+        make_directory(path.parent)
+        self._runs.append(path)
+        with RunWriter(path, _SCRATCH_BLOCK_BYTES) as run:
+            run.add(sort_batch(self._waiting.take()))
+
+    def read(self) -> Iterator[pa.RecordBatch]:
+        """Yield all rows in order, once."""
+        if not self._runs:
+            yield sort_batch(self._waiting.take())
+            return
+        self._spill()
+        yield from merge_runs(self._runs)
 
 
 def _hash(text: str) -> int:
@@ -101,40 +149,35 @@ def extract_shard(
     config: SentencesConfig,
     load_identifier: IdentifierLoader,
 ) -> Outcome:
-    """Write the sentences of a shard to `output/.work/<shard>/<language>.parquet`.
+    """Write the sentences of a shard, sorted, to `output/.work/shards/<shard>.arrows`.
 
-    Copies are still among them. Rejects go to `output/rejects/extract/<shard>.parquet` if the
-    config wants them.
+    Copies within the shard are joined, unless rejects are wanted: these go to
+    `output/rejects/extract/<shard>.parquet`.
     """
     identifier = _identifier(load_identifier, lid, config.identifier.options)
     shard = task.remote[0] if task.remote else task.inputs[0]
     documents = read_documents(shard, config.max_document_mb * _MEGABYTE)
-    folder = output / WORK / f".{task.name}"
-    rejects = output / REJECTS / EXTRACT_JOB
-    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
-    make_directory(folder)
+    path = output / WORK / SHARDS / f"{task.name}{RUN_SUFFIX}"
+    outputs = [path]
     share = config.memory_mb * _MEGABYTE // (2 if config.write_rejects else 1)
     with ExitStack() as stack:
-        kept = stack.enter_context(RowsByName(folder, PART_SCHEMA, share))
+        kept = stack.enter_context(_SortedRows(path, share))
         rejected = None
         if config.write_rejects:
-            rejected = stack.enter_context(RowsByName(rejects, REJECTS_SCHEMA, share))
-        rows = _Rows(kept, rejected, task.name)
+            outputs.append(output / REJECTS / EXTRACT_JOB / f"{task.name}.parquet")
+            rejected = stack.enter_context(RowWriter(outputs[-1], REJECTS_SCHEMA, share))
+        rows = _Rows(kept, rejected)
         _extract(documents, identifier, config, rows)
+        with atomic_path(path) as temporary:
+            with RunWriter(temporary) as run:
+                for batch in kept.read() if config.write_rejects else join_copies(kept.read()):
+                    run.add(batch)
+            # Another run must not find a shard replaced while it reads them all.
+            stack.enter_context(hold_lock(output / WORK / PARTS_LOCK, PARTS_LOCK, wait=True))
     rows.counts.update(documents.counts)
     if documents.boilerplate_characters:
         rows.counts["boilerplate_characters"] = documents.boilerplate_characters
-    parts = _replace(output / WORK, task.name, folder, kept.paths())
-    outputs = [*parts, *(rejected.paths() if rejected is not None else ())]
     return Outcome(counts=rows.counts, outputs=tuple(outputs), problem=documents.problem)
-
-
-def _replace(work: Path, name: str, made: Path, paths: Sequence[Path]) -> list[Path]:
-    """Replace the earlier parts of a shard, while no other run reads them."""
-    with hold_lock(work / PARTS_LOCK, PARTS_LOCK, wait=True):
-        shutil.rmtree(work / name, ignore_errors=True)
-        made.rename(work / name)
-    return [work / name / path.name for path in paths]
 
 
 def _extract(

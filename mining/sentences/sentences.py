@@ -1,21 +1,32 @@
-"""Crawl shards to sentences per language, as two jobs.
+"""Crawl shards to sentences per language: map, shuffle, reduce, as three jobs over files.
 
-The first has a task per shard and writes a hidden folder of its sentences by language. The second
-has a task per language and drops the copies among the sentences of all shards.
+`extract` has a task per shard and writes its sentences as one sorted run. `gather` merges the runs
+of many shards to one, about the root of their number. `merge` has a task per bucket: a language, or
+a range of the hash that exact and near copies share. It reads its range of all runs, drops the
+copies, and writes the output.
 """
 
-import contextlib
 import functools
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+import itertools
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from corpus.crawl.documents import Shard, shard_kind, shard_names
-from corpus.errors import JobError
-from corpus.files import read_object
-from corpus.jobs import LOCAL, RECEIPTS, Executor, Task, forget_outdated, hold_lock, run_job
+from corpus.errors import JobError, UserError
+from corpus.files import read_object, write_json
+from corpus.jobs import (
+    LOCAL,
+    RECEIPTS,
+    Executor,
+    Outcome,
+    Task,
+    forget_outdated,
+    hold_lock,
+    run_job,
+)
 from corpus.languages import check_language
 from corpus.protocols import IdentifierLoader, identifier_inputs
 from corpus.records import sentence_batches, sentence_shards
@@ -26,14 +37,24 @@ from mining.sentences.extract import (
     EXTRACT_JOB,
     PARTS_LOCK,
     SENTENCES,
+    SHARDS,
     WORK,
     extract_shard,
 )
-from mining.sentences.merge import CHARACTERS, KEPT, MERGE_JOB, merge_language
+from mining.sentences.gather import GATHER_JOB, gather_runs, group_runs
+from mining.sentences.merge import (
+    CHARACTERS,
+    KEPT,
+    MERGE_JOB,
+    bucket_task,
+    count_buckets,
+    merge_bucket,
+)
+from mining.sentences.runs import FAN_IN, RUN_SUFFIX, open_run
 
-_SCRATCH = ".sort"
+_GATHERED = "gathered"
+_RUNS = "runs.json"
 _LOCK = ".lock"
-_MEGABYTE = 1 << 20
 
 
 def run_sentences(
@@ -44,14 +65,14 @@ def run_sentences(
     load_identifier: IdentifierLoader,
     executor: Executor = LOCAL,
 ) -> dict[str, int]:
-    """Write the sentences of crawl shards to `output/<language>/<shard>.parquet`.
+    """Write the sentences of crawl shards to `output/<language>/<bucket>.parquet`.
 
     Returns:
         Counts: documents, lines, `sentences` that were split, those `kept`, and the rejects by
         reason. `sentences` is `kept` plus all `rejected.…`.
 
     Raises:
-        UserError: If a shard or the identifier is missing.
+        UserError: If a shard or the identifier is missing, or the output is of an earlier version.
         JobError: If shards are damaged. What could be read of them is in the output.
     """
     for language in config.languages:
@@ -61,6 +82,7 @@ def run_sentences(
         model_files += identifier_inputs(Path(config.identifier.agree_with))
     for shard in shards:
         shard_kind(shard)
+    _refuse_earlier_version(output)
     tasks = [_task(name, shard, model_files) for name, shard in shard_names(shards).items()]
     work = functools.partial(
         extract_shard, lid=lid, output=output, config=config, load_identifier=load_identifier
@@ -96,46 +118,104 @@ def _task(name: str, shard: Shard, model_files: tuple[Path, ...]) -> Task:
     return Task(name=name, inputs=(shard, *model_files))
 
 
+def _refuse_earlier_version(output: Path) -> None:
+    """Refuse to continue what a version began that wrote a file per shard and language."""
+    work = output / WORK
+    if work.is_dir() and any(
+        path.is_dir() and path.name not in (SHARDS, _GATHERED) for path in work.iterdir()
+    ):
+        raise UserError(
+            f"{output} was begun by an earlier version, which wrote a file per shard and language."
+            " Choose another output, or delete it to start over; its sentences can be used as they"
+            " are."
+        )
+
+
 def _merge(
     output: Path, shards: Sequence[str], config: SentencesConfig, executor: Executor
 ) -> Mapping[str, int]:
-    parts: dict[str, list[Path]] = defaultdict(list)
-    for shard in sorted(shards):
-        for path in sorted((output / WORK / shard).glob("[!.]*.parquet")):
-            parts[path.stem].append(path)
-    tasks = [Task(name=language, inputs=tuple(paths)) for language, paths in sorted(parts.items())]
-    with hold_lock(output / RECEIPTS / _LOCK, MERGE_JOB, wait=True):
-        forget_outdated(output / RECEIPTS / MERGE_JOB, tasks, keep_others=False)
-    scratch = output / _SCRATCH
-    work = functools.partial(
-        merge_language,
-        output=output,
-        scratch=scratch,
-        memory_bytes=config.memory_mb * _MEGABYTE,
-        write_rejects=config.write_rejects,
+    """Gather the runs of all shards and merge them bucket by bucket; return what that counted."""
+    folder = output / WORK / SHARDS
+    paths = (folder / f"{shard}{RUN_SUFFIX}" for shard in sorted(shards))
+    runs = [path for path in paths if path.exists()]
+    counts: Mapping[str, int] = {}
+    for level in itertools.count(1):
+        tasks = [
+            Task(name=f"{number:04d}", inputs=tuple(group))
+            for number, group in enumerate(group_runs(runs))
+        ]
+        gathered = output / WORK / _GATHERED / str(level)
+        counts = _run_own(
+            f"{GATHER_JOB}-{level}",
+            tasks,
+            functools.partial(gather_runs, folder=gathered, keep_copies=config.write_rejects),
+            output,
+            config,
+            executor,
+        )
+        runs = [gathered / f"{task.name}{RUN_SUFFIX}" for task in tasks]
+        if len(runs) <= FAN_IN:
+            break
+    return _run_own(
+        MERGE_JOB,
+        _bucket_tasks(output / WORK / _RUNS, runs, counts, config.bucket_sentences),
+        functools.partial(merge_bucket, output=output, write_rejects=config.write_rejects),
+        output,
+        config,
+        executor,
     )
-    summary = run_job(
-        name=MERGE_JOB,
+
+
+def _run_own(
+    name: str,
+    tasks: Sequence[Task],
+    work: Callable[[Task], Outcome],
+    output: Path,
+    config: SentencesConfig,
+    executor: Executor,
+) -> Mapping[str, int]:
+    """Run a job over this command's own files: what was made of others before is redone."""
+    with hold_lock(output / RECEIPTS / _LOCK, name, wait=True):
+        forget_outdated(output / RECEIPTS / name, tasks, keep_others=False)
+    return run_job(
+        name=name,
         tasks=tasks,
         work=work,
         output=output,
         workers=config.workers,
         executor=executor,
-    )
-    with contextlib.suppress(OSError):  # another process may still sort there
-        scratch.rmdir()
-    return summary.counts
+    ).counts
+
+
+def _bucket_tasks(
+    listed: Path, runs: Sequence[Path], counts: Mapping[str, int], bucket_sentences: int
+) -> list[Task]:
+    """List the runs with the digests of their sentences in a file, the input of all buckets."""
+    digests = {}
+    for path in runs:
+        with open_run(path) as run:
+            digests[path.relative_to(listed.parent).as_posix()] = run.digest
+    if not listed.exists() or read_object(listed) != digests:
+        write_json(listed, digests)
+    return [
+        bucket_task(language, bucket, buckets, listed)
+        for language in sorted(counts)
+        for buckets in (count_buckets(counts[language], bucket_sentences),)
+        for bucket in range(buckets)
+    ]
 
 
 def count_by_language(
     output: Path, job: str, languages: Sequence[str] = ()
 ) -> dict[str, Mapping[str, int]]:
-    """Return what a job with a task per language counted in `output`, by language, or of some."""
-    return {
-        path.stem: read_object(path, counts=dict)["counts"]
-        for path in sorted((output / RECEIPTS / job).glob("[!.]*.json"))
-        if not languages or path.stem in languages
-    }
+    """Return what a job with tasks per language counted in `output`, by language, or of some."""
+    receipts = output / RECEIPTS / job
+    totals: dict[str, Counter[str]] = {}
+    for path in sorted(receipts.rglob("[!.]*.json")):
+        language = path.relative_to(receipts).with_suffix("").parts[0]
+        if not languages or language in languages:
+            totals.setdefault(language, Counter()).update(read_object(path, counts=dict)["counts"])
+    return dict(totals)
 
 
 def least_sure(output: Path, language: str) -> tuple[float, str]:

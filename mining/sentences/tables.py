@@ -1,6 +1,5 @@
 """Parquet files written row by row in bounded memory."""
 
-from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -8,78 +7,69 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from corpus.errors import DataError
 from corpus.files import atomic_path
-from corpus.parquet import iterate_batches, open_parquet
 
 _ROW_GROUP = 8192
 _ROW_BYTES = 240
 """What a row of Python values weighs besides its text."""
 
 
-class RowsByName:
-    """A Parquet file per name; rows wait in memory until all together weigh too much.
+class WaitingRows:
+    """Rows of Python values that wait to become a batch, until they weigh too much."""
 
-    To be used in a `with` block: the files appear when it ends well, whole, or not at all.
-    """
-
-    def __init__(self, folder: Path, schema: pa.Schema, memory_bytes: int) -> None:
-        self._folder = folder
+    def __init__(self, schema: pa.Schema, memory_bytes: int) -> None:
         self._schema = schema
         self._memory_bytes = memory_bytes
-        self._rows: dict[str, list[tuple[Any, ...]]] = {}
-        self._weights: dict[str, int] = {}
+        self._rows: list[tuple[Any, ...]] = []
         self._weight = 0
-        self._writers: dict[str, pq.ParquetWriter] = {}
-        self._stack = ExitStack()
 
-    def __enter__(self) -> "RowsByName":
-        return self
+    def add(self, row: tuple[Any, ...], characters: int) -> bool:
+        """Add a row with so much text; return whether it is time to take them."""
+        self._rows.append(row)
+        self._weight += characters + _ROW_BYTES
+        return self._weight > self._memory_bytes
 
-    def __exit__(self, kind: type[BaseException] | None, error: Any, trace: Any) -> None:
-        if kind is None:
-            for name in sorted(self._rows):
-                self._write(name)
-        for writer in self._writers.values():
-            writer.close()
-        self._stack.__exit__(kind, error, trace)
-
-    def add(self, name: str, row: tuple[Any, ...], characters: int) -> None:
-        """Add a row to the file of a name."""
-        if name not in self._rows:
-            self._rows[name] = []
-            self._weights[name] = 0
-        self._rows[name].append(row)
-        weight = characters + _ROW_BYTES
-        self._weights[name] += weight
-        self._weight += weight
-        # The heaviest first, so that row groups are large and rare names wait for the end.
-        while self._weight > self._memory_bytes:
-            self._write(max(sorted(self._weights), key=self._weights.__getitem__))
-
-    def paths(self) -> list[Path]:
-        """Return the files, by name."""
-        return [self._path(name) for name in sorted(self._rows)]
-
-    def _path(self, name: str) -> Path:
-        return self._folder / f"{name}.parquet"
-
-    def _write(self, name: str) -> None:
-        rows = self._rows[name]
-        if not rows:
-            return
-        if name not in self._writers:
-            temporary = self._stack.enter_context(atomic_path(self._path(name)))
-            self._writers[name] = pq.ParquetWriter(temporary, self._schema, compression="zstd")
-        columns = zip(*rows, strict=True)
+    def take(self) -> pa.RecordBatch:
+        """Return the rows, and forget them."""
+        rows, self._rows, self._weight = self._rows, [], 0
+        columns = zip(*rows, strict=True) if rows else [()] * len(self._schema)
         arrays = [
             pa.array(column, field.type)
             for column, field in zip(columns, self._schema, strict=True)
         ]
-        self._writers[name].write_table(pa.Table.from_arrays(arrays, schema=self._schema))
-        self._rows[name] = []
-        self._weight -= self._weights[name]
-        self._weights[name] = 0
+        return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+
+
+class RowWriter:
+    """A Parquet file written row by row; to be used in a `with` block.
+
+    The file appears when it ends well, whole, or not at all.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema, memory_bytes: int) -> None:
+        self._waiting = WaitingRows(schema, memory_bytes)
+        self._stack = ExitStack()
+        temporary = self._stack.enter_context(atomic_path(path))
+        self._writer = pq.ParquetWriter(temporary, schema, compression="zstd")
+
+    def __enter__(self) -> "RowWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: Any, trace: Any) -> None:
+        if kind is None:
+            self._write()
+        self._writer.close()
+        self._stack.__exit__(kind, error, trace)
+
+    def add(self, row: tuple[Any, ...], characters: int) -> None:
+        """Add a row with so much text."""
+        if self._waiting.add(row, characters):
+            self._write()
+
+    def _write(self) -> None:
+        batch = self._waiting.take()
+        if batch.num_rows:
+            self._writer.write_batch(batch)
 
 
 class RowGroups:
@@ -125,20 +115,3 @@ class RowGroups:
         self._writer.write_table(table.slice(0, count).combine_chunks())
         self._waiting = table.slice(count).to_batches()
         self._count -= count
-
-
-def read_batches(path: Path, schema: pa.Schema, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a Parquet file of this stage, some thousands at a time.
-
-    Raises:
-        DataError: If it is damaged or lacks a column of `schema`.
-    """
-    try:
-        with open_parquet(path, path) as file:
-            missing = [name for name in schema.names if name not in file.schema_arrow.names]
-            if missing:
-                raise DataError(f"{path} lacks the columns {', '.join(missing)}")
-            for table in iterate_batches(file, path, columns, _ROW_GROUP):
-                yield from table.to_batches()
-    except DataError as error:
-        raise DataError(f"{error}. Delete it and run again.") from error
