@@ -143,7 +143,7 @@ class RunWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: Any, trace: Any) -> None:
         if kind is None:
-            self._flush()
+            self._flush(is_end=True)
         self._stream.close()
         end = self._file.tell()
         self._file.close()
@@ -161,19 +161,22 @@ class RunWriter:
         if self._waiting_rows >= _BLOCK_ROWS or self._waiting_bytes >= self._block_bytes:
             self._flush()
 
-    def _flush(self) -> None:
+    def _flush(self, *, is_end: bool = False) -> None:
+        """Write whole blocks, and at the end the rest."""
         if not self._waiting:
             return
         batch = _as_batch(self._waiting)
-        rows = max(1, self._block_bytes * batch.num_rows // max(1, self._waiting_bytes))
-        step = min(rows, _BLOCK_ROWS)
-        for start in range(0, batch.num_rows, step):
-            block = batch.slice(start, step)
+        rows = self._block_bytes * batch.num_rows // max(1, self._waiting_bytes)
+        step = min(max(1, rows), _BLOCK_ROWS)
+        end = batch.num_rows if is_end else batch.num_rows // step * step
+        for start in range(0, end, step):
+            block = batch.slice(start, min(step, end - start))
             self._keys.append(keys_of(block)[:1].tobytes())
             self._offsets.append(self._file.tell())
             self._stream.write_batch(block)
-        self._waiting = []
-        self._waiting_rows = self._waiting_bytes = 0
+        rest = batch.slice(end)
+        self._waiting = [rest] if rest.num_rows else []
+        self._waiting_rows, self._waiting_bytes = rest.num_rows, rest.nbytes
 
     def _write_index(self, end: int) -> None:
         digest = digest_file(self._path)

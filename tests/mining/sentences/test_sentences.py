@@ -73,6 +73,7 @@ def run(shards: Sequence[Path], lid: Path, output: Path) -> dict[str, int]:
 
 
 def texts(output: Path) -> dict[str, list[tuple[str, str, int]]]:
+    """Return text, document and position by language, in the order of documents and positions."""
     found = {}
     for language in sentence_languages(output):
         rows = [
@@ -80,6 +81,7 @@ def texts(output: Path) -> dict[str, list[tuple[str, str, int]]]:
             for shard in sentence_shards(output, language)
             for row in read_table(shard, SENTENCES_SCHEMA).to_pylist()
         ]
+        rows.sort(key=lambda row: (row["document"], row["position"]))
         found[language] = [(row["text"], row["document"], row["position"]) for row in rows]
     return found
 

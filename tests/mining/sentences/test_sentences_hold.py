@@ -16,7 +16,8 @@ import pytest
 
 from corpus.jobs import hold_lock
 from corpus.records import SENTENCES_SCHEMA, read_table, sentence_languages, sentence_shards
-from mining.sentences.extract import PARTS_LOCK, WORK
+from mining.sentences.extract import PARTS_LOCK, SHARDS, WORK
+from mining.sentences.runs import RUN_SUFFIX
 
 PROGRAM = Path(__file__).with_name("sentences_process.py")
 ROOT = Path(__file__).parents[3]
@@ -93,20 +94,22 @@ def bytes_of(output: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-def test_three_or_thirty_shards_and_one_or_two_workers_give_the_same_rows(tmp_path: Path) -> None:
+def test_three_or_thirty_shards_and_one_or_two_workers_give_the_same_bytes(tmp_path: Path) -> None:
     documents = make_documents(300, 12, 900)
     found = {}
     for shards, workers in ((1, 1), (3, 1), (30, 1), (30, 2)):
         output = tmp_path / f"out-{shards}-{workers}"
         paths = write_shards(tmp_path / f"in-{shards}-{workers}", documents, shards)
-        result = run(output, paths, f"workers={workers}", "memory_mb=1")
+        options = (f"workers={workers}", "memory_mb=1", "bucket_sentences=500")
+        result = run(output, paths, *options)
         assert result.returncode == 0, result.stderr
-        found[shards, workers] = rows_of(output)
+        found[shards, workers] = bytes_of(output)
+    rows = rows_of(tmp_path / "out-1-1")
+    assert set(rows) == set(WORDS)
+    assert sum(count for some in rows.values() for count in some.values()) > 300
     first, *others = found.values()
-    assert set(first) == set(WORDS)
-    assert sum(count for rows in first.values() for count in rows.values()) > 300
+    assert len(first) >= 8  # 3,600 sentences with their copies, in buckets of at most 500
     assert all(other == first for other in others)
-    assert bytes_of(tmp_path / "out-30-1") == bytes_of(tmp_path / "out-30-2")
 
 
 def run_until(output: Path, files: int, shards: Sequence[Path], *options: str) -> bool:
@@ -198,8 +201,8 @@ def test_runs_that_redo_one_damaged_shard_leave_its_parts_to_the_one_that_merges
     output = tmp_path / "out"
     assert run(output, shards).returncode == 3
     expected = rows_of(output)
-    folder = output / WORK / damaged.name.removesuffix(".jsonl.gz")
-    parts = {part: part.stat().st_ino for part in folder.iterdir()}
+    part = output / WORK / SHARDS / (damaged.name.removesuffix(".jsonl.gz") + RUN_SUFFIX)
+    before = part.stat().st_ino
     others = []
     try:
         # What a run holds while it merges.
@@ -211,13 +214,12 @@ def test_runs_that_redo_one_damaged_shard_leave_its_parts_to_the_one_that_merges
                         arguments, env=environment(), stderr=subprocess.PIPE, text=True
                     )
                 )
-            made = folder.with_name(f".{folder.name}")
             deadline = time.monotonic() + 60
-            while not made.is_dir() and time.monotonic() < deadline:
+            while not list(part.parent.glob(".tmp~*")) and time.monotonic() < deadline:
                 time.sleep(0.02)
             time.sleep(0.5)
-            assert made.is_dir()
-            assert {part: part.stat().st_ino for part in folder.iterdir()} == parts
+            assert list(part.parent.glob(".tmp~*"))
+            assert part.stat().st_ino == before
         for other in others:
             _, told = other.communicate(timeout=60)
             assert (other.returncode, damaged.name in told) == (3, True), told

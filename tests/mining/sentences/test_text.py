@@ -176,7 +176,7 @@ def test_sentences_command_prints_a_table_by_language(tmp_path: Path) -> None:
         ("rus_Cyrl", "2", "22.2", "42"),
         ("zho_Hans", "2", "22.2", "14"),
     ]
-    assert rows[0][4] == "0.90 The river is long."
+    assert rows[0][4] == "0.90 The price is 75 coins today."
     again = [*arguments, "--config", "workers=1", "--json"]
     told = json.loads(
         CliRunner().invoke(group, again, obj={"load_identifier": load_by_script}).stdout
