@@ -5,15 +5,14 @@
 #
 # Arrays run the same command one after the other. Ranks never wait for each other: the first array
 # ends where a later stage needs all shards of an earlier one, and the second continues there
-# (sentences: merging the languages; other commands have nothing left to do). `mining run` has more
-# stages: extracting, merging, embedding, known pairs, mining, filtering; give it STAGES=6. The last
-# job runs on one node without ranks, finishes what a rank may have left, and fails if shards failed.
+# (sentences: extracting, gathering, merging buckets; other commands have nothing left to do).
+# `mining run` has more: embedding, known pairs, mining, filtering; give it STAGES=7. The last job runs on one node without ranks, finishes what a rank may have left, and fails if shards failed.
 # Prints the number of the last job.
 set -euo pipefail
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 RANKS=${RANKS:-16}
-STAGES=${STAGES:-2}
+STAGES=${STAGES:-3}
 : "${1:?usage: RANKS=16 recipes/mining/submit.sh mining COMMAND ...}"
 
 array=(--parsable --array="0-$((RANKS - 1))")

@@ -120,9 +120,9 @@ def test_spent_budget_begins_nothing_more_and_says_what_was_left(
     result = mine(tmp_path / "out", none)
     assert (result.stopped_in, len(result.left), dict(result.pairs)) == ("extract", 1, {})
     assert not (tmp_path / "out" / "report.html").exists()
-    # Enough for a pair, and for two shards and a pair more: what was used is given.
+    # Enough for a pair, and for a bucket and a pair more: what was used is given.
     mine(tmp_path / "out", dataclasses.replace(recipe, pairs=(PAIRS[0],)))
-    spent = iter([0.0, 0.0, 0.0, 9e9])
+    spent = iter([0.0, 0.0, 9e9])
     monkeypatch.setattr("corpus.jobs.budget.core_seconds", lambda _: next(spent))
     result = mine(tmp_path / "out", dataclasses.replace(recipe, budget_core_hours=1.0))
     assert (result.stopped_in, result.left) == ("mine", (PAIRS[2],))

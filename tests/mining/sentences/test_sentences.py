@@ -189,3 +189,45 @@ def test_rejects_are_written_with_reason_and_place_if_wanted(tmp_path: Path, lid
     # Without being asked for, none.
     run(shards, lid, tmp_path / "plain")
     assert not (tmp_path / "plain" / "rejects").exists()
+
+
+def test_output_of_an_earlier_version_is_refused_with_the_way_to_redo_it(
+    tmp_path: Path, lid: Path
+) -> None:
+    shards = write_shards(tmp_path / "in", PAGES, 1)
+    (tmp_path / "out" / ".work" / "shard-0").mkdir(parents=True)
+    (tmp_path / "out" / ".work" / "shard-0" / "eng_Latn.parquet").write_bytes(b"")
+    with pytest.raises(UserError, match=r"earlier version.*or delete it to start over"):
+        run(shards, lid, tmp_path / "out")
+
+
+def test_buckets_are_ranges_of_the_hash_in_its_order_whatever_the_shards(
+    tmp_path: Path, lid: Path
+) -> None:
+    config = SentencesConfig(workers=1, bucket_sentences=2)
+    found = {}
+    for count in (1, 4):
+        shards = write_shards(tmp_path / f"in{count}", PAGES, count)
+        output = tmp_path / f"out{count}"
+        run_sentences(shards, lid, output, config, load_by_script)
+        found[count] = {
+            str(path.relative_to(output)): path.read_bytes()
+            for path in sorted(output.glob("*_*/*.parquet"))
+        }
+    assert found[1] == found[4]
+    # English: seven sentences with their copies, so four buckets of at most two on average.
+    hashes = [
+        (int(path.stem), value)
+        for path in sentence_shards(tmp_path / "out1", "eng_Latn")
+        for value in read_table(path, SENTENCES_SCHEMA)["hash"].to_pylist()
+    ]
+    assert len(hashes) == 3
+    assert hashes == sorted(hashes, key=lambda one: one[1])
+    assert all(bucket == value >> 62 for bucket, value in hashes)
+
+
+def test_a_shard_is_one_file_however_many_languages(tmp_path: Path, lid: Path) -> None:
+    run(write_shards(tmp_path / "in", PAGES, 4), lid, tmp_path / "out")
+    work = tmp_path / "out" / ".work"
+    assert len([path for path in (work / "shards").iterdir() if path.is_file()]) == 4
+    assert len(list((work / "gathered").rglob("*.arrows"))) == 1
