@@ -215,7 +215,7 @@ def test_buckets_are_ranges_of_the_hash_in_its_order_whatever_the_shards(
             for path in sorted(output.glob("*_*/*.parquet"))
         }
     assert found[1] == found[4]
-    # English: seven sentences with their copies, so four buckets of at most two on average.
+    # English: six sentences with their copies, so four buckets of at most two on average.
     hashes = [
         (int(path.stem), value)
         for path in sentence_shards(tmp_path / "out1", "eng_Latn")
