@@ -5,7 +5,7 @@ any number of rows. So few rows are read at a time where the values could be lon
 are put together from them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -62,9 +62,20 @@ def open_parquet(source: Source, name: object) -> Iterator[pq.ParquetFile]:
 
 
 def iterate_batches(
-    file: pq.ParquetFile, source: Source, columns: Sequence[str] | None, rows: int
+    file: pq.ParquetFile,
+    source: Source,
+    columns: Sequence[str] | None,
+    rows: int,
+    groups: Container[int] | None = None,
 ) -> Iterator[pa.Table]:
     """Yield the rows of some columns or all, `rows` at a time, fewer where they hold many bytes.
+
+    Args:
+        file: The file.
+        source: What it was opened from.
+        columns: Their names; None for all.
+        rows: How many at a time.
+        groups: Only these row groups.
 
     Raises:
         pa.ArrowInvalid: If a column claims to unpack to more than `_MAX_EXPANSION` times its size.
@@ -73,6 +84,8 @@ def iterate_batches(
     count = size = 0
     schema = None
     for group, chunks in enumerate(_chunks(source)):
+        if groups is not None and group not in groups:
+            continue
         step = _rows_at_a_time(source, chunks, columns, rows)
         for batch in file.iter_batches(
             step, row_groups=[group], columns=columns and list(columns), use_threads=False

@@ -89,10 +89,10 @@ def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = No
     with open_parquet(path, path) as file:
         _check_columns(path, file.schema_arrow, schema)
         table = read_columns(file, path, columns or file.schema_arrow.names)
-        return _in_types_of(path, table, schema)
+        return in_types_of(path, table, schema)
 
 
-def _in_types_of(path: Path, table: pa.Table, schema: pa.Schema) -> pa.Table:
+def in_types_of(path: Path, table: pa.Table, schema: pa.Schema) -> pa.Table:
     """Return a table with its columns in the types of a schema.
 
     pandas and polars write `large_string`, dictionaries and 64-bit integers.
@@ -172,7 +172,7 @@ def sentence_batches(
         wanted = pa.schema([SENTENCES_SCHEMA.field(name) for name in columns])
         _check_columns(path, file.schema_arrow, wanted)
         for table in iterate_batches(file, path, columns, rows):
-            table = _in_types_of(path, table.select(columns), wanted)
+            table = in_types_of(path, table.select(columns), wanted)
             yield from _without_nulls(path, table).to_batches()
 
 
@@ -218,7 +218,7 @@ def read_first_rows(path: Path, schema: pa.Schema, rows: int) -> pa.Table:
         _check_columns(path, file.schema_arrow, schema)
         tables, left = [schema.empty_table()], rows
         for table in iterate_batches(file, path, schema.names, min(_BATCH_ROWS, max(1, rows))):
-            tables.append(_in_types_of(path, table.slice(0, left).select(schema.names), schema))
+            tables.append(in_types_of(path, table.slice(0, left).select(schema.names), schema))
             left -= tables[-1].num_rows
             if left <= 0:
                 break

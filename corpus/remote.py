@@ -26,6 +26,13 @@ _VERSIONS = (
 )  # fmt: skip
 """Names of file systems' version fields, the most reliable first."""
 
+_NETWORK_ERRORS = (
+    ("aiohttp", "ClientError"),
+    ("botocore.exceptions", "BotoCoreError"),
+    ("botocore.exceptions", "ClientError"),
+)
+"""Exceptions of packages that fsspec's file systems are built on, which are no OSError."""
+
 
 @dataclass(frozen=True)
 class RemoteFile:
@@ -59,8 +66,8 @@ class RemoteFile:
             DataError: If it cannot be read, or the connection breaks.
             UserError: If the package for its kind of URL is missing.
         """
-        system, path = _connect(self.url)
-        with self._naming_errors(), system.open(path, "rb") as file:
+        system, path = connect(self.url)
+        with self.naming_errors(), system.open(path, "rb") as file:
             yield file
 
     def describe(self) -> dict[str, Any]:
@@ -73,8 +80,8 @@ class RemoteFile:
             DataError: If it is not there.
             UserError: If the package for its kind of URL is missing.
         """
-        system, path = _connect(self.url)
-        with self._naming_errors():
+        system, path = connect(self.url)
+        with self.naming_errors():
             information = system.info(path)
         if information.get("type") == "directory":
             raise DataError(f"input {self} is a directory")
@@ -82,12 +89,17 @@ class RemoteFile:
         return {"path": str(self), "bytes": information.get("size"), "version": str(version)}
 
     @contextmanager
-    def _naming_errors(self) -> Iterator[None]:
+    def naming_errors(self) -> Iterator[None]:
+        """Name the file in errors of the block.
+
+        Raises:
+            DataError: For those of a file system or a network.
+        """
         try:
             yield
         except FileNotFoundError:
             raise DataError(f"input {self} does not exist") from None
-        except _network_errors() as error:
+        except network_errors() as error:
             raise DataError(f"input {self} cannot be read: {error}. Run again.") from error
 
 
@@ -134,8 +146,8 @@ def _local(url: str) -> list[Path | RemoteFile]:
 
 
 def _matching(pattern: RemoteFile) -> list[Path | RemoteFile]:
-    system, path = _connect(pattern.url)
-    with pattern._naming_errors():
+    system, path = connect(pattern.url)
+    with pattern.naming_errors():
         names = sorted(system.glob(path))
     if not names:
         raise UserError(f"nothing matches {pattern}")
@@ -154,7 +166,7 @@ def _matching(pattern: RemoteFile) -> list[Path | RemoteFile]:
     return found
 
 
-def _connect(url: str) -> tuple[Any, str]:
+def connect(url: str) -> tuple[Any, str]:
     """Return the file system of a URL, and its path there."""
     try:
         fsspec = importlib.import_module("fsspec")
@@ -170,7 +182,11 @@ def _connect(url: str) -> tuple[Any, str]:
     return system, path
 
 
-def _network_errors() -> tuple[type[Exception], ...]:
+def network_errors() -> tuple[type[Exception], ...]:
     """Return the exceptions of reading: OSError and those of loaded network packages."""
-    client = sys.modules.get("aiohttp")
-    return (OSError, client.ClientError) if client is not None else (OSError,)
+    loaded = (
+        getattr(sys.modules[module], name)
+        for module, name in _NETWORK_ERRORS
+        if module in sys.modules
+    )
+    return (OSError, *loaded)

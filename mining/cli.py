@@ -20,9 +20,11 @@ from corpus.command import (
 )
 from corpus.console import format_table
 from corpus.errors import UserError
+from corpus.fetch.byte_ranges import COMMON_CRAWL
 from corpus.languages import Direction, check_language
 from corpus.protocols import BUILTIN as BUILTIN_LID
 from corpus.protocols import BUILTIN_USED
+from corpus.remote import RemoteFile
 from mining.bitext.config import (
     EvaluateConfig,
     FilterConfig,
@@ -38,9 +40,13 @@ from mining.encoders.embed_config import EmbedConfig, ImportLaserConfig, KnownCo
 from mining.pair.config import PairConfig
 from mining.run.config import RunConfig
 from mining.search.config import IndexConfig, LocalConfig, MineConfig
+from mining.selection.config import SelectConfig
 from mining.sentences.config import SentencesConfig, TextConfig
 
 logger = logging.getLogger(__name__)
+
+_PREFIX_HELP = "URL or directory before the paths of a list or table."
+_EXPAND_HELP = "Find hosts with one language that the index does not know, in so many rounds."
 
 encoder_option = click.option(
     "--encoder", type=PATH, default=BUILTIN, show_default=True,
@@ -59,7 +65,86 @@ def group() -> None:
 
 
 @group.command()
-@click.argument("shards", nargs=-1, required=True)
+@click.argument("index", nargs=-1, required=True)
+@click.option(
+    "--language", "languages", type=LANGUAGE, multiple=True, help="Of a page; may be repeated."
+)
+@click.option(
+    "--domain",
+    "domains",
+    multiple=True,
+    help="Domain or top-level domain, with all below; repeatable.",
+)
+@click.option("--near", type=PATH, multiple=True, help="Known pages: a URL a line; repeatable.")
+@click.option("--expand", type=click.IntRange(1, 20), default=None, help=_EXPAND_HELP)
+@click.option("--prefix", default=COMMON_CRAWL, show_default=True, help=_PREFIX_HELP)
+@lid_option
+@click.option("--output", type=PATH, required=True, help="Table of ranges, .parquet or .tsv.")
+@job_options
+@config_options(SelectConfig)
+@click.pass_context
+def select(
+    context: click.Context,
+    index: tuple[str, ...],
+    languages: tuple[str, ...],
+    domains: tuple[str, ...],
+    near: tuple[Path, ...],
+    expand: int | None,
+    prefix: str,
+    lid: Path,
+    output: Path,
+    config: SelectConfig,
+    job: JobOptions,
+) -> None:
+    """Select pages from the columnar INDEX of a crawl, and say what reading them takes.
+
+    INDEX: Parquet files, directories of them, or a list of them (cc-index-table.paths.gz); paths or
+    URLs. Nothing else is read, but with --expand pages to identify.
+    """
+    from mining.selection.expand import ExpandInputs, run_expand
+    from mining.selection.index import find_index
+    from mining.selection.query import check_domain, read_places
+    from mining.selection.select import largest_hosts, query_of, run_select
+    from mining.sentences.inputs import plan_ranges
+
+    if expand is None and lid != BUILTIN_LID:
+        raise UserError("--lid is for --expand; without it no page is read")
+    if expand is not None and len(languages) != 1:
+        raise UserError("--expand looks for one language; give one --language")
+    files = find_index(index, prefix, config.subsets)
+    places = read_places(near, config.near)
+    named = tuple(dict.fromkeys(map(check_domain, domains)))
+    if expand is None:
+        query = query_of(config, languages, named, places)
+        counts = run_select(files, query, output, config, job.executor)
+    else:
+        _log_builtin(lid)
+        inputs = ExpandInputs(named, places, prefix, lid, context.obj["load_identifier"])
+        counts = run_expand(files, languages[0], inputs, expand, output, config, job.executor)
+    plan = plan_ranges(output, config.expand.sentences.ranges)
+    told = {**counts, **plan.cost()}
+    if job.as_json:
+        print_json({**told, "largest_hosts": largest_hosts(output)})
+        return
+    print_counts("select", told)
+    rows = [[host, pages, size] for host, (pages, size) in largest_hosts(output).items()]
+    click.echo(format_table(["host", "pages", "bytes"], rows), err=True)
+    if not plan.pages and languages:
+        logger.warning(
+            "no page is said to be in %s. The index knows the 160 languages of CLD2 only: look for"
+            " others with --domain or --near, and --expand.",
+            ", ".join(languages),
+        )
+
+
+@group.command()
+@click.argument("shards", nargs=-1)
+@click.option(
+    "--shards-from", default=None, help="List of them, path or URL, a path a line: wet.paths.gz."
+)
+@click.option("--ranges", type=PATH, default=None, help="Table of `mining select`: only these.")
+@click.option("--prefix", default=None, help=_PREFIX_HELP)
+@click.option("--sample", type=float, default=None, help="About so many of the shards, as 0.01.")
 @lid_option
 @click.option("--output", type=PATH, required=True, help="Directory of the sentences.")
 @priced_job_options
@@ -68,24 +153,45 @@ def group() -> None:
 def sentences(
     context: click.Context,
     shards: tuple[str, ...],
+    shards_from: str | None,
+    ranges: Path | None,
+    prefix: str | None,
+    sample: float | None,
     lid: Path,
     output: Path,
     config: SentencesConfig,
     job: JobOptions,
 ) -> None:
     """Read crawl SHARDS, files or URLs, and write their sentences by language, each once."""
+    from corpus.crawl.shard_lists import read_shard_list, sample_by_name
     from corpus.remote import find_files
+    from mining.sentences.inputs import Ranges, plan_ranges
     from mining.sentences.merge import KEPT, MERGE_JOB
     from mining.sentences.price import price_sentences
     from mining.sentences.sentences import count_by_language, least_sure, run_sentences
 
+    if sum((bool(shards), shards_from is not None, ranges is not None)) != 1:
+        raise UserError("give crawl SHARDS, or --shards-from, or --ranges")
+    if prefix is not None and shards:
+        raise UserError("--prefix is for --shards-from and --ranges; SHARDS are whole paths")
     _log_builtin(lid)
     load = context.obj["load_identifier"]
-    files = find_files(shards)
+    records = None
+    files: list[Path | RemoteFile] = []
+    if ranges is not None:
+        records = Ranges(ranges, *(() if prefix is None else (prefix,)), sample=sample)
+        plan = plan_ranges(ranges, config.ranges)
+        if job.dry_run:
+            print_counts("ranges", {**plan._asdict(), **plan.cost()}, job.as_json)
+            return
+        logger.info("%s: %s", ranges, plan)
+    else:
+        files = find_files(shards) if shards_from is None else read_shard_list(shards_from, prefix)
+        files = sample_by_name(files, [file.name for file in files], sample)
     if job.dry_run:
         job.print_price(price_sentences(files, lid, output, config, load))
         return
-    counts = run_sentences(files, lid, output, config, load, job.executor)
+    counts = run_sentences(files, lid, output, config, load, job.executor, records)
     if job.as_json:
         print_json({**counts, "languages": count_by_language(output, MERGE_JOB)})
     else:

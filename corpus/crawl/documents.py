@@ -73,8 +73,12 @@ class Documents:
         if isinstance(shard, Path) and not shard.is_file():
             raise UserError(f"shard {shard} does not exist or is not a file")
         self._shard = shard
+        self._begin(str(shard), max_bytes)
+
+    def _begin(self, name: str, max_bytes: int) -> None:
+        """Set the counts to nothing; `name` is what messages call the shard."""
         self._max_bytes = max_bytes
-        self._findings = Findings(str(shard))
+        self._findings = Findings(name)
         self._records = 0
         self.boilerplate_characters = 0
         self.counts: Counter[str] = self._findings.counts

@@ -16,15 +16,16 @@ class Findings:
         problem: Why part of the shard could not be read; empty if all of it could.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, is_logged: bool = True) -> None:
         self._name = name
+        self._is_logged = is_logged
         self.counts: Counter[str] = Counter()
         self.problem = ""
 
     def skip(self, reason: str, offset: int, what: str) -> None:
         """Count what was skipped; log the place of the first few."""
         self.counts[reason] += 1
-        if self.counts[reason] <= _LOGGED_DEFECTS:
+        if self._is_logged and self.counts[reason] <= _LOGGED_DEFECTS:
             logger.warning("%s: byte %d: %s; skipped", self._name, offset, what)
 
     def note(self, problem: str) -> None:

@@ -106,6 +106,14 @@ def read_page(record: Record, max_bytes: int, counts: Counter[str] | None = None
     return Page(text, "" if text.strip() else "without_text")
 
 
+def http_payload(record: Record) -> bytes:
+    """Return a record's content without the headers of an HTTP response or request."""
+    if media_type(record.headers.get("content-type", "")) != "application/http":
+        return record.body
+    end = _HEADER_END.search(record.body)
+    return record.body[end.end() :] if end is not None else record.body
+
+
 def sniff_media_type(data: bytes) -> str:
     """Return what a page without a media type is: HTML, plain text, or "" for anything else.
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from corpus.config import Config, PositiveInt, Share, execution_only
 from corpus.errors import UserError
+from corpus.fetch.byte_ranges import RangesConfig
 from corpus.languages import check_language
 from corpus.protocols import IdentifierOptions
 from corpus.text import scripts_by_code
@@ -171,6 +172,9 @@ class SentencesConfig:
 
     write_rejects: bool = False
     """Write every rejected line and sentence with its reason to `OUTPUT/rejects`."""
+
+    ranges: RangesConfig = field(default_factory=RangesConfig)
+    """How records are read by byte range, with `--ranges`."""
 
     max_document_mb: int = 64
     """Records and JSON lines above this are skipped and counted; blocks of plain text are cut."""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, cast
 
 import pyarrow as pa
 
-from corpus.crawl.documents import Documents, read_documents
+from corpus.crawl.documents import Documents
 from corpus.files import atomic_path, make_directory, temporary_path
 from corpus.jobs import Outcome, Task, hold_lock
 from corpus.protocols import (
@@ -32,6 +32,7 @@ from mining.sentences.clean import boilerplate_reason, is_notice, lines_of, repa
 from mining.sentences.config import CUT, KEEP, SentencesConfig
 from mining.sentences.duplicates import join_copies
 from mining.sentences.filters import damage_reason, form_reason, language_reason
+from mining.sentences.inputs import Ranges, open_documents
 from mining.sentences.profiles import Profiles
 from mining.sentences.rejects import REJECTS, REJECTS_SCHEMA
 from mining.sentences.runs import (
@@ -148,6 +149,7 @@ def extract_shard(
     output: Path,
     config: SentencesConfig,
     load_identifier: IdentifierLoader,
+    ranges: Ranges | None = None,
 ) -> Outcome:
     """Write the sentences of a shard, sorted, to `output/.work/shards/<shard>.arrows`.
 
@@ -155,8 +157,7 @@ def extract_shard(
     `output/rejects/extract/<shard>.parquet`.
     """
     identifier = _identifier(load_identifier, lid, config.identifier.options)
-    shard = task.remote[0] if task.remote else task.inputs[0]
-    documents = read_documents(shard, config.max_document_mb * _MEGABYTE)
+    documents = open_documents(task, ranges, output, config)
     path = output / WORK / SHARDS / f"{task.name}{RUN_SUFFIX}"
     outputs = [path]
     share = config.memory_mb * _MEGABYTE // (2 if config.write_rejects else 1)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from corpus.crawl.documents import Shard, shard_kind, shard_names
+from corpus.crawl.documents import Shard
 from corpus.errors import JobError, UserError
 from corpus.files import read_object, write_json
 from corpus.jobs import (
@@ -30,7 +30,6 @@ from corpus.jobs import (
 from corpus.languages import check_language
 from corpus.protocols import IdentifierLoader, identifier_inputs
 from corpus.records import sentence_batches, sentence_shards
-from corpus.remote import RemoteFile
 from mining.sentences.config import SentencesConfig
 from mining.sentences.extract import (
     CUT_SENTENCES,
@@ -42,6 +41,7 @@ from mining.sentences.extract import (
     extract_shard,
 )
 from mining.sentences.gather import GATHER_JOB, gather_runs, group_runs
+from mining.sentences.inputs import Ranges, range_tasks, shard_tasks
 from mining.sentences.merge import (
     CHARACTERS,
     KEPT,
@@ -64,8 +64,11 @@ def run_sentences(
     config: SentencesConfig,
     load_identifier: IdentifierLoader,
     executor: Executor = LOCAL,
+    ranges: Ranges | None = None,
 ) -> dict[str, int]:
     """Write the sentences of crawl shards to `output/<language>/<bucket>.parquet`.
+
+    With `ranges`, single records are read instead of whole shards.
 
     Returns:
         Counts: documents, lines, `sentences` that were split, those `kept`, and the rejects by
@@ -80,12 +83,19 @@ def run_sentences(
     model_files = identifier_inputs(lid)
     if config.identifier.agree_with:
         model_files += identifier_inputs(Path(config.identifier.agree_with))
-    for shard in shards:
-        shard_kind(shard)
     _refuse_earlier_version(output)
-    tasks = [_task(name, shard, model_files) for name, shard in shard_names(shards).items()]
+    tasks = (
+        shard_tasks(shards, model_files)
+        if ranges is None
+        else range_tasks(ranges, config.ranges, model_files)
+    )
     work = functools.partial(
-        extract_shard, lid=lid, output=output, config=config, load_identifier=load_identifier
+        extract_shard,
+        lid=lid,
+        output=output,
+        config=config,
+        load_identifier=load_identifier,
+        ranges=ranges,
     )
     damaged: JobError | None = None
     extracted: Mapping[str, int] = {}
@@ -109,13 +119,6 @@ def run_sentences(
     if damaged is not None:
         raise damaged
     return _funnel(extracted, merged)
-
-
-def _task(name: str, shard: Shard, model_files: tuple[Path, ...]) -> Task:
-    """Return the task of a shard; its own file is the first of its inputs, or the remote one."""
-    if isinstance(shard, RemoteFile):
-        return Task(name=name, inputs=model_files, remote=(shard,))
-    return Task(name=name, inputs=(shard, *model_files))
 
 
 def _refuse_earlier_version(output: Path) -> None:

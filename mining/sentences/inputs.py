@@ -1,0 +1,133 @@
+"""What `mining sentences` reads: crawl shards, or single records of them by byte range."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from corpus.crawl.documents import Documents, Shard, read_documents, shard_kind, shard_names
+from corpus.crawl.range_documents import MOST_JOINED_BYTES, RangeDocuments
+from corpus.crawl.ranges import count_ranges, plan_requests, read_ranges
+from corpus.crawl.shard_lists import sample_by_name
+from corpus.errors import UserError
+from corpus.fetch.byte_ranges import COMMON_CRAWL, RangeReader, RangesConfig, check_prefix
+from corpus.fetch.pace import Pace
+from corpus.jobs import RECEIPTS, Task
+from corpus.remote import RemoteFile
+from mining.sentences.config import SentencesConfig
+
+_FIRST, _RECORDS = "first", "records"
+_PACE = ".pace"
+_MEGABYTE = 1 << 20
+_KILOBYTE = 1 << 10
+
+
+class Ranges(NamedTuple):
+    """Records to read: their table, where their files are, and how many shards of them."""
+
+    table: Path
+    prefix: str = COMMON_CRAWL
+    sample: float | None = None
+
+
+class RangesPlan(NamedTuple):
+    """What reading a table of ranges takes."""
+
+    pages: int
+    files: int
+    bytes: int
+    """Of the records."""
+    requests: int
+    fetched_bytes: int
+    """Of the requests: with what lies between joined records."""
+    hours: float
+    """That the requests take at least, at the rate of the config."""
+
+    def __str__(self) -> str:
+        """Return the same as a sentence's part."""
+        return (
+            f"{self.pages:,} pages ({self.bytes:,} bytes) of {self.files:,} files, in"
+            f" {self.requests:,} requests of {self.fetched_bytes:,} bytes, which take"
+            f" {self.hours:.1f} hours or more"
+        )
+
+    def cost(self) -> dict[str, int | float]:
+        """Return what reading takes, beside what is read."""
+        return {
+            "requests": self.requests,
+            "fetched_bytes": self.fetched_bytes,
+            "hours": round(self.hours, 2),
+        }
+
+
+def shard_tasks(shards: Sequence[Shard], model_files: tuple[Path, ...]) -> list[Task]:
+    """Return a task per shard; its own file is the first of its inputs, or the remote one.
+
+    Raises:
+        UserError: If a shard's name tells no format.
+    """
+    for shard in shards:
+        shard_kind(shard)
+    return [
+        Task(name=name, inputs=model_files, remote=(shard,))
+        if isinstance(shard, RemoteFile)
+        else Task(name=name, inputs=(shard, *model_files))
+        for name, shard in shard_names(shards).items()
+    ]
+
+
+def range_tasks(ranges: Ranges, config: RangesConfig, model_files: tuple[Path, ...]) -> list[Task]:
+    """Return a task per `records_per_shard` rows of a table of ranges.
+
+    Where its files are is no part of a task: the same records may come from another mirror.
+
+    Raises:
+        UserError: If the table or the prefix does not exist, or the table is empty.
+    """
+    check_prefix(ranges.prefix)
+    count = count_ranges(ranges.table)
+    if not count:
+        raise UserError(f"{ranges.table} lists no records")
+    tasks = [
+        Task(
+            name=f"ranges-{first // config.records_per_shard:06d}",
+            inputs=(ranges.table, *model_files),
+            arguments={_FIRST: first, _RECORDS: config.records_per_shard},
+        )
+        for first in range(0, count, config.records_per_shard)
+    ]
+    return sample_by_name(tasks, [task.name for task in tasks], ranges.sample)
+
+
+def open_documents(
+    task: Task, ranges: Ranges | None, output: Path, config: SentencesConfig
+) -> Documents:
+    """Return the documents of a task, to be iterated once."""
+    most = config.max_document_mb * _MEGABYTE
+    if ranges is None:
+        return read_documents(task.remote[0] if task.remote else task.inputs[0], most)
+    pace = Pace(output / RECEIPTS / _PACE, config.ranges.requests_per_second)
+    reader = RangeReader(ranges.prefix, config.ranges, pace)
+    records = read_ranges(task.inputs[0], task.arguments[_FIRST], task.arguments[_RECORDS])
+    return RangeDocuments(task.name, records, reader, config.ranges, most)
+
+
+def plan_ranges(table: Path, config: RangesConfig) -> RangesPlan:
+    """Return what reading a table takes, without reading anything but the table.
+
+    Raises:
+        UserError: If it does not exist.
+        DataError: If it is damaged.
+    """
+    count_ranges(table)
+    pages = files = size = requests = fetched = 0
+    last = ""
+    rows = read_ranges(table)
+    for request in plan_requests(rows, config.join_gap_kb * _KILOBYTE, MOST_JOINED_BYTES):
+        pages += len(request.records)
+        size += sum(record.length for record in request.records)
+        files += request.file != last
+        last = request.file
+        requests += 1
+        fetched += request.count
+    hours = requests / config.requests_per_second / 3600
+    return RangesPlan(pages, files, size, requests, fetched, hours)
