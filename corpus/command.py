@@ -176,7 +176,7 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, ensure_ascii=False))
 
 
-def print_counts(title: str, counts: Mapping[str, int], as_json: bool = False) -> None:
+def print_counts(title: str, counts: Mapping[str, float], as_json: bool = False) -> None:
     """Print counts by reason: as a table on standard error, or as JSON."""
     if as_json:
         print_json(dict(counts))

@@ -122,7 +122,7 @@ def select(
         inputs = ExpandInputs(named, places, prefix, lid, context.obj["load_identifier"])
         counts = run_expand(files, languages[0], inputs, expand, output, config, job.executor)
     plan = plan_ranges(output, config.expand.sentences.ranges)
-    told = {**counts, **plan.cost()}
+    told: dict[str, float] = {**counts, **plan.cost()}
     if job.as_json:
         print_json({**told, "largest_hosts": largest_hosts(output)})
         return
@@ -179,10 +179,10 @@ def sentences(
     records = None
     files: list[Path | RemoteFile] = []
     if ranges is not None:
-        records = Ranges(ranges, *(() if prefix is None else (prefix,)), sample=sample)
+        records = Ranges(ranges, prefix or COMMON_CRAWL, sample)
         plan = plan_ranges(ranges, config.ranges)
         if job.dry_run:
-            print_counts("ranges", {**plan._asdict(), **plan.cost()}, job.as_json)
+            print_counts("ranges", plan.as_counts(), job.as_json)
             return
         logger.info("%s: %s", ranges, plan)
     else:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.mining.selection.made_crawl import Page, write_crawl
+
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -86,6 +88,12 @@ def test_blocks_of_a_page_run_in_order(page: Path, tmp_path: Path) -> None:
         assert line.split("#")[0].strip() in in_ci
     if page.name == "guide.md":
         write_small_nllb(tmp_path / "nllb")
+        hosts = {"a.river.ru": "rus", "b.river.ru": "rus", "www.example.com": "eng"}
+        write_crawl(
+            tmp_path / "commoncrawl",
+            [Page(f"https://{host}/{page}.html", language, file=page % 2)
+             for host, language in hosts.items() for page in range(4)],
+        )  # fmt: skip
     for language, body in found:
         if not any(line.startswith("make ") for line in body.split("\n")):
             run(language, body, tmp_path)

@@ -49,7 +49,7 @@ def read_shard_list(source: str, prefix: str | None = None) -> list[Shard]:
     if "://" not in start:
         return [Path(start) / name for name in names]
     is_http = urlsplit(start).scheme.lower() in ("http", "https")
-    return [RemoteFile(start + (quote(name) if is_http else name)) for name in names]
+    return [RemoteFile(start + (quote(name, "/=") if is_http else name)) for name in names]
 
 
 def _names(lines: Lines) -> list[str]:

@@ -144,7 +144,7 @@ class RangeReader:
 
     def _read_once(self, name: str, first: int, count: int) -> bytes:
         if self._session is not None:
-            data = self._read_http(self._prefix + quote(name), first, count)
+            data = self._read_http(self._prefix + quote(name, "/="), first, count)
         elif "://" in self._prefix:
             data = self._read_store(RemoteFile(self._prefix + name), first, count)
         else:

@@ -95,7 +95,7 @@ def find_index(
 def _below(file: Path | RemoteFile) -> list[Path | RemoteFile]:
     if isinstance(file, Path):
         if file.is_dir():
-            return sorted(path for path in file.rglob("[!._]*.parquet") if path.is_file())
+            return [path for path in sorted(file.rglob("[!._]*.parquet")) if path.is_file()]
         if not file.is_file():
             raise UserError(f"index {file} does not exist")
         return [file]

@@ -178,10 +178,10 @@ def read_places(files: Iterable[Path], near: str) -> tuple[str, ...]:
 def _place_of(file: Path, number: int, url: str, near: str) -> str:
     try:
         parts = urlsplit(url)
-        host = parts.hostname
+        host = parts.hostname if parts.scheme in ("http", "https") else None
     except ValueError:
-        host = None
-    if not host or parts.scheme not in ("http", "https"):
+        parts, host = urlsplit(""), None
+    if not host:
         raise UserError(f"{file}:{number}: `{url[:200]}` is no URL of a page")
     netloc = parts.netloc.rpartition("@")[2].lower() if near == "path" else host
     return netloc + (parts.path.rpartition("/")[0] + "/" if near == "path" else "/")

@@ -50,7 +50,11 @@ class RangesPlan(NamedTuple):
             f" {self.hours:.1f} hours or more"
         )
 
-    def cost(self) -> dict[str, int | float]:
+    def as_counts(self) -> dict[str, float]:
+        """Return all of it by name."""
+        return {"pages": self.pages, "files": self.files, "bytes": self.bytes, **self.cost()}
+
+    def cost(self) -> dict[str, float]:
         """Return what reading takes, beside what is read."""
         return {
             "requests": self.requests,

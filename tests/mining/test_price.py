@@ -118,7 +118,8 @@ def test_dry_run_is_offered_where_a_cluster_bill_depends_on_it() -> None:
     }  # fmt: skip
     assert {name for name, own in options.items() if "--executor" in own} == {
         "align", "embed", "embed-known", "filter", "match-documents", "metadata", "mine",
-        "mine-local", "probability", "rebuild", "run", "score", "sentences", "text", "train-index",
+        "mine-local", "probability", "rebuild", "run", "score", "select", "sentences",
+            "text", "train-index",
     }  # fmt: skip
     assert all("--json" in own for name, own in options.items() if "--executor" in own)
 
