@@ -102,23 +102,11 @@ def _shortened(name: str, taken: int) -> str:
     return digest + name[-_KEPT_CHARACTERS:]
 
 
-def remove_leftovers(path: Path) -> None:
-    """Remove temporary files of `path` that killed processes left, not those of running ones.
+def remove_leftovers(directory: Path, *, is_deep: bool) -> None:
+    """Remove temporary files in a directory that killed processes left, not those of running ones.
 
     Whether a process of another machine lives cannot be seen; its files go when nothing was
     written to them for an hour.
-    """
-    for left in path.parent.glob(".tmp~*~*~*"):
-        _, node, process, name = left.name.split("~", 3)
-        start = len(os.fsencode(left.name)) - len(os.fsencode(name))
-        if name == _shortened(path.name, start) and not _may_be_written(
-            left, node, int(process.split(".")[0])
-        ):
-            left.unlink(missing_ok=True)
-
-
-def remove_all_leftovers(directory: Path, *, is_deep: bool) -> None:
-    """Remove the temporary files in a directory that killed processes left; see above.
 
     Args:
         directory: Where the outputs of a job go.

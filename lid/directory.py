@@ -8,6 +8,7 @@ from pathlib import Path
 
 from corpus.errors import DataError, UserError
 from corpus.files import digest_file, read_json, read_lines, write_json, write_lines
+from corpus.jobs import task_counts
 from corpus.languages import NO_LANGUAGE, UNKNOWN_LANGUAGE, is_language
 from corpus.protocols import CHECKSUMS_FILE as CHECKSUMS_FILE
 
@@ -172,7 +173,7 @@ def refuse_other_model(output: Path, job: str) -> None:
     Raises:
         UserError: If `output` holds a model without a receipt of `job`.
     """
-    if (output / CHECKSUMS_FILE).is_file() and not list(output.glob(f"receipts/{job}/*.json")):
+    if (output / CHECKSUMS_FILE).is_file() and not task_counts(output, job):
         raise UserError(f"{output} holds another model. Choose another output, or delete that one.")
 
 

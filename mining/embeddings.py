@@ -26,7 +26,7 @@ from safetensors.numpy import load_file, save_file
 
 from corpus.errors import DataError, UserError
 from corpus.files import atomic_path, make_directory, read_object, temporary_path
-from corpus.jobs import RECEIPTS, check_digests
+from corpus.jobs import check_digests
 
 Float16 = npt.NDArray[np.float16]
 Float32 = npt.NDArray[np.float32]
@@ -160,12 +160,6 @@ def open_array(path: Path) -> npt.NDArray[Any]:
     return array
 
 
-def embedding_receipt(path: Path) -> Path:
-    """Return the receipt of the task that wrote `DIR/<language>/<shard>.npy`."""
-    folder = path.parent
-    return folder.parent / RECEIPTS / EMBED_JOB / folder.name / f"{path.stem}.json"
-
-
 def check_embeddings(paths: Iterable[Path]) -> None:
     """Refuse embedding files that changed after `tongues mining embed` wrote them.
 
@@ -173,7 +167,9 @@ def check_embeddings(paths: Iterable[Path]) -> None:
         DataError: Naming the file and both digests.
     """
     for path in paths:
-        check_digests(embedding_files(path), [embedding_receipt(path)])
+        folder = path.parent
+        task = f"{folder.name}/{path.stem}"
+        check_digests(embedding_files(path), folder.parent, EMBED_JOB, [task])
 
 
 def open_embeddings(path: Path, *, rows: int | None = None) -> Embeddings:

@@ -17,8 +17,7 @@ from corpus.bitext.writer import bitext_writer
 from corpus.bitext_columns import SCORE, SIDES, check_columns
 from corpus.config import Config, PositiveInt, execution_only
 from corpus.errors import UserError
-from corpus.files import read_json
-from corpus.jobs import LOCAL, RECEIPTS, Executor, Outcome, Task, check_not_inputs, run_job
+from corpus.jobs import LOCAL, Executor, Outcome, Task, check_not_inputs, run_job, task_counts
 from corpus.languages import Direction
 
 CONVERT_JOB = "convert"
@@ -106,12 +105,9 @@ def convert_bitext(
         workers=config.workers,
         executor=executor,
     )
+    counts = task_counts(output, CONVERT_JOB)
     return [
-        Converted(
-            direction=one,
-            files=tuple(paths),
-            counts=read_json(output / RECEIPTS / CONVERT_JOB / f"{one}.json")["counts"],
-        )
+        Converted(direction=one, files=tuple(paths), counts=counts[str(one)])
         for one, paths in sources.items()
     ]
 

@@ -5,15 +5,18 @@ Stages import from this package only, never from its modules.
 
 from corpus.jobs.budget import WithinBudget, core_seconds
 from corpus.jobs.executors import EXECUTORS, LOCAL, Executor, find_executor
-from corpus.jobs.job_config import CONFIG_FILE, RECEIPTS, check_config, forget_config
+from corpus.jobs.job_config import CONFIG_FILE, check_config, forget_config
 from corpus.jobs.locks import hold_lock
 from corpus.jobs.pricing import Cut, Price, Trial, describe_price, finished, price_job, spread
 from corpus.jobs.receipts import (
+    RECEIPTS,
     check_digests,
     describe_input,
     differences,
     forget_outdated,
+    forget_receipts,
     recall_digests,
+    task_counts,
 )
 from corpus.jobs.run import Summary, check_not_inputs, has_receipt, redo_changed, run_job
 from corpus.jobs.tasks import Outcome, Task
@@ -42,6 +45,7 @@ __all__ = [
     "finished",
     "forget_config",
     "forget_outdated",
+    "forget_receipts",
     "has_receipt",
     "hold_lock",
     "price_job",
@@ -49,4 +53,5 @@ __all__ = [
     "redo_changed",
     "run_job",
     "spread",
+    "task_counts",
 ]

@@ -1,14 +1,13 @@
 """A budget of CPU time for jobs: when it is spent, no further task is begun."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from corpus.errors import DataError
-from corpus.files import read_object
 from corpus.jobs.executors import Executor
-from corpus.jobs.job_config import RECEIPTS
-from corpus.jobs.tasks import Postponed, Result, Task
+from corpus.jobs.logs import read_log
+from corpus.jobs.receipts import RECEIPTS, recorded_jobs
+from corpus.jobs.tasks import Postponed, Result, Task, TaskAttempt
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class WithinBudget:
         return self.executor.share(tasks)
 
     def run(
-        self, attempt: Callable[[Task], Result], tasks: Sequence[Task], *, workers: int, gpus: int
+        self, attempt: TaskAttempt, tasks: Sequence[Task], *, workers: int, gpus: int
     ) -> Iterator[tuple[Task, Result]]:
         """Yield every task with its result; `Postponed` is that of one that was not begun."""
         limited = _Limited(attempt, self.directories, self.core_seconds)
@@ -40,32 +39,23 @@ class WithinBudget:
 
 @dataclass(frozen=True)
 class _Limited:
-    """An attempt that looks at the budget first; picklable."""
+    """An attempt that looks at the budget before every task; picklable."""
 
-    attempt: Callable[[Task], Result]
+    attempt: TaskAttempt
     directories: tuple[Path, ...]
     core_seconds: float
 
-    def __call__(self, task: Task) -> Result:
+    def __call__(self, tasks: Sequence[Task]) -> Sequence[Result]:
         if core_seconds(self.directories) >= self.core_seconds:
-            return Postponed()
-        return self.attempt(task)
-
-
-_read: dict[tuple[Path, int], float] = {}
-"""CPU seconds of the receipts that were read, by path and time of change."""
+            return [Postponed()] * len(tasks)
+        return self.attempt(tasks[:1])
 
 
 def core_seconds(directories: Sequence[Path]) -> float:
     """Return the CPU seconds of all finished tasks whose receipts are in some directories."""
-    total = 0.0
-    for directory in directories:
-        for path in (directory / RECEIPTS).rglob("[!.]*.json"):
-            try:
-                key = path, path.stat().st_mtime_ns
-                if key not in _read:
-                    _read[key] = float(read_object(path).get("cpu_seconds", 0.0))
-            except (DataError, FileNotFoundError):
-                continue  # another process is redoing it
-            total += _read[key]
-    return total
+    return sum(
+        entry.cpu_seconds
+        for directory in directories
+        for job in recorded_jobs(directory)
+        for entry in read_log(directory / RECEIPTS / job).receipts.values()
+    )

@@ -12,14 +12,13 @@ from corpus.config import dump_config, plain_config, with_defaults, without_exec
 from corpus.errors import UserError
 from corpus.files import write_text
 from corpus.jobs.locks import hold_lock
-from corpus.jobs.receipts import differences
+from corpus.jobs.logs import LOCK, read_log
+from corpus.jobs.receipts import RECEIPTS, differences, recorded_jobs
 from corpus.yaml_files import read_yaml
 
 logger = logging.getLogger(__name__)
 
-RECEIPTS = "receipts"
 CONFIG_FILE = "config.yaml"
-LOCK = ".lock"
 RUNNING = ".running"
 """Lock shared by all processes that run jobs with a config."""
 
@@ -110,7 +109,7 @@ def _check_config(path: Path, name: str, config: Any, values: Any) -> None:
         return
     made = str(path.parent)
     if path.name != CONFIG_FILE:  # what others made lies in the directory too
-        made = f"{path} and its receipts in {path.parent / RECEIPTS / name}"
+        made = f"{path} and what `{name}` made with it"
     raise UserError(
         f"{path} was written with another config: {difference}. Choose another"
         f" output, or delete {made} to start over."
@@ -127,4 +126,6 @@ def _difference(path: Path, config: Any, values: Any) -> str | None:
 def _holds_files(output: Path) -> bool:
     """Return whether a directory holds more than a config and receipts' own bookkeeping."""
     others = (path for path in output.iterdir() if path.name not in (CONFIG_FILE, RECEIPTS))
-    return any(others) or any((output / RECEIPTS).rglob("*.json"))
+    return any(others) or any(
+        read_log(output / RECEIPTS / job).receipts for job in recorded_jobs(output)
+    )

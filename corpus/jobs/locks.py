@@ -9,6 +9,8 @@ import fcntl
 import hashlib
 import logging
 import os
+import struct
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,31 @@ logger = logging.getLogger(__name__)
 
 _HELD_ELSEWHERE = (errno.EACCES, errno.EAGAIN)
 _NOT_SUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+_FLOCK = "hhqqi0q"
+"""`struct flock` of 64-bit Linux: type, whence, start, length, process."""
+
+
+class LockFile:
+    """An open lock file; the locks taken through it are freed when the block ends.
+
+    A process that closes a lock file frees all its locks there, so it opens one once at a time.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._descriptor = -1
+
+    def take(self, name: str, *, wait: bool = False, is_shared: bool = False) -> bool:
+        """Take the lock `name`; return whether that succeeded. See `hold_lock`."""
+        return _lock(self._descriptor, _offset(name), wait, is_shared, self._file)
+
+    def __enter__(self) -> "LockFile":
+        make_directory(self._file.parent)
+        self._descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
 
 
 @contextmanager
@@ -37,12 +64,28 @@ def hold_lock(
         is_shared: Whether others may hold it in the same way. A process that closes a lock file
             frees all its locks there, so one that is held for long has a file of its own.
     """
-    make_directory(file.parent)
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    with LockFile(file) as locks:
+        yield locks.take(name, wait=wait, is_shared=is_shared)
+
+
+def is_held_elsewhere(file: Path, name: str) -> bool | None:
+    """Return whether another process holds a lock, without taking it; None where none can tell."""
+    if not sys.platform.startswith("linux"):
+        return None
     try:
-        yield _lock(descriptor, _offset(name), wait, is_shared, file)
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    try:
+        asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, _offset(name), 1, 0)
+        told = fcntl.fcntl(descriptor, fcntl.F_GETLK, asked)
+    except OSError:
+        return None
     finally:
-        os.close(descriptor)  # frees the lock
+        os.close(descriptor)
+    return bool(struct.unpack(_FLOCK, told)[0] != fcntl.F_UNLCK)
 
 
 def _offset(name: str) -> int:

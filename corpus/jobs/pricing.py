@@ -20,8 +20,8 @@ from typing import Any, TypeVar
 
 from corpus.console import format_duration, format_table
 from corpus.errors import JobError
-from corpus.jobs.job_config import RECEIPTS
-from corpus.jobs.receipts import read_receipt
+from corpus.jobs.logs import read_log
+from corpus.jobs.receipts import RECEIPTS, recorded_jobs
 from corpus.jobs.usage import cpu_seconds, peak_memory_mb
 
 logger = logging.getLogger(__name__)
@@ -152,11 +152,9 @@ class _Part:
 
 def finished(output: Path, job: str, names: Collection[str]) -> frozenset[str]:
     """Return which tasks of a job are done; the job itself checks whether receipts match."""
-    receipts = {name: output / RECEIPTS / job / f"{name}.json" for name in names}
+    log = read_log(output / RECEIPTS / job)
     return frozenset(
-        name
-        for name, path in receipts.items()
-        if path.exists() and not read_receipt(path)["problem"]
+        name for name in names if (receipt := log.receipt(name)) and not receipt["problem"]
     )
 
 
@@ -240,25 +238,25 @@ def _measure(run: Callable[[Path, Path], object], cut: Cut, part: Path, output: 
         run(part, output)
     except JobError:
         # A shard that was cut for the trial is a damaged one; one that gave nothing is an error.
-        if not list((output / RECEIPTS).glob("*/**/*.json")):
+        if not any(read_log(output / RECEIPTS / job).receipts for job in recorded_jobs(output)):
             raise
-    stages = {}
-    for receipts in sorted(path for path in (output / RECEIPTS).iterdir() if path.is_dir()):
-        stages[receipts.name] = _read_stage(receipts)
+    stages = {job: _read_stage(output, job) for job in recorded_jobs(output)}
     return _Part(cut.units, cut.largest, cpu_seconds(), peak_memory_mb(), stages)
 
 
-def _read_stage(receipts: Path) -> _Stage:
+def _read_stage(output: Path, job: str) -> _Stage:
     """Return the time, memory and counts in the receipts of a job."""
     counts: Counter[str] = Counter()
     cpu = wall = 0.0
     files: set[Path] = set()
-    for path in receipts.rglob("*.json"):
-        receipt = read_receipt(path)
+    log = read_log(output / RECEIPTS / job)
+    for name in log.receipts:
+        receipt = log.receipt(name)
+        assert receipt is not None  # nothing was lost since this process wrote it
         counts.update(receipt["counts"])
-        cpu += float(receipt.get("cpu_seconds", 0))
-        wall += float(receipt.get("seconds", 0))
-        files |= {(path.parent / output).resolve() for output in receipt["outputs"]}
+        cpu += float(receipt["cpu_seconds"])
+        wall += float(receipt["seconds"])
+        files |= {(output / made).resolve() for made in receipt["outputs"]}
     # Files that only the next job needs may be gone by now.
     disk = sum(file.stat().st_size for file in files if file.exists())
     return _Stage(cpu, wall, disk, counts)

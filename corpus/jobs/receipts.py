@@ -5,15 +5,19 @@ import importlib.metadata
 import json
 import os
 import platform
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from corpus.config import with_defaults, without_execution
 from corpus.errors import DataError, UserError
-from corpus.files import digest_file, make_directory, read_object, write_json
+from corpus.files import digest_file
+from corpus.jobs.logs import JobLog, LogWriter, Value, as_value, now, read_log
 from corpus.jobs.tasks import Task
 from corpus.remote import RemoteFile
+
+RECEIPTS = "receipts"
 
 
 def describe_input(file: Path | RemoteFile) -> dict[str, Any]:
@@ -36,35 +40,18 @@ def describe_input(file: Path | RemoteFile) -> dict[str, Any]:
     }
 
 
-def read_receipt(path: Path) -> dict[str, Any]:
-    """Read a receipt; those of earlier versions have no digests.
-
-    Raises:
-        DataError: If it is damaged.
-    """
-    try:
-        receipt = read_object(
-            path, arguments=dict, inputs=list, counts=dict, outputs=list, problem=str
-        )
-        receipt.setdefault("digests", {})
-        if not isinstance(receipt["digests"], dict):
-            raise DataError(f"{path}: `digests` is not an object; the file is damaged")
-        files = receipt["inputs"]
-        if not all(isinstance(one, dict) and {"path", "bytes"} <= one.keys() for one in files):
-            raise DataError(f"{path}: `inputs` holds what is not a file; it is damaged")
-    except DataError as error:
-        raise DataError(f"{error}. Delete this receipt to redo its shard.") from None
-    return receipt
-
-
 def recall_digests(receipts: Path) -> None:
     """Take the digests of input files from the receipts of a job, if there are any.
 
     This process then reads those files again only if their size or time of change is another, as
-    `is_done` does.
+    `Matching` does.
+
+    Args:
+        receipts: Directory of the job's receipts.
     """
-    for path in receipts.rglob("*.json"):
-        for record in read_receipt(path)["inputs"]:
+    log = read_log(receipts)
+    for name in log.receipts:
+        for record in (log.receipt(name) or {"inputs": ()})["inputs"]:
             if "modified_ns" in record:
                 key = record["path"], record["bytes"], record["modified_ns"]
                 _known_digests[key] = record["blake2b"]
@@ -79,121 +66,238 @@ def _digest_once(file: Path, *state: int) -> str:
     return digest_file(file)
 
 
-def write_receipt(
-    path: Path,
-    *,
-    task: str,
-    arguments: Mapping[str, Any],
-    inputs: list[dict[str, Any]],
-    config: Any,
-    counts: Mapping[str, int],
-    outputs: Sequence[Path],
-    problem: str,
-    seconds: float,
-    cpu_seconds: float,
-) -> None:
-    """Write the receipt of a finished shard, with the digests of its outputs.
+def describe_shared(tasks: Sequence[Task]) -> dict[str, Value]:
+    """Return the entries of local files that several tasks read, by path.
 
-    Outputs are named as seen from the receipt, so that a directory can be moved as a whole and
-    still be found done.
+    They are read here once, rather than by every worker, and receipts name them by digest. A file
+    that is missing is left to the tasks, each of which then fails.
     """
-    start = path.parent.resolve()
-    make_directory(start)
-    named = {os.path.relpath(output.resolve(), start): output for output in outputs}
-    write_json(
-        path,
-        {
-            "task": task,
-            "arguments": dict(arguments),
-            "inputs": inputs,
-            "config": config,
-            "versions": _versions(),
-            "counts": dict(counts),
-            "outputs": list(named),
-            "digests": {
-                name: digest_file(output) for name, output in named.items() if output.is_file()
-            },
-            "problem": problem,
-            "seconds": round(seconds, 3),
-            "cpu_seconds": round(cpu_seconds, 3),
-        },
+    uses = Counter(path for task in tasks for path in task.inputs)
+    shared = [path for path, count in uses.items() if count > 1 and path.is_file()]
+    return {str(path): as_value(describe_input(path)) for path in shared}
+
+
+def describe_inputs(task: Task, shared: Mapping[str, Value]) -> tuple[list[Any], list[Value]]:
+    """Return the entries of a task's files, shared ones by digest, and the shared ones.
+
+    Raises:
+        DataError: If a file is not there.
+    """
+    entries: list[Any] = []
+    values: list[Value] = []
+    for file in task.files:
+        known = shared.get(str(file)) if isinstance(file, Path) else None
+        if known is not None and _is_unchanged(file, known.value):
+            entries.append(known.digest)
+            values.append(known)
+        else:
+            entries.append(describe_input(file))
+    return entries, values
+
+
+def _is_unchanged(file: Path | RemoteFile, entry: Mapping[str, Any]) -> bool:
+    try:
+        stat = os.stat(str(file))  # noqa: PTH116 - a third of the time of Path.stat
+    except OSError:
+        return False
+    return (stat.st_size, stat.st_mtime_ns) == (entry["bytes"], entry["modified_ns"])
+
+
+def describe_outputs(outputs: Sequence[Path], directory: Path) -> dict[str, str]:
+    """Return the digests of files by their names as seen from a directory.
+
+    A directory can so be moved as a whole and still be found done.
+    """
+    start = directory.resolve()
+    return {
+        os.path.relpath(output.resolve(), start): digest_file(output) if output.is_file() else ""
+        for output in outputs
+    }
+
+
+class Matching:
+    """Whether tasks have receipts that match; files of many tasks are looked at once."""
+
+    def __init__(self, receipts: Path, config: Any, shape: Any = None) -> None:
+        """Take what is the same for all tasks.
+
+        Args:
+            receipts: Directory of the job's receipts.
+            config: Plain values of the config.
+            shape: The dataclass they come from. Keys that a receipt lacks have their defaults: it
+                is of a version that did not know them.
+        """
+        self._output = receipts.parent.parent
+        self._config, self._shape = json.loads(json.dumps(config)), shape
+        self._same_config: Any = None
+        self._same_files: dict[tuple[str, str], bool] = {}
+
+    def is_done(self, log: JobLog, task: Task) -> bool:
+        """Whether a receipt is there, its outputs exist, it reports no damage, and it matches.
+
+        Without its outputs a receipt does not have to match: nothing could be mixed.
+
+        Raises:
+            UserError: If it was made from other inputs, arguments or config; both are named.
+            DataError: If an input that it names is gone.
+        """
+        receipt = log.receipt(task.name)
+        if receipt is None or receipt["problem"]:  # its input may have been mended
+            return False
+        if not _has_outputs(self._output, receipt):
+            return False
+        place = log.place(task.name)
+        recorded = receipt.get("config")
+        if recorded is not self._same_config:  # most name one value
+            values = without_execution(self._shape, with_defaults(self._shape, recorded))
+            _refuse_other(place, "config", values, self._config)
+            self._same_config = recorded
+        _refuse_other(place, "argument", receipt["arguments"], dict(task.arguments))
+        self._check_inputs(place, receipt["inputs"], task.files)
+        return True
+
+    def _check_inputs(
+        self, place: str, recorded: list[dict[str, Any]], files: Sequence[Path | RemoteFile]
+    ) -> None:
+        if len(recorded) != len(files):
+            raise UserError(
+                f"{place} was made from {len(recorded)} input files, and now there are"
+                f" {len(files)}. {_REDO}"
+            )
+        for record, file in zip(recorded, files, strict=True):
+            if isinstance(file, RemoteFile):
+                _check_remote_input(place, record, file)
+                continue
+            key = str(file), str(record.get("blake2b"))
+            if key not in self._same_files:
+                self._same_files[key] = True
+                _check_input(place, record, file)
+
+
+def has_outputs(log: JobLog, task: str) -> bool:
+    """Whether a task has a receipt, matching or not, and all its outputs exist."""
+    receipt = log.receipt(task)
+    return receipt is not None and _has_outputs(log.directory.parent.parent, receipt)
+
+
+def _has_outputs(output: Path, receipt: Mapping[str, Any]) -> bool:
+    return all(os.path.exists(output / name) for name in receipt["outputs"])  # noqa: PTH110
+
+
+_REDO = (
+    "Choose another output, or delete what this shard wrote to redo it (its line in that file, if"
+    " it wrote nothing)."
+)
+
+
+def _refuse_other(place: str, key: str, recorded: Any, current: Any) -> None:
+    current = json.loads(json.dumps(current))
+    if recorded != current:
+        raise UserError(
+            f"{place} was made with another {key}: {differences(recorded, current)}. {_REDO}"
+        )
+
+
+def _check_input(place: str, record: dict[str, Any], file: Path) -> None:
+    if not file.is_file():
+        raise DataError(f"input {file} does not exist; {place} lists it as an input")
+    if _is_unchanged(file, {"modified_ns": None, **record}):
+        return
+    digest = digest_file(file)
+    if digest != record.get("blake2b"):
+        raise UserError(
+            f"{place} was made from {record['path']} with digest {record.get('blake2b')}, and"
+            f" {file} now has {digest}. {_REDO}"
+        )
+
+
+def _check_remote_input(place: str, record: dict[str, Any], file: RemoteFile) -> None:
+    now = file.describe()
+    # Not the URL: the same file may have another one, for instance with a new signature.
+    for key in ("bytes", "version"):
+        if record.get(key) != now[key]:
+            raise UserError(
+                f"{place} was made from {record['path']} with {key} {record.get(key)}, and {file}"
+                f" now has {now[key]}. {_REDO}"
+            )
+
+
+def recorded_jobs(output: Path) -> list[str]:
+    """Return the names of the jobs that have receipts, or logs, in a directory, sorted."""
+    receipts = output / RECEIPTS
+    return (
+        sorted(path.name for path in receipts.iterdir() if path.is_dir())
+        if receipts.is_dir()
+        else []
     )
 
 
-def is_done(
-    path: Path,
-    *,
-    arguments: Mapping[str, Any],
-    inputs: Sequence[Path | RemoteFile],
-    config: Any,
-    shape: Any = None,
-) -> bool:
-    """Whether a receipt is there, matches, reports no damage, and its outputs exist.
+def task_counts(output: Path, job: str) -> dict[str, dict[str, int]]:
+    """Return what the finished tasks of a job counted, by their names, sorted.
 
     Args:
-        path: The receipt.
-        arguments: Of the task.
-        inputs: Its files.
-        config: Plain values of the config.
-        shape: The dataclass they come from. Keys that the receipt lacks have their defaults: it is
-            of a version that did not know them.
+        output: Directory of the job's outputs.
+        job: Its name.
 
     Raises:
-        UserError: If it was made from other inputs, arguments or config; both are named.
-        DataError: If an input that it names is gone.
+        DataError: If a receipt is damaged.
     """
-    if not path.exists():
-        return False
-    receipt = read_receipt(path)
-    if receipt["problem"]:  # the shard is redone whatever its input is now: it may have been fixed
-        return False
-    for key, value in {"config": config, "argument": dict(arguments)}.items():
-        recorded = receipt.get("config" if key == "config" else "arguments")
-        if key == "config":
-            recorded = without_execution(shape, with_defaults(shape, recorded))
-        current = json.loads(json.dumps(value))
-        if recorded != current:
-            raise UserError(
-                f"{path} was made with another {key}: {differences(recorded, current)}."
-                " Choose another output, or delete the receipt to redo this shard."
-            )
-    _check_inputs(path, receipt["inputs"], inputs)
-    return all((path.parent / output).exists() for output in receipt["outputs"])
+    log = read_log(output / RECEIPTS / job)
+    return {name: log.counts(name) for name in sorted(log.receipts)}
 
 
-def check_digests(files: Iterable[Path], receipts: Iterable[Path]) -> None:
-    """Refuse files whose content differs from the receipts of the jobs that wrote them.
+def check_digests(files: Iterable[Path], output: Path, job: str, tasks: Iterable[str]) -> None:
+    """Refuse files whose content differs from the receipts of the job that wrote them.
 
     Files that none of the receipts names were made elsewhere, and pass.
 
     Args:
         files: What is about to be read.
-        receipts: Receipts of the tasks that wrote them; those that do not exist are left out.
+        output: Directory of the outputs of the job that wrote them.
+        job: Its name.
+        tasks: Those that wrote them; those without a receipt are left out.
 
     Raises:
         DataError: Naming the first such file, with both digests.
     """
+    log = read_log(output / RECEIPTS / job)
     recorded = {
-        (receipt.parent / name).resolve(): (digest, receipt)
-        for receipt in receipts
-        if receipt.is_file()
-        for name, digest in read_receipt(receipt)["digests"].items()
+        (output / name).resolve(): (digest, log.place(task))
+        for task in tasks
+        for name, digest in (log.receipt(task) or {"outputs": {}})["outputs"].items()
     }
     for file in files:
-        digest, receipt = recorded.get(file.resolve(), ("", file))
+        digest, place = recorded.get(file.resolve(), ("", ""))
         if not digest or not file.is_file():
             continue
         stat = file.stat()
         found = _digest_once(file, stat.st_ino, stat.st_size, stat.st_mtime_ns)
         if found != digest:
             raise DataError(
-                f"{file} is damaged or was changed: its digest is {found}, and {receipt} records"
+                f"{file} is damaged or was changed: its digest is {found}, and {place} records"
                 f" {digest}. Delete the file and rerun the command that made it."
             )
 
 
+def forget_receipts(output: Path, job: str, tasks: Iterable[str]) -> None:
+    """Let a job do tasks again: their receipts no longer hold.
+
+    Args:
+        output: Directory of the job's outputs.
+        job: Its name.
+        tasks: Their names; those without a receipt stay as they are.
+    """
+    directory = output / RECEIPTS / job
+    log = read_log(directory)
+    entries = {name: log.receipts[name] for name in tasks if name in log.receipts}
+    if entries:
+        with LogWriter(directory) as writer:
+            for name, entry in entries.items():
+                writer.add({"forgotten": name, "ended": max(now(), round(entry.ended + 0.001, 3))})
+
+
 def forget_outdated(receipts: Path, tasks: Sequence[Task], *, keep_others: bool) -> None:
-    """Delete files and receipts that tasks made from inputs other than the current ones.
+    """Delete files and forget receipts that tasks made from inputs other than the current ones.
 
     For a command's own intermediate files: unlike with the user's inputs, more or other ones are
     not an error.
@@ -203,59 +307,22 @@ def forget_outdated(receipts: Path, tasks: Sequence[Task], *, keep_others: bool)
         tasks: The tasks as they are now.
         keep_others: Whether what none of the tasks made stays.
     """
-    current = {f"{task.name}.json": task for task in tasks}
-    for receipt in sorted(receipts.rglob("[!.]*.json")):
-        task = current.get(receipt.relative_to(receipts).as_posix())
+    current = {task.name: task for task in tasks}
+    log, matching = read_log(receipts), Matching(receipts, None)
+    outdated = []
+    for name in sorted(log.receipts):
+        task = current.get(name)
         if task is None and keep_others:
             continue
         try:
-            if task is not None and is_done(
-                receipt, arguments=task.arguments, inputs=task.inputs, config=None
-            ):
+            if task is not None and matching.is_done(log, task):
                 continue
         except (UserError, DataError):
             pass
-        for name in read_receipt(receipt)["outputs"]:
-            (receipt.parent / name).unlink(missing_ok=True)
-        receipt.unlink()
-
-
-def _check_inputs(
-    path: Path, recorded: list[dict[str, Any]], inputs: Sequence[Path | RemoteFile]
-) -> None:
-    if len(recorded) != len(inputs):
-        raise UserError(
-            f"{path} was made from {len(recorded)} input files, and now there are {len(inputs)}."
-            " Choose another output, or delete the receipt to redo this shard."
-        )
-    for record, file in zip(recorded, inputs, strict=True):
-        if isinstance(file, RemoteFile):
-            _check_remote_input(path, record, file)
-            continue
-        if not file.is_file():
-            raise DataError(f"input {file} does not exist; {path} lists it as an input")
-        stat = file.stat()
-        if stat.st_size == record["bytes"] and stat.st_mtime_ns == record.get("modified_ns"):
-            continue
-        digest = digest_file(file)
-        if digest != record.get("blake2b"):
-            raise UserError(
-                f"{path} was made from {record['path']} with digest {record.get('blake2b')}, and"
-                f" {file} now has {digest}. Choose another output, or delete the receipt to redo"
-                " this shard."
-            )
-
-
-def _check_remote_input(path: Path, record: dict[str, Any], file: RemoteFile) -> None:
-    now = file.describe()
-    # Not the URL: the same file may have another one, for instance with a new signature.
-    for key in ("bytes", "version"):
-        if record.get(key) != now[key]:
-            raise UserError(
-                f"{path} was made from {record['path']} with {key} {record.get(key)}, and {file}"
-                f" now has {now[key]}. Choose another output, or delete the receipt to redo this"
-                " shard."
-            )
+        outdated.append(name)
+        for made in (log.receipt(name) or {"outputs": ()})["outputs"]:
+            (receipts.parent.parent / made).unlink(missing_ok=True)
+    forget_receipts(receipts.parent.parent, receipts.name, outdated)
 
 
 def differences(there: Any, here: Any, key: str = "") -> str:
@@ -269,7 +336,9 @@ def differences(there: Any, here: Any, key: str = "") -> str:
     return f"`{key}` is {there!r} there and {here!r} now"
 
 
-def _versions() -> dict[str, str]:
+@functools.cache
+def versions() -> dict[str, str]:
+    """Return the versions of this program and of Python, as receipts hold them."""
     try:
         version = importlib.metadata.version("tongues")
     except importlib.metadata.PackageNotFoundError:

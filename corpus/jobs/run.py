@@ -14,18 +14,41 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from corpus.config import plain_config, without_execution
 from corpus.console import Progress, format_duration
 from corpus.errors import BudgetSpent, DataError, JobError, ShareDone, UserError
-from corpus.files import remove_all_leftovers, remove_leftovers
+from corpus.files import remove_leftovers
 from corpus.jobs.executors import LOCAL, Executor
-from corpus.jobs.job_config import CONFIG_FILE, LOCK, RECEIPTS, hold_config
-from corpus.jobs.locks import hold_lock
-from corpus.jobs.receipts import describe_input, is_done, read_receipt, write_receipt
+from corpus.jobs.executors.batches import BATCH_SECONDS
+from corpus.jobs.job_config import CONFIG_FILE, hold_config
+from corpus.jobs.locks import LockFile, hold_lock
+from corpus.jobs.logs import (
+    LOCK,
+    LogWriter,
+    Mark,
+    Value,
+    as_value,
+    fold,
+    has_many_logs,
+    machine,
+    now,
+    read_log,
+    read_log_since,
+)
+from corpus.jobs.receipts import (
+    RECEIPTS,
+    Matching,
+    describe_inputs,
+    describe_outputs,
+    describe_shared,
+    forget_receipts,
+    has_outputs,
+    versions,
+)
 from corpus.jobs.tasks import Busy, Done, Failed, Outcome, Postponed, Raised, Result, Task
 from corpus.jobs.usage import peak_memory_mb
 
@@ -78,7 +101,7 @@ def run_job(
     """Run `work` over all tasks without a receipt; write a receipt for each that succeeds.
 
     Args:
-        name: Names the job: receipts go to `output/receipts/<name>/<task>.json`.
+        name: Names the job: receipts go to `output/receipts/<name>/`.
         tasks: The shards; their names are distinct.
         work: Picklable; writes its outputs atomically and returns what it did.
         output: Directory of the outputs; config and receipts go beside them.
@@ -101,43 +124,65 @@ def run_job(
         [path for task in tasks for path in task.inputs],
     )
     config_values = without_execution(config, plain_config(config))
-    attempt = Attempt(work, output / RECEIPTS / name, config_values, config)
-    has_begun = functools.partial(_has_begun, attempt, tasks)
+    receipts = output / RECEIPTS / name
+    matching = Matching(receipts, config_values, config)
+    has_begun = functools.partial(_has_begun, receipts, tasks)
     with hold_config(output, name, config_name, config, config_values, has_begun):
         # In a directory that several jobs share, others' folders are not looked through.
-        remove_all_leftovers(output, is_deep=config_name == CONFIG_FILE)
-        return _run_share(
-            name,
-            tasks,
-            attempt,
-            output,
-            executor,
-            functools.partial(executor.run, attempt, workers=workers, gpus=gpus),
-        )
+        is_alone = config_name == CONFIG_FILE
+        remove_leftovers(output, is_deep=is_alone)
+        share = executor.share(tasks)
+        log = read_log(receipts)
+        todo = [task for task in share if not matching.is_done(log, task)]
+        _say_what_is_done(name, output, len(share), len(todo))
+        run = _Run()
+        if todo:
+            attempt = Attempt(work, receipts, config_values, config, _prepare(todo, receipts))
+            _note_run(receipts, len(tasks), workers)
+            run = _run_all(name, todo, attempt, executor, workers, gpus)
+            remove_leftovers(output, is_deep=is_alone)  # of workers that died
+        return _end_run(name, tasks, share, todo, matching, run, output)
 
 
-def _run_share(
+def _say_what_is_done(name: str, output: Path, share: int, todo: int) -> None:
+    if not todo:
+        logger.info("%s: nothing to do, %s already done in %s", name, _shards(share), output)
+    elif todo < share:
+        logger.info("%s: %d of %s already done", name, share - todo, _shards(share))
+
+
+def _note_run(receipts: Path, tasks: int, workers: int) -> None:
+    """Write how much there is to do, for `tongues status`."""
+    with LogWriter(receipts) as writer:
+        run = {"tasks": tasks, "machine": machine(), "workers": workers}
+        writer.add({"run": run, "ended": now()})
+
+
+def _end_run(
     name: str,
     tasks: Sequence[Task],
-    attempt: "Attempt",
+    share: Sequence[Task],
+    todo: Sequence[Task],
+    matching: Matching,
+    run: "_Run",
     output: Path,
-    executor: Executor,
-    results: Callable[[Sequence[Task]], Iterator[tuple[Task, Result]]],
 ) -> Summary:
-    """Run the unfinished tasks of this process's share; log and return the result."""
-    share = executor.share(tasks)
-    todo = [task for task in share if not attempt.is_done(task)]
-    skipped = len(share) - len(todo)
-    if not todo:
-        logger.info("%s: nothing to do, %s already done in %s", name, _shards(len(share)), output)
-    elif skipped:
-        logger.info("%s: %d of %s already done", name, skipped, _shards(len(share)))
-    run = _run_all(name, todo, attempt, results)
+    """Log and return the result; raise what has to be said of shards that are not done."""
+    receipts = output / RECEIPTS / name
+    mine = {task.name for task in share}
+    log = read_log(receipts)
+    left = [task for task in tasks if task.name not in mine and not matching.is_done(log, task)]
+    if has_many_logs(receipts) or not (left or run.failures or run.postponed):
+        fold(receipts)
     seconds = _clock.lap()
+    counts: Counter[str] = Counter()
+    for task in tasks:
+        if task.name in log.receipts:
+            counts.update(log.counts(task.name))
     summary = Summary(
-        counts=_sum_counts(attempt, tasks),
+        counts=dict(counts),
         done=len(todo) - len(run.failures) - len(run.postponed),
-        skipped=skipped,
+        skipped=len(share) - len(todo),
         seconds=seconds,
     )
     if todo:
@@ -152,7 +197,12 @@ def _run_share(
         )
     if run.postponed:
         raise BudgetSpent(name, run.postponed)
-    _check_shares(name, attempt, tasks, share)
+    if left:
+        raise ShareDone(
+            f"{name}: this share is done, {_shards(len(share))}; {_shards(len(left))} of other"
+            f" shares are not, {left[0].name} among them. When all are done, run the command again"
+            " to continue."
+        )
     return summary
 
 
@@ -162,39 +212,41 @@ def has_receipt(name: str, task: Task, output: Path, config: Any = None) -> bool
     Raises:
         UserError: If it was done with another config or from other inputs.
     """
-    return is_done(
-        output / RECEIPTS / name / f"{task.name}.json",
-        arguments=task.arguments,
-        inputs=task.files,
-        config=without_execution(config, plain_config(config)),
-        shape=config,
-    )
+    receipts = output / RECEIPTS / name
+    matching = Matching(receipts, without_execution(config, plain_config(config)), config)
+    return matching.is_done(read_log(receipts), task)
 
 
 def redo_changed(name: str, tasks: Sequence[Task], output: Path) -> list[Task]:
-    """Let a job redo the shards whose inputs changed: delete their receipts; return these tasks.
+    """Let a job redo the shards whose inputs changed: forget their receipts; return these tasks.
 
     Elsewhere a receipt that does not match is an error, because old and new results would mix. This
     is for jobs whose results are found by the digests of their inputs, so that nothing can mix and
     a receipt only saves looking at files that did not change. What such a job depends on is in its
     tasks; it has no config.
     """
-    todo = []
+    receipts = output / RECEIPTS / name
+    log, matching = read_log(receipts), Matching(receipts, None)
+    todo, changed = [], []
     for task in tasks:
-        receipt = output / RECEIPTS / name / f"{task.name}.json"
         try:
-            done = is_done(receipt, arguments=task.arguments, inputs=task.inputs, config=None)
+            is_done = matching.is_done(log, task)
         except (UserError, DataError):
-            receipt.unlink(missing_ok=True)
-            done = False
-        if not done:
+            changed.append(task.name)
+            is_done = False
+        if not is_done:
             todo.append(task)
+    forget_receipts(output, name, changed)
     return todo
 
 
-def _has_begun(attempt: "Attempt", tasks: Sequence[Task]) -> bool:
-    """Return whether one of the tasks has a receipt, or is being done."""
-    return any(attempt.receipt(task).exists() or not attempt.is_free(task) for task in tasks)
+def _has_begun(receipts: Path, tasks: Sequence[Task]) -> bool:
+    """Return whether one of the tasks is done, with this config or another, or is being done."""
+    log = read_log(receipts)
+    if any(has_outputs(log, task.name) for task in tasks):
+        return True
+    with LockFile(receipts / LOCK) as locks:
+        return not all(locks.take(task.name) for task in tasks)
 
 
 def _shards(count: int) -> str:
@@ -230,81 +282,105 @@ def check_not_inputs(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
                 raise UserError(f"{found} is the input; choose another output")
 
 
-def _check_shares(
-    name: str, attempt: "Attempt", tasks: Sequence[Task], share: Sequence[Task]
-) -> None:
-    """Raise if the job has unfinished shards that belong to another process."""
-    mine = {task.name for task in share}
-    left = [task for task in tasks if task.name not in mine and not attempt.is_done(task)]
-    if left:
-        raise ShareDone(
-            f"{name}: this share is done, {_shards(len(share))}; {_shards(len(left))} of other"
-            f" shares are not, {left[0].name} among them. When all are done, run the command again"
-            " to continue."
-        )
+class Known(NamedTuple):
+    """What the process that runs a job found out for all that do its tasks."""
+
+    mark: Mark
+    """How far it has read the job's logs."""
+
+    earlier: Mapping[str, float]
+    """When tasks that are to be done again last ended; their new receipts are later."""
+
+    shared: Mapping[str, Value]
+    """Entries of the files that several tasks read, by path."""
+
+
+def _prepare(todo: Sequence[Task], receipts: Path) -> Known:
+    log = read_log(receipts)
+    earlier = {
+        task.name: known[task.name].ended
+        for known in (log.receipts, log.failures, log.forgotten)
+        for task in todo
+        if task.name in known
+    }
+    return Known(log.mark(), earlier, describe_shared(todo))
 
 
 @dataclasses.dataclass(frozen=True)
 class Attempt:
-    """Does a task and writes its receipt; picklable. The one place that catches all errors."""
+    """Does tasks and writes their receipts; picklable. The one place that catches all errors."""
 
     work: Callable[[Task], Outcome]
     receipts: Path
     config: Any
     """Plain values, as receipts hold them."""
-    shape: Any = None
+    shape: Any
     """The dataclass that they come from."""
+    known: Known
 
-    def __call__(self, task: Task) -> Result:
-        """Do one task while holding its lock; a failure of its data is a result, as is a bug."""
+    def __call__(self, tasks: Sequence[Task]) -> Sequence[Result]:
+        """Do tasks while holding their locks; a failure of the data is a result, as is a bug.
+
+        The results of those for which there was time; the first is always among them.
+        """
+        results: list[Result] = []
+        began = time.monotonic()
         try:
-            with hold_lock(self.receipts / LOCK, task.name) as held:
-                return self._do(task) if held else Busy()
+            with LogWriter(self.receipts) as writer:
+                for task in tasks:
+                    results.append(self._try(task, writer))
+                    if time.monotonic() - began > BATCH_SECONDS or isinstance(results[-1], Raised):
+                        break
+        except Exception as error:  # of the log: the disk is full, say
+            results[-1:] = [Raised(error)]
+        return results
+
+    def _try(self, task: Task, writer: LogWriter) -> Result:
+        try:
+            return self._do(task, writer) if writer.lock(task.name) else Busy()
         except DataError as error:
             return Failed(str(error))
         except Exception as error:
             return Raised(error)
 
-    def _do(self, task: Task) -> Result:
-        if self.is_done(task):  # another process did it since the list was made
+    def _do(self, task: Task, writer: LogWriter) -> Result:
+        if self._is_done(task):  # another process did it since the list was made
             return Done()
         started, cpu_started = time.monotonic(), time.process_time()
-        inputs = [describe_input(file) for file in task.files]
+        writer.begin(task.name)
+        inputs, shared = describe_inputs(task, self.known.shared)
         outcome = self.work(task)
-        for output in (*outcome.outputs, self.receipt(task)):
-            remove_leftovers(output)
-        write_receipt(
-            self.receipt(task),
-            task=task.name,
-            arguments=task.arguments,
-            inputs=inputs,
-            config=self.config,
-            counts=outcome.counts,
-            outputs=outcome.outputs,
-            problem=outcome.problem,
-            seconds=time.monotonic() - started,
-            cpu_seconds=time.process_time() - cpu_started,
-        )
+        config, version = self._common
+        writer.note_outputs(outcome.outputs)
+        receipt = {
+            "task": task.name,
+            "ended": max(now(), round(self.known.earlier.get(task.name, 0.0) + 0.001, 3)),
+            "machine": machine(),
+            "seconds": round(time.monotonic() - started, 3),
+            "cpu_seconds": round(time.process_time() - cpu_started, 3),
+            "problem": outcome.problem,
+            "counts": dict(outcome.counts),
+            "arguments": dict(task.arguments),
+            "inputs": inputs,
+            "outputs": describe_outputs(outcome.outputs, self.receipts.parent.parent),
+            "config": None if self.config is None else config.digest,
+            "versions": version.digest,
+        }
+        writer.add(receipt, (*shared, version, *(() if self.config is None else (config,))))
+        writer.commit_if_due()
         return Done(outcome.problem, peak_memory_mb())
 
-    def receipt(self, task: Task) -> Path:
-        """Return where a task's receipt is, or will be."""
-        return self.receipts / f"{task.name}.json"
+    @functools.cached_property
+    def _common(self) -> tuple[Value, Value]:
+        return as_value(self.config), as_value(versions())
 
-    def is_done(self, task: Task) -> bool:
-        """Return whether a task has its receipt; see `receipts.is_done` for what is refused."""
-        return is_done(
-            self.receipt(task),
-            arguments=task.arguments,
-            inputs=task.files,
-            config=self.config,
-            shape=self.shape,
-        )
+    def _is_done(self, task: Task) -> bool:
+        log = read_log_since(self.receipts, self.known.mark)
+        return task.name in log.receipts and self._matching.is_done(log, task)
 
-    def is_free(self, task: Task) -> bool:
-        """Return whether no other process is doing a task."""
-        with hold_lock(self.receipts / LOCK, task.name) as held:
-            return held
+    @functools.cached_property
+    def _matching(self) -> Matching:
+        return Matching(self.receipts, self.config, self.shape)
 
 
 @dataclasses.dataclass
@@ -320,14 +396,16 @@ def _run_all(
     name: str,
     todo: Sequence[Task],
     attempt: Attempt,
-    results: Callable[[Sequence[Task]], Iterator[tuple[Task, Result]]],
+    executor: Executor,
+    workers: int,
+    gpus: int,
 ) -> _Run:
     """Run the tasks, waiting for those that others hold; return why each failed one failed."""
     run = _Run()
     with Progress(len(todo), name, "shards") as progress:
         while todo:
             busy: list[Task] = []
-            for task, result in results(todo):
+            for task, result in executor.run(attempt, todo, workers=workers, gpus=gpus):
                 match result:
                     case Raised(error):
                         raise error
@@ -338,17 +416,25 @@ def _run_all(
                         run.postponed.append(task.name)
                     case Failed(reason):
                         run.failures[task.name] = reason
+                        _note_failure(attempt.receipts, task, reason)
                     case Done(problem, peak_memory_mb):
                         run.peak_memory_mb = max(run.peak_memory_mb, peak_memory_mb)
                         if problem:
                             run.failures[task.name] = problem
                 progress.update()
             todo = busy
-            _wait_for_others(name, attempt, busy)
+            _wait_for_others(name, attempt.receipts, busy)
     return run
 
 
-def _wait_for_others(name: str, attempt: Attempt, busy: Sequence[Task]) -> None:
+def _note_failure(receipts: Path, task: Task, reason: str) -> None:
+    """Write why a task failed, for `tongues status`."""
+    with LogWriter(receipts) as writer:
+        line = {"failed": task.name, "ended": now(), "machine": machine(), "reason": reason}
+        writer.add(line)
+
+
+def _wait_for_others(name: str, receipts: Path, busy: Sequence[Task]) -> None:
     """Wait until another process has released at least one of the tasks."""
     if not busy:
         return
@@ -358,17 +444,13 @@ def _wait_for_others(name: str, attempt: Attempt, busy: Sequence[Task]) -> None:
         _shards(len(busy)),
         ", ".join(task.name for task in busy[:3]),
     )
-    while not any(attempt.is_free(task) for task in busy):
+    while not _is_any_free(receipts, busy):
         time.sleep(_POLL_SECONDS)
 
 
-def _sum_counts(attempt: Attempt, tasks: Sequence[Task]) -> dict[str, int]:
-    total: Counter[str] = Counter()
-    for task in tasks:
-        path = attempt.receipt(task)
-        if path.exists():
-            total.update(read_receipt(path)["counts"])
-    return dict(total)
+def _is_any_free(receipts: Path, tasks: Sequence[Task]) -> bool:
+    with LockFile(receipts / LOCK) as locks:
+        return any(locks.take(task.name) for task in tasks)
 
 
 def _log_run(output: Path, name: str, summary: Summary, run: _Run) -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +92,6 @@ class Postponed:
 
 
 Result = Done | Failed | Busy | Raised | Postponed
+
+TaskAttempt = Callable[[Sequence[Task]], Sequence[Result]]
+"""Does tasks in turn and returns their results: of at least the first, not necessarily of all."""

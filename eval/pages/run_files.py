@@ -17,6 +17,7 @@ from typing import Any
 
 from corpus.errors import DataError, UserError
 from corpus.files import read_json, read_lines
+from corpus.jobs import task_counts
 from corpus.languages import Direction, parse_direction, script_of
 from eval.statistics.buckets import read_levels
 from eval.statistics.results import Row, read_scores
@@ -231,7 +232,7 @@ def _read_stages(run: Path) -> list[Stage]:
                     done=sum(int(entry["done"]) for entry in entries),
                     skipped=sum(int(entry["skipped"]) for entry in entries),
                     failed=int(entries[-1]["failed"]),
-                    counts=_sum_receipts(path.parent / name),
+                    counts=_sum_receipts(path.parent.parent, name),
                 )
             )
     return sorted(stages, key=lambda stage: (_rank(stage.place), stage.place))
@@ -259,13 +260,9 @@ def _rank(place: str) -> int:
     return STAGES.index(first) if first in STAGES else len(STAGES)
 
 
-def _sum_receipts(directory: Path) -> dict[str, int]:
+def _sum_receipts(output: Path, job: str) -> dict[str, int]:
     total: Counter[str] = Counter()
-    for path in sorted(directory.glob("**/*.json")):
-        receipt = read_json(path)
-        counts = receipt.get("counts", {}) if isinstance(receipt, dict) else None
-        if not isinstance(counts, dict) or not all(map(_is_number, counts.values())):
-            raise DataError(f"{path} is not a receipt: it has no object `counts` of numbers")
+    for counts in task_counts(output, job).values():
         total.update(counts)
     return dict(total)
 

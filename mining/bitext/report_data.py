@@ -13,7 +13,7 @@ import numpy as np
 
 from corpus.bitext import BitextReader
 from corpus.files import read_object
-from corpus.jobs import RECEIPTS
+from corpus.jobs import task_counts
 from corpus.languages import Direction
 from corpus.records import bitext_files, sentence_batches, sentence_languages, sentence_shards
 from corpus.text import key_hash
@@ -107,8 +107,8 @@ def collect(
 def _receipt_counts(directory: Path | None, job: str) -> Counter[str]:
     total: Counter[str] = Counter()
     if directory is not None:
-        for path in sorted((directory / RECEIPTS / job).rglob("[!.]*.json")):
-            total.update(read_object(path, counts=dict)["counts"])
+        for counts in task_counts(directory, job).values():
+            total.update(counts)
     return total
 
 
@@ -128,8 +128,7 @@ def _direction(
 def _counts_of(directory: Path | None, job: str, direction: Direction) -> dict[str, int] | None:
     if directory is None:
         return None
-    path = directory / RECEIPTS / job / f"{direction}.json"
-    return dict(read_object(path, counts=dict)["counts"]) if path.exists() else None
+    return task_counts(directory, job).get(str(direction))
 
 
 def _bands(path: Path, direction: Direction, sides: Counter[str]) -> list[Band]:

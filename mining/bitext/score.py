@@ -23,7 +23,6 @@ from corpus.errors import DataError, UserError
 from corpus.files import make_directory, remove_parts
 from corpus.jobs import (
     LOCAL,
-    RECEIPTS,
     Executor,
     Outcome,
     Summary,
@@ -227,8 +226,8 @@ def _gather(
     places = {text: place for place, text in enumerate(texts)}
     matrix: Float16 | None = None
     for own, part in zip(map(different, by_block), parts, strict=True):
-        receipt = scratch / RECEIPTS / SCORE_EMBED_JOB / part.parent.name / f"{part.name}.json"
-        check_digests([_side_path(part, side)], [receipt])
+        task = f"{part.parent.name}/{part.name}"
+        check_digests([_side_path(part, side)], scratch, SCORE_EMBED_JOB, [task])
         vectors = _load(_side_path(part, side), len(own))
         if matrix is None:
             matrix = scratch_array((len(texts), vectors.shape[1]), np.float16, scratch)

@@ -15,11 +15,10 @@ from typing import Any
 from corpus.config import dump_config
 from corpus.crawl.documents import Shard
 from corpus.errors import BudgetSpent, JobError, UserError
-from corpus.files import read_json, read_object, write_text
+from corpus.files import read_json, write_text
 from corpus.jobs import (
     CONFIG_FILE,
     LOCAL,
-    RECEIPTS,
     Executor,
     Outcome,
     Task,
@@ -27,6 +26,7 @@ from corpus.jobs import (
     core_seconds,
     redo_changed,
     run_job,
+    task_counts,
 )
 from corpus.languages import Direction
 from corpus.protocols import IdentifierLoader
@@ -276,17 +276,16 @@ def _report(run: _Run, left: Sequence[str]) -> None:
 
 def _done(directory: Path, job: str) -> list[str]:
     """Return the language pairs that a job has finished in a directory, sorted."""
-    return sorted(path.stem for path in (directory / RECEIPTS / job).glob("[!.]*.json"))
+    return list(task_counts(directory, job))
 
 
 def _found(run: _Run, pair: str) -> dict[str, Any]:
     known = read_json(calibration_file(run.places.output / f"{pair}.parquet"))
-    receipt = run.bitext / RECEIPTS / FILTER_JOB / f"{pair}.json"
-    kept = read_object(receipt, counts=dict)["counts"]["kept"] if receipt.is_file() else None
+    filtered = task_counts(run.bitext, FILTER_JOB).get(pair)
     return {
         "source_sentences": known["source_sentences"],
         "target_sentences": known["target_sentences"],
         **{name: known[name] for name in _FOUND},
         "mined": known["pairs"],
-        "kept": kept,
+        "kept": None if filtered is None else filtered["kept"],
     }

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from corpus.errors import DataError, UserError
-from corpus.jobs import RECEIPTS, check_digests
+from corpus.jobs import check_digests
 from corpus.languages import Direction
 from corpus.records import read_bitext
 from corpus.text import sentence_hash
@@ -99,7 +99,7 @@ def load_known(
         DataError: If files are damaged or do not fit each other, or too few pairs are left.
     """
     text, vectors, swaps = files
-    check_digests([text, vectors], [text.parent / RECEIPTS / KNOWN_JOB / f"{text.stem}.json"])
+    check_digests([text, vectors], text.parent, KNOWN_JOB, [text.stem])
     table = read_bitext(text)
     matrix = _load_vectors(vectors, table.num_rows)
     names = ("target", "source") if swaps else ("source", "target")

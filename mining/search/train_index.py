@@ -15,7 +15,7 @@ import numpy as np
 
 from corpus.errors import DataError, UserError
 from corpus.files import atomic_path, read_object, write_json
-from corpus.jobs import LOCAL, RECEIPTS, Executor, Outcome, Summary, Task, check_digests, run_job
+from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, check_digests, run_job
 from corpus.languages import check_language, is_language
 from mining.embeddings import check_embeddings, embedding_files, open_embeddings, unit
 from mining.search.config import IndexConfig, SearchConfig
@@ -167,8 +167,8 @@ def check_index(index: Path) -> None:
     Raises:
         DataError: Naming the file and both digests.
     """
-    receipt = index.parent / RECEIPTS / INDEX_JOB / f"{_INDEX_TASK}.json"
-    check_digests([index, index.with_name(_DESCRIPTION)], [receipt])
+    files = [index, index.with_name(_DESCRIPTION)]
+    check_digests(files, index.parent, INDEX_JOB, [_INDEX_TASK])
 
 
 def indexed_neighbors(

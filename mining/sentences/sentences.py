@@ -26,6 +26,7 @@ from corpus.jobs import (
     forget_outdated,
     hold_lock,
     run_job,
+    task_counts,
 )
 from corpus.languages import check_language
 from corpus.protocols import IdentifierLoader, identifier_inputs
@@ -212,12 +213,11 @@ def count_by_language(
     output: Path, job: str, languages: Sequence[str] = ()
 ) -> dict[str, Mapping[str, int]]:
     """Return what a job with tasks per language counted in `output`, by language, or of some."""
-    receipts = output / RECEIPTS / job
     totals: dict[str, Counter[str]] = {}
-    for path in sorted(receipts.rglob("[!.]*.json")):
-        language = path.relative_to(receipts).with_suffix("").parts[0]
+    for task, counts in task_counts(output, job).items():
+        language = task.split("/")[0]
         if not languages or language in languages:
-            totals.setdefault(language, Counter()).update(read_object(path, counts=dict)["counts"])
+            totals.setdefault(language, Counter()).update(counts)
     return dict(totals)
 
 

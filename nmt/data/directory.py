@@ -5,7 +5,7 @@ It loads no SentencePiece and no pyarrow, so that tokens of other settings are r
 
 from pathlib import Path
 
-from corpus.jobs import CONFIG_FILE, RECEIPTS, check_config
+from corpus.jobs import CONFIG_FILE, check_config, task_counts
 from nmt.data.config import TokenizeConfig, TrainingData
 
 TOKENIZE_JOB = "tokenize"
@@ -26,6 +26,5 @@ def check_tokens(directory: Path, data: TrainingData) -> None:
     Raises:
         UserError: Naming every key that differs.
     """
-    has_tokens = any((directory / RECEIPTS / TOKENIZE_JOB).rglob("*.json"))
-    if has_tokens and (directory / CONFIG_FILE).is_file():
+    if task_counts(directory, TOKENIZE_JOB) and (directory / CONFIG_FILE).is_file():
         check_config(directory, TOKENIZE_JOB, tokenize_config(data))

@@ -25,12 +25,12 @@ from corpus.files import digest_file
 from corpus.jobs import (
     CONFIG_FILE,
     LOCAL,
-    RECEIPTS,
     Executor,
     Outcome,
     Summary,
     Task,
     check_config,
+    forget_receipts,
     has_receipt,
     run_job,
 )
@@ -212,11 +212,13 @@ def _discard_outdated(directory: Path, tasks: Sequence[Task], settings: Tokenize
     except UserError:
         shutil.rmtree(directory)
         return
+    outdated = []
     for task in tasks:
         try:
             has_receipt(TOKENIZE_JOB, task, directory, settings)
         except (UserError, DataError):
-            (directory / RECEIPTS / TOKENIZE_JOB / f"{task.name}.json").unlink(missing_ok=True)
+            outdated.append(task.name)
+    forget_receipts(directory, TOKENIZE_JOB, outdated)
 
 
 def tokenize_inputs(data: TrainingData) -> dict[str, Path]:

@@ -6,7 +6,7 @@ It loads nothing heavy, so that a config that does not belong to an output is re
 from pathlib import Path
 from typing import Any
 
-from corpus.jobs import CONFIG_FILE, RECEIPTS, check_config, forget_config
+from corpus.jobs import CONFIG_FILE, check_config, forget_config, task_counts
 from nmt.data.directory import check_tokens
 from nmt.model.files import check_model
 
@@ -30,8 +30,7 @@ def last_update(training: Path) -> int:
 
 def has_begun(output: Path) -> bool:
     """Return whether a run left a complete checkpoint or a model, which fix its config."""
-    has_receipt = any((output / RECEIPTS / TRAIN_JOB).glob("*.json"))
-    return has_receipt or last_update(output / TRAINING_DIRECTORY) > 0
+    return bool(task_counts(output, TRAIN_JOB)) or last_update(output / TRAINING_DIRECTORY) > 0
 
 
 def check_output(output: Path, config: Any) -> None:

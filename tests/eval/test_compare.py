@@ -139,7 +139,7 @@ def test_comparison_of_an_earlier_version_is_tested_again(flores: Path, tmp_path
     systems = [make_system(tmp_path / "good", 1), make_system(tmp_path / "bad", 8)]
     arguments = (systems, flores, "devtest", tmp_path / "out", CompareConfig(trials=50))
     compare_systems(*arguments)
-    (receipt,) = (tmp_path / "out" / "receipts" / "compare").glob("*.json")
+    receipt = tmp_path / "out" / "receipts" / "compare" / "table.jsonl"
     text = receipt.read_text(encoding="utf-8")
     receipt.write_text(text.replace("second_high", "second_top"), encoding="utf-8")
     assert "second_high" in text

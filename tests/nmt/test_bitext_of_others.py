@@ -13,6 +13,7 @@ from nmt.training.config import TrainConfig
 from nmt.training.train import train
 from nmt.vocabulary.vocabulary import Vocabulary
 from tests.nmt.conftest import write_bitext
+from tests.receipts import read_receipt
 
 PAIR = "qaa_Latn-qab_Latn"
 
@@ -43,8 +44,8 @@ def test_vocabulary_and_tokens_come_from_bitext_of_others(tmp_path: Path) -> Non
     result = run(group, ["tokenize", *given, "--output", str(tmp_path / "tokens"), "--json"])
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["pairs.kept"] == 120
-    receipt = tmp_path / "tokens" / "receipts" / "tokenize" / "primary" / "0" / f"{PAIR}.json"
-    names = [Path(one["path"]).name for one in json.loads(receipt.read_text())["inputs"]]
+    receipt = read_receipt(tmp_path / "tokens", "tokenize", f"primary/0/{PAIR}")
+    names = [Path(one["path"]).name for one in receipt["inputs"]]
     assert names[:2] == [f"News.{PAIR}.qaa_Latn", f"News.{PAIR}.qab_Latn"]
 
 

@@ -1,16 +1,16 @@
 """Where tasks run. Executors do not know what a task does; tasks do not know executors.
 
 `local` is a pool of processes on this machine, `ray` a Ray cluster, `slurm` one rank of an array.
-All run the same task function, which writes the receipt itself, so a job can be started with one
-executor and finished with another.
+All run the same task function, which writes the receipts itself, so a job can be started with one
+executor and finished with another. Small tasks travel in batches (`batches`).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from corpus.errors import UserError
 from corpus.jobs.executors.local import LocalExecutor
-from corpus.jobs.tasks import Result, Task
+from corpus.jobs.tasks import Result, Task, TaskAttempt
 
 EXECUTORS = ("local", "ray", "slurm")
 
@@ -23,7 +23,7 @@ class Executor(Protocol):
         ...
 
     def run(
-        self, attempt: Callable[[Task], Result], tasks: Sequence[Task], *, workers: int, gpus: int
+        self, attempt: TaskAttempt, tasks: Sequence[Task], *, workers: int, gpus: int
     ) -> Iterator[tuple[Task, Result]]:
         """Yield every task once with its result, in the order in which they end.
 

@@ -1,4 +1,4 @@
-"""A pool of processes on this machine; the death of a worker costs one task."""
+"""A pool of processes on this machine; the death of a worker costs one batch."""
 
 import contextlib
 import multiprocessing
@@ -6,15 +6,12 @@ import os
 import signal
 import sys
 import threading
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 
-from corpus.jobs.tasks import Failed, Result, Task
-
-DEATHS_ALLOWED = 1
-"""A task whose worker dies is retried once; a second death is blamed on the task."""
+from corpus.jobs.executors.batches import Batches
+from corpus.jobs.tasks import Failed, Result, Task, TaskAttempt
 
 _STOP_SECONDS = 5.0
 
@@ -27,45 +24,47 @@ class LocalExecutor:
         return tasks
 
     def run(
-        self, attempt: Callable[[Task], Result], tasks: Sequence[Task], *, workers: int, gpus: int
+        self, attempt: TaskAttempt, tasks: Sequence[Task], *, workers: int, gpus: int
     ) -> Iterator[tuple[Task, Result]]:
         """Yield every task with its result; one worker runs in this process."""
-        if workers <= 1 or len(tasks) <= 1:
-            for task in tasks:
-                yield task, attempt(task)
+        if workers > 1 and len(tasks) > 1:
+            with _Pool(attempt, min(workers, len(tasks))) as pool:
+                yield from pool.run(tasks)
             return
-        with _Pool(attempt, min(workers, len(tasks))) as pool:
-            yield from pool.run(tasks)
+        batches = Batches(tasks)
+        while batch := batches.take(1):
+            results = attempt(batch)
+            batches.ended(batch, results)
+            yield from zip(batch, results, strict=False)
 
 
 class _Pool:
-    """Workers with one task at a time, so that it is known which task a death affects."""
+    """Workers with one batch at a time, so that it is known which tasks a death affects."""
 
-    def __init__(self, attempt: Callable[[Task], Result], size: int) -> None:
+    def __init__(self, attempt: TaskAttempt, size: int) -> None:
         self._attempt = attempt
         self._workers = [_Worker(attempt) for _ in range(size)]
 
     def run(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Result]]:
-        waiting = deque(tasks)
-        deaths: Counter[str] = Counter()
+        batches = Batches(tasks)
         while True:
             for worker in self._workers:
-                if worker.task is None and waiting:
-                    worker.start(waiting.popleft())
-            busy = {worker.connection: worker for worker in self._workers if worker.task}
+                if not worker.batch and batches:
+                    worker.start(batches.take(len(self._workers)))
+            busy = {worker.connection: worker for worker in self._workers if worker.batch}
             if not busy:
                 return
             for connection in wait(list(busy)):
                 worker = busy[connection]  # type: ignore[index]
-                task, result = worker.finish()
-                if result is None:
-                    self._workers[self._workers.index(worker)] = _Worker(self._attempt)
-                    deaths[task.name] += 1
-                    if deaths[task.name] <= DEATHS_ALLOWED:
-                        waiting.append(task)
-                        continue
-                    result = Failed(f"{worker.death}, {deaths[task.name]} times on this shard")
-                yield task, result
+                batch, results = worker.finish()
+                if results is not None:
+                    batches.ended(batch, results)
+                    yield from zip(batch, results, strict=False)
+                    continue
+                self._workers[self._workers.index(worker)] = _Worker(self._attempt)
+                if not batches.died(batch):
+                    times = batches.deaths[batch[0].name]
+                    yield batch[0], Failed(f"{worker.death}, {times} times on this shard")
 
     def __enter__(self) -> "_Pool":
         return self
@@ -81,39 +80,39 @@ class _Pool:
 
 
 class _Worker:
-    """A process that does tasks one by one."""
+    """A process that does batches one by one."""
 
-    def __init__(self, attempt: Callable[[Task], Result]) -> None:
+    def __init__(self, attempt: TaskAttempt) -> None:
         # Spawned, not forked: a forked child of a process with torch or BLAS threads can hang.
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.task: Task | None = None
+        self.batch: tuple[Task, ...] = ()
         self.death = ""
         self._process = context.Process(target=_serve, args=(theirs, attempt))
         self._process.start()
         theirs.close()  # so that the worker's death closes the pipe
 
-    def start(self, task: Task) -> None:
-        self.task = task
+    def start(self, batch: tuple[Task, ...]) -> None:
+        self.batch = batch
         with contextlib.suppress(BrokenPipeError):  # it died idle; `finish` finds the pipe closed
-            self.connection.send(task)
+            self.connection.send(batch)
 
-    def finish(self) -> tuple[Task, Result | None]:
-        """Return the task and its result; None if the process died during it."""
-        task, self.task = self.task, None
-        assert task is not None
+    def finish(self) -> tuple[tuple[Task, ...], Sequence[Result] | None]:
+        """Return the batch and its results; None if the process died during it."""
+        batch, self.batch = self.batch, ()
+        assert batch
         try:
-            result: Result = self.connection.recv()
+            results: Sequence[Result] = self.connection.recv()
         except (EOFError, ConnectionResetError):
             self._process.join()
             self.death = _cause_of_death(self._process.exitcode)
-            return task, None
-        return task, result
+            return batch, None
+        return batch, results
 
     def stop(self) -> None:
         """End the process: at once if it is busy, since its result is no longer needed."""
         self.connection.close()  # an idle one reads the end of its tasks
-        if self.task is not None:
+        if self.batch:
             self._process.terminate()
         self._process.join(_STOP_SECONDS)
         if self._process.is_alive():
@@ -129,7 +128,7 @@ def _cause_of_death(exit_code: int | None) -> str:
     return f"a worker process died with exit code {exit_code}"
 
 
-def _serve(connection: Connection, attempt: Callable[[Task], Result]) -> None:
+def _serve(connection: Connection, attempt: TaskAttempt) -> None:
     """Do tasks until there are no more."""
     # An interrupt from the keyboard reaches all processes; the parent ends its workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -137,10 +136,10 @@ def _serve(connection: Connection, attempt: Callable[[Task], Result]) -> None:
     threading.Thread(target=_die_with_parent, daemon=True).start()
     while True:
         try:
-            task = connection.recv()
+            batch = connection.recv()
         except EOFError:
             return
-        connection.send(attempt(task))
+        connection.send(attempt(batch))
 
 
 def _die_with_parent() -> None:

@@ -8,8 +8,8 @@ import contextlib
 import logging
 import os
 import signal
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,8 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
-from corpus.jobs.executors.local import DEATHS_ALLOWED
-from corpus.jobs.tasks import Failed, Raised, Result, Task
+from corpus.jobs.executors.batches import Batches
+from corpus.jobs.tasks import Failed, Raised, Result, Task, TaskAttempt
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ LOSSES_ALLOWED = 5
 """The loss of a node is seldom caused by the task, unless it happens repeatedly."""
 
 _AHEAD = 2
-"""Tasks handed to Ray for each of its CPUs, so that none of them waits for the next."""
+"""Batches handed to Ray for each of its CPUs, so that none of them waits for the next."""
 
 _LOOK_SECONDS = 5.0
 """Seconds between checks whether the cluster has grown."""
@@ -45,7 +45,7 @@ class ClusterExecutor:
         return tasks
 
     def run(
-        self, attempt: Callable[[Task], Result], tasks: Sequence[Task], *, workers: int, gpus: int
+        self, attempt: TaskAttempt, tasks: Sequence[Task], *, workers: int, gpus: int
     ) -> Iterator[tuple[Task, Result]]:
         """Yield every task with its result; a cluster that is started here has `workers` CPUs."""
         if not tasks:
@@ -53,23 +53,20 @@ class ClusterExecutor:
         _connect(workers)
         remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_attempt_in)
         here = os.getcwd()  # noqa: PTH109 - as the paths of the tasks are relative to it
-        waiting = deque(tasks)
-        deaths: Counter[str] = Counter()
+        batches = Batches(tasks)
         losses: Counter[str] = Counter()
-        pending: dict[Any, Task] = {}
+        pending: dict[Any, tuple[Task, ...]] = {}
         try:
-            while waiting or pending:
-                while waiting and len(pending) < _AHEAD * _cpus():
-                    task = waiting.popleft()
-                    pending[remote.remote(attempt, task, here)] = task
+            while batches or pending:
+                places = _AHEAD * _cpus()
+                while batches and len(pending) < places:
+                    batch = batches.take(places)
+                    pending[remote.remote(attempt, batch, here)] = batch
                 finished, _ = ray.wait(list(pending), timeout=_LOOK_SECONDS)
                 for reference in finished:
-                    task = pending.pop(reference)
-                    result = _fetch(reference, task, deaths, losses)
-                    if result is None:
-                        waiting.append(task)
-                    else:
-                        yield task, result
+                    batch = pending.pop(reference)
+                    results = _fetch(reference, batch, batches, losses)
+                    yield from zip(batch, results, strict=False)
         finally:
             for reference in pending:
                 ray.cancel(reference, force=True)
@@ -104,23 +101,30 @@ def _cpus() -> int:
     return max(1, int(resources.get("CPU", 1)))
 
 
-def _attempt_in(attempt: Callable[[Task], Result], task: Task, folder: str) -> Result:
+def _attempt_in(attempt: TaskAttempt, batch: Sequence[Task], folder: str) -> Sequence[Result]:
     os.chdir(folder)
-    return attempt(task)
+    return attempt(batch)
 
 
-def _fetch(reference: Any, task: Task, deaths: Counter[str], losses: Counter[str]) -> Result | None:
-    """Return a task's result; None if its worker or node died and it must be retried."""
+def _fetch(
+    reference: Any, batch: tuple[Task, ...], batches: Batches, losses: Counter[str]
+) -> Sequence[Result]:
+    """Return the results of a batch; none if its worker or node died and it is to be retried."""
     try:
-        result: Result = ray.get(reference)
+        results: Sequence[Result] = ray.get(reference)
     except (NodeDiedError, LocalRayletDiedError) as error:
-        losses[task.name] += 1
-        reason, again = str(error), losses[task.name] <= LOSSES_ALLOWED
+        reason = str(error)
+        losses.update(task.name for task in batch)
+        if all(losses[task.name] <= LOSSES_ALLOWED for task in batch):
+            batches.ended(batch, ())
+            return ()
     except (WorkerCrashedError, OutOfMemoryError) as error:
-        deaths[task.name] += 1
-        reason, again = str(error), deaths[task.name] <= DEATHS_ALLOWED
+        reason = str(error)
+        if batches.died(batch):
+            return ()
     except RayError as error:
-        return Raised(RuntimeError(f"Ray: {task.name}: {error}"))
+        return [Raised(RuntimeError(f"Ray: {batch[0].name}: {error}"))]
     else:
-        return result
-    return None if again else Failed(" ".join(reason.split()))
+        batches.ended(batch, results)
+        return results
+    return [Failed(" ".join(reason.split()))] * len(batch)

@@ -5,12 +5,12 @@ depends on the array (`sbatch --dependency`) continues when all have ended.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from corpus.errors import UserError
 from corpus.jobs.executors.local import LocalExecutor
-from corpus.jobs.tasks import Result, Task
+from corpus.jobs.tasks import Result, Task, TaskAttempt
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class ArrayExecutor:
         return tasks[self.rank :: self.ranks]
 
     def run(
-        self, attempt: Callable[[Task], Result], tasks: Sequence[Task], *, workers: int, gpus: int
+        self, attempt: TaskAttempt, tasks: Sequence[Task], *, workers: int, gpus: int
     ) -> Iterator[tuple[Task, Result]]:
         """Yield every task with its result, from processes on this node."""
         return LocalExecutor().run(attempt, tasks, workers=workers, gpus=gpus)

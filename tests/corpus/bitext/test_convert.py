@@ -11,6 +11,7 @@ from corpus.cli import group
 from corpus.errors import UserError
 from corpus.languages import Direction, known_languages, language_choices
 from corpus.records import bitext_files, read_bitext
+from tests.receipts import read_receipt
 
 EN_FR = Direction("eng_Latn", "fra_Latn")
 
@@ -57,7 +58,7 @@ def test_files_of_a_direction_are_joined_in_our_layout(inputs: Path, tmp_path: P
 
 def test_receipt_lists_both_files_of_a_moses_pair(inputs: Path, tmp_path: Path) -> None:
     convert_bitext([inputs / "News.en-fr.en"], tmp_path / "out", ConvertConfig())
-    receipt = json.loads((tmp_path / "out/receipts/convert/eng_Latn-fra_Latn.json").read_text())
+    receipt = read_receipt(tmp_path / "out", "convert", "eng_Latn-fra_Latn")
     assert [Path(one["path"]).name for one in receipt["inputs"]] == [
         "News.en-fr.en",
         "News.en-fr.fr",

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from corpus.errors import DataError, JobError, ShareDone, UserError
-from corpus.files import atomic_path, read_lines, remove_leftovers
+from corpus.files import read_lines, remove_leftovers
 from corpus.jobs.executors import find_executor
 from corpus.jobs.executors.slurm_array import ArrayExecutor
 from corpus.jobs.locks import hold_lock
@@ -292,15 +292,6 @@ def test_stopping_the_command_stops_its_workers(
     assert len(list(output.glob(".tmp~*"))) == left
 
 
-def test_leftovers_of_one_file_are_removed_and_of_others_kept(tmp_path: Path) -> None:
-    with atomic_path(tmp_path / "b.txt") as mine, atomic_path(tmp_path / "a~b.txt") as other:
-        for path in (mine, other):
-            path.write_text("x")
-        remove_leftovers(tmp_path / "b.txt")
-        assert (mine.exists(), other.exists()) == (False, True)
-        mine.write_text("x")
-
-
 def test_leftovers_of_live_processes_and_fresh_ones_of_other_machines_stay(tmp_path: Path) -> None:
     node, parent = platform.node(), os.getppid()
     kept = [f".tmp~{node}~{parent}~b.txt", ".tmp~elsewhere~1~b.txt", ".tmp~x~b.txt"]
@@ -308,7 +299,7 @@ def test_leftovers_of_live_processes_and_fresh_ones_of_other_machines_stay(tmp_p
     for name in (*kept, *old):
         (tmp_path / name).write_text("x")
     os.utime(tmp_path / old[0], (0, 0))
-    remove_leftovers(tmp_path / "b.txt")
+    remove_leftovers(tmp_path, is_deep=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
 
 
@@ -322,7 +313,7 @@ def test_leftovers_of_zombies_go_and_of_numbers_given_again_too(tmp_path: Path) 
     written_before_its_time = tmp_path / f".tmp~{platform.node()}~{os.getppid()}.~b.txt"
     written_before_its_time.write_text("half")
     os.utime(written_before_its_time, (0, 0))
-    remove_leftovers(tmp_path / "b.txt")
+    remove_leftovers(tmp_path, is_deep=False)
     assert not list(tmp_path.iterdir())
     dead.wait()
 

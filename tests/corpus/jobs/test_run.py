@@ -12,7 +12,8 @@ import pytest
 from corpus.config import execution_only
 from corpus.errors import DataError, JobError, UserError
 from corpus.files import read_lines, write_lines
-from corpus.jobs import Outcome, Summary, Task, receipts, redo_changed, run_job
+from corpus.jobs import Outcome, Summary, Task, forget_receipts, receipts, redo_changed, run_job
+from tests.receipts import read_receipt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,7 @@ def test_a_missing_output_is_made_again(tmp_path: Path, inputs: Path) -> None:
 
 def test_changed_input_is_an_error_naming_both_digests(tmp_path: Path, inputs: Path) -> None:
     run(tmp_path)
-    recorded = json.loads((tmp_path / "out/receipts/shout/a.json").read_text())["inputs"][0]
+    recorded = read_receipt(tmp_path / "out", "shout", "a")["inputs"][0]
     write_lines(inputs / "a.txt", ["c", "cc"])
     with pytest.raises(UserError, match="was made from") as error:
         run(tmp_path)
@@ -147,7 +148,7 @@ def test_inputs_that_receipts_know_are_not_read_again_unless_they_changed(
     files = sorted(inputs.iterdir())
     before = [receipts.describe_input(file) for file in files]
     receipts._digest_once.cache_clear()
-    receipts.recall_digests(tmp_path / "out" / "receipts")
+    receipts.recall_digests(tmp_path / "out" / "receipts" / "shout")
     monkeypatch.setattr(receipts, "digest_file", lambda file: f"read {file.name}")
     assert [receipts.describe_input(file) for file in files] == before
     write_lines(files[0], ["of another size and time"])
@@ -164,7 +165,7 @@ def test_config_that_nothing_was_made_with_gives_way(tmp_path: Path) -> None:
     write_lines(path, ["good"])
     run(tmp_path, Config(suffix="?"))
     assert read_lines(tmp_path / "out" / "a.txt") == ["GOOD?"]
-    (tmp_path / "out" / "receipts" / "shout" / "a.json").unlink()
+    forget_receipts(tmp_path / "out", "shout", ["a"])
     with pytest.raises(UserError, match=r"another config: `suffix` is '\?' there and '!' now"):
         run(tmp_path, Config(suffix="!"))  # the file that was made with it is there
 
@@ -173,11 +174,11 @@ def test_an_output_that_changed_after_its_receipt_is_refused_by_its_readers(
     tmp_path: Path, inputs: Path
 ) -> None:
     run(tmp_path)
-    made, receipt = tmp_path / "out" / "a.txt", tmp_path / "out" / "receipts" / "shout" / "a.json"
-    receipts.check_digests([made, inputs / "a.txt"], [receipt, tmp_path / "no receipt.json"])
+    made, shards = tmp_path / "out" / "a.txt", ["a", "none of that name"]
+    receipts.check_digests([made, inputs / "a.txt"], tmp_path / "out", "shout", shards)
     made.write_bytes(made.read_bytes().replace(b"A!", b"B!"))
     with pytest.raises(DataError, match=r"out/a\.txt is damaged or was changed: its digest is"):
-        receipts.check_digests([made], [receipt])
+        receipts.check_digests([made], tmp_path / "out", "shout", shards)
 
 
 def test_importing_jobs_loads_nothing_heavy() -> None:
@@ -231,8 +232,10 @@ def test_keys_that_an_earlier_version_did_not_know_have_their_defaults(
         ("{", "is not valid JSON"),
     ],
 )
-def test_damaged_receipt_is_named(tmp_path: Path, inputs: Path, content: str, message: str) -> None:
+def test_damaged_receipt_of_an_earlier_version_is_named(
+    tmp_path: Path, inputs: Path, content: str, message: str
+) -> None:
     run(tmp_path)
     (tmp_path / "out" / "receipts" / "shout" / "a.json").write_text(content)
-    with pytest.raises(DataError, match=rf"a\.json.*{message}.*Delete this receipt"):
+    with pytest.raises(DataError, match=rf"a\.json.*{message}.*Delete (it|this receipt) to redo"):
         run(tmp_path)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from corpus.files import read_lines, write_lines
+from corpus.jobs import forget_receipts
 from eval.checks.batches import find_batches
 from eval.checks.config import HallucinationConfig
 from eval.checks.hallucination import (
@@ -162,7 +163,7 @@ def test_shards_that_are_lost_are_made_again_to_the_same_bytes(tmp_path: Path) -
 
     first = content()
     assert len(first) == 5
-    (output / "receipts" / "hallucination" / "mine" / "rus_Cyrl.json").unlink()
+    forget_receipts(output, "hallucination", ["mine/rus_Cyrl"])
     (output / "checks" / "hallucination" / "mine" / "rus_Cyrl.json").unlink()
     (output / "hallucination_lines.tsv").unlink()
     measure(tmp_path, with_line(2, "  "))

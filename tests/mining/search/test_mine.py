@@ -215,9 +215,9 @@ def test_remedy_for_a_changed_config_spares_the_other_pairs_of_the_directory(
     with pytest.raises(UserError, match=r"is 1\.3 there and 1\.4 now") as caught:
         mine(tmp_path, MineConfig(margin_threshold=1.4))
     folder = tmp_path / "mined"
-    config, receipts = folder / "pairs.config.yaml", folder / "receipts" / "mine"
-    assert f"or delete {config} and its receipts in {receipts} to start over" in str(caught.value)
+    config = folder / "pairs.config.yaml"
+    assert f"or delete {config} and what `mine` made with it to start over" in str(caught.value)
     config.unlink()
-    (receipts / "pairs.json").unlink()
+    (folder / "pairs.parquet").unlink()
     mine(tmp_path, MineConfig(margin_threshold=1.4))
     assert mine(tmp_path, MineConfig(), "other.parquet") == kept

@@ -11,6 +11,7 @@ from corpus.protocols import IdentifierOptions, Prediction, Span
 from mining.sentences.config import IdentifierConfig, SentencesConfig
 from mining.sentences.sentences import run_sentences
 from tests.mining.sentences.test_sentences import ByScript, texts
+from tests.receipts import finished_tasks, read_receipt
 
 MIXED = "The river is long and Она читает книгу дома."
 PAGE = f"{MIXED}\nThe price is 40 coins today."
@@ -83,8 +84,8 @@ def test_the_second_identifier_is_an_input_of_the_job(tmp_path: Path) -> None:
     (tmp_path / "lid").rmdir()
     run(tmp_path, agree_with=str(second), languages=("eng_Latn",))
     assert SEEN[-1] == IdentifierOptions(languages=("eng_Latn",), agree_with=second)
-    receipt = next((tmp_path / "out/receipts/extract").glob("*.json")).read_text()
-    assert "second" in receipt
+    (shard,) = finished_tasks(tmp_path / "out", "extract")
+    assert "second" in str(read_receipt(tmp_path / "out", "extract", shard))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import fsspec
 import pytest
 
 from corpus.errors import JobError, UserError
-from corpus.files import read_json
 from corpus.protocols import Prediction
 from corpus.records import SENTENCES_SCHEMA, read_table, sentence_languages, sentence_shards
 from corpus.remote import find_files
@@ -17,6 +16,7 @@ from corpus.text import scripts_of
 from mining.sentences.config import SentencesConfig
 from mining.sentences.rejects import REJECTS_SCHEMA
 from mining.sentences.sentences import run_sentences
+from tests.receipts import read_receipt
 
 LANGUAGES = {"Latn": "eng_Latn", "Cyrl": "rus_Cyrl", "Deva": "hin_Deva", "Hani": "zho_Hans"}
 ONE_PROCESS = SentencesConfig(workers=1)
@@ -162,7 +162,7 @@ def test_shard_by_url_gives_the_bytes_of_the_local_one(tmp_path: Path, lid: Path
     for shard in (tmp_path / "local").glob("*_*/*.parquet"):
         far = tmp_path / "far" / shard.relative_to(tmp_path / "local")
         assert far.read_bytes() == shard.read_bytes()
-    receipt = read_json(tmp_path / "far" / "receipts" / "extract" / "shard-0.json")
+    receipt = read_receipt(tmp_path / "far", "extract", "shard-0")
     assert receipt["inputs"][-1]["path"] == "memory:///sentences/shard-0.jsonl"
 
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from corpus.errors import DataError, JobError, UserError
-from corpus.jobs import pricing
+from corpus.jobs import pricing, task_counts
 from corpus.languages import Direction
 from corpus.records import SENTENCES_SCHEMA, write_table
 from nmt.cli import group
@@ -21,6 +21,7 @@ from nmt.data.tokenize import TokenizedBitext, direction_pairs, language_text, t
 from nmt.training.config import TrainConfig
 from nmt.vocabulary.vocabulary import Vocabulary
 from tests.nmt.conftest import write_flores
+from tests.receipts import read_receipt
 
 A, B = Direction("qaa_Latn", "qab_Latn"), Direction("qaa_Latn", "qac_Cyrl")
 LONG = "bara kili mono tugu šegu bali kira moli turano šeli bagu"
@@ -172,7 +173,7 @@ def test_tokenizing_goes_on_where_it_stopped_to_the_same_bytes(
     assert {path: path.read_bytes() for path in before} == before
     for path in token_paths(shards[0]):
         assert path.stat().st_mtime_ns == changed[path]
-    receipt = json.loads((tmp_path / f"tokens/receipts/tokenize/primary/0/{A}.json").read_text())
+    receipt = read_receipt(tmp_path / "tokens", "tokenize", f"primary/0/{A}")
     assert receipt["counts"] == {"pairs": 300, "pairs.kept": 300}
 
 
@@ -353,8 +354,7 @@ def test_dry_run_tokenizes_parts_of_bitext_and_text_alike(
     assert trial.shards["text/1/qac_Cyrl/a"] == 170
     cut = trial.cut(100, tmp_path / "part")
     trial.run(tmp_path / "part", tmp_path / "tried")
-    receipts = (tmp_path / "tried" / "receipts" / "tokenize").rglob("*.json")
-    counts = [json.loads(path.read_text())["counts"] for path in receipts]
+    counts = task_counts(tmp_path / "tried", "tokenize").values()
     assert sum(count.get("pairs", 0) for count in counts) == 40
     assert sum(count.get("sentences", 0) for count in counts) == 60
     assert cut.units == 100

@@ -17,6 +17,7 @@ from nmt.translation.decoding.config import BackTranslateConfig, ExpertsConfig, 
 from nmt.translation.translator import TextTranslator, open_translator
 from nmt.usage.expert_selection import Needed, needed_experts
 from nmt.vocabulary.vocabulary import Vocabulary
+from tests.receipts import finished_tasks, read_receipt
 
 LAYERS = ("encoder.layers.1", "decoder.layers.1")
 NUM_EXPERTS = 6
@@ -152,9 +153,11 @@ def test_back_translation_keeps_the_experts_of_the_way_it_goes(
     summary = back_translate(model, tmp_path / "text", [DIRECTION], tmp_path / "out", config)
     assert summary.counts["lost_expert"] > 0
     assert read_bitext(tmp_path / "out" / f"{DIRECTION}.parquet").num_rows > 0
-    receipt = next((tmp_path / "out" / "receipts" / "back-translate").rglob("00000.json"))
+    done = finished_tasks(tmp_path / "out", "back-translate")
+    (task,) = (name for name in done if name.endswith("00000"))
     wanted = {"sources": ["qab_Latn"], "targets": ["qaa_Latn"]}
-    assert json.loads(receipt.read_text())["arguments"]["experts_for"] == wanted
+    receipt = read_receipt(tmp_path / "out", "back-translate", task)
+    assert receipt["arguments"]["experts_for"] == wanted
 
 
 def test_usage_of_another_model_is_refused(model: Path, usage: Path, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from nmt.training.sections import ComparisonConfig
 from nmt.training.train import train
 from tests.nmt.conftest import write_bitext, write_flores
 from tests.nmt.training.test_start import config_from
+from tests.receipts import read_receipt
 
 A, B, C = (Direction(*names) for names in (("x", "y"), ("y", "x"), ("x", "z")))
 
@@ -109,8 +110,7 @@ def test_training_writes_what_it_changed_and_keeps_the_best_average(
     assert asked
     assert "Before and after" in (training / PAGE_FILE).read_text(encoding="utf-8")
     assert (training / BEFORE_FILE).is_file()
-    receipt = (tmp_path / "model" / "receipts" / "train" / "model.json").read_text("utf-8")
-    assert COMPARISON_FILE in receipt
+    assert COMPARISON_FILE in read_receipt(tmp_path / "model", "train", "model")["outputs"]
     weights = [load_file(path / WEIGHTS_FILE) for path in (trained_model, tmp_path / "model")]
     assert any(not torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 

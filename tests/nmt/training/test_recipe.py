@@ -1,7 +1,6 @@
 """Trainings in this process, cut where a kill would cut them."""
 
 import errno
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,6 +20,7 @@ from nmt.training.directory import last_update
 from nmt.training.train import train
 from tests.nmt.conftest import write_bitext, write_flores
 from tests.nmt.training.test_train import metrics_of, write_recipe
+from tests.receipts import read_receipt
 
 LINES = ["bara kili mo", "tuno še", "ki ki bagu", "noli mora tu", "bara", "še še kino"]
 SCORES = [10.0, 40.0, 30.0, 40.0, 20.0, 50.0]
@@ -82,8 +82,7 @@ def configured(data: Path, **differences: Any) -> TrainConfig:
 
 
 def counts(output: Path) -> dict[str, int]:
-    receipt = json.loads((output / "receipts" / "train" / "model.json").read_text())
-    found: dict[str, int] = receipt["counts"]
+    found: dict[str, int] = read_receipt(output, "train", "model")["counts"]
     return found
 
 
