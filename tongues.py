@@ -1,4 +1,4 @@
-"""The front door: `tongues lid|mining|nmt|eval|data …`.
+"""The front door: `tongues lid|mining|nmt|eval|data|recipe|status …`.
 
 Each group is imported only when it is called, so that help and mistakes answer at once. This is
 also the only module that knows all stages: where a stage needs another's model at run time, its
@@ -48,6 +48,7 @@ GROUPS = {
     "nmt": ("nmt.cli", "Vocabulary, Mixture-of-Experts training, translation."),
     "eval": ("eval.cli", "spBLEU, chrF++, baselines, reports."),
     "recipe": ("corpus.recipes", "Copy a recipe to start from."),
+    "status": ("corpus.status", "How far the jobs in a directory are."),
 }
 
 EXTRA_PACKAGES = {

@@ -19,6 +19,7 @@ from corpus.jobs.receipts import (
     task_counts,
 )
 from corpus.jobs.run import Summary, check_not_inputs, has_receipt, redo_changed, run_job
+from corpus.jobs.status import JobStatus, job_statuses
 from corpus.jobs.tasks import Outcome, Task
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "RECEIPTS",
     "Cut",
     "Executor",
+    "JobStatus",
     "Outcome",
     "Price",
     "Summary",
@@ -48,6 +50,7 @@ __all__ = [
     "forget_receipts",
     "has_receipt",
     "hold_lock",
+    "job_statuses",
     "price_job",
     "recall_digests",
     "redo_changed",

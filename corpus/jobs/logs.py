@@ -339,7 +339,17 @@ def _log_name(process: int) -> str:
 
 def machine() -> str:
     """Return the name of this machine, as logs hold it."""
-    return platform.node().replace("/", "_") or "machine"
+    return platform.node().replace("/", "_").replace("~", "_") or "machine"
+
+
+def machine_of(log: str) -> str:
+    """Return the machine whose process writes a log of that name."""
+    return log.split("~")[0]
+
+
+def started_at(log: str) -> float:
+    """Return the Unix time at which the process began a log of that name."""
+    return int(log.removesuffix(_SUFFIX).rpartition("~")[2]) / 1e9
 
 
 _written: dict[Path, set[str]] = {}
