@@ -172,9 +172,7 @@ def test_one_changed_bit_in_embeddings_is_refused_by_their_readers(
     for path in embedding_files(vectors):
         whole = path.read_bytes()
         path.write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
-        match = (
-            rf"{path.name} is damaged or was changed: its digest is .*table\.jsonl records"
-        )
+        match = rf"{path.name} is damaged or was changed: its digest is .*table\.jsonl records"
         with pytest.raises(DataError, match=match):
             load_language([shard], [vectors])
         with pytest.raises(JobError, match=match):
