@@ -26,6 +26,7 @@ from mining.encoders.directory import SUBWORDS_FILE, read_description, read_sett
 from mining.encoders.features import prepare
 from mining.encoders.learners import BagLearner, Learner, SequenceLearner
 from mining.encoders.lstm import LstmModel
+from mining.encoders.products import use_cpu
 from mining.encoders.protocol import Encoder
 from mining.encoders.sequence import (
     SequenceEncoder,
@@ -92,7 +93,7 @@ class Architecture:
 def new_learner(name: str, sentences: Sequence[str], config: EncoderTrainingConfig) -> Learner:
     """Return a learner of an architecture with random weights and subwords of its own."""
     torch.manual_seed(config.seed)
-    torch.set_num_threads(config.threads)
+    use_cpu(config.threads)
     return ARCHITECTURES[name].new_learner(sentences, config)
 
 

@@ -23,6 +23,7 @@ from mining.encoders.directory import (
     save_encoder,
 )
 from mining.encoders.features import FeatureExtractor, TokenRows
+from mining.encoders.products import use_cpu
 from mining.encoders.whitening import Whitening
 
 _BATCH_CHARACTERS = 100_000
@@ -95,8 +96,7 @@ class BagEncoder:
 
     def encode_tokens(self, tokens: TokenRows) -> Float32:
         """Return the unit vectors of sentences whose features are known."""
-        if torch.get_num_threads() != self._threads:
-            torch.set_num_threads(self._threads)
+        use_cpu(self._threads)
         with torch.inference_mode():
             ids = torch.from_numpy(tokens.ids)
             starts = torch.from_numpy(tokens.starts).to(torch.int32)

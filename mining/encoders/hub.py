@@ -24,6 +24,7 @@ from corpus.files import read_object
 from corpus.pretrained import loading_pretrained
 from mining.embeddings import Float32, unit
 from mining.encoders.hub_models import HubModel, Pooling, find_hub_model
+from mining.encoders.products import use_cpu
 from mining.encoders.sequence import choose_device, half_precision, token_batches
 
 logger = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ class TransformersEncoder:
         Raises:
             UserError: If the tokenizer writes the language before the text and has none of it.
         """
-        torch.set_num_threads(self._threads)
+        use_cpu(self._threads)
         vectors = np.empty((len(sentences), self.dimension), np.float32)
         if not sentences:
             return vectors
@@ -120,7 +121,7 @@ class SentenceTransformersEncoder:
 
     def encode(self, sentences: Sequence[str], language: str = "") -> Float32:
         """Return unit vectors, [N, dimension], whatever the language."""
-        torch.set_num_threads(self._threads)
+        use_cpu(self._threads)
         vectors = np.empty((len(sentences), self.dimension), np.float32)
         # Its own batches are of sentences, so they are made here by length: a token has about
         # two characters in the scripts with the shortest ones.

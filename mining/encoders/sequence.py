@@ -23,6 +23,7 @@ from mining.encoders.directory import (
 )
 from mining.encoders.features import TokenRows
 from mining.encoders.lstm import LstmModel
+from mining.encoders.products import use_cpu
 from mining.encoders.protocol import DEFAULT_BATCH_TOKENS
 from mining.encoders.tokens import (
     FIRST_PIECE,
@@ -72,8 +73,7 @@ class SequenceEncoder:
 
     def encode_tokens(self, tokens: TokenRows) -> Float32:
         """Return the unit vectors of sentences whose tokens are known."""
-        if torch.get_num_threads() != self._threads:
-            torch.set_num_threads(self._threads)
+        use_cpu(self._threads)
         self.model.eval()
         vectors = np.empty((len(tokens.starts) - 1, self.dimension), np.float32)
         with torch.inference_mode(), half_precision(self.device):

@@ -35,6 +35,7 @@ from corpus.errors import DataError, UserError
 from corpus.files import digest_file
 from mining.embeddings import Float32
 from mining.encoders.minimal_filter import TILE, convolve, minimal_filter
+from mining.encoders.products import use_cpu
 
 SPACE = "universal-sentence-encoder-multilingual-3"
 """The identifier of its space, shared with its students."""
@@ -340,8 +341,7 @@ class UniversalEncoder:
 
     def encode_tokens(self, tokens: list[list[int]]) -> Float32:
         """Return the unit vectors of sentences whose tokens are known, [N, 512]."""
-        if torch.get_num_threads() != self._threads:
-            torch.set_num_threads(self._threads)
+        use_cpu(self._threads)
         vectors = np.empty((len(tokens), DIMENSION), np.float32)
         if not tokens:
             return vectors
