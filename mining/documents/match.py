@@ -17,7 +17,8 @@ from mining.documents.sentences_of import Place, read_documents
 from mining.embeddings import Embeddings, embedding_files, open_embeddings
 from mining.search.config import MineConfig
 from mining.search.margin import Float32
-from mining.search.mine import language_files, mine_pairs
+from mining.search.mine import mine_pairs
+from mining.search.places import language_files
 
 MATCH_JOB = "match-documents"
 Documents = dict[str, list[Place]]

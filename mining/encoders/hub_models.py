@@ -29,17 +29,27 @@ HUB_MODELS = {
     "labse": HubModel(pooling="pooler", languages=109, license="Apache-2.0"),
     "bge-m3": HubModel(pooling="cls", languages=100, license="MIT"),
     "multilingual-e5-small": HubModel(
-        pooling="mean", prefix="query: ", languages=94, license="MIT"
+        pooling="mean", prefix="query: ", languages=100, license="MIT"
     ),
     "multilingual-e5-base": HubModel(
-        pooling="mean", prefix="query: ", languages=94, license="MIT"
+        pooling="mean", prefix="query: ", languages=100, license="MIT"
     ),
     "multilingual-e5-large": HubModel(
-        pooling="mean", prefix="query: ", languages=94, license="MIT"
+        pooling="mean", prefix="query: ", languages=100, license="MIT"
     ),
 }  # fmt: skip
 """By the name of the repository, in lower case: facebook/MEXMA, sentence-transformers/LaBSE and
-setu4993/LaBSE, BAAI/bge-m3, intfloat/multilingual-e5-*; pooling and prefix are of their cards."""
+setu4993/LaBSE, BAAI/bge-m3, intfloat/multilingual-e5-*. What their cards on huggingface.co say:
+
+- MEXMA: "use the CLS the encoder outputs directly", its pooler is untrained; MIT. The number of
+  languages is the paper's (Janeiro et al. 2025).
+- LaBSE: first state, a dense layer with tanh, unit length, which is BERT's pooler; "109 languages";
+  Apache-2.0.
+- bge-m3: the normalized first state, no instruction before the text; "more than 100 working
+  languages"; MIT.
+- multilingual-e5: the mean; "For tasks other than retrieval, you can simply use the `query: `
+  prefix"; "supports 100 languages from xlm-roberta"; MIT.
+"""
 
 OTHER = HubModel(pooling="mean", languages=0, license="its own")
 """Any other: the mean, as SONAR's."""

@@ -14,7 +14,7 @@ def use_cpu(threads: int) -> None:
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
     if _multiplies_exactly():
-        torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+        torch.backends.mkldnn.matmul.fp32_precision = "bf16"  # type: ignore[attr-defined]
 
 
 def _multiplies_exactly() -> bool:

@@ -38,8 +38,9 @@ from mining.encoders.embed_config import KnownConfig
 from mining.encoders.embed_known import pair_encoder_files, run_embed_known
 from mining.run.config import RunConfig
 from mining.run.language_pairs import choose_pairs, named_languages
-from mining.search.mine import MINE_JOB, MinePlaces, run_mine_pairs
+from mining.search.mine import MINE_JOB, run_mine_pairs
 from mining.search.mine_calibrated import calibration_file
+from mining.search.places import MinePlaces
 from mining.sentences.merge import KEPT, MERGE_JOB
 from mining.sentences.sentences import count_by_language, run_sentences
 

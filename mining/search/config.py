@@ -76,6 +76,11 @@ class MineConfig(SearchConfig):
     planted_pairs: PositiveInt = 2000
     """Known pairs to use at most; half are planted whole, half with one side only."""
 
+    block_sentences: PositiveInt = execution_only(1 << 18)  # noqa: RUF009
+    """Sentences of each side that an exact search compares at a time, as a shard of the job: larger
+    languages are searched on several machines, and resumed from the last block. It never changes
+    the result."""
+
     positions: bool = False
     """Add the columns `source_position` and `target_position`: where in its document each sentence
     stands, from 0."""

@@ -1,5 +1,6 @@
 """The sentences of a language with their embeddings, each sentence once, vectors on disk."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,12 +11,19 @@ import pyarrow as pa
 
 from corpus.errors import DataError
 from corpus.records import SENTENCES_SCHEMA, count_rows, sentence_batches, take_sentences
-from mining.embeddings import Embeddings, check_embeddings, open_embeddings
+from mining.embeddings import (
+    Embeddings,
+    check_embeddings,
+    embedding_files,
+    open_embeddings,
+)
 from mining.search.kernel import Float16
 from mining.search.margin import Int64
 from mining.search.vectors import scratch_array
 
 _ROWS = 1 << 14
+_KEPT = 4
+"""Languages, or parts of them, that a process keeps: their vectors, in files without names."""
 
 
 class EmbeddedSentences(NamedTuple):
@@ -52,8 +60,38 @@ class EmbeddedSentences(NamedTuple):
         return pa.concat_tables(parts).select(columns).take(back)
 
 
+_EVERYTHING = slice(None)
+
+
+def load_language_once(
+    shards: Sequence[Path], vectors: Sequence[Path], scratch: Path, part: slice = _EVERYTHING
+) -> EmbeddedSentences:
+    """Load a language as `load_language`; one of those that this process loaded last is kept."""
+    files = [*shards, *(file for path in vectors for file in embedding_files(path))]
+    if not all(path.exists() for path in files):  # `load_language` says what to do
+        return load_language(shards, vectors, scratch, part)
+    stats = [path.stat() for path in files]
+    state = tuple((one.st_ino, one.st_size, one.st_mtime_ns) for one in stats)
+    bounds = part.start, part.stop
+    return _load_once(tuple(shards), tuple(vectors), scratch, bounds, state)
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _load_once(
+    shards: tuple[Path, ...],
+    vectors: tuple[Path, ...],
+    scratch: Path,
+    bounds: tuple[int | None, int | None],
+    _state: object,
+) -> EmbeddedSentences:
+    return load_language(shards, vectors, scratch, slice(*bounds))
+
+
 def load_language(
-    shards: Sequence[Path], vectors: Sequence[Path], scratch: Path | None = None
+    shards: Sequence[Path],
+    vectors: Sequence[Path],
+    scratch: Path | None = None,
+    part: slice = _EVERYTHING,
 ) -> EmbeddedSentences:
     """Load the embeddings of a language's sentences, each sentence once.
 
@@ -65,6 +103,7 @@ def load_language(
         shards: Sentences.
         vectors: Their embeddings, shard by shard.
         scratch: A folder; the vectors go to a file in it that has no name.
+        part: Which of the sentences, in their order, are wanted.
 
     Raises:
         DataError: If embeddings are damaged, do not fit their sentences, or are not finite.
@@ -80,7 +119,7 @@ def load_language(
     shard_of = np.repeat(np.arange(len(shards), dtype=np.int32), counts)
     row_of = np.concatenate([np.arange(count, dtype=np.int32) for count in counts])
     joined = np.concatenate(hashes)
-    first = _one_of_each(joined, shards, shard_of, row_of)
+    first = _one_of_each(joined, shards, shard_of, row_of)[part]
     shard_of, row_of = shard_of[first], row_of[first]
     width = matrices[0].dimension
     gathered: Float16 = scratch_array((len(first), width), np.float16, scratch)
@@ -89,9 +128,9 @@ def load_language(
         # In the order of the shard, so that it is read from front to back.
         places = places[np.argsort(row_of[places])]
         for start in range(0, len(places), _ROWS):
-            part = places[start : start + _ROWS]
-            gathered[part] = take_float16(matrix, row_of[part])
-            _check_finite(vectors[number], row_of[part], gathered[part])
+            rows = places[start : start + _ROWS]
+            gathered[rows] = take_float16(matrix, row_of[rows])
+            _check_finite(vectors[number], row_of[rows], gathered[rows])
     return EmbeddedSentences(tuple(shards), shard_of, row_of, joined[first], gathered)
 
 

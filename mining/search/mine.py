@@ -5,85 +5,50 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from corpus.bitext import check_bitext_name
-from corpus.errors import DataError, UserError
+from corpus.errors import BudgetSpent, DataError, JobError, UserError
 from corpus.files import make_directory
-from corpus.jobs import CONFIG_FILE, LOCAL, Executor, Outcome, Summary, Task, run_job
-from corpus.languages import Direction, check_language
+from corpus.jobs import (
+    CONFIG_FILE,
+    LOCAL,
+    Executor,
+    Outcome,
+    Summary,
+    Task,
+    has_receipt,
+    run_job,
+)
+from corpus.languages import Direction
 from corpus.records import BITEXT_SCHEMA, count_rows, sentence_shards, write_bitext
 from mining.embeddings import SPACE_FILE, check_one_space, embedding_files
-from mining.search.config import MineConfig
-from mining.search.known_pairs import (
-    KNOWN_SPACE_SUFFIX,
-    KnownFiles,
-    has_known,
-    known_files,
-    load_known,
+from mining.search.blocks import (
+    SEARCH_JOB,
+    Blocks,
+    block_tasks,
+    divide,
+    merge_blocks,
+    part_of,
+    remove_parts,
+    search_block,
 )
-from mining.search.language_vectors import EmbeddedSentences, load_language
+from mining.search.config import MineConfig, SearchConfig
+from mining.search.known_pairs import KNOWN_SPACE_SUFFIX, has_known, load_known
+from mining.search.language_vectors import EmbeddedSentences, load_language_once
 from mining.search.margin import Pairs
 from mining.search.mine_calibrated import calibration_file, mine_calibrated, write_calibration
-from mining.search.neighbors import as_vectors, uses_index
-from mining.search.train_index import index_files
+from mining.search.neighbors import as_vectors
+from mining.search.places import MineFiles, MinePlaces
 
 logger = logging.getLogger(__name__)
 
 MINE_JOB = "mine"
 
-_LANGUAGES_KEPT = 4
-"""Languages that a process keeps between language pairs: their vectors, in files without names."""
-
-
-class _Files(NamedTuple):
-    """What a language pair is mined from."""
-
-    shards: dict[str, list[Path]]
-    """Sentence shards of both languages."""
-
-    vectors: dict[str, list[Path]]
-    """Their embeddings."""
-
-    known: KnownFiles | None
-    shared_index: tuple[Path, ...]
-    """Files of the shared index, where it is searched."""
-
-
-class MinePlaces(NamedTuple):
-    """Directories of mining."""
-
-    sentences: Path
-    """Of `tongues mining sentences`."""
-
-    embeddings: Path
-    """Of `tongues mining embed`."""
-
-    output: Path
-    """Of the bitext."""
-
-    known: Path | None = None
-    """Of `tongues mining embed-known`."""
-
-    def files(self, direction: Direction, config: MineConfig) -> _Files:
-        """Return what a language pair is mined from.
-
-        Raises:
-            UserError: If a language has no sentences, or there are no known pairs of the direction.
-        """
-        source, target = direction
-        shards, vectors = language_files(self.sentences, self.embeddings, source, target)
-        largest = max(sum(map(count_rows, paths)) for paths in shards.values())
-        return _Files(
-            shards,
-            vectors,
-            known_files(self.known, source, target) if self.known else None,
-            index_files(self.embeddings) if uses_index(config, largest) else (),
-        )
+_SEARCH_CONFIG = "search.yaml"
 
 
 def run_mine(
@@ -198,16 +163,65 @@ def _run(
     executor: Executor,
     workers: int = 1,
 ) -> Summary:
-    return run_job(
+    run = functools.partial(run_job, output=places.output, workers=workers, executor=executor)
+    parts = {one.name: block_tasks(*_divide(one, places, config)) for one in tasks}
+    left = [
+        one
+        for one in tasks
+        if parts[one.name] and not has_receipt(MINE_JOB, one, places.output, config)
+    ]
+    failed: JobError | None = None
+    if left:
+        # What comes after the search may fail, and be tried again with another threshold.
+        search = SearchConfig(
+            **{name: getattr(config, name) for name in SearchConfig.__dataclass_fields__}
+        )
+        prefix = "" if config_name == CONFIG_FILE else f"{tasks[0].name}."
+        try:
+            run(
+                name=SEARCH_JOB,
+                tasks=[part for one in left for part in parts[one.name]],
+                work=functools.partial(search_block, places=places, config=search),
+                config=search,
+                config_name=f"{prefix}{_SEARCH_CONFIG}",
+                gpus=int(config.device == "cuda"),
+            )
+        except JobError as error:
+            failed = error
+            unsearched = {
+                one.name for one in left if not _is_searched(parts[one.name], places.output)
+            }
+            tasks = [one for one in tasks if one.name not in unsearched]
+        except BudgetSpent as spent:
+            begun = functools.partial(has_receipt, MINE_JOB, output=places.output, config=config)
+            raise BudgetSpent(MINE_JOB, [one.name for one in tasks if not begun(one)]) from spent
+    if failed is not None and not tasks:
+        raise failed
+    summary = run(
         name=MINE_JOB,
         tasks=tasks,
         work=functools.partial(_mine_pair, places=places, config=config),
-        output=places.output,
         config=config,
-        workers=workers,
         config_name=config_name,
-        executor=executor,
     )
+    for one in tasks:
+        remove_parts(places.output, one.name)
+    if failed is not None:
+        raise failed
+    return summary
+
+
+def _divide(
+    task: Task, places: MinePlaces, config: MineConfig
+) -> tuple[Blocks, MineFiles, Direction]:
+    direction = Direction(task.arguments["source"], task.arguments["target"])
+    files = places._replace(known=None).files(direction, config)
+    return divide(task.name, files, direction, config), files, direction
+
+
+def _is_searched(parts: Sequence[Task], output: Path) -> bool:
+    """Return whether all blocks of a language pair have been searched."""
+    return all(part_of(one, output).is_file() for one in parts)
 
 
 def check_threshold(config: MineConfig, *, is_known: bool) -> None:
@@ -225,28 +239,6 @@ def check_threshold(config: MineConfig, *, is_known: bool) -> None:
         )
 
 
-def language_files(
-    sentences: Path, embeddings: Path, source: str, target: str
-) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
-    """Return the sentence shards and the embeddings of two languages.
-
-    Raises:
-        UserError: If a language has no sentences, the languages are the same, or their encoders are
-            of different spaces.
-    """
-    for language in (source, target):
-        check_language(language)
-    if source == target:
-        raise UserError(f"source and target are both `{source}`")
-    shards = {language: sentence_shards(sentences, language) for language in (source, target)}
-    check_one_space([embeddings / language / SPACE_FILE for language in (source, target)])
-    vectors = {
-        language: [embeddings / language / f"{path.stem}.npy" for path in paths]
-        for language, paths in shards.items()
-    }
-    return shards, vectors
-
-
 def _mine_pair(task: Task, *, places: MinePlaces, config: MineConfig) -> Outcome:
     output = places.output / task.arguments["output"]
     scratch = output.parent
@@ -256,7 +248,8 @@ def _mine_pair(task: Task, *, places: MinePlaces, config: MineConfig) -> Outcome
         places = places._replace(known=None)
     files = places.files(direction, config)
     source, target = (
-        _load(files.shards[language], files.vectors[language], scratch) for language in direction
+        load_language_once(files.shards[language], files.vectors[language], scratch)
+        for language in direction
     )
     sizes = len(source.hashes), len(target.hashes)
     if not all(sizes):
@@ -269,7 +262,11 @@ def _mine_pair(task: Task, *, places: MinePlaces, config: MineConfig) -> Outcome
         for language, side in zip(direction, (source, target), strict=True)
     ]
     index = files.shared_index[0] if files.shared_index else None
-    mined = mine_calibrated(sides[0], sides[1], planted, config, scratch, index)
+    blocks = divide(task.name, files, direction, config)
+    corpus = None
+    if not blocks.is_whole:
+        corpus = merge_blocks(blocks, sizes, places.output, config.neighbors, scratch)
+    mined = mine_calibrated(sides[0], sides[1], planted, config, scratch, index, corpus)
     pairs, threshold = mined.pairs, mined.threshold
     is_kept = pairs.score >= threshold
     kept = Pairs(pairs.source[is_kept], pairs.target[is_kept], pairs.score[is_kept])
@@ -286,23 +283,6 @@ def _mine_pair(task: Task, *, places: MinePlaces, config: MineConfig) -> Outcome
     beside = calibration_file(output)
     write_calibration(beside, mined, facts, config)
     return Outcome(counts=counts, outputs=(output, beside))
-
-
-def _load(shards: Sequence[Path], vectors: Sequence[Path], scratch: Path) -> EmbeddedSentences:
-    """Load a language; one of those that this process loaded last is not read again."""
-    files = [*shards, *(part for path in vectors for part in embedding_files(path))]
-    if not all(path.exists() for path in files):  # `load_language` says what to do
-        return load_language(shards, vectors, scratch)
-    stats = [path.stat() for path in files]
-    state = tuple((one.st_ino, one.st_size, one.st_mtime_ns) for one in stats)
-    return _load_once(tuple(shards), tuple(vectors), scratch, state)
-
-
-@functools.lru_cache(maxsize=_LANGUAGES_KEPT)
-def _load_once(
-    shards: tuple[Path, ...], vectors: tuple[Path, ...], scratch: Path, _state: object
-) -> EmbeddedSentences:
-    return load_language(shards, vectors, scratch)
 
 
 def mine_pairs(

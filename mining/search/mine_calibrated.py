@@ -66,6 +66,7 @@ def mine_calibrated(
     config: MineConfig,
     scratch: Path | None = None,
     index: Path | None = None,
+    corpus: Found | None = None,
 ) -> Mined:
     """Mine two languages, and calibrate thresholds unless one is given without known pairs.
 
@@ -80,6 +81,7 @@ def mine_calibrated(
         config: How pairs are found, scored and kept.
         scratch: A folder for what is kept of every sentence.
         index: The shared index, to be searched instead of everything.
+        corpus: The neighbors of both sides, if they are known already.
 
     Raises:
         DataError: If widths differ, or no threshold reaches the target precision.
@@ -89,7 +91,7 @@ def mine_calibrated(
             f"known pairs have {known.source.shape[1]} columns and the corpus"
             f" {source.matrix.shape[1]}; embed both with one encoder"
         )
-    corpus = find_neighbors(source, target, config, scratch, index)
+    corpus = corpus or find_neighbors(source, target, config, scratch, index)
     pairs = select_pairs(*corpus, config.margin, config.retrieval)
     plan = "exact" if index is None else "index"
     if known is None and config.margin_threshold is not None and config.target_precision is None:

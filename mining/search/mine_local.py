@@ -19,8 +19,9 @@ from mining.embeddings import embedding_files
 from mining.search.config import LocalConfig
 from mining.search.language_vectors import EmbeddedSentences, load_language
 from mining.search.margin import Float32, Int64, Pairs, margin_scores, one_to_one, sort_pairs
-from mining.search.mine import as_bitext, language_files
+from mining.search.mine import as_bitext
 from mining.search.neighbors import as_vectors, find_neighbors
+from mining.search.places import language_files
 from mining.search.vectors import Vectors
 
 logger = logging.getLogger(__name__)

@@ -22,8 +22,10 @@ from mining.cli import group
 from mining.run.config import RunConfig
 from mining.run.language_pairs import choose_pairs
 from mining.run.run import run_mining
-from mining.search import mine as mine_module
+from mining.search import language_vectors
 from mining.search.config import MineConfig
+from mining.search.mine import run_mine_pairs
+from mining.search.places import MinePlaces
 from tests.mining.run.made_shards import (
     CYRILLIC,
     GREEK,
@@ -82,7 +84,10 @@ def test_finished_run_does_nothing_again(
     def worked(*_: object, **__: object) -> None:
         raise AssertionError("a step was done again")
 
-    for name in ("mining.encoders.embed.load_encoder", "mining.search.mine.load_language"):
+    for name in (
+        "mining.encoders.embed.load_encoder",
+        "mining.search.language_vectors.load_language",
+    ):
         monkeypatch.setattr(name, worked)
     monkeypatch.setattr("mining.run.run.write_report", worked)
     mine(output, recipe)
@@ -94,19 +99,17 @@ def test_vectors_of_a_language_are_read_once_for_all_its_partners(
     recipe: RunConfig, whole: tuple[Path, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    load = mine_module.load_language
+    load = language_vectors.load_language
 
-    def counted(shards: list[Path], vectors: list[Path], scratch: Path) -> object:
+    def counted(shards: list[Path], vectors: list[Path], *rest: object) -> object:
         read.append(vectors[0].parent.name)
-        return load(shards, vectors, scratch)
+        return load(shards, vectors, *rest)
 
-    monkeypatch.setattr(mine_module, "load_language", counted)
-    mine_module._load_once.cache_clear()
-    places = mine_module.MinePlaces(
-        whole[0] / "sentences", whole[0] / "embeddings", tmp_path / "mined"
-    )
+    monkeypatch.setattr(language_vectors, "load_language", counted)
+    language_vectors._load_once.cache_clear()
+    places = MinePlaces(whole[0] / "sentences", whole[0] / "embeddings", tmp_path / "mined")
     directions = [Direction(*pair.split("-")) for pair in PAIRS]
-    mine_module.run_mine_pairs(places, directions, recipe.mine)
+    run_mine_pairs(places, directions, recipe.mine)
     assert sorted(read) == sorted({CYRILLIC, GREEK, LATIN})
     for pair in PAIRS:
         expected = whole[0] / "mined" / f"{pair}.parquet"
@@ -188,15 +191,15 @@ def test_known_pairs_calibrate_the_directions_that_they_have(
 def test_language_pair_that_fails_leaves_the_others(
     recipe: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load = mine_module.load_language
+    load = language_vectors.load_language
 
-    def damaged(shards: list[Path], vectors: list[Path], scratch: Path) -> object:
+    def damaged(shards: list[Path], vectors: list[Path], *rest: object) -> object:
         if vectors[0].parent.name == GREEK:
             raise DataError(f"{vectors[0]} is damaged")
-        return load(shards, vectors, scratch)
+        return load(shards, vectors, *rest)
 
-    monkeypatch.setattr(mine_module, "load_language", damaged)
-    mine_module._load_once.cache_clear()
+    monkeypatch.setattr(language_vectors, "load_language", damaged)
+    language_vectors._load_once.cache_clear()
     output = tmp_path / "out"
     with pytest.raises(JobError, match=r"mine: 2 of 3 shards failed(?s:.)*is damaged"):
         mine(output, recipe)
