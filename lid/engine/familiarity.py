@@ -17,6 +17,7 @@ an unknown n-gram says "known", for every language alike.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,30 +159,35 @@ def _bit(hashes: NDArray[np.uint64], bits: int) -> Bits:
     return (mixed >> np.uint64(64 - bits)).astype(np.int64)
 
 
-def _blocks(lines: Sequence[str], bits: int) -> Iterator[tuple[Bits, Bits, Bits, Bits]]:
+def _blocks(
+    lines: Sequence[str], bits: int
+) -> Iterator[tuple[int, tuple[Bits, Bits, Bits, Bits]]]:
     for start in range(0, len(lines), _BLOCK_LINES):
-        yield hash_lines(lines[start : start + _BLOCK_LINES], bits)
+        yield start, hash_lines(lines[start : start + _BLOCK_LINES], bits)
 
 
 def build_profile(lines: Sequence[str], bits: int) -> tuple[NDArray[np.uint8], TypicalLine, int]:
     """Return the bitmap of a class's prepared lines, what is typical for them, and their number.
 
-    A 5-gram counts as known to a line if another line has it as well.
+    A 5-gram or word counts as known to a line if another line has its bit as well.
     """
-    lines_with = np.zeros(1 << bits, np.int32)
-    hashed = list(_blocks(lines, bits))
-    for grams, gram_lines, words, word_lines in hashed:
-        for found, rows in ((grams, gram_lines), (words, word_lines)):
-            distinct = np.unique(rows << bits | found)
-            np.add.at(lines_with, distinct & ((1 << bits) - 1), 1)
-    shares = [[], []]  # type: list[list[NDArray[np.float64]]]
-    for grams, gram_lines, words, word_lines in hashed:
-        for number, (found, rows) in enumerate(((grams, gram_lines), (words, word_lines))):
-            size = int(rows.max()) + 1 if len(rows) else 0
-            whole = np.bincount(rows, minlength=size)
-            known = np.bincount(rows, weights=lines_with[found] > 1, minlength=size)
-            shares[number].append(known[whole > 0] / whole[whole > 0])
-    gram_share, word_share = (np.concatenate(part) if part else np.zeros(1) for part in shares)
+    hashed = [
+        ((grams, start + gram_lines), (words, start + word_lines))
+        for start, (grams, gram_lines, words, word_lines) in _blocks(lines, bits)
+    ]
+    owner = np.full(1 << bits, -1, np.int32)  # of each bit, one of the lines that have it
+    for found, rows in itertools.chain.from_iterable(hashed):
+        owner[found] = rows
+    is_shared = np.zeros(1 << bits, bool)
+    for found, rows in itertools.chain.from_iterable(hashed):
+        is_shared[found[owner[found] != rows]] = True
+    shares = []
+    for part in zip(*hashed, strict=True):
+        found, rows = (np.concatenate(values) for values in zip(*part, strict=True))
+        whole = np.bincount(rows, minlength=len(lines))
+        known = np.bincount(rows, weights=is_shared[found], minlength=len(lines))
+        shares.append(known[whole > 0] / whole[whole > 0])
+    gram_share, word_share = shares or (np.zeros(1), np.zeros(1))
     typical = TypicalLine(
         float(gram_share.mean()),
         float(gram_share.std()),
@@ -189,7 +195,7 @@ def build_profile(lines: Sequence[str], bits: int) -> tuple[NDArray[np.uint8], T
         float(word_share.std()),
         sum(map(len, lines)) / max(len(lines), 1),
     )
-    return np.packbits(lines_with > 0, bitorder="little"), typical, len(lines)
+    return np.packbits(owner >= 0, bitorder="little"), typical, len(lines)
 
 
 def smooth_spreads(measured: Mapping[str, tuple[TypicalLine, int]]) -> dict[str, TypicalLine]:
