@@ -75,6 +75,7 @@ struct Workspace {
   std::vector<uint32_t> padded;
   tongues::NgramSpace space;
   std::vector<float> logits;
+  std::vector<int64_t> order;
   int64_t best[2] = {-1, -1};  // -1: none
 };
 
@@ -447,18 +448,20 @@ void rank_classes(const Model& m, int64_t top, int32_t* labels, float* scores, W
   tongues::mask(logits, m.scripts, w.text.scripts, m.classes, allowed);
   tongues::find_two(allowed, m.classes, w.best);
   const float whole = tongues::exponentials(logits, m.classes, highest, logits);
-  for (int64_t rank = 0; rank < top; ++rank) {
-    int64_t best = -1;
-    if (rank < 2) {
-      best = w.best[rank];
-    } else {
-      best = std::max_element(allowed, allowed + m.classes) - allowed;
-      if (allowed[best] == tongues::kNone) best = -1;
-    }
-    if (best < 0) break;
-    labels[rank] = static_cast<int32_t>(best);
-    scores[rank] = std::exp(allowed[best] - highest) / whole;
-    if (top > 2) allowed[best] = tongues::kNone;
+  std::vector<int64_t>& order = w.order;
+  order.assign(w.best, w.best + 2);
+  if (top > 2) {
+    order.clear();
+    for (int64_t c = 0; c < m.classes; ++c)
+      if (allowed[c] != tongues::kNone) order.push_back(c);
+    top = std::min(top, static_cast<int64_t>(order.size()));
+    std::partial_sort(order.begin(), order.begin() + top, order.end(), [&](int64_t a, int64_t b) {
+      return allowed[a] != allowed[b] ? allowed[a] > allowed[b] : a < b;
+    });
+  }
+  for (int64_t rank = 0; rank < top && order[rank] >= 0; ++rank) {
+    labels[rank] = static_cast<int32_t>(order[rank]);
+    scores[rank] = std::exp(allowed[order[rank]] - highest) / whole;
   }
 }
 
