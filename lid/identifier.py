@@ -24,11 +24,13 @@ from lid.directory import (
     PROFILES_FILE,
     THRESHOLDS_FILE,
     WEIGHT_FILES,
+    ModelDescription,
     Threshold,
     check_directory,
     read_description,
     read_thresholds,
 )
+from lid.engine.characters import HAN
 from lid.engine.chinese import CHINESE, chinese_script
 from lid.engine.engines import (
     Engine,
@@ -138,7 +140,7 @@ class LanguageIdentifier:
         if compiled:
             engine: Engine = Kernel(read_weights(path, head, kept), numbers)
         else:
-            engine = _plain(path, len(head.labels), kept, classes, numbers, description.preparation)
+            engine = _plain(path, len(head.labels), kept, classes, numbers, description)
         thresholds = read_thresholds(path / THRESHOLDS_FILE)
         for name in set(CHINESE) - set(languages) if languages else ():
             thresholds[name] = Threshold(score=math.inf)
@@ -339,7 +341,7 @@ def _plain(
     kept: Sequence[int],
     classes: Sequence[str],
     typical: NDArray[np.float64],
-    preparation: str,
+    description: ModelDescription,
 ) -> Engine:
     from lid.fasttext_model.bindings import FastTextModel
 
@@ -351,10 +353,13 @@ def _plain(
         profiles = profiles[list(kept)] if profiles is not None else None
     return FastTextEngine(
         model,
-        [known_script(name) for name in classes],
+        [
+            HAN if description.chinese_by_characters and name in CHINESE else known_script(name)
+            for name in classes
+        ],
         profiles,
         typical,
-        _PREPARATIONS[preparation],
+        _PREPARATIONS[description.preparation],
     )
 
 

@@ -15,11 +15,13 @@ import regex
 from numpy.typing import NDArray
 
 from corpus.text import SPACES, script_parts, scripts_by_code
+from lid.engine.chinese import CHINESE, own_characters
 from lid.engine.preparation import UNSPACED, folded_letters
 
 SPACE, WORD, DIGIT, LETTER, MARK, UNSPACED_FLAG, NEVER, MAYBE = (1 << bit for bit in range(8))
 CLASS_SHIFT = 8
 SCRIPT_SHIFT = 16
+HAN, CHINESE_SCRIPTS = "Hani", tuple(name[4:] for name in CHINESE)
 
 _PLANES = [
     range(0x0, 0xD800),
@@ -43,17 +45,26 @@ class CharacterTables(NamedTuple):
 
 @functools.cache
 def script_numbers() -> dict[str, int]:
-    """Return a number from 1 for each script the package knows (ISO 15924)."""
-    return {code: number for number, code in enumerate(scripts_by_code(), 1)}
+    """Return a number from 1 for each script the package knows (ISO 15924).
+
+    1 to 3 are Han characters: those of either way of writing Chinese, simplified ones, and
+    traditional ones, as the compiled pass expects.
+    """
+    codes = dict.fromkeys([HAN, *CHINESE_SCRIPTS, *scripts_by_code()])
+    return {code: number for number, code in enumerate(codes, 1)}
 
 
 def script_bits(script: str) -> int:
     """Return the bits of the scripts that a language's script code stands for.
 
-    0 for a script that the package does not know: it cannot be looked for.
+    Han characters of either kind are Japanese, Korean and `Hani`. 0 for a script that the package
+    does not know: it cannot be looked for.
     """
     numbers = script_numbers()
-    return sum(1 << numbers[part] for part in script_parts(script) if part in numbers)
+    parts = set(script_parts(script))
+    if HAN in parts:
+        parts |= {script} if script in CHINESE_SCRIPTS else set(CHINESE_SCRIPTS)
+    return sum(1 << numbers[part] for part in parts if part in numbers)
 
 
 @functools.cache
@@ -70,6 +81,10 @@ def character_tables() -> CharacterTables:
     _mark(marked, text, UNSPACED + "+", UNSPACED_FLAG)
     for code, name in scripts_by_code().items():
         _mark(marked, text, rf"\p{{Script={name}}}+", script_numbers()[code] << SCRIPT_SHIFT)
+    for code, own in zip(CHINESE_SCRIPTS, own_characters(), strict=True):
+        places = np.searchsorted(points, sorted(map(ord, own)))
+        marked[places] &= (1 << SCRIPT_SHIFT) - 1
+        marked[places] |= script_numbers()[code] << SCRIPT_SHIFT
     marked |= np.fromiter((WORD * (c.isalnum() or c == "_") for c in text), np.uint32)
     marked |= np.fromiter((DIGIT * c.isdecimal() for c in text), np.uint32)
     marked |= np.fromiter((unicodedata.combining(c) << CLASS_SHIFT for c in text), np.uint32)

@@ -24,7 +24,7 @@ def chinese_script(text: str, otherwise: str) -> str:
         otherwise: What is returned where both have the same number, as in a line of characters
             that both share.
     """
-    simplified, traditional = _own_characters()
+    simplified, traditional = own_characters()
     difference = sum((c in simplified) - (c in traditional) for c in text)
     if difference == 0:
         return otherwise
@@ -32,7 +32,7 @@ def chinese_script(text: str, otherwise: str) -> str:
 
 
 @functools.cache
-def _own_characters() -> tuple[frozenset[str], frozenset[str]]:
+def own_characters() -> tuple[frozenset[str], frozenset[str]]:
     """Return the characters that only GB 2312 has, and those that only Big5 has."""
     simplified, traditional = _ideographs("gb2312"), _ideographs("big5")
     return simplified - traditional, traditional - simplified

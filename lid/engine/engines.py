@@ -99,7 +99,7 @@ class FastTextEngine:
             return answers
         kept = [texts[row] for row in asked.tolist()]
         scripts = seen.scripts[asked]
-        labels, scores = self._rank(kept, scripts, top)
+        labels, scores = self._rank(kept, seen.writable[asked], top)
         answers.labels[asked], answers.scores[asked] = labels[:, :top], scores[:, :top]
         answers.counts[asked] = self._count(kept, scripts, labels[:, :2], scores[:, 0])
         return answers

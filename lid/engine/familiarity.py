@@ -159,9 +159,7 @@ def _bit(hashes: NDArray[np.uint64], bits: int) -> Bits:
     return (mixed >> np.uint64(64 - bits)).astype(np.int64)
 
 
-def _blocks(
-    lines: Sequence[str], bits: int
-) -> Iterator[tuple[int, tuple[Bits, Bits, Bits, Bits]]]:
+def _blocks(lines: Sequence[str], bits: int) -> Iterator[tuple[int, tuple[Bits, Bits, Bits, Bits]]]:
     for start in range(0, len(lines), _BLOCK_LINES):
         yield start, hash_lines(lines[start : start + _BLOCK_LINES], bits)
 

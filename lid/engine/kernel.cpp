@@ -28,6 +28,7 @@ enum Flag : uint32_t {
 constexpr int kClassShift = 8;    // canonical combining class, 8 bits
 constexpr int kCounts = 9;        // of a line
 constexpr int kScriptShift = 16;  // number of the script, 0 for none, 6 bits
+constexpr uint64_t kHan = 2, kSimplified = 4, kTraditional = 8;  // bits of scripts 1 to 3
 
 constexpr uint32_t kHangulS = 0xAC00, kHangulL = 0x1100, kHangulV = 0x1161, kHangulT = 0x11A7;
 constexpr uint32_t kHangulLs = 19, kHangulVs = 21, kHangulTs = 28;
@@ -64,7 +65,8 @@ struct Model {
 struct Text {
   std::vector<uint32_t> points;
   std::vector<uint32_t> spare;
-  uint64_t scripts = 0;
+  uint64_t scripts = 0;   // bits of its characters' scripts
+  uint64_t writable = 0;  // bits of which a class needs one
   bool has_letters = false;
 };
 
@@ -187,6 +189,27 @@ void compose(const Tables& t, std::vector<uint32_t>& points, std::vector<uint32_
   }
 }
 
+uint64_t script_bit(const Tables& t, uint32_t c) {
+  return 1ull << (flags_of(t, c) >> kScriptShift & 0x3F);
+}
+
+// Scripts of which a class needs one: Chinese is in the script that more of its characters are in only.
+uint64_t writable_scripts(const Tables& t, const Text& text) {
+  uint64_t kinds = text.scripts & (kSimplified | kTraditional);
+  const uint64_t others = text.scripts & ~(kHan | kinds);
+  if (kinds == (kSimplified | kTraditional)) {
+    int64_t more = 0;
+    for (uint32_t c : text.points) {
+      const uint64_t bit = script_bit(t, c);
+      more += (bit == kSimplified) - (bit == kTraditional);
+    }
+    if (more) kinds = more > 0 ? kSimplified : kTraditional;
+  } else if (!kinds && (text.scripts & kHan)) {
+    kinds = kSimplified | kTraditional;
+  }
+  return others | kinds;
+}
+
 // What lid/engine/preparation.py calls `prepare`, step for step.
 void prepare(const Tables& t, const uint8_t* from, const uint8_t* to, int64_t most, Text& text) {
   std::vector<uint32_t>& points = text.points;
@@ -280,6 +303,7 @@ void prepare(const Tables& t, const uint8_t* from, const uint8_t* to, int64_t mo
   points.resize(static_cast<size_t>(out - begin));
   text.has_letters = (seen & kLetter) != 0;
   text.scripts = scripts & ~1ull;  // bit 0: of no script
+  text.writable = writable_scripts(t, text);
 }
 
 // Rows of the line's n-grams, all asked for before the first is read: the table is in memory.
@@ -408,7 +432,7 @@ int32_t count_foreign(const Model& m, int64_t best, const Text& text) {
   if (!foreign) return 0;
   int32_t number = 0;
   for (uint32_t c : text.points)
-    number += foreign >> (flags_of(*m.tables, c) >> kScriptShift & 0x3F) & 1;
+    number += (foreign & script_bit(*m.tables, c)) != 0;
   return number;
 }
 
@@ -445,7 +469,7 @@ void rank_classes(const Model& m, int64_t top, int32_t* labels, float* scores, W
   float* const logits = w.logits.data();
   const float highest = tongues::highest(logits, m.classes);
   float* const allowed = logits + tongues::padded(m.classes);
-  tongues::mask(logits, m.scripts, w.text.scripts, m.classes, allowed);
+  tongues::mask(logits, m.scripts, w.text.writable, m.classes, allowed);
   tongues::find_two(allowed, m.classes, w.best);
   const float whole = tongues::exponentials(logits, m.classes, highest, logits);
   std::vector<int64_t>& order = w.order;

@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lid.engine.characters import (
+    CHINESE_SCRIPTS,
     DIGIT,
+    HAN,
     LETTER,
     MARK,
     SCRIPT_SHIFT,
@@ -23,6 +25,7 @@ from lid.engine.characters import (
     UNSPACED_FLAG,
     WORD,
     character_tables,
+    script_numbers,
 )
 from lid.engine.preparation import MAX_CHARACTERS, PIECE_CHARACTERS, defuse, fold
 
@@ -39,6 +42,10 @@ class Scan(NamedTuple):
 
     scripts: NDArray[np.uint64]
     """Bit s for each script of the line, numbered as in `lid.engine.characters`, [N]."""
+
+    writable: NDArray[np.uint64]
+    """Of these the bits of which a class needs one: Chinese is in the script that more of its
+    characters are in only, [N]."""
 
 
 @functools.cache
@@ -137,16 +144,34 @@ def _cut_unspaced(lines: Sequence[str]) -> list[str]:
 def scan(texts: Sequence[str]) -> Scan:
     """Return which of some prepared lines hold letters, and of which scripts."""
     if not texts:
-        return Scan(np.zeros(0, bool), np.zeros(0, np.uint64))
+        return Scan(np.zeros(0, bool), np.zeros(0, np.uint64), np.zeros(0, np.uint64))
     kinds, scripts, _ = _tables()
     whole = "\n".join(texts) + "\n"
     points = np.frombuffer(whole.encode("utf-32-le"), np.uint32)
     sizes = np.fromiter(map(len, texts), np.int64, len(texts)) + 1
     starts = np.cumsum(sizes) - sizes
+    found = np.bitwise_or.reduceat(scripts[points], starts)
     return Scan(
         np.bitwise_or.reduceat(kinds[points], starts) & LETTER != 0,
-        np.bitwise_or.reduceat(scripts[points], starts),
+        found,
+        _writable(texts, found),
     )
+
+
+def _writable(texts: Sequence[str], scripts: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    han, simplified, traditional = (
+        np.uint64(1 << script_numbers()[code]) for code in (HAN, *CHINESE_SCRIPTS)
+    )
+    both = simplified | traditional
+    kinds = scripts & both
+    kinds[(kinds == 0) & (scripts & han != 0)] = both
+    rows = np.flatnonzero(scripts & both == both)
+    mixed = [texts[row] for row in rows.tolist()]
+    first, second = (
+        count_in_scripts(mixed, np.full(len(mixed), one)) for one in (simplified, traditional)
+    )
+    kinds[rows] = np.where(first == second, both, np.where(first > second, simplified, traditional))
+    return np.asarray(scripts & ~(han | both) | kinds)
 
 
 def count_in_scripts(texts: Sequence[str], wanted: NDArray[np.uint64]) -> NDArray[np.int32]:

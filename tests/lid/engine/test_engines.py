@@ -101,6 +101,43 @@ def test_scan_of_many_lines_finds_letters_and_scripts_of_each(lines: list[str]) 
         assert has.tolist() == [bool(regex.search(f"[{members}]", text)) for text in texts]
 
 
+CHINESE_LINES = {
+    "我们说这个": {"Hans", "Jpan"},
+    "我們說這個": {"Hant", "Jpan"},
+    "山水": {"Hans", "Hant", "Jpan"},
+    "我们們": {"Hans", "Hant", "Jpan"},
+    "我们說這 Weibo": {"Hant", "Jpan", "Latn"},
+    "山の水 water": {"Hans", "Hant", "Jpan", "Latn"},
+    "water": {"Latn"},
+}
+"""Lines, and the scripts that a class of theirs may be in."""
+
+
+def test_chinese_characters_decide_which_scripts_a_class_may_be_in() -> None:
+    found = scan(prepare_many(list(CHINESE_LINES))).writable.tolist()
+    for (line, wanted), writable in zip(CHINESE_LINES.items(), found, strict=True):
+        scripts = ("Hans", "Hant", "Jpan", "Latn", "Arab")
+        assert {one for one in scripts if script_bits(one) & writable} == wanted, line
+
+
+@needs_compiler
+def test_compiled_pass_answers_chinese_in_the_script_of_its_characters() -> None:
+    chance = np.random.default_rng(1)
+    scripts = ("Hans", "Hant", "Jpan", "Latn", "Arab")
+    weights = kernel.Weights(
+        rows=chance.integers(-127, 128, (1_009, 64), np.int8),
+        row_scale=np.full(1_009, 0.1, np.float32),
+        output=chance.normal(size=(len(scripts), 64)).astype(np.float32),
+        scripts=np.array([script_bits(one) for one in scripts], np.uint64),
+        profiles=None,
+        min_ngram=2,
+        max_ngram=4,
+    )
+    answers = kernel.Kernel(weights, np.ones((len(scripts), 5))).identify([*CHINESE_LINES], 5)
+    for line, labels in zip(CHINESE_LINES, answers.labels.tolist(), strict=True):
+        assert {scripts[label] for label in labels if label >= 0} == CHINESE_LINES[line], line
+
+
 @needs_compiler
 def test_compiled_pass_and_fasttext_give_the_same_answers(
     identifier: LanguageIdentifier, plain: LanguageIdentifier
