@@ -31,10 +31,17 @@ LANGUAGE = _LanguageType()
 """A language by its code, or by what others call it where that means one: `en`, `zh-Hans`."""
 
 
-def config_options(config_class: type[Any], *, is_recipe: bool = False) -> Callable[[F], F]:
+def config_options(
+    config_class: type[Any],
+    *,
+    is_recipe: bool = False,
+    show: Callable[[Any], Any] | None = None,
+) -> Callable[[F], F]:
     """Add `--config-file`, `--config` and `--dump-config`; pass the resolved `config`.
 
-    With `is_recipe` the files are the command's arguments, instead of `--config-file`.
+    With `is_recipe` the files are the command's arguments, instead of `--config-file`. `show` makes
+    of the config that `--dump-config` was given the one that it prints, where a command decides
+    what the config leaves open.
 
     The command has the class as its attribute `config_class`. `--dump-config` needs none of the
     command's required options, and no key of the config that has no default.
@@ -45,7 +52,7 @@ def config_options(config_class: type[Any], *, is_recipe: bool = False) -> Calla
         if given.get("dump_config"):
             files, overrides = given.get("config_file", ()), given.get("overrides", ())
             config = load_config(config_class, files, overrides, is_partial=True)
-            click.echo(commented_yaml(config), nl=False)
+            click.echo(commented_yaml(show(config) if show else config), nl=False)
             context.exit()
 
     files = click.option(

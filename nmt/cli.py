@@ -57,6 +57,13 @@ def group() -> None:
     """Translation: vocabulary, training, translation."""
 
 
+def _with_choices(config: TrainConfig) -> TrainConfig:
+    """Return a training's config with what it will choose, where its data are there."""
+    from nmt.training.from_scratch import with_choices
+
+    return with_choices(config)
+
+
 @group.command()
 @click.option("--bitext", type=PATH, multiple=True, help="Directory of bitext; may be repeated.")
 @click.option(
@@ -140,7 +147,7 @@ def tokenize(output: Path, job: JobOptions, config: TrainConfig) -> None:
 @group.command()
 @click.option("--output", type=PATH, required=True, help="Model directory to write.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@config_options(TrainConfig)
+@config_options(TrainConfig, show=_with_choices)
 @click.pass_context
 def train(context: click.Context, output: Path, as_json: bool, config: TrainConfig) -> None:
     """Train a model; run again, it resumes from its last checkpoint.

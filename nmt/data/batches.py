@@ -278,7 +278,7 @@ class BatchStream:
         batches = cut(
             self._drawn.source_lengths + _SOURCE_EXTRA,
             self._drawn.target_lengths + _TARGET_EXTRA,
-            config.max_tokens,
+            config.positions,
         )
         self._dealt = [batches[i] for i in generator.permutation(len(batches))]
         mine = self._dealt[first if first >= 0 else first + self._world_size :: self._world_size]

@@ -162,6 +162,9 @@ ONE_WAY_TAGS = ("back_translated", "smt_back_translated", DISTILLED)
 output, which a model should not learn to write; in distilled pairs it is the target."""
 
 
+MAX_TOKENS = 8192
+
+
 RESOURCE_LEVELS = ("high", "low", "very_low")
 
 
@@ -169,8 +172,9 @@ RESOURCE_LEVELS = ("high", "low", "very_low")
 class BatchConfig(Config):
     """How pairs become batches."""
 
-    max_tokens: PositiveInt = 8192
-    """Source and target positions of a batch, padding included."""
+    max_tokens: PositiveInt | None = None
+    """Source and target positions of a batch, padding included; null: 8,192, and where `updates` is
+    null, too, by the number of pairs."""
 
     temperature: Temperature = 1.0
     """Directions are sampled with p ∝ n^(1/temperature), n their pairs (NLLB-200: 1)."""
@@ -183,11 +187,16 @@ class BatchConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.max_tokens < 2 * (self.max_length + 3):
+        if self.positions < 2 * (self.max_length + 3):
             raise UserError(
-                f"`max_tokens` is {self.max_tokens}, too small for one pair of `max_length`"
+                f"`max_tokens` is {self.positions}, too small for one pair of `max_length`"
                 f" {self.max_length}"
             )
+
+    @property
+    def positions(self) -> int:
+        """Source and target positions of a batch."""
+        return self.max_tokens or MAX_TOKENS
 
 
 @dataclass(frozen=True, kw_only=True)

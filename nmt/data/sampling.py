@@ -155,7 +155,8 @@ class Pool:
         offsets = self._shards.offsets(part.shard)
         located = np.empty((6, len(items)), np.int64)
         if dataset.objective == TRANSLATE:
-            starts, middles, ends = (offsets[2 * items + i] for i in range(3))
+            rows = part.rows(items)
+            starts, middles, ends = (offsets[2 * rows + i] for i in range(3))
         else:
             starts, middles = offsets[items], offsets[items + 1]
             ends = middles

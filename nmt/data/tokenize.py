@@ -11,7 +11,7 @@ import logging
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +96,19 @@ class Part:
     """Tag token of the pairs; -1 for none."""
 
     size: int
+    """How many are trained on."""
+
+    held_out_every: int = 0
+    """One in this many rows of the shard is not; 0 if all are."""
+
+    def rows(self, items: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return where in the shard the trained pairs of these numbers are."""
+        return items + items // (self.held_out_every - 1) if self.held_out_every else items
+
+    def held_out_rows(self, total: int) -> range:
+        """Return where in its shard, of a total of pairs, those are that are held out."""
+        every = self.held_out_every
+        return range(every - 1, total, every) if every else range(0)
 
 
 @dataclass(frozen=True)
@@ -337,9 +350,9 @@ def direction_pairs(
     for block in bitext.blocks:
         tag_index = vocabulary.tag_index(block.tag)
         tag = -1 if tag_index is None else tag_index
-        ways = ((block.direction, 0), (block.direction.reverse, 1))
-        for direction, side in ways[: 1 if block.tag in ONE_WAY_TAGS else 2]:
-            if block.size and (not wanted or direction in wanted):
+        for direction in trained_ways(block.tag, block.direction, directions):
+            if block.size:
+                side = int(direction != block.direction)
                 found.setdefault(direction, []).append(Part(block.shard, side, tag, block.size))
     missing = sorted(wanted - set(found))
     if missing:
@@ -353,9 +366,48 @@ def direction_pairs(
     }
 
 
+def trained_ways(tag: str, direction: Direction, directions: Sequence[str]) -> list[Direction]:
+    """Return which directions the bitext of one is trained in: `directions` as for a config."""
+    wanted = {parse_direction(one) for one in directions}
+    ways = [direction] if tag in ONE_WAY_TAGS else [direction, direction.reverse]
+    return [way for way in ways if not wanted or way in wanted]
+
+
 def count_tokens(bitext: TokenizedBitext, pairs: DirectionPairs) -> int:
-    """Return the source and target tokens of a direction's pairs."""
-    return sum(int(bitext.shards.offsets(part.shard)[-1]) for part in pairs.parts)
+    """Return the source and target tokens of a direction's pairs, of a shard's mean length each."""
+    return sum(
+        int(bitext.shards.offsets(part.shard)[-1])
+        * part.size
+        // max(bitext.shards.num_sentences(part.shard) // 2, 1)
+        for part in pairs.parts
+    )
+
+
+def hold_out(
+    pairs: Mapping[Direction, DirectionPairs], every: int
+) -> dict[Direction, DirectionPairs]:
+    """Return the pairs without every so-manieth of each shard, in both of its directions.
+
+    Only bitext without a tag gives any, where there is some: mined and back-translated pairs are
+    noisy.
+
+    Args:
+        pairs: What there is.
+        every: Of so many rows, from the first, the last is held out; at least 2.
+    """
+    is_untagged = any(part.tag_index < 0 for own in pairs.values() for part in own.parts)
+    return {
+        direction: DirectionPairs(
+            direction,
+            tuple(
+                part
+                if is_untagged and part.tag_index >= 0
+                else replace(part, size=part.size - part.size // every, held_out_every=every)
+                for part in own.parts
+            ),
+        )
+        for direction, own in pairs.items()
+    }
 
 
 def language_text(bitext: TokenizedBitext) -> dict[str, DirectionPairs]:

@@ -44,8 +44,9 @@ class OptimizerConfig(Config):
     """AdamW and its schedule."""
 
     learning_rate: PositiveFloat | None = None
-    """Peak, reached after the warm-up; null: 0.002 (NLLB-200), and with `start_from` 1e-4 for a
-    width of 1024, inversely proportional to the cube root of the width."""
+    """Peak, reached after the warm-up; null: 0.002 (NLLB-200), with `start_from` 1e-4 for a width
+    of 1024, inversely proportional to the cube root of the width, and where `updates` is open 0.003
+    for a width of 128, inversely proportional to the square root."""
 
     betas: tuple[Annotated[float, Bounds(at_least=0, below=1)], ...] = (0.9, 0.98)
     """Decay of AdamW's running means of gradients and of their squares (NLLB-200)."""
@@ -58,11 +59,12 @@ class OptimizerConfig(Config):
 
     warmup_updates: NonNegativeInt | None = None
     """Updates over which the learning rate rises from 0; null: 8,000 (NLLB-200), and with
-    `start_from` a tenth of all updates, at most 4,000."""
+    `start_from` or where `updates` is open a tenth of all updates, at most 4,000."""
 
     schedule: Schedule | None = None
     """How the learning rate falls: inverse_sqrt, or linear or cosine, which reach 0 at the last
-    update; null: inverse_sqrt (NLLB-200), and with `start_from` linear."""
+    update; null: inverse_sqrt (NLLB-200), and with `start_from` or where `updates` is open
+    linear."""
 
     max_grad_norm: NonNegativeFloat = 1.0
     """Gradients with a larger norm are scaled down to it; 0 leaves them as they are (NLLB-200)."""
@@ -107,8 +109,14 @@ class TrainConfig(Config):
     validation_split: str = "dev"
     """Split of `flores` that validations use."""
 
-    validation_sentences: PositiveInt = 50
-    """First sentences of the split whose likelihood is measured, per direction."""
+    validation_sentences: PositiveInt | None = None
+    """First sentences of the split whose likelihood is measured, per direction; null: 50, and where
+    `updates` is open up to 500, 10,000 over all directions."""
+
+    held_out_every: NonNegativeInt | None = None
+    """Of so many pairs of each bitext file one is held out of training, for validation where there
+    is no `flores`; 0 for none; null: 0, and where `updates` is open by the number of pairs. Bitext
+    with a tag, such as mined, gives none where there is other."""
 
     chrf: ChrfConfig = field(default_factory=ChrfConfig)
 
@@ -144,8 +152,9 @@ class TrainConfig(Config):
     comparison: ComparisonConfig = field(default_factory=ComparisonConfig)
 
     updates: PositiveInt | None = None
-    """Optimizer steps in all; null: 300,000 (NLLB-200), and with `start_from` as many as the number
-    of pairs suggests: 40 epochs of 1,000 pairs, fewer of more."""
+    """Optimizer steps in all. null: as many as the number of pairs suggests; with `start_from` 40
+    epochs of 1,000 pairs, fewer of more. With fresh weights what else is null is then chosen by
+    pairs, too: size, dropout, batches, learning rate and schedule, validation, selection."""
 
     label_smoothing: Annotated[float, Bounds(at_least=0, below=1)] = 0.1
     """Share of the target probability that is spread evenly over the vocabulary (NLLB-200)."""
@@ -161,13 +170,16 @@ class TrainConfig(Config):
     bfloat16 on processors that have it."""
 
     checkpoint_every: PositiveInt | None = None
-    """Updates between checkpoints; null: 1,000, and with `start_from` a twentieth of all."""
+    """Updates between checkpoints; null: 1,000, and with `start_from` or where `updates` is open a
+    twentieth of all."""
 
     validate_every: PositiveInt | None = None
-    """Updates between validations; null: 5,000, and with `start_from` a twentieth of all."""
+    """Updates between validations; null: 5,000, and with `start_from` or where `updates` is open a
+    twentieth of all."""
 
     report_every: PositiveInt | None = None
-    """Updates between lines of progress; null: 100, and with `start_from` a hundredth of all."""
+    """Updates between lines of progress; null: 100, and with `start_from` or where `updates` is
+    open a hundredth of all."""
 
     seed: NonNegativeInt = 2
     """Seed of weights, dropout and the order of batches."""
@@ -184,6 +196,8 @@ class TrainConfig(Config):
             raise UserError("`bitext` names no directory")
         for direction in self.directions:
             parse_direction(direction)
+        if self.held_out_every == 1:
+            raise UserError("`held_out_every` is 1, which leaves nothing to train on; 0: none")
         if self.start_from is None:
             if self.vocabulary is None:
                 raise UserError("`vocabulary` must be given, or `start_from`")
@@ -193,8 +207,9 @@ class TrainConfig(Config):
                 raise UserError("`lora` needs `start_from`, a model to adapt")
             if self.upcycling_noise is not None:
                 raise UserError("`upcycling_noise` needs `start_from`, a dense model")
-            for name, value in _from_scratch(self).items():
-                object.__setattr__(self, name, value)
+            if self.updates is not None:
+                for name, value in _from_scratch(self).items():
+                    object.__setattr__(self, name, value)
         if self.distillation is not None and self.distillation.teacher is None:
             if self.start_from is None:
                 raise UserError("`distillation` needs `teacher`, or `start_from`")
@@ -205,6 +220,11 @@ class TrainConfig(Config):
         self._check_nearness()
         self._check_updates()
         self._check_selection()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether settings are left to the number of pairs, with fresh weights."""
+        return self.start_from is None and self.updates is None
 
     @property
     def vocabulary_directory(self) -> Path:
@@ -263,10 +283,11 @@ class TrainConfig(Config):
         selection = self.selection
         if not selection.needs_validation:
             return
-        if self.flores is None:
+        if self.flores is None and not self.held_out_every and not self.is_open:
             raise UserError(
-                "`selection` compares validations, and there are none without `flores`; give it, or"
-                " set `selection.keep` to last and `selection.patience` to 0"
+                "`selection` compares validations, and there are none without `flores` or"
+                " `held_out_every`; give one, or set `selection.keep` to last and"
+                " `selection.patience` to 0"
             )
         differ = None not in (self.checkpoint_every, self.validate_every) and (
             self.checkpoint_every != self.validate_every
@@ -296,6 +317,8 @@ class ResolvedTrainConfig(TrainConfig):
 
     optimizer: ResolvedOptimizerConfig
     updates: PositiveInt
+    validation_sentences: PositiveInt
+    held_out_every: NonNegativeInt
     checkpoint_every: PositiveInt
     validate_every: PositiveInt
     report_every: PositiveInt
@@ -305,10 +328,10 @@ def resolve(config: TrainConfig, **decided: Any) -> ResolvedTrainConfig:
     """Return a config with what it left open.
 
     Args:
-        config: A training; without `start_from` it leaves nothing open.
+        config: A training; with fresh weights and `updates` it leaves nothing open.
         decided: Values by field; `optimizer` as a dictionary.
     """
-    values = _fields(config) | decided
+    values = _fields(config) | _without_choice(config) | decided
     optimizer = _fields(config.optimizer) | decided.get("optimizer", {})
     return ResolvedTrainConfig(**values | {"optimizer": ResolvedOptimizerConfig(**optimizer)})
 
@@ -318,12 +341,15 @@ def _fields(config: Any) -> dict[str, Any]:
 
 
 def _from_scratch(config: TrainConfig) -> dict[str, Any]:
-    """Return the defaults of a training with fresh weights for what a config leaves open."""
+    """Return the defaults of a training with fresh weights for what a config leaves open.
+
+    Which is one that says how many updates there are.
+    """
     defaults: dict[str, Any] = {
-        "updates": 300_000,
         "checkpoint_every": 1000,
         "validate_every": 5000,
         "report_every": 100,
+        **_without_choice(config),
     }
     optimizer: dict[str, Any] = {
         "learning_rate": 0.002,
@@ -336,6 +362,14 @@ def _from_scratch(config: TrainConfig) -> dict[str, Any]:
         "model": ModelConfig(**_fields(config.model) | {"size": config.model.size or DEFAULT_SIZE}),
         "optimizer": OptimizerConfig(**optimizer | _given(config.optimizer)),
         "selection": SelectionConfig(**selection | _given(config.selection)),
+    }
+
+
+def _without_choice(config: TrainConfig) -> dict[str, Any]:
+    """Return what is validated where the number of pairs does not decide it."""
+    return {
+        "validation_sentences": config.validation_sentences or 50,
+        "held_out_every": config.held_out_every or 0,
     }
 
 

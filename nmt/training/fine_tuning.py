@@ -7,6 +7,7 @@ have ended.
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,10 @@ _EPOCHS, _MOST_EPOCHS, _FEWEST_EPOCHS = 40, 40, 2
 _PAIRS = 1000
 """Number of pairs that is trained for `_EPOCHS`; epochs fall with the cube root of the number."""
 
-_FILLED = 0.9
+FILLED = 0.9
 """Share of a batch's positions that are no padding, about."""
 
-_STEPS = 20
+STEPS = 20
 """Validations of a training; updates are a multiple, so that the last one is validated."""
 
 _CLOSEST = 10
@@ -64,11 +65,11 @@ class Data:
 
 def decide(config: TrainConfig, data: Data) -> dict[str, Any]:
     """Return values for what the recipe leaves open, as plain JSON by section."""
-    positions = config.batches.max_tokens * config.compute.accumulated_batches * data.processes
+    positions = config.batches.positions * config.compute.accumulated_batches * data.processes
     epochs = _EPOCHS * (_PAIRS / max(data.pairs, 1)) ** (1 / 3)
     epochs = min(max(epochs, _FEWEST_EPOCHS), _MOST_EPOCHS)
-    enough = epochs * data.tokens / (_FILLED * positions)
-    updates = config.updates or max(_FEWEST_UPDATES, _STEPS * math.ceil(enough / _STEPS))
+    enough = epochs * data.tokens / (FILLED * positions)
+    updates = config.updates or max(_FEWEST_UPDATES, round_to_steps(enough))
     keep = config.selection.keep or ("best" if data.is_validated else "last")
     waits = keep == "best" and data.is_validated
     patience = config.selection.patience
@@ -92,14 +93,19 @@ def decide(config: TrainConfig, data: Data) -> dict[str, Any]:
     if config.model.dropout_p is None:
         least = _DROPOUT if data.pairs < _FEW_PAIRS else 0.0
         decided["model"]["dropout_p"] = max(data.dropout_p, least)
-    return decided | _intervals(config, updates, keep)
+    return decided | intervals(config, updates, keep)
 
 
-def _intervals(config: TrainConfig, updates: int, keep: str) -> dict[str, int]:
+def round_to_steps(updates: float) -> int:
+    """Return the next multiple of `STEPS`."""
+    return STEPS * math.ceil(updates / STEPS)
+
+
+def intervals(config: TrainConfig, updates: int, keep: str) -> dict[str, int]:
     """Return the updates between validations, checkpoints and reports, which must fit."""
     given = [every for every in (config.validate_every, config.checkpoint_every) if every]
-    report = config.report_every or (math.gcd(*given) if given else max(1, updates // (5 * _STEPS)))
-    usual = max(1, round(max(updates / _STEPS, _CLOSEST) / report)) * report
+    report = config.report_every or (math.gcd(*given) if given else max(1, updates // (5 * STEPS)))
+    usual = max(1, round(max(updates / STEPS, _CLOSEST) / report)) * report
     validate = config.validate_every or (given[0] if given and keep == "best" else usual)
     return {
         "report_every": report,
@@ -108,18 +114,16 @@ def _intervals(config: TrainConfig, updates: int, keep: str) -> dict[str, int]:
     }
 
 
-def decide_once(config: TrainConfig, data: Data, training: Path, *, anew: bool) -> dict[str, Any]:
+def decide_once(path: Path, choose: Callable[[], dict[str, Any]], *, anew: bool) -> dict[str, Any]:
     """Decide, or return what was decided when the training began.
 
     Args:
-        config: The training.
-        data: What decides.
-        training: Directory of the training.
+        path: The file that keeps it.
+        choose: Decides.
         anew: Whether to decide, on one process, before the others call this.
     """
-    path = training / DECISIONS_FILE
     if anew:
-        write_json(path, decide(config, data))
+        write_json(path, choose())
     decided: dict[str, Any] = read_json(path)
     return decided
 

@@ -6,7 +6,7 @@ import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from corpus.jobs import RECEIPTS, Outcome, Summary, Task, recall_digests, run_job
 from corpus.languages import Direction
@@ -20,10 +20,13 @@ from nmt.data.tokenize import (
     bitext_inputs,
     count_tokens,
     direction_pairs,
+    hold_out,
     tokenize,
 )
 from nmt.model.config import MoEConfig, resolve_config
 from nmt.text_files import text_files
+from nmt.threads import find_device
+from nmt.training import fine_tuning, from_scratch
 from nmt.training.config import ResolvedTrainConfig, TrainConfig, resolve
 from nmt.training.directory import (
     TRAIN_JOB,
@@ -31,17 +34,24 @@ from nmt.training.directory import (
     forget_failed_run,
     last_update,
 )
-from nmt.training.fine_tuning import Data, decide_once, describe, resolve_with
+from nmt.training.fine_tuning import decide_once
+from nmt.training.from_scratch import FreshData
 from nmt.training.parallel.job import run_together
 from nmt.training.parallel.signals import Preemption
 from nmt.training.parallel.world import World, join_world
 from nmt.training.unfinished import check_unfinished
-from nmt.training.validation_data import ValidationSet, covered_directions, read_validation
+from nmt.training.validation_data import (
+    ValidationSet,
+    covered_directions,
+    read_held_out,
+    read_validation,
+)
 from nmt.vocabulary import vocabulary as vocabulary_files
 from nmt.vocabulary.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from nmt.training.recipe import Trained
+    from nmt.training.start import Start
 
 logger = logging.getLogger(__name__)
 
@@ -138,10 +148,6 @@ def _train_model(
     directory = output / TRAINING_DIRECTORY
     vocabulary = Vocabulary.load(config.vocabulary_directory)
     start = read_start(config)
-    if start is None:
-        shape = resolve_config(config.model, vocabulary.size, vocabulary.pad_index)
-    else:
-        shape = start.shape
     with world.first("data"):
         if world.is_rank_zero:
             check_unfinished(directory, config, task.inputs)
@@ -154,6 +160,10 @@ def _train_model(
     pairs = direction_pairs(bitext, vocabulary, config.directions)
     if config.distillation is not None:
         warn_of_unknown_directions(config.distillation, list(pairs))
+    resolved, shape = _decide(config, start, vocabulary, bitext, pairs, directory, world)
+    held_out = {}
+    if resolved.held_out_every and not covered_directions(resolved, list(pairs)):
+        pairs, held_out = hold_out(pairs, resolved.held_out_every), pairs
     counts = {direction: len(there) for direction, there in pairs.items()}
     curriculum = Curriculum(config.curriculum, counts)
     logger.info("%s pairs in %d directions", f"{sum(counts.values()):,}", len(counts))
@@ -164,15 +174,18 @@ def _train_model(
         pairs,
         vocabulary,
         curriculum,
-        config.batches,
+        resolved.batches,
         config.seed,
         batches_per_update=config.compute.accumulated_batches,
         monolingual=config.monolingual,
         rank=world.rank,
         world_size=world.size,
     )
-    resolved, shape = _decide(config, shape, bitext, pairs, directory, world)
-    validation = read_validation(resolved, vocabulary, list(pairs), shape.max_seq_len)
+    validation = (
+        read_held_out(resolved, vocabulary, bitext, pairs, shape.max_seq_len)
+        if held_out
+        else read_validation(resolved, vocabulary, list(pairs), shape.max_seq_len)
+    )
     training = Training(
         model_config=shape,
         start=start,
@@ -219,28 +232,65 @@ def _counts(
 
 def _decide(
     config: TrainConfig,
-    shape: MoEConfig,
+    start: "Start | None",
+    vocabulary: Vocabulary,
     bitext: TokenizedBitext,
     pairs: Mapping[Direction, DirectionPairs],
     directory: Path,
     world: World,
 ) -> tuple[ResolvedTrainConfig, MoEConfig]:
     """Return config and shape with what the config leaves open."""
-    if config.start_from is None:
-        return resolve(config), shape
-    data = Data(
+    if start is not None:
+        decided = _decide_fine_tuning(config, start.shape, bitext, pairs, directory, world)
+        return (
+            fine_tuning.resolve_with(config, decided),
+            dataclasses.replace(start.shape, **decided["model"]),
+        )
+    resolved = resolve(config) if not config.is_open else None
+    if resolved is None:
+        data = FreshData(
+            pairs=sum(map(len, pairs.values())),
+            directions=len(pairs),
+            tokens=sum(count_tokens(bitext, own) for own in pairs.values()),
+            has_test_set=bool(covered_directions(config, list(pairs))),
+            processes=world.size,
+            on_gpu=find_device("auto").type == "cuda",
+        )
+        with world.first("decisions"):
+            decided = decide_once(
+                directory / from_scratch.DECISIONS_FILE,
+                functools.partial(from_scratch.decide, config, data),
+                anew=world.is_rank_zero and last_update(directory) == 0,
+            )
+        logger.info("%s", from_scratch.describe(data, decided))
+        resolved = from_scratch.resolve_fresh(config, decided)
+    return resolved, resolve_config(resolved.model, vocabulary.size, vocabulary.pad_index)
+
+
+def _decide_fine_tuning(
+    config: TrainConfig,
+    shape: MoEConfig,
+    bitext: TokenizedBitext,
+    pairs: Mapping[Direction, DirectionPairs],
+    directory: Path,
+    world: World,
+) -> dict[str, Any]:
+    data = fine_tuning.Data(
         pairs=sum(map(len, pairs.values())),
         tokens=sum(count_tokens(bitext, own) for own in pairs.values()),
         processes=world.size,
         model_dim=shape.model_dim,
         dropout_p=shape.dropout_p,
-        is_validated=bool(covered_directions(config, list(pairs))),
+        is_validated=bool(config.held_out_every or covered_directions(config, list(pairs))),
     )
     with world.first("decisions"):
-        is_new = world.is_rank_zero and last_update(directory) == 0
-        decided = decide_once(config, data, directory, anew=is_new)
-    logger.info("%s", describe(data, decided))
-    return resolve_with(config, decided), dataclasses.replace(shape, **decided["model"])
+        decided = decide_once(
+            directory / fine_tuning.DECISIONS_FILE,
+            functools.partial(fine_tuning.decide, config, data),
+            anew=world.is_rank_zero and last_update(directory) == 0,
+        )
+    logger.info("%s", fine_tuning.describe(data, decided))
+    return decided
 
 
 def _data_directory(config: TrainConfig, output: Path) -> Path:

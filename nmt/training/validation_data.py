@@ -1,7 +1,7 @@
 """Validation of each direction on sentences of a FLORES split: likelihood and chrF++."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,8 @@ from corpus.errors import DataError, UserError
 from corpus.flores import read_split, split_languages
 from corpus.languages import Direction, find_language, parse_direction
 from nmt.data.batches import Batch, Rows, cut
-from nmt.training.config import TrainConfig
+from nmt.data.tokenize import DirectionPairs, TokenizedBitext, hold_out
+from nmt.training.config import ResolvedTrainConfig, TrainConfig
 from nmt.vocabulary.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ class ValidationSet:
 
 
 def read_validation(
-    config: TrainConfig,
+    config: ResolvedTrainConfig,
     vocabulary: Vocabulary,
     directions: Sequence[Direction],
     max_positions: int,
@@ -69,6 +70,82 @@ def read_validation(
             for direction in _translated(config, covered)
         },
     )
+
+
+def read_held_out(
+    config: ResolvedTrainConfig,
+    vocabulary: Vocabulary,
+    bitext: TokenizedBitext,
+    pairs: Mapping[Direction, DirectionPairs],
+    max_positions: int,
+) -> ValidationSet:
+    """Read pairs of the bitext that are held out of training, for each direction.
+
+    Args:
+        config: What is validated.
+        vocabulary: Tokenizes.
+        bitext: Tokenized pairs.
+        pairs: What there is, held-out pairs included.
+        max_positions: Tokens that the model takes; longer sentences are left out, with a warning.
+
+    Raises:
+        UserError: If a direction of `chrf.directions` has none, or if none is held out and
+            `selection` needs a validation.
+    """
+    texts = {
+        direction: sides
+        for direction, own in hold_out(pairs, config.held_out_every).items()
+        if (sides := _held_out_texts(config, vocabulary, bitext, own))[0]
+    }
+    if not texts and config.selection.needs_validation:
+        raise UserError(
+            f"`selection` compares validations, but no file of the bitext has"
+            f" {config.held_out_every} pairs, of which one is held out; give `flores`, or"
+            " set `held_out_every`"
+        )
+    count = config.chrf.sentences
+    return ValidationSet(
+        batches={
+            direction: batches
+            for direction, (sources, targets) in texts.items()
+            for batches in _batches(
+                config,
+                vocabulary,
+                [direction],
+                {direction.source: sources, direction.target: targets},
+                max_positions,
+            ).values()
+        },
+        translated={
+            direction: (texts[direction][0][:count], texts[direction][1][:count])
+            for direction in _translated(config, list(texts))
+        },
+    )
+
+
+def _held_out_texts(
+    config: ResolvedTrainConfig,
+    vocabulary: Vocabulary,
+    bitext: TokenizedBitext,
+    pairs: DirectionPairs,
+) -> tuple[list[str], list[str]]:
+    """Return sources and targets of the first pairs that are held out, spread over the files."""
+    shards = bitext.shards
+    rows = [
+        (part, row)
+        for part in pairs.parts
+        for row in part.held_out_rows(shards.num_sentences(part.shard) // 2)
+    ]
+    most = config.validation_sentences
+    if len(rows) > most:
+        rows = [rows[i * len(rows) // most] for i in range(most)]
+    sides: tuple[list[str], list[str]] = [], []
+    for part, row in rows:
+        offsets, tokens = shards.offsets(part.shard), shards.tokens(part.shard)
+        for side, texts in zip((part.source_side, 1 - part.source_side), sides, strict=True):
+            begin, end = offsets[2 * row + side], offsets[2 * row + side + 1]
+            texts.append(vocabulary.decode(tokens[begin:end].tolist()))
+    return sides
 
 
 def covered_directions(config: TrainConfig, directions: Sequence[Direction]) -> list[Direction]:
@@ -116,9 +193,13 @@ def _translated(config: TrainConfig, covered: Sequence[Direction]) -> list[Direc
         named = [parse_direction(text) for text in chrf.directions]
         for direction in named:
             if direction not in covered:
+                where = (
+                    f"in {config.flores}/{config.validation_split}"
+                    if config.flores
+                    else "among the pairs held out"
+                )
                 raise UserError(
-                    f"`chrf.directions` names {direction}, which is not both trained and in"
-                    f" {config.flores}/{config.validation_split}"
+                    f"`chrf.directions` names {direction}, which is not both trained and {where}"
                 )
         return sorted(set(named))
     most = chrf.max_directions or len(covered)
@@ -149,11 +230,12 @@ def _batches(
         too_long += int((~fits).sum())
         source, target = source[fits], target[fits]
         if not len(source):
+            where = f"{config.flores}/{config.validation_split}" if config.flores else "the bitext"
             raise DataError(
-                f"no sentence of {config.flores}/{config.validation_split} for {direction} fits"
+                f"no sentence of {where} for {direction} fits"
                 f" the {max_positions} positions of the model (`model.max_seq_len`)"
             )
-        chosen = cut(rows.lengths(source), rows.lengths(target), config.batches.max_tokens)
+        chosen = cut(rows.lengths(source), rows.lengths(target), config.batches.positions)
         batches[direction] = [
             Batch(*_rows(rows, vocabulary, direction, source[c], target[c])) for c in chosen
         ]

@@ -12,8 +12,9 @@ from corpus.config import Bounds, Config, NonNegativeInt, PositiveFloat, Positiv
 class VocabularyConfig(Config):
     """How the SentencePiece model is trained."""
 
-    size: PositiveInt = 256_000
-    """Pieces, control symbols of SentencePiece included (NLLB-200)."""
+    size: PositiveInt | None = None
+    """Pieces, control symbols of SentencePiece included. null: 16 · √n for n distinct sentences, to
+    the next 500, at most 256,000 (NLLB-200), and the text's characters besides."""
 
     kind: Literal["bpe", "unigram"] = "bpe"
     """SentencePiece's algorithm."""
