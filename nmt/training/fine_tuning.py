@@ -27,7 +27,7 @@ _PAIRS = 1000
 FILLED = 0.9
 """Share of a batch's positions that are no padding, about."""
 
-STEPS = 20
+_STEPS = 20
 """Validations of a training; updates are a multiple, so that the last one is validated."""
 
 _CLOSEST = 10
@@ -69,7 +69,7 @@ def decide(config: TrainConfig, data: Data) -> dict[str, Any]:
     epochs = _EPOCHS * (_PAIRS / max(data.pairs, 1)) ** (1 / 3)
     epochs = min(max(epochs, _FEWEST_EPOCHS), _MOST_EPOCHS)
     enough = epochs * data.tokens / (FILLED * positions)
-    updates = config.updates or max(_FEWEST_UPDATES, round_to_steps(enough))
+    updates = config.updates or max(_FEWEST_UPDATES, _STEPS * math.ceil(enough / _STEPS))
     keep = config.selection.keep or ("best" if data.is_validated else "last")
     waits = keep == "best" and data.is_validated
     patience = config.selection.patience
@@ -96,16 +96,11 @@ def decide(config: TrainConfig, data: Data) -> dict[str, Any]:
     return decided | intervals(config, updates, keep)
 
 
-def round_to_steps(updates: float) -> int:
-    """Return the next multiple of `STEPS`."""
-    return STEPS * math.ceil(updates / STEPS)
-
-
 def intervals(config: TrainConfig, updates: int, keep: str) -> dict[str, int]:
     """Return the updates between validations, checkpoints and reports, which must fit."""
     given = [every for every in (config.validate_every, config.checkpoint_every) if every]
-    report = config.report_every or (math.gcd(*given) if given else max(1, updates // (5 * STEPS)))
-    usual = max(1, round(max(updates / STEPS, _CLOSEST) / report)) * report
+    report = config.report_every or (math.gcd(*given) if given else max(1, updates // (5 * _STEPS)))
+    usual = max(1, round(max(updates / _STEPS, _CLOSEST) / report)) * report
     validate = config.validate_every or (given[0] if given and keep == "best" else usual)
     return {
         "report_every": report,

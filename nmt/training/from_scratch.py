@@ -10,6 +10,7 @@ the others lie between it and published settings (decision 0111).
 
 import dataclasses
 import logging
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ from nmt.data.tokenize import bitext_inputs, trained_ways
 from nmt.model.config import DEFAULT_SIZE, ModelConfig, named_config, named_fields
 from nmt.threads import find_device
 from nmt.training.config import OptimizerConfig, ResolvedTrainConfig, TrainConfig, resolve
-from nmt.training.fine_tuning import FILLED, STEPS, intervals, round_to_steps
+from nmt.training.fine_tuning import FILLED, intervals
 from nmt.training.sections import SelectionConfig
 from nmt.training.validation_data import covered_directions
 from nmt.vocabulary.vocabulary import Vocabulary
@@ -67,6 +68,9 @@ _CPU_EPOCHS, _GPU_EPOCHS = (2, 40), (4, 80)
 
 _FEWEST_UPDATES, _MOST_UPDATES = 200, 300_000
 """The most are NLLB-200's."""
+
+_UPDATES_STEP = 100
+"""Updates are a multiple, so that twenty validations divide them, and reports those."""
 
 _MOST_WARMUP, _WARMUP_SHARE = 4000, 10
 _LEARNING_RATE, _WIDTH = 3e-3, 128
@@ -132,8 +136,8 @@ def decide(config: TrainConfig, data: FreshData) -> dict[str, Any]:
     epochs = _EPOCHS * (1 + data.on_gpu) * (_EPOCH_PAIRS / max(data.pairs, 1)) ** 0.5
     enough = min(max(epochs, fewest), most) * data.tokens / (FILLED * positions)
     warmup = config.optimizer.warmup_updates
-    least = max(_FEWEST_UPDATES, STEPS * ((warmup or 0) // STEPS + 1))
-    updates = max(least, min(_MOST_UPDATES, round_to_steps(enough)))
+    updates = min(max(enough, _FEWEST_UPDATES), _MOST_UPDATES)
+    updates = _UPDATES_STEP * math.ceil(max(updates, (warmup or 0) + 1) / _UPDATES_STEP)
     every = held_out_every(config, data)
     is_validated = data.has_test_set or every > 0
     keep = config.selection.keep or ("best" if is_validated else "last")

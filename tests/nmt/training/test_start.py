@@ -14,7 +14,6 @@ from torch import Tensor
 from corpus.config import load_config
 from corpus.errors import DataError, UserError
 from nmt.fairseq import BatchLayout
-from nmt.model.config import named_config
 from nmt.model.directory import WEIGHTS_FILE, load_model, read_description, save_model
 from nmt.model.translator import Translator, create_model, moe_layers
 from nmt.training.config import TrainConfig
@@ -247,13 +246,6 @@ def test_what_the_recipe_says_is_kept_and_fits_what_is_decided(
     assert resolved.optimizer.schedule == (config.optimizer.schedule or "linear")
 
 
-def test_without_a_start_nothing_is_left_open(tmp_path: Path) -> None:
-    config = load_config(
-        TrainConfig, None, ["vocabulary=v", "bitext.primary=b", "optimizer.epsilon=1e-8"]
-    )
-    assert (config.updates, config.report_every, config.model.size) == (300_000, 100, "small")
-    assert (config.optimizer.learning_rate, config.optimizer.epsilon) == (0.002, 1e-8)
-    assert (config.selection.keep, config.selection.patience) == ("last", 0)
-    assert named_config("small").model_dim == 128
+def test_without_a_start_a_vocabulary_must_be_given() -> None:
     with pytest.raises(UserError, match="`vocabulary` must be given, or `start_from`"):
         load_config(TrainConfig, None, ["bitext.primary=b"])

@@ -16,6 +16,7 @@ from nmt.vocabulary.train import (
     count_distinct,
     sample_distinct,
     share,
+    size_for,
     train_vocabulary,
 )
 from nmt.vocabulary.vocabulary import LAYOUT_FILE, MODEL_FILE, Vocabulary
@@ -124,3 +125,19 @@ def test_nothing_to_train_on_is_refused(tmp_path: Path) -> None:
     config = VocabularyConfig(languages=("xyz_Latn",))
     with pytest.raises(UserError, match="xyz_Latn"):
         train_vocabulary([], tmp_path / "v", config, [tmp_path / "text"])
+
+
+def test_size_grows_with_the_square_root_of_the_sentences_up_to_nllbs() -> None:
+    # By hand: 16 · √58,000 = 3,853; 16 · √12,000 = 1,753
+    assert [size_for(n) for n in (1, 12_000, 58_000)] == [500, 2000, 4000]
+    assert (size_for(256_000_000), size_for(10**12)) == (256_000, 256_000)
+
+
+def test_text_decides_on_the_size_and_its_characters_count_besides(tmp_path: Path) -> None:
+    alphabet = [chr(0x4E00 + i) for i in range(600)]
+    lines = [f"{a}{b}" for a, b in zip(alphabet, alphabet[1:] + alphabet[:1], strict=True)]
+    write_text(tmp_path / "text" / "qaa_Latn.txt", lines)
+    train_vocabulary([], tmp_path / "v", VocabularyConfig(kind="unigram"), [tmp_path / "text"])
+    vocabulary = Vocabulary.load(tmp_path / "v")
+    # All 600 characters have a piece, which 16 · √600 pieces alone could not give them.
+    assert all(vocabulary.unknown_index not in row for row in vocabulary.encode(alphabet))
