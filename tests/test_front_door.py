@@ -104,7 +104,7 @@ def test_recipe_that_is_there_already_or_unknown_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert tongues.main(["recipe", "nothing", "--output", str(tmp_path)]) == 2
-    assert "there is no recipe `nothing`; there are demo, " in capsys.readouterr().err
+    assert "there is no recipe `nothing`; there are captions, demo, " in capsys.readouterr().err
     (tmp_path / "demo").mkdir()
     assert tongues.main(["recipe", "demo", "--output", str(tmp_path)]) == 2
     assert "exists" in capsys.readouterr().err
