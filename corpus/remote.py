@@ -5,19 +5,29 @@ Access is set up as fsspec has it, by its configuration files or by environment 
 `FSSPEC_S3_ANON=true`. `file://` is a local path.
 """
 
+import contextlib
 import glob
 import importlib
+import io
+import logging
 import re
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from corpus.errors import DataError, UserError
 
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_WAITS_SECONDS = (1.0, 2.0, 4.0, 8.0)
+_BUFFER_BYTES = 1 << 16
 _URL = re.compile(r"(?:[a-z][a-z0-9+.-]+::)*[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _CHAIN = "::"
 _VERSIONS = (
@@ -62,12 +72,14 @@ class RemoteFile:
     def open(self) -> Iterator[BinaryIO]:
         """Open it for reading; it is fetched in blocks as it is read.
 
+        Where a connection breaks or a server fails, it is opened again at the same place, up to
+        five times, with growing pauses.
+
         Raises:
-            DataError: If it cannot be read, or the connection breaks.
+            DataError: If it cannot be read, or changed in between.
             UserError: If the package for its kind of URL is missing.
         """
-        system, path = connect(self.url)
-        with self.naming_errors(), system.open(path, "rb") as file:
+        with self.naming_errors(), io.BufferedReader(_Resuming(self), _BUFFER_BYTES) as file:
             yield file
 
     def describe(self) -> dict[str, Any]:
@@ -85,8 +97,11 @@ class RemoteFile:
             information = system.info(path)
         if information.get("type") == "directory":
             raise DataError(f"input {self} is a directory")
-        version = next((information[key] for key in _VERSIONS if information.get(key)), "")
-        return {"path": str(self), "bytes": information.get("size"), "version": str(version)}
+        return {
+            "path": str(self),
+            "bytes": information.get("size"),
+            "version": _version(information),
+        }
 
     @contextmanager
     def naming_errors(self) -> Iterator[None]:
@@ -101,6 +116,89 @@ class RemoteFile:
             raise DataError(f"input {self} does not exist") from None
         except network_errors() as error:
             raise DataError(f"input {self} cannot be read: {error}. Run again.") from error
+
+
+class _Resuming(io.RawIOBase):
+    """A remote file that is opened again where reading it fails."""
+
+    def __init__(self, file: RemoteFile) -> None:
+        self._name = str(file)
+        self._system, self._path = connect(file.url)
+        self._opened: Any = None
+        self._version = ""
+        self._position = 0
+        self._again(self._open)
+
+    def _open(self) -> None:
+        self._opened = self._system.open(self._path, "rb")
+        version = _version(getattr(self._opened, "details", None) or {})
+        if self._version and version != self._version:
+            raise DataError(
+                f"input {self._name} changed while it was read: its version was {self._version} and"
+                f" is {version}. Run again."
+            )
+        self._version = version
+        if self._position:
+            self._opened.seek(self._position)
+
+    def _again(self, action: Callable[[], T]) -> T:
+        """Do something with the open file; after a failure that may pass, open it and try again."""
+        for wait in _WAITS_SECONDS:
+            try:
+                if self._opened is None and action != self._open:
+                    self._open()
+                return action()
+            except network_errors() as error:
+                if not _may_pass(error):
+                    raise
+                logger.info("%s: %s; trying again in %g s", self._name, error, wait)
+            self._drop()
+            time.sleep(wait)
+        if self._opened is None and action != self._open:
+            self._open()
+        return action()
+
+    def _drop(self) -> None:
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            with contextlib.suppress(*network_errors()):
+                opened.close()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return bool(self._opened is None or self._opened.seekable())
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._again(lambda: self._opened.read(len(buffer)))
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._position = int(self._again(lambda: self._opened.seek(offset, whence)))
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def close(self) -> None:
+        if not self.closed:
+            self._drop()
+        super().close()
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Return whether a failure may pass, by its kind or its HTTP status."""
+    if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
+        return False
+    status = getattr(error, "status", None)
+    return not isinstance(status, int) or status in (0, 408, 429) or status >= 500
+
+
+def _version(details: Mapping[str, Any]) -> str:
+    return str(next((details[key] for key in _VERSIONS if details.get(key)), ""))
 
 
 def find_files(arguments: Sequence[str]) -> list[Path | RemoteFile]:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 
 from corpus.crawl.ranges import check_ranges_name, write_ranges
-from corpus.errors import UserError
+from corpus.errors import JobError, UserError
 from corpus.files import write_lines
 from corpus.jobs import LOCAL, Executor
 from corpus.protocols import IdentifierLoader
@@ -85,7 +85,8 @@ def run_expand(
 
     Raises:
         UserError: If there is nothing to begin at.
-        JobError: If pages of a round could not be read; run again.
+        FetchError: If no page of a round can be read.
+        JobError: If files of the index are damaged.
     """
     check_ranges_name(output)
     expand = config.expand
@@ -168,15 +169,19 @@ def _look(
         sample
     ):
         write_ranges(here / _SAMPLE, sample)
-    run_sentences(
-        [],
-        inputs.lid,
-        here / _SENTENCES,
-        config.expand.sentences,
-        inputs.load_identifier,
-        executor,
-        Ranges(here / _SAMPLE, inputs.prefix),
-    )
+    try:
+        run_sentences(
+            [],
+            inputs.lid,
+            here / _SENTENCES,
+            config.expand.sentences,
+            inputs.load_identifier,
+            executor,
+            Ranges(here / _SAMPLE, inputs.prefix),
+        )
+    except JobError as error:
+        # A page that is gone is missed in a sample as little as one that was not chosen.
+        logger.warning("round %d goes on without pages that cannot be read: %s", number, error)
     host_of = dict(
         zip(sample.column("url").to_pylist(), sample.column(HOST).to_pylist(), strict=True)
     )
@@ -185,7 +190,7 @@ def _look(
     for code in sentence_languages(here / _SENTENCES):
         for shard in sentence_shards(here / _SENTENCES, code):
             for batch in sentence_batches(shard, ["document"]):
-                hosts = [_host(url, host_of) for url in batch["document"].to_pylist()]
+                hosts = [_host_of(url, host_of) for url in batch["document"].to_pylist()]
                 every.update(hosts)
                 if code == language:
                     in_language.update(hosts)
@@ -202,7 +207,7 @@ def _look(
     }  # fmt: skip
 
 
-def _host(url: str, known: Mapping[str, str]) -> str:
+def _host_of(url: str, known: Mapping[str, str]) -> str:
     """Return the host of a document, by its URL if that was cut or written otherwise."""
     if url in known:
         return known[url]

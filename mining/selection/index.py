@@ -16,6 +16,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from corpus.crawl.ranges import RANGES_SCHEMA
@@ -118,8 +119,9 @@ def read_index(file: RemoteFile, query: Query, counts: Counter[str]) -> Iterator
     Args:
         file: A Parquet file.
         query: The conditions.
-        counts: Gets `index_rows`, `index_rows_skipped` (in row groups that were not read) and
-            `index_bytes` (compressed, of the column chunks that were read).
+        counts: Gets `index_rows`, `index_rows_skipped` (in row groups that were not read),
+            `index_bytes` (compressed, of the column chunks that were read) and `without_record`
+            (pages that the index names no record of).
 
     Raises:
         DataError: If it is not Parquet, damaged, or lacks a column.
@@ -148,7 +150,10 @@ def read_index(file: RemoteFile, query: Query, counts: Counter[str]) -> Iterator
         counts["index_bytes"] += _chunk_bytes(parquet, groups, query.columns)
         counts["index_bytes"] += _chunk_bytes(parquet, hits, rest)
         for table in _take(parquet, source, rest, hits, rows):
-            yield _selected(file, table)
+            selected = _selected(file, table)
+            readable = _readable(selected)
+            counts["without_record"] += selected.num_rows - readable.num_rows
+            yield readable
 
 
 def _check_columns(
@@ -240,6 +245,14 @@ def _selected(file: RemoteFile, table: pa.Table) -> pa.Table:
     return typed.set_column(SELECTED_SCHEMA.get_field_index(DOMAIN), DOMAIN, filled).cast(
         SELECTED_SCHEMA
     )
+
+
+def _readable(table: pa.Table) -> pa.Table:
+    """Return the rows that say where a record is; what is no number of bytes cannot be read."""
+    offsets, lengths = table.column("warc_record_offset"), table.column("warc_record_length")
+    is_range = pc.and_(pc.greater_equal(offsets, 0), pc.greater(lengths, 0))
+    names = pc.and_(table.column("warc_filename").is_valid(), table.column("url").is_valid())
+    return table.filter(pc.and_(is_range, names))
 
 
 def _chunk_bytes(parquet: pq.ParquetFile, groups: Sequence[int], columns: Sequence[str]) -> int:

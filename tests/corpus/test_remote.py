@@ -10,11 +10,13 @@ from pathlib import Path
 import fsspec
 import pytest
 
+import corpus.remote
 from corpus.crawl.documents import read_documents, shard_kind, shard_name
 from corpus.errors import DataError, UserError
 from corpus.files import write_text
 from corpus.jobs import Outcome, Summary, Task, run_job
 from corpus.remote import RemoteFile, find_files
+from tests.corpus.fetch.faulty_server import faulty_server, serve_files
 
 
 @pytest.fixture
@@ -129,3 +131,61 @@ def test_file_urls_and_chained_urls_are_expanded(tmp_path: Path) -> None:
     chained = RemoteFile("simplecache::https://ann:secret@x.example/b.txt?key=hidden")
     assert str(chained) == "simplecache::https://x.example/b.txt"
     assert chained.name == "b.txt"
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpus.remote, "_WAITS_SECONDS", (0.0, 0.0, 0.0))
+
+
+LINES = b"".join(b"line %d\n\n" % number for number in range(1000))
+
+
+@pytest.mark.parametrize("fault", ["500", "503", "429", "cut", "reset"])
+def test_a_shard_is_read_on_where_its_connection_broke(
+    tmp_path: Path, impatient: None, fault: str
+) -> None:
+    (tmp_path / "a.txt").write_bytes(LINES)
+    with faulty_server(serve_files(tmp_path)) as server:
+        server.faults.extend([fault, fault])
+        found = list(read_documents(RemoteFile(f"{server.url}a.txt")))
+        assert len(server.requests) == 3
+    assert len(found) == 1000
+
+
+def test_a_file_that_never_comes_is_an_error_and_one_that_is_refused_at_once(
+    tmp_path: Path, impatient: None
+) -> None:
+    (tmp_path / "a.txt").write_bytes(LINES)
+    with faulty_server(serve_files(tmp_path)) as server:
+        server.always = "503"
+        with pytest.raises(DataError, match=r"a\.txt cannot be read: 503"):
+            list(read_documents(RemoteFile(f"{server.url}a.txt")))
+        assert len(server.requests) == 4
+        server.always = "401"
+        with pytest.raises(DataError, match=r"a\.txt cannot be read: 401"):
+            list(read_documents(RemoteFile(f"{server.url}a.txt")))
+        assert len(server.requests) == 5
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_mixed(
+    memory: fsspec.AbstractFileSystem, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory.pipe("/a.txt", LINES)
+    opened = [0]
+    plain = type(memory).open
+
+    def open_changed(self: object, *arguments: object, **options: object) -> object:
+        file = plain(self, *arguments, **options)
+        opened[0] += 1
+        file.details = {"ETag": f"version {opened[0]}"}
+        if opened[0] == 1:
+            monkeypatch.setattr(file, "read", lambda size=-1: fail(), raising=False)
+        return file
+
+    def fail() -> bytes:
+        raise ConnectionResetError("gone")
+
+    monkeypatch.setattr(type(memory), "open", open_changed)
+    with pytest.raises(DataError, match="changed while it was read: its version was version 1"):
+        list(read_documents(RemoteFile("memory://a.txt")))

@@ -323,3 +323,18 @@ def test_a_language_that_the_index_does_not_know_is_told(
     arguments = ["mining", "select", str(crawl / "cc-index"), "--language", "bre_Latn"]
     assert tongues.main([*arguments, "--output", str(tmp_path / "out.tsv")]) == 0
     assert "the 160 languages of CLD2" in capsys.readouterr().err
+
+
+def test_rows_of_an_index_that_name_no_record_are_counted(crawl: Path, tmp_path: Path) -> None:
+    path = next((crawl / "cc-index").rglob("*.parquet"))
+    rows = pq.read_table(path).to_pylist()
+    rows[0]["warc_filename"] = None
+    rows[1]["warc_record_offset"] = -5
+    rows[2]["warc_record_length"] = 0
+    rows[3]["warc_record_length"] = None
+    pq.write_table(pa.Table.from_pylist(rows, pq.read_schema(path)), path)
+    index = find_index([str(crawl / "cc-index")], "unused/")
+    every = SelectConfig(workers=1, statuses=(), media_types=())
+    query = query_of(every, [], ["com", "uk", "ru", "in"], [])
+    counts = run_select(index, query, tmp_path / "out.parquet", every)
+    assert (counts["pages"], counts["without_record"]) == (8, 4)
