@@ -188,12 +188,13 @@ class Comet:
             return self._score_embeddings(sources, hypotheses, references)
         return self._score_sequences(sources, hypotheses, references)
 
-    def _encode(self, rows: Sequence[Sequence[int]]) -> tuple[Sequences, Tensor]:
+    def _encode(self, rows: Sequence[Sequence[int]]) -> tuple[Sequences, Tensor, Tensor]:
+        """Return the encoder's output, its tokens and the mask of what is no padding, [N, T]."""
         tokens, mask = pad(rows, self._tokenizer.pad_token_id, self._device)
         output = self._encoder(input_ids=tokens, attention_mask=mask, output_hidden_states=True)
         layers = output.hidden_states
         mixed = layers[self._layer] if self._mixture is None else self._mixture(layers, mask)
-        return Sequences(layers, mixed), mask
+        return Sequences(layers, mixed), tokens, mask
 
     def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
         if not texts:
@@ -228,20 +229,24 @@ class Comet:
         rows = self._tokens(texts)
 
         def run(batch: list[int]) -> list[Tensor]:
-            sequences, mask = self._encode([rows[place] for place in batch])
-            return list(self._pool(sequences, mask).unbind())
+            sequences, tokens, mask = self._encode([rows[place] for place in batch])
+            return list(self._pool(sequences, tokens, mask).unbind())
 
         for text, embedding in zip(texts, by_batches(rows, self._batch_tokens, run), strict=True):
             self._embeddings[text] = embedding
 
-    def _pool(self, sequences: Sequences, mask: Tensor) -> Tensor:
-        """Return the sentence embeddings, [N, D]."""
+    def _pool(self, sequences: Sequences, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Return the sentence embeddings, [N, D].
+
+        As published, a padding token that the text itself spells out (`<pad>`) adds nothing to an
+        average, but counts in its length.
+        """
         pool, mixed = self._hparams.get("pool", "avg"), sequences.mixed
-        wide = mask.unsqueeze(-1).bool()
+        padding = (tokens == self._tokenizer.pad_token_id).unsqueeze(-1)
         if pool == "avg":
-            return mixed.masked_fill(~wide, 0).sum(1) / mask.sum(1, keepdim=True)
+            return mixed.masked_fill(padding, 0).sum(1) / mask.sum(1, keepdim=True)
         if pool == "max":
-            return mixed.masked_fill(~wide, -torch.inf).amax(1)
+            return mixed.masked_fill(padding, -torch.inf).amax(1)
         return mixed[:, 0] if pool == "cls" else sequences.layers[-1][:, 0]
 
     # CometKiwi and XCOMET: all texts in one sequence.
@@ -283,7 +288,7 @@ class Comet:
     ) -> list[float]:
         scores, tags = [], []
         for rows in inputs:
-            sequences, _ = self._encode(rows)
+            sequences, _, _ = self._encode(rows)
             scores.append(self._estimator(sequences.mixed[:, 0]).view(-1).float())
             if self._tagger is not None:
                 words = sequences.layers[self._hparams["word_layer"]]

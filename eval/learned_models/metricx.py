@@ -8,10 +8,13 @@ mT5; the tokenizer is that of `google/mt5-xl`, in the same directory or another.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from tokenizers import Tokenizer  # type: ignore[import-untyped]
 from transformers import AutoTokenizer, MT5ForConditionalGeneration
 
 from corpus.pretrained import loading_pretrained
@@ -46,9 +49,7 @@ class MetricX:
             tokenizer, ["tokenizer.json", "spiece.model"], "the tokenizer of mT5; see --encoder"
         )
         with loading_pretrained(tokenizer):
-            self._tokenizer = AutoTokenizer.from_pretrained(  # type: ignore[no-untyped-call]
-                tokenizer, local_files_only=True
-            )
+            self._tokenizer = _load_tokenizer(tokenizer)
         # transformers reads pickled weights with `weights_only=True`.
         with loading_pretrained(directory):
             self._model = MT5ForConditionalGeneration.from_pretrained(
@@ -71,8 +72,7 @@ class MetricX:
                 f"{text} reference: {reference}"
                 for text, reference in zip(texts, references, strict=True)
             ]
-        found = self._tokenizer(texts, max_length=_MAX_TOKENS, truncation=True)["input_ids"]
-        rows = [row[:-1] for row in found]  # without the end of sentence
+        rows = self.tokenize(texts)
 
         def run(batch: list[int]) -> list[float]:
             tokens, mask = pad([rows[place] for place in batch], 0, self._device)
@@ -82,3 +82,26 @@ class MetricX:
             return [float(score) for score in scores]
 
         return by_batches(rows, self._batch_tokens, run)
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the tokens of inputs, cut where too long, without the end of sentence."""
+        found = self._tokenizer(list(texts), max_length=_MAX_TOKENS, truncation=True)["input_ids"]
+        return [row[:-1] for row in found]
+
+
+def _load_tokenizer(directory: Path) -> Any:
+    """Return the tokenizer, as the transformers that MetricX was published for makes it.
+
+    Of a SentencePiece model, 4.30 makes a tokenizer that keeps a space at the end of a text as a
+    piece; later versions drop the space. The published input has one where a text is empty.
+    """
+    tokenizer: Any = AutoTokenizer.from_pretrained(  # type: ignore[no-untyped-call]
+        directory, local_files_only=True
+    )
+    if not (directory / "tokenizer.json").is_file():
+        backend = tokenizer.backend_tokenizer
+        settings = json.loads(backend.to_str())
+        steps = settings["normalizer"]["normalizers"]
+        steps[:] = [step for step in steps if step["type"] != "Strip"]
+        backend.normalizer = Tokenizer.from_str(json.dumps(settings)).normalizer
+    return tokenizer

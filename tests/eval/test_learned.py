@@ -27,6 +27,7 @@ from corpus.languages import Direction, known_languages  # noqa: E402
 from eval.cli import group  # noqa: E402
 from eval.learned_models.load import load_scorer  # noqa: E402
 from eval.learned_models.metrics import LEARNED, covered_languages  # noqa: E402
+from eval.learned_models.metricx import MetricX  # noqa: E402
 from eval.learned_models.weights import batches  # noqa: E402
 from eval.statistics.learned_results import read_learned  # noqa: E402
 
@@ -172,9 +173,12 @@ def literal_tokens(made: dict[str, Any], text: str) -> list[int]:
 def literal_regression(made: dict[str, Any], *texts: str) -> float:
     embeddings = []
     for text in texts:
-        mixed = literal_mixture(made, literal_layers(made, literal_tokens(made, text)))
+        tokens = literal_tokens(made, text)
+        mixed = literal_mixture(made, literal_layers(made, tokens))
+        kept = mixed[np.array(tokens) != made["tokenizer"].pad_token_id]
+        average = kept.sum(0) / len(tokens)
         embeddings.append(
-            {"avg": mixed.mean(0), "cls": mixed[0], "max": mixed.max(0)}[made["hparams"]["pool"]]
+            {"avg": average, "cls": mixed[0], "max": kept.max(0)}[made["hparams"]["pool"]]
         )
     src, mt, *ref = embeddings
     if ref:
@@ -260,6 +264,17 @@ def test_comet_is_that_of_its_source_segment_by_segment(
         assert np.abs(np.array(found) - expected).max() < TOLERANCE
 
 
+@pytest.mark.parametrize("pool", ["avg", "max"])
+def test_a_padding_token_in_a_text_adds_nothing_to_an_embedding(pool: str, tmp_path: Path) -> None:
+    made = make_comet(tmp_path, "regression_metric", pool=pool)
+    row = ["rain <pad> rain", "la pluie", "<pad>"]
+    scorer = load_scorer(
+        "comet-22", tmp_path, tmp_path / "encoder", device="cpu", dtype="float32", batch_tokens=90
+    )
+    found = scorer.score(PAIR, *([text] for text in row))
+    assert found == pytest.approx([literal_regression(made, *row)], abs=TOLERANCE)
+
+
 def make_metricx(folder: Path) -> Any:
     torch.manual_seed(3)
     make_tokenizer(folder, "mt5")
@@ -288,6 +303,24 @@ def test_metricx_is_that_of_its_source_segment_by_segment(tmp_path: Path) -> Non
         )
         found = scorer.score(PAIR, SOURCES, HYPOTHESES, references)
         assert np.abs(np.array(found) - expected).max() < TOLERANCE
+
+
+def test_metricx_keeps_the_space_where_a_text_is_empty(tmp_path: Path) -> None:
+    # As transformers 4.30.2 splits it, which MetricX is published for (benchmarks/learned_metrics).
+    make_metricx(tmp_path)
+    write_lines(tmp_path / "text.txt", [*SOURCES, *HYPOTHESES] * 3)
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(tmp_path / "text.txt"), vocab_size=60, hard_vocab_limit=False, minloglevel=2,
+        model_prefix=str(tmp_path / "spiece"), pad_id=0, eos_id=1, unk_id=2, bos_id=-1,
+    )  # fmt: skip
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        (tmp_path / name).unlink(missing_ok=True)
+    scorer = MetricX(
+        tmp_path, tmp_path, device=torch.device("cpu"), dtype=torch.float32, batch_tokens=200
+    )
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "spiece.model"))
+    empty, space = pieces.encode("candidate:", out_type=int), pieces.piece_to_id("▁")
+    assert scorer.tokenize(["candidate: ", "candidate:"]) == [[*empty, space], empty]
 
 
 def literal_metricx(model: Any, tokenizer: Any, references: list[str] | None) -> list[float]:
