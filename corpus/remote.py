@@ -3,13 +3,16 @@
 `s3://`, `gs://`, `https://`, `hdfs://`, `memory://` and what else fsspec and its plug-ins know.
 Access is set up as fsspec has it, by its configuration files or by environment variables such as
 `FSSPEC_S3_ANON=true`. `file://` is a local path.
+
+A file is read in ranges whose lengths are checked, and what may pass (a broken connection, a server
+that is busy or says nothing, fewer bytes than it should be) is tried again with growing pauses.
 """
 
-import contextlib
 import glob
 import importlib
 import io
 import logging
+import random
 import re
 import sys
 import time
@@ -17,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
 from corpus.errors import DataError, UserError
@@ -26,8 +29,15 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_WAITS_SECONDS = (1.0, 2.0, 4.0, 8.0)
-_BUFFER_BYTES = 1 << 16
+BLOCK_BYTES = 8 << 20
+"""Of a file that are fetched at once."""
+
+_WAITS_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0)
+"""Before each further attempt."""
+
+_PASSING_STATUSES = (403, 408, 429)
+"""Of those below 500, the HTTP statuses of servers that are asked too often."""
+
 _URL = re.compile(r"(?:[a-z][a-z0-9+.-]+::)*[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _CHAIN = "::"
 _VERSIONS = (
@@ -72,15 +82,87 @@ class RemoteFile:
     def open(self) -> Iterator[BinaryIO]:
         """Open it for reading; it is fetched in blocks as it is read.
 
-        Where a connection breaks or a server fails, it is opened again at the same place, up to
-        five times, with growing pauses.
+        A file in an archive (`zip://…::…`), and one on a server without ranges, is read in one go
+        and not tried again.
 
         Raises:
-            DataError: If it cannot be read, or changed in between.
+            DataError: If it cannot be read, or the connection breaks.
             UserError: If the package for its kind of URL is missing.
         """
-        with self.naming_errors(), io.BufferedReader(_Resuming(self), _BUFFER_BYTES) as file:
-            yield file
+        system, path = connect(self.url)
+        with self.naming_errors():
+            information = self._try(lambda: system.info(path))
+            size = information.get("size")
+            if size is None or _CHAIN in self.url or not self._has_ranges(system, path, size):
+                with system.open(
+                    path, "rb", **({"block_size": 0} if self._is_http else {})
+                ) as file:
+                    yield file
+            else:
+                version = _version(information)
+                with io.BufferedReader(
+                    _Blocks(
+                        lambda first, last: self._try(
+                            lambda: self._fetch(system, path, size, first, last),
+                            lambda: self._check_version(system, path, version),
+                        ),
+                        size,
+                    )
+                ) as blocks:
+                    yield cast("BinaryIO", blocks)
+
+    @property
+    def _is_http(self) -> bool:
+        return self.url.lower().startswith(("http://", "https://"))
+
+    def _has_ranges(self, system: Any, path: str, size: int) -> bool:
+        """Return whether parts of the file can be asked for; only an HTTP server may have none."""
+        if not self._is_http or size <= BLOCK_BYTES:
+            return True
+        try:
+            self._try(lambda: self._fetch(system, path, size, 1, 2))
+        except ValueError:  # what fsspec raises for a server that sends the whole file
+            return False
+        return True
+
+    def _fetch(self, system: Any, path: str, size: int, first: int, last: int) -> bytes:
+        if self._is_http:  # `cat_file` would take a whole file for a range
+            options = {"size": size, "block_size": BLOCK_BYTES, "cache_type": "none"}
+            with system.open(path, "rb", **options) as file:
+                file.seek(first)
+                data = bytes(file.read(last - first))
+        else:
+            data = bytes(system.cat_file(path, start=first, end=last))
+        if len(data) != last - first:
+            raise OSError(
+                f"{last - first:,} bytes were asked for, from {first:,}, and {len(data):,} came"
+            )
+        return data
+
+    def _check_version(self, system: Any, path: str, version: str) -> None:
+        system.invalidate_cache()
+        found = _version(system.info(path))
+        if found != version:
+            raise DataError(
+                f"input {self} changed while it was read: its version was {version} and is {found}."
+                " Run again."
+            )
+
+    def _try(self, ask: Callable[[], T], check: Callable[[], None] = lambda: None) -> T:
+        """Return what a server answers; ask again, after a check, while a failure may pass."""
+        for attempt, wait in enumerate((*_WAITS_SECONDS, None)):
+            try:
+                if attempt:
+                    check()
+                return ask()
+            except network_errors() as error:
+                if wait is None or not _may_pass(error):
+                    raise
+                # Not all processes at once, where several met the same failure.
+                pause = wait * random.uniform(0.5, 1.0)
+                logger.info("%s: %s; trying again in %.1f s", self, error, pause)
+            time.sleep(pause)
+        raise AssertionError("the last attempt returns or raises")
 
     def describe(self) -> dict[str, Any]:
         """Return its entry in receipts: URL, size, and version.
@@ -94,7 +176,7 @@ class RemoteFile:
         """
         system, path = connect(self.url)
         with self.naming_errors():
-            information = system.info(path)
+            information = self._try(lambda: system.info(path))
         if information.get("type") == "directory":
             raise DataError(f"input {self} is a directory")
         return {
@@ -118,87 +200,56 @@ class RemoteFile:
             raise DataError(f"input {self} cannot be read: {error}. Run again.") from error
 
 
-class _Resuming(io.RawIOBase):
-    """A remote file that is opened again where reading it fails."""
+class _Blocks(io.RawIOBase):
+    """A file that is fetched block by block; the last block is kept."""
 
-    def __init__(self, file: RemoteFile) -> None:
-        self._name = str(file)
-        self._system, self._path = connect(file.url)
-        self._opened: Any = None
-        self._version = ""
+    def __init__(self, fetch: Callable[[int, int], bytes], size: int) -> None:
+        self._fetch = fetch
+        self._size = size
         self._position = 0
-        self._again(self._open)
-
-    def _open(self) -> None:
-        self._opened = self._system.open(self._path, "rb")
-        version = _version(getattr(self._opened, "details", None) or {})
-        if self._version and version != self._version:
-            raise DataError(
-                f"input {self._name} changed while it was read: its version was {self._version} and"
-                f" is {version}. Run again."
-            )
-        self._version = version
-        if self._position:
-            self._opened.seek(self._position)
-
-    def _again(self, action: Callable[[], T]) -> T:
-        """Do something with the open file; after a failure that may pass, open it and try again."""
-        for wait in _WAITS_SECONDS:
-            try:
-                if self._opened is None and action != self._open:
-                    self._open()
-                return action()
-            except network_errors() as error:
-                if not _may_pass(error):
-                    raise
-                logger.info("%s: %s; trying again in %g s", self._name, error, wait)
-            self._drop()
-            time.sleep(wait)
-        if self._opened is None and action != self._open:
-            self._open()
-        return action()
-
-    def _drop(self) -> None:
-        opened, self._opened = self._opened, None
-        if opened is not None:
-            with contextlib.suppress(*network_errors()):
-                opened.close()
+        self._first = 0
+        self._block = b""
 
     def readable(self) -> bool:
         return True
 
     def seekable(self) -> bool:
-        return bool(self._opened is None or self._opened.seekable())
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._again(lambda: self._opened.read(len(buffer)))
-        buffer[: len(data)] = data
-        self._position += len(data)
-        return len(data)
+        return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._position = int(self._again(lambda: self._opened.seek(offset, whence)))
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        if start + offset < 0:
+            raise ValueError(f"negative seek position {start + offset}")
+        self._position = start + offset
         return self._position
 
     def tell(self) -> int:
         return self._position
 
-    def close(self) -> None:
-        if not self.closed:
-            self._drop()
-        super().close()
+    def readinto(self, buffer: Any) -> int:
+        if self._position >= self._size:
+            return 0
+        if not self._first <= self._position < self._first + len(self._block):
+            last = min(self._size, self._position + BLOCK_BYTES)
+            self._block = self._fetch(self._position, last)
+            self._first = self._position
+        start = self._position - self._first
+        part = self._block[start : start + len(buffer)]
+        buffer[: len(part)] = part
+        self._position += len(part)
+        return len(part)
 
 
-def _may_pass(error: BaseException) -> bool:
-    """Return whether a failure may pass, by its kind or its HTTP status."""
+def _version(information: Mapping[str, Any]) -> str:
+    return str(next((information[key] for key in _VERSIONS if information.get(key)), ""))
+
+
+def _may_pass(error: Exception) -> bool:
+    """Return whether asking again may help."""
     if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
         return False
-    status = getattr(error, "status", None)
-    return not isinstance(status, int) or status in (0, 408, 429) or status >= 500
-
-
-def _version(details: Mapping[str, Any]) -> str:
-    return str(next((details[key] for key in _VERSIONS if details.get(key)), ""))
+    status = getattr(error, "status", None)  # of aiohttp's errors
+    return not isinstance(status, int) or status >= 500 or status in _PASSING_STATUSES
 
 
 def find_files(arguments: Sequence[str]) -> list[Path | RemoteFile]:

@@ -100,6 +100,25 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         pass
 
 
+def test_server_without_ranges_is_read_in_one_go_and_one_with_them_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "".join(f"line {i}\n\n" for i in range(500))
+    (tmp_path / "a.txt").write_text(text)
+    monkeypatch.setattr(corpus.remote, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr(corpus.remote, "_WAITS_SECONDS", (0.0, 0.0, 0.0))
+    handler = functools.partial(Handler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        shard = RemoteFile(f"http://127.0.0.1:{server.server_port}/a.txt")
+        assert len(list(read_documents(shard))) == 500
+        server.shutdown()
+    with faulty_server(serve_files(tmp_path)) as faulty:
+        faulty.faults.extend(["", "", "503", "cut", "", "reset", "429"])
+        assert len(list(read_documents(RemoteFile(f"{faulty.url}a.txt")))) == 500
+        assert not faulty.faults
+
+
 def test_files_come_over_http_and_a_changed_one_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "a.txt").write_bytes(b"x\n\ny\n")
@@ -172,20 +191,13 @@ def test_a_file_that_changes_while_it_is_read_is_not_mixed(
     memory: fsspec.AbstractFileSystem, impatient: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     memory.pipe("/a.txt", LINES)
-    opened = [0]
-    plain = type(memory).open
+    plain = type(memory).cat_file
 
-    def open_changed(self: object, *arguments: object, **options: object) -> object:
-        file = plain(self, *arguments, **options)
-        opened[0] += 1
-        file.details = {"ETag": f"version {opened[0]}"}
-        if opened[0] == 1:
-            monkeypatch.setattr(file, "read", lambda size=-1: fail(), raising=False)
-        return file
-
-    def fail() -> bytes:
+    def fail_and_change(self: object, *arguments: object, **options: object) -> object:
+        monkeypatch.setattr(type(memory), "cat_file", plain)
+        memory.pipe("/a.txt", LINES)
         raise ConnectionResetError("gone")
 
-    monkeypatch.setattr(type(memory), "open", open_changed)
-    with pytest.raises(DataError, match="changed while it was read: its version was version 1"):
+    monkeypatch.setattr(type(memory), "cat_file", fail_and_change)
+    with pytest.raises(DataError, match=r"a\.txt changed while it was read: its version was 2"):
         list(read_documents(RemoteFile("memory://a.txt")))
