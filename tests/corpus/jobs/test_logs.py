@@ -252,3 +252,29 @@ def test_job_killed_at_several_moments_ends_with_the_same_files(tmp_path: Path) 
     assert summary.done + summary.skipped == 150
     assert results(output) == results(tmp_path / "whole")
     assert not list(output.rglob(".tmp~*"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="tells files by /proc")
+def test_receipts_reach_the_disk_after_the_outputs_that_they_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_disk: list[str] = []
+    named: dict[str, list[str]] = {}
+    synchronize = os.fsync
+
+    def note(descriptor: int) -> None:
+        synchronize(descriptor)
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        on_disk.append(str(path))
+        if path.suffix == ".jsonl" and "~" in path.name:
+            for line in path.read_text().splitlines():
+                if '"task"' in line:
+                    for output in json.loads(line)["outputs"]:
+                        named.setdefault(output, list(on_disk))
+
+    monkeypatch.setattr(os, "fsync", note)
+    run(tmp_path, 40)
+    assert len(named) == 40
+    for output, before in named.items():
+        written = max(i for i, path in enumerate(before) if path.endswith(f"~{output}"))
+        assert str(tmp_path) in before[written:], output
