@@ -19,7 +19,13 @@ _TRAIN = "train.jsonl"
 _VALIDATION = "valid"
 _UPDATE = "Step"
 _NLL = "NLL Loss"
-_TRANSLATED = ("chrF++", "chrf_of_copying", "empty_share", "looping_share")
+_TRANSLATED = (
+    "chrF++",
+    "chrf_of_copying",
+    "empty_share",
+    "looping_share",
+    "chrf_of_other_sources",
+)
 
 
 class Validation(NamedTuple):
@@ -42,6 +48,9 @@ class Validation(NamedTuple):
 
     looping: float | None = None
     """Share of translations that repeat themselves."""
+
+    others: float | None = None
+    """chrF++ of the translations as those of other sources."""
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,7 @@ def _of_direction(validations: Sequence[Validation]) -> dict[str, Any]:
         "copying": last.copying,
         "empty": last.empty,
         "looping": last.looping,
+        "of_other_sources": last.others,
         "best_nll": best_nll,
         "best_nll_update": nll_update,
         "best_chrf": best_chrf,

@@ -27,7 +27,13 @@ CHRF = "chrf"
 """fairseq2's name of chrF++ among its metrics."""
 
 
-COPYING, EMPTY, LOOPING = "chrf_of_copying", "empty_share", "looping_share"
+MEASURES = ("chrf_of_copying", "empty_share", "looping_share", "chrf_of_other_sources")
+"""Names of what is measured besides, in the order of `Measured`."""
+
+_COPYING = MEASURES[0]
+
+_ENOUGH = 10
+"""Sentences from which on translations are scored as those of other sources."""
 
 
 class Measured(NamedTuple):
@@ -44,6 +50,10 @@ class Measured(NamedTuple):
 
     looping: float
     """Share of translations that repeat themselves."""
+
+    others: float | None
+    """chrF++ of the translations as those of the sentences before: what a text in the target
+    language scores that ignores its source. None for few sentences."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +76,11 @@ class Translating:
         """chrF++ of the sources as their own translations."""
         return self.score(self.sources, self.references)
 
+    @property
+    def has_others(self) -> bool:
+        """Whether there are enough sentences to score translations as those of others."""
+        return len(self.sources) >= _ENOUGH
+
     def measure(self) -> Measured:
         """Translate the sources and score what the model makes of them."""
         translator = TextTranslator(self.model, self.config)
@@ -84,6 +99,9 @@ class Translating:
             self.copying,
             empty_share(hypotheses),
             loop_share(hypotheses),
+            self.score([*hypotheses[1:], *hypotheses[:1]], self.references)
+            if self.has_others
+            else None,
         )
 
 
@@ -112,7 +130,7 @@ class ValidationUnit(EvalUnit[TokenBatch]):
         """Declare what is measured."""
         metric_bag.add("nll_loss", Mean())
         if self._translating is not None:
-            for name in (CHRF, COPYING, EMPTY, LOOPING):
+            for name in (CHRF, *MEASURES)[: None if self._translating.has_others else -1]:
                 metric_bag.add(name, Mean())
 
     def set_train_step_nr(self, step_nr: int) -> None:
@@ -131,14 +149,15 @@ class ValidationUnit(EvalUnit[TokenBatch]):
         """Translate."""
         if self._translating is not None:
             measured = self._translating.measure()
-            for name, value in zip((CHRF, COPYING, EMPTY, LOOPING), measured, strict=True):
-                metric_bag.get(name, Mean).update(value)
+            for name, value in zip((CHRF, *MEASURES), measured, strict=True):
+                if value is not None:
+                    metric_bag.get(name, Mean).update(value)
 
     def process_metric_values(self, values: MutableMapping[str, object]) -> None:
         """Log what the direction got."""
         chrf = ""
         if CHRF in values:
-            chrf = f", chrF++ {number(values[CHRF]):.1f} (copying {number(values[COPYING]):.1f})"
+            chrf = f", chrF++ {number(values[CHRF]):.1f} (copying {number(values[_COPYING]):.1f})"
         logger.info(
             "update %s, validation %s: nll %.3f%s",
             f"{self._update:,}",

@@ -20,6 +20,11 @@ _OVERFITTED = 0.02
 _DIVERGED = 0.2
 """The same for the loss of training itself."""
 
+_UNALIGNED = 0.8
+"""Share of the score that translations keep as those of other sentences where they ignore their
+sources: 1 where all are the same, .58 after 250 updates on Multi30k, when the first words are right
+(docs/experiments.md)."""
+
 _ALIGNING = 0.01
 """Share by which a validation improves on the one before where the model still learns."""
 
@@ -51,6 +56,7 @@ def warning_signs(curves: Curves) -> list[str]:
     update = max((validation.update for validation in last.values()), default=0)
     signs = [
         *_below_copying(last, update, is_learning=_is_learning(curves)),
+        *_ignoring_sources(last, update),
         *_share("empty", {name: own.empty for name, own in last.items()}),
         *_share("repeat themselves", {name: own.looping for name, own in last.items()}),
         *_overfitting(curves),
@@ -69,10 +75,32 @@ def _below_copying(last: dict[str, Validation], update: int, *, is_learning: boo
     what = f"{len(below)} of {len(scored)} directions" if len(scored) > 1 else below[0]
     words = f"below copying the source after {update:,} updates: {what}"
     if is_learning:
-        return [f"{words}. Validation still improves: source and target are not aligned yet"]
+        return [f"{words}. Validation still improves"]
     return [
         f"{words}, and validation does not improve: check that the bitext's sides belong together,"
         " and try a lower learning rate, a longer warm-up or a smaller model"
+    ]
+
+
+def _ignoring_sources(last: dict[str, Validation], update: int) -> list[str]:
+    """Name directions whose translations would do for other sources, too.
+
+    Copying does not tell: where languages have few words in common, fluent text beats it that has
+    nothing to do with its source.
+    """
+    scored = [name for name, own in last.items() if own.chrf and own.others is not None]
+    ignoring = [
+        name
+        for name in scored
+        if last[name].others >= _UNALIGNED * last[name].chrf  # type: ignore[operator]
+    ]
+    if not ignoring:
+        return []
+    what = f"{len(ignoring)} of {len(scored)} directions" if len(scored) > 1 else ignoring[0]
+    return [
+        f"translations fit other sources nearly as well as their own after {update:,} updates:"
+        f" {what}. Source and target are not aligned yet; smaller batches, more updates of the same"
+        " text, align sooner"
     ]
 
 
