@@ -4,12 +4,12 @@
         [--lid DIR] [--against CHECKOUT] [--stages sentences,embed,filter] [--bucket-sentences N]
 
 TEXT holds `<language>.txt.gz`, labeled text for language identification. Shards are JSON lines of
-150 of its languages, commonest first as in a crawl (one over rank). A sentence is a line of TEXT, or
-the beginning of one and the end of another; every fifth is one of a thousand that are everywhere. So
-any number of sentences can be made, most of which are new. The identifier is the builtin one or that
-of `--lid`. The encoder is a stand-in, whose vectors are random numbers made from the text's hash:
-what is measured is reading, writing and the job. `filter` gets a bitext of random pairs of the two
-largest languages, as many as the smaller of these has sentences.
+150 of its languages, commonest first as in a crawl (one over rank). A sentence is a line of TEXT,
+or the beginning of one and the end of another; every fifth is one of a thousand that are
+everywhere. So any number of sentences can be made, most of which are new. The identifier is the
+builtin one or that of `--lid`. The encoder is a stand-in, whose vectors are random numbers made
+from the text's hash: what is measured is reading, writing and the job. `filter` gets a bitext of
+random pairs of the two largest languages, as many as the smaller of these has sentences.
 
 Every stage is a process of its own; `sentences` has two workers. CPU is of all its processes,
 start-up included. Memory is the largest resident set of the process, and of any of its workers.
