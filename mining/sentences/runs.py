@@ -8,11 +8,13 @@ memory depends on their number, not on their size, whatever the keys are.
 """
 
 import functools
+import mmap
+import os
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -55,6 +57,8 @@ FAN_IN = 320
 
 BLOCK_BYTES = 1 << 18
 _BLOCK_ROWS = 1024
+_READ_OPTIONS = pa.ipc.IpcReadOptions(use_threads=False)
+_SCHEMA_MESSAGE = RUN_SCHEMA.serialize().to_pybytes()
 _TRAILER = struct.Struct("<QQ16s8s")
 _MAGIC = b"tongues1"
 _HASHES = struct.Struct(">QQQ")
@@ -135,7 +139,7 @@ class RunWriter:
         self._keys: list[bytes] = []
         self._offsets: list[int] = []
         self._file = pa.OSFile(str(path), "wb")
-        options = pa.ipc.IpcWriteOptions(compression="zstd")
+        options = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
         self._stream = pa.ipc.new_stream(self._file, RUN_SCHEMA, options=options)
 
     def __enter__(self) -> "RunWriter":
@@ -182,36 +186,31 @@ class RunWriter:
         digest = digest_file(self._path)
         with self._path.open("ab") as file:
             file.write(b"".join(self._keys))
-            file.write(np.array(self._offsets, "<u8").tobytes())
+            file.write(np.array([*self._offsets, end], "<u8").tobytes())
             file.write(_TRAILER.pack(len(self._keys), end, bytes.fromhex(digest)[:16], _MAGIC))
 
 
 class Run:
     """A run that is open for reading; see `open_run`."""
 
-    def __init__(self, path: Path) -> None:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            file.seek(max(0, size - _TRAILER.size))
-            trailer = file.read(_TRAILER.size)
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        self._path = path
+        self._file = file
+        size = os.fstat(self._file.fileno()).st_size
+        self._file.seek(max(0, size - _TRAILER.size))
+        trailer = self._file.read(_TRAILER.size)
         if len(trailer) < _TRAILER.size or not trailer.endswith(_MAGIC):
             raise DataError(f"{path} is damaged: it has no index")
         self.blocks, end, digest, _ = _TRAILER.unpack(trailer)
-        if end + self.blocks * (KEY_BYTES + 8) + _TRAILER.size != size:
+        after = end + self.blocks * KEY_BYTES
+        if after + (self.blocks + 1) * 8 + _TRAILER.size != size:
             raise DataError(f"{path} is damaged: its index does not fit its {size:,} bytes")
         self.digest = digest.hex()
         """Of all its sentences."""
-        self._path = path
-        self._keys: Keys = np.empty(0, f"S{KEY_BYTES}")
-        if self.blocks:  # mapped, as a search looks at few pages of it
-            self._keys = np.memmap(path, f"S{KEY_BYTES}", "r", end, (self.blocks,))
-            after = end + self.blocks * KEY_BYTES
-            self._offsets = np.memmap(path, "<u8", "r", after, (self.blocks,))
-        self._file = pa.OSFile(str(path), "rb")
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        # Mapped, as a search looks at few pages of it.
+        mapped = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._keys: Keys = np.frombuffer(mapped, f"S{KEY_BYTES}", self.blocks, end)
+        self._offsets = np.frombuffer(mapped, "<u8", self.blocks + 1, after)
 
     def find(self, low: bytes, high: bytes) -> range:
         """Return the blocks that may hold keys from `low` to below `high`; no bound is empty."""
@@ -227,12 +226,13 @@ class Run:
             DataError: If it is damaged.
         """
         try:
-            self._file.seek(int(self._offsets[block]))
-            message = pa.ipc.read_message(self._file)
-            if message.type == "schema":  # the stream's writer puts it before the first block
-                message = pa.ipc.read_message(self._file)
-            return pa.ipc.read_record_batch(message, RUN_SCHEMA)
-        except (pa.ArrowException, OSError, EOFError) as error:
+            start, end = (int(place) for place in self._offsets[block : block + 2])
+            self._file.seek(start)
+            data = self._file.read(end - start)
+            # The stream's writer puts the schema before the first block only.
+            stream = pa.BufferReader(data if not block else _SCHEMA_MESSAGE + data)
+            return pa.ipc.open_stream(stream, options=_READ_OPTIONS).read_next_batch()
+        except (pa.ArrowException, OSError, StopIteration) as error:
             raise DataError(f"{self._path} is damaged: {error}. Delete it and run again.") from None
 
 
@@ -243,11 +243,8 @@ def open_run(path: Path) -> Iterator[Run]:
     Raises:
         DataError: If it is not whole.
     """
-    run = Run(path)
-    try:
-        yield run
-    finally:
-        run.close()
+    with path.open("rb") as file:
+        yield Run(path, file)
 
 
 class _Cursor:
