@@ -45,6 +45,16 @@ COMMON = 7
 DIMENSION = 16
 CELLS = "200x1e5,2000x1e5,20000x1e5,200x1e6,2000x1e6,2000x1e7"
 STAGES = ("sentences", "embed", "filter")
+PARTS = {
+    "sentences": {
+        "extract": (".work/shards/*",),
+        "gather-1": (".work/gathered/**/*",),
+        "merge": ("*_*/*.parquet",),
+    },
+    "embed": {"embed": ("*_*/*.npy",)},
+    "filter": {"filter": ("*.parquet",)},
+}
+"""Jobs of each stage, and where their files are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +113,33 @@ def main() -> None:
         if not arguments.keep:
             shutil.rmtree(shards.parent)
     print_exponents(rows)
+    this = [row for row in rows if row["version"] == "this"]
+    (arguments.work / "results.json").write_text(json.dumps(this, default=str, indent=1))
+    print_units(this)
+
+
+def print_units(rows: list[dict[str, Any]]) -> None:
+    """Print what a sentence and a shard cost each job: differences of cells that differ in one."""
+    print("\n| job | cells | of what | CPU µs | bytes |\n|---|---|---|---|---|")
+    costs = {(job, row["cell"]): cost for row in rows for job, cost in row["jobs"].items()}
+    for (job, one), cost in costs.items():
+        for (other_job, other), more in costs.items():
+            shards, count = other.shards - one.shards, other.sentences - one.sentences
+            if (
+                other_job != job
+                or one.shards == 1
+                or min(shards, count) < 0
+                or max(shards, count) == 0
+            ):
+                continue
+            if shards and count:
+                continue
+            units = (shards or count) / 1e6
+            print(
+                f"| {job} | {one} to {other} | {'shard' if shards else 'sentence'} |"
+                f" {(more['cpu'] - cost['cpu']) / units:.1f} |"
+                f" {(more['megabytes'] - cost['megabytes']) / units:.1f} |"
+            )
 
 
 def read_text(directory: Path) -> dict[str, list[str]]:
@@ -186,7 +223,20 @@ def run_turn(
     row["files"] = len(files)
     row["megabytes"] = sum(path.stat().st_size for path in files) / 1e6
     row["buckets"] = len(list((output / "sentences").glob("*_*/*.parquet")))
+    row["jobs"] = {job: job_cost(folder, job, parts) for job, parts in PARTS[stage].items()}
     return row
+
+
+def job_cost(output: Path, job: str, parts: Sequence[str]) -> dict[str, float]:
+    """Return the CPU seconds in the receipts of a job, and the megabytes that it wrote."""
+    from corpus.jobs.logs import read_log
+
+    entries = read_log(output / "receipts" / job).receipts.values()
+    written = [path for part in parts for path in output.glob(part) if path.is_file()]
+    return {
+        "cpu": sum(entry.cpu_seconds for entry in entries),
+        "megabytes": sum(path.stat().st_size for path in written) / 1e6,
+    }
 
 
 def take_turn(stage: str, arguments: argparse.Namespace) -> dict[str, Any]:

@@ -8,6 +8,7 @@ everything before the cut is kept, and `Documents.problem` reports what is missi
 import codecs
 import json
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -20,7 +21,8 @@ import pyarrow as pa
 from corpus.crawl.findings import Findings
 from corpus.crawl.html import read_page
 from corpus.crawl.json_items import CUT, read_array, read_json_lines
-from corpus.crawl.streams import ByteStream, open_streams
+from corpus.crawl.parts import Part, find_border, groups_of
+from corpus.crawl.streams import ByteStream, open_part, open_streams
 from corpus.crawl.warc import Record, read_records
 from corpus.errors import DataError, UserError
 from corpus.files import check_encoding
@@ -69,10 +71,11 @@ class Documents:
         boilerplate_characters: Characters of menus and the like that were left out of pages.
     """
 
-    def __init__(self, shard: Shard, max_bytes: int) -> None:
+    def __init__(self, shard: Shard, max_bytes: int, part: Part | None = None) -> None:
         if isinstance(shard, Path) and not shard.is_file():
             raise UserError(f"shard {shard} does not exist or is not a file")
         self._shard = shard
+        self._part = part
         self._begin(str(shard), max_bytes)
 
     def _begin(self, name: str, max_bytes: int) -> None:
@@ -114,7 +117,7 @@ class Documents:
 
     def _read(self, file: BinaryIO, kind: str) -> Iterator[Document]:
         count = 0
-        for stream in open_streams(file, self._shard.suffix):
+        for stream in self._streams(file, kind):
             if not count and self._is_other_encoding(stream.peek(_SNIFFED_BYTES)):
                 return
             count += 1
@@ -128,6 +131,15 @@ class Documents:
                 self._findings.note(f": {stream.damage}")
         if not count and self._shard.suffix in _COMPRESSIONS:
             self._findings.note(f" is not a {self._shard.suffix} file")
+
+    def _streams(self, file: BinaryIO, kind: str) -> Iterator[ByteStream]:
+        if self._part is None:
+            yield from open_streams(file, self._shard.suffix)
+            return
+        begin, end = (
+            find_border(file, place, is_at_blank_line=kind == ".txt") for place in self._part
+        )
+        yield open_part(file, begin, max(begin, end))
 
     def _is_other_encoding(self, start: bytes) -> bool:
         """Note text that is UTF-16 or UTF-32, by its byte order mark or zero bytes."""
@@ -179,7 +191,8 @@ class Documents:
 
     def _read_json(self, stream: ByteStream) -> Iterator[Document]:
         """Read JSON lines, or a JSON array of objects, by its first character."""
-        if stream.peek(_SNIFFED_BYTES).removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"["):
+        start = stream.peek(_SNIFFED_BYTES).removeprefix(codecs.BOM_UTF8).lstrip()
+        if self._part is None and start.startswith(b"["):
             items = read_array(stream, self._max_bytes)
         else:
             items = read_json_lines(stream, self._max_bytes)
@@ -221,8 +234,12 @@ class Documents:
         try:
             with open_parquet(source, self._shard) as file:
                 texts, names = self._find_columns(file.schema_arrow)
-                row = 0
-                for table in iterate_batches(file, source, [*texts, *names], _BATCH_ROWS):
+                groups = range(file.num_row_groups)
+                if self._part is not None:
+                    groups = groups_of(file.metadata, self._part, source.seek(0, os.SEEK_END))
+                row = sum(file.metadata.row_group(group).num_rows for group in range(groups.start))
+                columns = [*texts, *names]
+                for table in iterate_batches(file, source, columns, _BATCH_ROWS, groups):
                     for number in range(table.num_rows):
                         values = {name: table.column(name)[number] for name in table.column_names}
                         document = self._take_row(values, texts, names, row)
@@ -291,18 +308,21 @@ class Documents:
         return Document(self._name(record.identifier, record.offset), text, record.offset)
 
 
-def read_documents(shard: Shard, max_bytes: int = MAX_DOCUMENT_BYTES) -> Documents:
+def read_documents(
+    shard: Shard, max_bytes: int = MAX_DOCUMENT_BYTES, part: Part | None = None
+) -> Documents:
     """Return the documents of a shard, to be iterated once.
 
     Args:
         shard: A file, here or elsewhere.
         max_bytes: Longer documents are skipped and counted; of plain text they are cut.
+        part: One of its parts as `divide` returns them; None for the whole file.
 
     Raises:
         UserError: If the file does not exist or its suffix is of no known format.
     """
     shard_kind(shard)
-    return Documents(shard, max_bytes)
+    return Documents(shard, max_bytes, part)
 
 
 def shard_kind(shard: Shard) -> str:

@@ -172,9 +172,16 @@ def open_streams(file: BinaryIO, suffix: str) -> Iterator[ByteStream]:
             pass
 
 
-def _plain_chunks(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    offset = 0
-    while chunk := file.read(_READ_BYTES):
+def open_part(file: BinaryIO, begin: int, end: int) -> ByteStream:
+    """Return the bytes of a file that is not compressed from `begin` to before `end`."""
+    file.seek(begin)
+    return ByteStream(_plain_chunks(file, begin, end), is_compressed=False)
+
+
+def _plain_chunks(
+    file: BinaryIO, offset: int = 0, end: int | None = None
+) -> Iterator[tuple[int, bytes]]:
+    while chunk := file.read(_READ_BYTES if end is None else min(_READ_BYTES, end - offset)):
         yield offset, chunk
         offset += len(chunk)
 

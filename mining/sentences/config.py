@@ -179,6 +179,10 @@ class SentencesConfig:
     max_document_mb: int = 64
     """Records and JSON lines above this are skipped and counted; blocks of plain text are cut."""
 
+    shard_mb: int = 1024
+    """Larger files are read by several tasks where they can be divided: JSON lines and plain text
+    that are not compressed, and Parquet, on this machine."""
+
     bucket_sentences: int = 2_000_000
     """Sentences in one file of the output at most, on average, copies not yet dropped. A language
     with more has 2, 4, 8 … buckets, each a range of the hash that exact and near copies share."""
@@ -192,6 +196,7 @@ class SentencesConfig:
     def __post_init__(self) -> None:
         check_positive(
             max_document_mb=self.max_document_mb,
+            shard_mb=self.shard_mb,
             bucket_sentences=self.bucket_sentences,
             memory_mb=self.memory_mb,
             workers=self.workers,

@@ -1,10 +1,12 @@
 """What `mining sentences` reads: crawl shards, or single records of them by byte range."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from corpus.crawl.documents import Documents, Shard, read_documents, shard_kind, shard_names
+from corpus.crawl.parts import Part, divide
 from corpus.crawl.range_documents import MOST_JOINED_BYTES, RangeDocuments
 from corpus.crawl.ranges import count_ranges, plan_requests, read_ranges
 from corpus.crawl.shard_lists import sample_by_name
@@ -63,20 +65,33 @@ class RangesPlan(NamedTuple):
         }
 
 
-def shard_tasks(shards: Sequence[Shard], model_files: tuple[Path, ...]) -> list[Task]:
+def shard_tasks(
+    shards: Sequence[Shard], model_files: tuple[Path, ...], max_bytes: int
+) -> list[Task]:
     """Return a task per shard; its own file is the first of its inputs, or the remote one.
+
+    Larger files on this machine have several, if their format has borders that can be found.
 
     Raises:
         UserError: If a shard's name tells no format.
     """
     for shard in shards:
         shard_kind(shard)
-    return [
-        Task(name=name, inputs=model_files, remote=(shard,))
-        if isinstance(shard, RemoteFile)
-        else Task(name=name, inputs=(shard, *model_files))
-        for name, shard in shard_names(shards).items()
-    ]
+    tasks = []
+    for name, shard in shard_names(shards).items():
+        if isinstance(shard, RemoteFile):
+            tasks.append(Task(name=name, inputs=model_files, remote=(shard,)))
+            continue
+        parts = divide(shard, max_bytes) if shard.is_file() else []
+        whole = Task(name=name, inputs=(shard, *model_files))
+        if len(parts) < 2:
+            tasks.append(whole)
+            continue
+        tasks += [
+            dataclasses.replace(whole, name=f"{name}.part-{number:04d}", arguments=part._asdict())
+            for number, part in enumerate(parts)
+        ]
+    return tasks
 
 
 def range_tasks(ranges: Ranges, config: RangesConfig, model_files: tuple[Path, ...]) -> list[Task]:
@@ -108,7 +123,8 @@ def open_documents(
     """Return the documents of a task, to be iterated once."""
     most = config.max_document_mb * _MEGABYTE
     if ranges is None:
-        return read_documents(task.remote[0] if task.remote else task.inputs[0], most)
+        part = Part(**task.arguments) if task.arguments else None
+        return read_documents(task.remote[0] if task.remote else task.inputs[0], most, part)
     pace = Pace(output / RECEIPTS / _PACE, config.ranges.requests_per_second)
     reader = RangeReader(ranges.prefix, config.ranges, pace)
     records = read_ranges(task.inputs[0], task.arguments[_FIRST], task.arguments[_RECORDS])

@@ -56,6 +56,7 @@ from mining.sentences.runs import FAN_IN, RUN_SUFFIX, open_run
 _GATHERED = "gathered"
 _RUNS = "runs.json"
 _LOCK = ".lock"
+_MEGABYTE = 1 << 20
 
 
 def run_sentences(
@@ -86,7 +87,7 @@ def run_sentences(
         model_files += identifier_inputs(Path(config.identifier.agree_with))
     _refuse_earlier_version(output)
     tasks = (
-        shard_tasks(shards, model_files)
+        shard_tasks(shards, model_files, config.shard_mb * _MEGABYTE)
         if ranges is None
         else range_tasks(ranges, config.ranges, model_files)
     )

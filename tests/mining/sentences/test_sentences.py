@@ -231,3 +231,22 @@ def test_a_shard_is_one_file_however_many_languages(tmp_path: Path, lid: Path) -
     work = tmp_path / "out" / ".work"
     assert len([path for path in (work / "shards").iterdir() if path.is_file()]) == 4
     assert len(list((work / "gathered").rglob("*.arrows"))) == 1
+
+
+def test_large_shard_has_several_tasks_and_the_same_result(tmp_path: Path, lid: Path) -> None:
+    (tmp_path / "in").mkdir()
+    shard = tmp_path / "in" / "large.jsonl"
+    page = "The river number {0} is long.\nОна читает книгу {0} дома."
+    shard.write_text(
+        "".join(json.dumps({"text": f"{page.format('x' * (n % 40))}"}) + "\n" for n in range(8_000))
+    )
+    assert 1 << 20 < shard.stat().st_size < 2 << 20
+    counts = {}
+    for size in (1, 1024):
+        config = SentencesConfig(workers=1, shard_mb=size)
+        output = tmp_path / f"out{size}"
+        counts[size] = run_sentences([shard], lid, output, config, load_by_script)
+    assert counts[1] == counts[1024]
+    assert texts(tmp_path / "out1") == texts(tmp_path / "out1024")
+    parts = sorted(path.name for path in (tmp_path / "out1" / ".work" / "shards").glob("[!.]*"))
+    assert parts == ["large.part-0000.arrows", "large.part-0001.arrows"]
