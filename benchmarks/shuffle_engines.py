@@ -5,10 +5,10 @@
 Needs an environment with `ray[data]`, pandas and psutil. Sorted runs of shards are made, with
 copies among them. Three simulated Ray nodes of one CPU each group them by language and range of the
 hash, drop the copies and write a Parquet file a group: with the jobs `gather` and `merge` over
-files (`files`), with Ray Data's `groupby().map_groups()` by hash shuffle (`hash`) and by push-based sort
-shuffle (`push`). Each engine runs twice undisturbed, and once with a node killed in the middle.
-Wall time, CPU of all processes of the cluster, whether the bytes are those of the first run of
-`files`, and what happened are printed.
+files (`files`), with Ray Data's `groupby().map_groups()` by hash shuffle (`hash`) and by
+push-based sort shuffle (`push`). Each engine runs twice undisturbed, and once with a node killed in
+the middle. Wall time, CPU of all processes of the cluster, whether the bytes are those of the first
+run of all, and what happened are printed.
 """
 
 from __future__ import annotations
