@@ -157,13 +157,14 @@ def _print_scores(
     for line in parts:
         click.echo(line)
     header = ["system", "metric", "bucket", "mean", "n", "missing", "low", "high"]
-    shown = set(distinct_buckets(scores.averages))
+    shown = set(distinct_buckets(scores.averages or averages))
     main = [one for one in averages if is_main(one.bucket) and one.bucket in shown]
     rows = [list(entry)[: len(header)] for entry in main]
     if any(entry.tokenizers for entry in main):
         header.append("tokenizers mixed")
         rows = [[*row, entry.tokenizers or ""] for row, entry in zip(rows, main, strict=True)]
-    click.echo(format_table(header, rows))
+    if rows:
+        click.echo(format_table(header, rows))
 
 
 @group.command()
@@ -345,7 +346,7 @@ def contamination(
     "--run",
     type=PATH,
     required=True,
-    help="Directory of a whole pipeline run, or of scores: one with scores.json or scores.tsv.",
+    help="Directory of a whole pipeline run, or of scores: learned ones and checks count as such.",
 )
 @click.option("--output", type=PATH, required=True, help="HTML file to write.")
 @json_option

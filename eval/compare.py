@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from eval.config import CompareConfig
 from eval.hypotheses import Systems, find_systems
 from eval.metrics.metrics import find_metric, parse_metrics, sign
 from eval.pages.comparison_page import render_comparison
-from eval.statistics.averages import Average
+from eval.statistics.averages import Average, ResampledMeans
 from eval.statistics.buckets import ALL, find_buckets
 from eval.statistics.cells import (
     TEST_SET,
@@ -46,7 +47,7 @@ from eval.statistics.comparisons import (
 from eval.statistics.learned_results import read_learned
 from eval.statistics.published_scores import read_quoted
 from eval.statistics.readme_tables import latex_systems, markdown_systems
-from eval.statistics.results import Row, average_rows
+from eval.statistics.results import Row, average_rows, plain_average
 from eval.statistics.significance import (
     can_resample,
     discoveries,
@@ -76,10 +77,12 @@ _PAIRS_SCHEMA = pa.schema(
         ("minimum_detectable", pa.float64()),
         ("n", pa.int32()),
         ("signature", pa.string()),
+        ("first_resamples", pa.list_(pa.float32())),
         ("differences", pa.list_(pa.float32())),
     ]
 )
-"""`differences` are those of the bootstrap resamples, the same lines in every direction."""
+"""The last two are those of the bootstrap resamples, the same lines in every direction."""
+_RESAMPLES = ("first_resamples", "differences")
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,7 @@ class Compared:
         """Return everything as JSON has it, under the columns of the tables."""
         return {
             "systems": plain_systems(self.table),
+            "averages": [plain_average(one) for one in self.means],
             "comparisons": [
                 {name: getattr(one, name) for name in COLUMNS} | {"direction": str(one.direction)}
                 for one in self.comparisons
@@ -168,7 +172,12 @@ def compare_systems(
         *_beside_each_other(comparisons, rows, metric, list(systems), config.alpha),
         *learned.table,
     ]
-    means = [*average_rows(rows, {ALL: frozenset(directions)}), *learned.averages]
+    whole = {ALL: frozenset(directions)}
+    resampled = _resample_means(found, metric, whole)
+    means = [
+        *average_rows(rows, whole, resampled, config.confidence),
+        *learned.averages,
+    ]
     for name, draw in (("comparison.md", markdown_systems), ("comparison.tex", latex_systems)):
         if table:
             write_text(output / name, draw(table, means, config.test))
@@ -207,7 +216,7 @@ def _with_test(task: Task, config: CompareConfig) -> Task:
 
 def _score_rows(files: Iterable[tuple[str, Path]], metric: str) -> list[Row]:
     """Return the score of each system in each direction that it was tested in."""
-    columns = [name for name in _PAIRS_SCHEMA.names if name != "differences"]
+    columns = [name for name in _PAIRS_SCHEMA.names if name not in _RESAMPLES]
     rows: dict[tuple[str, Direction], Row] = {}
     for row in _rows(files, columns):
         for system, side in ((row["baseline"], "first"), (row["system"], "second")):
@@ -302,7 +311,7 @@ def _test(
         "first": float(score(first.sum(axis=0))),
         "second": float(score(second.sum(axis=0))),
         "n": len(first),
-        "differences": np.empty(0, np.float32),
+        **dict.fromkeys(_RESAMPLES, np.empty(0, np.float32)),
     }
     if not can_resample(first):
         return values
@@ -319,6 +328,7 @@ def _test(
         "low": low,
         "high": high,
         "minimum_detectable": minimum_detectable(differences, config.alpha),
+        "first_resamples": theirs.astype(np.float32),
         "differences": differences.astype(np.float32),
     }
 
@@ -334,7 +344,7 @@ def _judge(files: Sequence[tuple[str, Path]], metric: str, alpha: float) -> list
 
     The rate is controlled over all directions and systems at once.
     """
-    columns = [name for name in _PAIRS_SCHEMA.names if name != "differences"]
+    columns = [name for name in _PAIRS_SCHEMA.names if name not in _RESAMPLES]
     rows = sorted(_rows(files, columns), key=lambda row: (row["system"] or "", row["direction"]))
     tested = [row for row in rows if row["p_value"] is not None]
     significant = discoveries([row["p_value"] for row in tested], alpha)
@@ -380,13 +390,43 @@ def _read_differences(
     found = {}
     for target, path in files:
         table = read_as_written(path, ["source", "system", "differences"])
-        systems = table.column("system").to_pylist()
-        if None in systems:  # the first system alone, beside quoted numbers
-            continue
-        # Not by way of Python's numbers: a grid has forty million.
-        flat = table.column("differences").combine_chunks().flatten().to_numpy()
-        rows = flat.reshape(len(systems), -1)
-        sources = table.column("source").to_pylist()
-        for system, source, row in zip(systems, sources, rows, strict=True):
-            found[system, Direction(source, target)] = row
+        for source, system, row in zip(
+            table.column("source").to_pylist(),
+            table.column("system").to_pylist(),
+            _list_rows(table, "differences"),
+            strict=True,
+        ):
+            if system is not None:  # else it is the first system alone, beside quoted numbers
+                found[system, Direction(source, target)] = row
     return found
+
+
+def _resample_means(
+    files: Sequence[tuple[str, Path]], metric: str, buckets: Mapping[str, frozenset[Direction]]
+) -> ResampledMeans | None:
+    """Return the systems' means in every resample; None if a direction could not be resampled."""
+    means = ResampledMeans(buckets)
+    for target, path in files:
+        table = read_as_written(path, ["source", "baseline", "system", *_RESAMPLES])
+        rows: dict[str, dict[Direction, NDArray[np.float32]]] = {}
+        for source, baseline, system, first, difference in zip(
+            *(table.column(name).to_pylist() for name in ("source", "baseline", "system")),
+            *(_list_rows(table, name) for name in _RESAMPLES),
+            strict=True,
+        ):
+            if not len(difference):
+                return None
+            direction = Direction(source, target)
+            rows.setdefault(baseline, {})[direction] = first
+            rows.setdefault(system, {})[direction] = first + difference
+        for name, own in rows.items():
+            means.add(name, metric, list(own), np.array(list(own.values())))
+    return means
+
+
+def _list_rows(table: pa.Table, name: str) -> list[NDArray[np.float32]]:
+    """Return the lists of a column, not by way of Python's numbers: a grid has forty million."""
+    lists = table.column(name).combine_chunks()
+    # `values` and not `flatten`, which imports pyarrow.compute: a third of a second.
+    values, ends = lists.values.to_numpy(), lists.offsets.to_numpy()
+    return [values[begin:end] for begin, end in itertools.pairwise(ends)]

@@ -16,7 +16,12 @@ from eval.config import ScoreConfig
 from eval.hypotheses import COPY
 from eval.metrics.metrics import METRICS
 from eval.pages.grid_data import grid_data
-from eval.pages.page_data import language_intervals, page_languages, read_findings
+from eval.pages.page_data import (
+    finding_files,
+    language_intervals,
+    page_languages,
+    read_findings,
+)
 from eval.pages.run_files import RunFiles, read_run
 from eval.pages.run_page import render_run
 from eval.pages.score_page import render_scores
@@ -37,7 +42,12 @@ MISSING = "missing"
 
 
 def has_scores(directory: Path) -> bool:
-    """Whether a directory is one of scores, and not a whole run."""
+    """Whether a directory is one of scores, of whatever command of `eval`, and not a whole run."""
+    return has_own_scores(directory) or bool(finding_files(directory))
+
+
+def has_own_scores(directory: Path) -> bool:
+    """Whether there is what `tongues eval score` writes, beside what other commands do."""
     return any((directory / name).is_file() for name in ("scores.json", SCORES))
 
 
@@ -60,7 +70,8 @@ def write_score_report(directory: Path, output: Path) -> tuple[Scores, list[Syst
     What other commands wrote beside them is on the page as well.
 
     The page is that of `tongues eval score` without example lines, which need the texts. Of a bare
-    `scores.tsv`, whoever wrote it, there are no intervals and no tests.
+    `scores.tsv`, whoever wrote it, there are no intervals and no tests. Where there are learned
+    scores, checks or contrast sets alone, the page has them alone.
 
     Raises:
         UserError: If `directory` is not a directory, or `output` is one.
@@ -68,11 +79,19 @@ def write_score_report(directory: Path, output: Path) -> tuple[Scores, list[Syst
     """
     _check(directory, output)
     config = _read_config(directory)
-    scores = _read_scores(directory, config)
+    if has_own_scores(directory):
+        scores = _read_scores(directory, config)
+    else:
+        scores = Scores([], [], {}, [])
     table = read_systems(directory) or _side_by_side(scores.rows)
     names = [*(one.metric for one in table), *(row.metric for row in scores.rows)]
     metrics = list(dict.fromkeys(names))
-    systems = list_systems(table) or sorted({row.system for row in scores.rows})
+    findings = read_findings(directory)
+    systems = (
+        list_systems(table)
+        or sorted({row.system for row in scores.rows})
+        or findings.list_systems()
+    )
     directions = {row.direction for row in scores.rows}
     cells = {
         target: directory / CELLS / f"{target}.parquet"
@@ -92,7 +111,6 @@ def write_score_report(directory: Path, output: Path) -> tuple[Scores, list[Syst
         None,
         known.published_with,
     )
-    findings = read_findings(directory)
     write_text(output, render_scores(scores, data, findings, table, read_slices(directory)))
     return scores, table
 

@@ -30,6 +30,7 @@ from eval.statistics.learned_results import LearnedResults, learned_files, read_
 from eval.statistics.results import Row
 from eval.statistics.significance import interval
 from eval.statistics.store import read_references, read_text
+from eval.statistics.system_table import list_systems
 
 CHECK_FIGURES = {
     "off_target": ("off_target_rate", "reference_rate"),
@@ -176,6 +177,12 @@ class Findings(NamedTuple):
     """Of `tongues eval check`: summaries by system, by name of the check."""
     contrast: Sequence[Mapping[str, Any]] = ()
     """Of `tongues eval contrast`: the rows of its table."""
+
+    def list_systems(self) -> list[str]:
+        """Return the systems, those of learned scores first and in their order."""
+        checked = sorted(system for check in self.checks.values() for system in check)
+        contrasted = [row["system"] for row in self.contrast]
+        return list(dict.fromkeys([*list_systems(self.learned.table), *checked, *contrasted]))
 
 
 def finding_files(output: Path) -> list[Path]:

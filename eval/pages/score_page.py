@@ -101,42 +101,51 @@ def render_scores(
         systems: Scores of several systems beside each other.
         slices: Scores of parts of the test set.
     """
-    directions = {row.direction for row in scores.rows}
     every = [*systems, *findings.learned.table]
     means = [*scores.averages, *findings.learned.averages]
-    has_sizes = any(language["lines"] for language in data["languages"])
+    names = [name for name in data["systems"] if name != COPY]
+    directions = {one.direction for one in [*scores.rows, *every]}
+    number = f": {count_directions(len(directions))}" if directions else ""
     body = [
-        "" if systems else _figures(scores, len(directions)),
+        "" if systems or not scores.rows else _figures(scores, len(directions)),
         systems_section(every, means),
         _warnings(scores),
         slices_section(slices, order_systems(slices, list_systems(systems))),
         content_section(findings.checks.get("content", {}), data["systems"]),
         contrast_section(findings.contrast, data["systems"]),
+        *(_charts(scores, data) if scores.rows else ()),
+        _averages(scores.averages, findings.learned.averages, data["counts"]),
+        _worst() if len({row.direction for row in scores.rows}) > 1 else "",
+        *_checks(findings.checks),
+        _segments() if data["segments"] else "",
+        _all_scores(scores) if scores.rows else "",
+        *(('<div id="tip" hidden></div>', as_script(data)) if scores.rows else ()),
+    ]
+    scripts = [SORT_SCRIPT]
+    if scores.rows:
+        script = (resources.files("eval.pages") / "grid.js").read_text(encoding="utf-8")
+        scripts += [interactive_script(), script]
+    return page(
+        "Scores",
+        f"{', '.join(names)}{number}" + (f" · {scores.test_set}" if scores.test_set else ""),
+        body,
+        "\n".join(scripts),
+        INTERACTIVE_CSS + SYSTEMS_CSS + _STYLE,
+    )
+
+
+def _charts(scores: Scores, data: Mapping[str, Any]) -> list[str]:
+    """Return the sections that grid.js draws, with what chooses from them."""
+    has_sizes = any(language["lines"] for language in data["languages"])
+    return [
         _controls(),
-        _map() if _is_grid(directions) else "",
+        _map() if _is_grid({row.direction for row in scores.rows}) else "",
         _bars(data["counts"]),
         '<div class="columns">',
         _canvas("versus", "System against system", "Each point is a direction."),
         _sizes(data["counts"]) if has_sizes else "",
         "</div>",
-        _averages(scores.averages, findings.learned.averages, data["counts"]),
-        _worst() if len(directions) > 1 else "",
-        *_checks(findings.checks),
-        _segments() if data["segments"] else "",
-        _all_scores(scores),
-        '<div id="tip" hidden></div>',
-        as_script(data),
     ]
-    names = [name for name in data["systems"] if name != COPY]
-    script = (resources.files("eval.pages") / "grid.js").read_text(encoding="utf-8")
-    return page(
-        "Scores",
-        f"{', '.join(names)}: {count_directions(len(directions))}"
-        + (f" · {scores.test_set}" if scores.test_set else ""),
-        body,
-        "\n".join([SORT_SCRIPT, interactive_script(), script]),
-        INTERACTIVE_CSS + SYSTEMS_CSS + _STYLE,
-    )
 
 
 def _is_grid(directions: Collection[Direction]) -> bool:
@@ -261,7 +270,9 @@ def _warnings(scores: Scores) -> str:
 
 
 def _averages(averages: Sequence[Average], learned: Sequence[Average], counts: str) -> str:
-    shown = set(distinct_buckets(averages))
+    if not averages and not learned:
+        return ""
+    shown = set(distinct_buckets(averages or learned))
     rows = [
         [one.system, one.metric, one.bucket, one.mean, one.low, one.high, one.n, one.n_missing]
         for one in [*averages, *learned]

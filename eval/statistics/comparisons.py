@@ -96,9 +96,9 @@ def summarize_buckets(
                 continue
             outcomes = [one.outcome for one in found]
             rows = [differences[system, one.direction] for one in found]
-            resampled = np.array(rows, np.float64).sum(axis=0) / len(rows)
             low = high = detectable = None
-            if len(resampled):
+            if all(map(len, rows)):  # of a single line there are no resamples
+                resampled = np.array(rows, np.float64).sum(axis=0) / len(rows)
                 low, high = interval(resampled, confidence)
                 detectable = minimum_detectable(resampled, alpha)
             summaries.append(

@@ -96,7 +96,7 @@ def plain_scores(scores: Scores) -> dict[str, Any]:
     rows = sorted(scores.rows, key=lambda row: (row.system, row.direction, row.metric))
     return {
         "scores": [{**vars(row), "direction": str(row.direction)} for row in rows],
-        "averages": [_plain_average(entry) for entry in scores.averages],
+        "averages": [plain_average(entry) for entry in scores.averages],
         "warnings": list(scores.warnings),
         "missing": {
             name: [str(pair) for pair in lacking] for name, lacking in scores.missing.items()
@@ -115,7 +115,8 @@ def _write_json(path: Path, scores: Scores) -> None:
     write_text(path, "{" + ",\n".join([*lists, *last]) + "}\n")
 
 
-def _plain_average(entry: Average) -> dict[str, object]:
+def plain_average(entry: Average) -> dict[str, object]:
+    """Return an average as JSON has it."""
     plain = entry._asdict()
     if entry.tokenizers is None:
         del plain["tokenizers"]

@@ -1,5 +1,6 @@
 """Significance by approximate randomization, against hand calculations and a true null."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,51 @@ def test_page_of_a_comparison_begins_with_the_systems_beside_each_other(
     assert [one.n for one in found.means] == [2, 2]
     # Two sources into English: the bucket into the pivot has the figures of all, and is left out.
     assert page.count("xx-eng") == 0
+
+
+def test_means_have_the_intervals_that_scoring_gives_them(flores: Path, tmp_path: Path) -> None:
+    systems = [make_system(tmp_path / name, noise) for name, noise in (("a", 1), ("b", 2))]
+    arguments = [part for system in systems for part in ("--hypotheses", str(system))]
+    arguments += ["--flores", str(flores)]
+    found = {}
+    for command, options in (("compare", ["--config", "trials=100"]), ("score", [])):
+        output = ["--output", str(tmp_path / command), "--json"]
+        metrics = ["--metrics", "chrf++"] if command == "score" else []
+        result = CliRunner().invoke(
+            group, [command, *arguments, *options, *output, *metrics], catch_exceptions=False
+        )
+        found[command] = {
+            one["system"]: [one["mean"], one["low"], one["high"]]
+            for one in json.loads(result.stdout)["averages"]
+            if one["bucket"] == "all"
+        }
+    assert set(found["compare"]) == {"a", "b"}
+    for system, figures in found["compare"].items():
+        assert figures == pytest.approx(found["score"][system], abs=1e-4)
+        assert figures[1] < figures[0] < figures[2]
+    text = CliRunner().invoke(group, ["compare", *arguments, "--output", str(tmp_path / "text")])
+    mean = next(line for line in text.stdout.split("\n") if line.startswith("mean"))
+    assert mean.count("[") == 2
+
+
+def test_a_direction_of_one_line_has_no_interval_and_harms_no_other(tmp_path: Path) -> None:
+    text = [f"the {word} stood by the river in year {i}" for i, word in enumerate(WORDS)]
+    for target, code, lines in (("fr", "fra_Latn", text), ("de", "deu_Latn", text[:1])):
+        segments = "".join(f'<seg id="{n}">{one}</seg>' for n, one in enumerate(lines, 1))
+        for kind, language in (("src", "en"), ("ref", target)):
+            path = tmp_path / "wmt" / f"newstest2019-en{target}-{kind}.{language}.sgm"
+            whole = f'<{kind}set setid="x"><doc docid="d">{segments}</doc></{kind}set>'
+            write_lines(path, [whole])
+        for cut, system in enumerate(("a", "b"), 1):
+            write_lines(tmp_path / system / f"eng_Latn-{code}.txt", [one[cut:] for one in lines])
+    config = CompareConfig(trials=100)
+    systems = [tmp_path / "a", tmp_path / "b"]
+    found = compare_systems(systems, tmp_path / "wmt", "", tmp_path / "out", config)
+    assert [(str(one.direction), one.low is None) for one in found.table] == [
+        ("eng_Latn-deu_Latn", True), ("eng_Latn-deu_Latn", True),
+        ("eng_Latn-fra_Latn", False), ("eng_Latn-fra_Latn", False),
+    ]  # fmt: skip
+    assert [(one.n, one.low) for one in found.means] == [(2, None), (2, None)]
 
 
 def test_comparison_of_an_earlier_version_is_tested_again(flores: Path, tmp_path: Path) -> None:

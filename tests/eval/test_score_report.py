@@ -13,8 +13,12 @@ from click.testing import CliRunner, Result
 
 from corpus.errors import DataError
 from corpus.files import write_lines
+from corpus.languages import parse_direction
 from eval.cli import group
-from eval.statistics.system_table import read_systems
+from eval.statistics.averages import Average
+from eval.statistics.learned_results import write_learned_averages
+from eval.statistics.results import Row
+from eval.statistics.system_table import compare_in_table, read_systems, write_systems
 
 LINES = [f"the {word} line of a text that has {word}" for word in "abcdefghijklmnopqrst"]
 TARGETS = ("fra_Latn", "rus_Cyrl")
@@ -76,6 +80,44 @@ def test_bare_table_of_scores_is_enough_and_nothing_is_tested(folder: Path, tmp_
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert page.index("<h2>Systems</h2>") < page.index("<h2>By language</h2>")
     assert "▲" not in page
+
+
+def test_learned_scores_alone_make_a_page(folder: Path, tmp_path: Path) -> None:
+    pairs = [parse_direction(f"eng_Latn-{target}") for target in TARGETS]
+    rows = [
+        Row(system=name, direction=pair, metric="comet-22", value=value, n=20, signature="x")
+        for pair in pairs
+        for name, value in (("zeta", 0.5), ("alpha", 0.75))
+    ]
+    table = compare_in_table(
+        rows, ["comet-22"], ["zeta", "alpha"], "zeta",
+        {("alpha", "comet-22", pair): 0.0001 for pair in pairs}, 0.05, higher_is_better=True,
+    )  # fmt: skip
+    learned = tmp_path / "scores" / "learned" / "comet-22"
+    learned.mkdir(parents=True)
+    write_systems(learned, table)
+    write_learned_averages(
+        learned, [Average(name, "comet-22", "all", 0.5, 2, 0) for name in ("zeta", "alpha")]
+    )
+    result = report(tmp_path / "scores", tmp_path / "page.html")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.split("\n")[0].split() == ["comet-22", "zeta", "alpha"]
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "zeta, alpha: 2 directions" in page
+    assert re.findall("<h2>(.*?)</h2>", page) == ["Systems", "Averages"]
+    assert "canvas" not in page.split("<body")[1].split("<script")[0]
+    found = json.loads(report(tmp_path / "scores", tmp_path / "page.html", "--json").stdout)
+    assert [one["value"] for one in found["systems"]] == [0.5, 0.75, 0.5, 0.75]
+    assert len(found["averages"]) == 2
+
+
+def test_checks_alone_make_a_page(folder: Path, tmp_path: Path) -> None:
+    result = call(folder, "check", "--output", str(tmp_path / "checks"))
+    assert result.exit_code == 0, result.output
+    assert report(tmp_path / "checks", tmp_path / "page.html").exit_code == 0
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "alpha" in page
+    assert "<h2>Systems</h2>" not in page
 
 
 def test_scores_of_an_unknown_metric_are_refused_by_name(folder: Path, tmp_path: Path) -> None:
