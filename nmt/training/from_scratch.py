@@ -117,9 +117,9 @@ def held_out_every(config: TrainConfig, data: FreshData) -> int:
     """Return of how many pairs one is held out for validation; 0 if none is."""
     if config.held_out_every is not None:
         return config.held_out_every
-    if data.has_test_set:
-        return 0
     own = data.pairs // max(data.directions, 1)
+    if data.has_test_set or own < _MOST_HELD_OUT:
+        return 0
     return min(max(own // _HELD_OUT, _MOST_HELD_OUT), _LEAST_HELD_OUT)
 
 

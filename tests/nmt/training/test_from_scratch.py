@@ -131,6 +131,7 @@ def test_updates_that_are_given_leave_nothing_open_and_choose_nothing() -> None:
 def test_nothing_is_held_out_where_a_test_set_validates() -> None:
     assert held_out_every(config(), replace(DATA, has_test_set=True)) == 0
     assert held_out_every(config(), replace(DATA, pairs=100)) == 20
+    assert held_out_every(config(), replace(DATA, pairs=39)) == 0  # not one of 19 a direction
     assert held_out_every(config(), replace(DATA, pairs=10**9)) == 1000
     assert held_out_every(config("held_out_every=0"), DATA) == 0
     with pytest.raises(UserError, match="`held_out_every` is 1"):
