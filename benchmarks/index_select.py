@@ -89,7 +89,7 @@ def with_duckdb(path: Path, languages: list[str], domains: list[str]) -> int:
     connection.execute("SET threads = 1")
     found = connection.execute(
         f"SELECT {columns} FROM '{path}' WHERE {' AND '.join(conditions)}"
-    ).fetch_arrow_table()
+    ).to_arrow_table()
     return int(found.num_rows)
 
 

@@ -36,7 +36,9 @@ Source = Path | BinaryIO
 
 
 @contextmanager
-def open_parquet(source: Source, name: object) -> Iterator[pq.ParquetFile]:
+def open_parquet(
+    source: Source, name: object, dictionaries: Sequence[str] = ()
+) -> Iterator[pq.ParquetFile]:
     """Open a Parquet file; what is wrong with it is an error that names it, in the block too.
 
     Checksums of pages are verified where the file has them. Nothing is mapped or read ahead.
@@ -44,6 +46,8 @@ def open_parquet(source: Source, name: object) -> Iterator[pq.ParquetFile]:
     Args:
         source: A path, or an open file.
         name: What messages call it.
+        dictionaries: Columns of text that are read as dictionaries: in memory they have each value
+            once, however many rows it stands for.
 
     Raises:
         DataError: If it is not Parquet, or damaged, or cannot be read.
@@ -55,6 +59,7 @@ def open_parquet(source: Source, name: object) -> Iterator[pq.ParquetFile]:
             buffer_size=_BUFFER_BYTES,
             pre_buffer=False,
             page_checksum_verification=True,
+            read_dictionary=list(dictionaries),
         ) as file:
             yield file
     except (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
@@ -103,6 +108,44 @@ def iterate_batches(
                 count, size = rest.num_rows, rest.nbytes
     if count:
         yield pa.Table.from_batches(waiting, schema).combine_chunks()
+
+
+def iterate_dictionaries(
+    file: pq.ParquetFile,
+    chunks: Sequence[ColumnChunk],
+    group: int,
+    columns: Sequence[str],
+    rows: int,
+) -> Iterator[pa.Table]:
+    """Yield the rows of some columns of a row group, `rows` at a time.
+
+    For a file whose columns of text were opened as dictionaries: however long a value is, it is in
+    memory once, so that rows need not be few where values could be long.
+
+    Args:
+        file: The file.
+        chunks: The columns of the row group, as `read_footer` has them.
+        group: Its number.
+        columns: Names of the columns.
+        rows: How many rows at a time.
+
+    Raises:
+        pa.ArrowInvalid: If a column claims to unpack to more than `_MAX_EXPANSION` times its size.
+    """
+    for chunk in chunks:
+        if chunk.name in columns:
+            _refuse_bomb(chunk)
+    for batch in file.iter_batches(
+        rows, row_groups=[group], columns=list(columns), use_threads=False
+    ):
+        yield pa.Table.from_batches([batch])
+
+
+def _refuse_bomb(chunk: ColumnChunk) -> None:
+    if chunk.unpacked > BATCH_BYTES and chunk.unpacked > _MAX_EXPANSION * chunk.packed:
+        raise pa.ArrowInvalid(
+            f"column `{chunk.path}` unpacks from {chunk.packed:,} to {chunk.unpacked:,} bytes"
+        )
 
 
 def _written_out(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -197,12 +240,8 @@ def _rows_at_a_time(
     for chunk in chunks:
         if columns is not None and chunk.name not in columns:
             continue
+        _refuse_bomb(chunk)
         if chunk.unpacked > BATCH_BYTES:
-            if chunk.unpacked > _MAX_EXPANSION * chunk.packed:
-                raise pa.ArrowInvalid(
-                    f"column `{chunk.path}` unpacks from {chunk.packed:,} to"
-                    f" {chunk.unpacked:,} bytes"
-                )
             rows = min(rows, _CAUTIOUS_ROWS)
         if chunk.dictionary is not None:
             longest = _dictionary_bytes(source, chunk.dictionary, chunk.unpacked)

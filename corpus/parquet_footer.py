@@ -19,8 +19,10 @@ _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _STRUCT = 1, 2, 3, 7, 8, 9,
 _INTEGERS = (4, 5, 6)
 
 _ROW_GROUPS, _COLUMNS, _META_DATA = 4, 1, 3
-_TYPE, _PATH, _UNPACKED, _PACKED, _DICTIONARY = 1, 3, 6, 7, 11
-"""Numbers of the fields in `FileMetaData`, `RowGroup`, `ColumnChunk` and `ColumnMetaData`."""
+_TYPE, _PATH, _UNPACKED, _PACKED, _DICTIONARY, _STATISTICS = 1, 3, 6, 7, 11, 12
+_HIGHEST, _LOWEST = 5, 6
+"""Numbers of the fields in `FileMetaData`, `RowGroup`, `ColumnChunk`, `ColumnMetaData` and
+`Statistics`."""
 
 
 class ColumnChunk(NamedTuple):
@@ -38,6 +40,12 @@ class ColumnChunk(NamedTuple):
 
     dictionary: int | None
     """Where its dictionary page begins; only of text and bytes."""
+
+    lowest: bytes | None = None
+    """Bound below its values, as they are stored; None where the file has none."""
+
+    highest: bytes | None = None
+    """Bound above them."""
 
 
 def read_footer(file: BinaryIO) -> list[list[ColumnChunk]]:
@@ -66,13 +74,20 @@ def read_footer(file: BinaryIO) -> list[list[ColumnChunk]]:
 def _describe(column: dict[int, Any]) -> ColumnChunk:
     path = [part.decode("utf-8") for part in column[_PATH]]
     dictionary = column.get(_DICTIONARY) if column[_TYPE] == _BYTE_ARRAY else None
+    statistics = column.get(_STATISTICS, {})
     return ColumnChunk(
+        lowest=_bytes(statistics.get(_LOWEST)),
+        highest=_bytes(statistics.get(_HIGHEST)),
         name=path[0],
         path=".".join(path),
         unpacked=int(column[_UNPACKED]),
         packed=int(column[_PACKED]),
         dictionary=None if dictionary is None else int(dictionary),
     )
+
+
+def _bytes(value: Any) -> bytes | None:
+    return value if isinstance(value, bytes) else None
 
 
 def _read_struct(data: bytes, place: int, depth: int) -> tuple[dict[int, Any], int]:

@@ -6,23 +6,23 @@ statistics of `url_surtkey`, are not read at all. Of the others the columns of t
 read first, and the rest only of row groups where a page meets them.
 """
 
-import bisect
-import itertools
+import functools
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from corpus.crawl.ranges import RANGES_SCHEMA
 from corpus.crawl.shard_lists import read_shard_list
 from corpus.errors import DataError, UserError
-from corpus.parquet import iterate_batches, open_parquet
+from corpus.parquet import is_text_type, iterate_dictionaries, open_parquet
+from corpus.parquet_footer import ColumnChunk, read_footer
 from corpus.records import in_types_of
 from corpus.remote import RemoteFile, connect, find_files
 from mining.selection.query import HOST, LANGUAGES, Query
@@ -40,7 +40,7 @@ _DOMAINS = ("url_host_private_domain", "url_host_registered_domain", HOST)
 _SURT = "url_surtkey"
 _LISTS = (".paths", ".paths.gz")
 _SUBSET = re.compile(r"(?:^|/)subset=([^/]+)/")
-_BATCH_ROWS = 1 << 16
+_ROWS = 1 << 16
 
 
 class IndexFile(NamedTuple):
@@ -127,33 +127,32 @@ def read_index(file: RemoteFile, query: Query, counts: Counter[str]) -> Iterator
         DataError: If it is not Parquet, damaged, or lacks a column.
     """
     with file.open() as source, open_parquet(source, file) as parquet:
-        names = parquet.schema_arrow.names
-        rest = [
-            *RANGES_SCHEMA.names,
-            LANGUAGES,
-            HOST,
-            next(n for n in (*_DOMAINS, "") if n in names),
-        ]
-        rest = list(dict.fromkeys(rest))
+        schema = parquet.schema_arrow
+        names = schema.names
+        owner = next((name for name in _DOMAINS if name in names), HOST)
+        rest = list(dict.fromkeys([*RANGES_SCHEMA.names, LANGUAGES, HOST, owner]))
         _check_columns(file, names, query.columns, rest)
         rest = [name for name in rest if name in names]
-        groups = [
-            group
-            for group in range(parquet.num_row_groups)
-            if _may_match(parquet.metadata.row_group(group), query)
-        ]
-        counts["index_rows"] += parquet.metadata.num_rows
-        counts["index_rows_skipped"] += parquet.metadata.num_rows - sum(
-            parquet.metadata.row_group(group).num_rows for group in groups
-        )
-        rows, hits = _find(parquet, source, query, groups)
-        counts["index_bytes"] += _chunk_bytes(parquet, groups, query.columns)
-        counts["index_bytes"] += _chunk_bytes(parquet, hits, rest)
-        for table in _take(parquet, source, rest, hits, rows):
-            selected = _selected(file, table)
-            readable = _readable(selected)
-            counts["without_record"] += selected.num_rows - readable.num_rows
-            yield readable
+        used = {*query.columns, *rest}
+        texts = [name for name in names if name in used and is_text_type(schema.field(name).type)]
+        chunks = read_footer(source)
+        sizes = [parquet.metadata.row_group(group).num_rows for group in range(len(chunks))]
+        groups = [group for group, columns in enumerate(chunks) if _may_match(columns, query)]
+        counts["index_rows"] += sum(sizes)
+        counts["index_rows_skipped"] += sum(sizes) - sum(sizes[group] for group in groups)
+        with open_parquet(source, file, texts) as dictionaries:
+            for group in groups:
+                read = functools.partial(iterate_dictionaries, dictionaries, chunks[group], group)
+                counts["index_bytes"] += _packed(chunks[group], query.columns)
+                hits = _find(read(query.columns, _ROWS), query)
+                if not hits.size:
+                    continue
+                counts["index_bytes"] += _packed(chunks[group], rest)
+                for table in _take(read(rest, _ROWS), hits):
+                    selected = _selected(file, table)
+                    readable = _readable(selected)
+                    counts["without_record"] += selected.num_rows - readable.num_rows
+                    yield readable
 
 
 def _check_columns(
@@ -173,53 +172,30 @@ def _check_columns(
         )
 
 
-def _may_match(group: pq.RowGroupMetaData, query: Query) -> bool:
-    for number in range(group.num_columns):
-        column = group.column(number)
-        if column.path_in_schema == _SURT:
-            found = column.statistics
-            if found is None or not found.has_min_max or not isinstance(found.min, str):
-                return True
-            return query.may_match(found.min, found.max)
+def _may_match(columns: Sequence[ColumnChunk], query: Query) -> bool:
+    for chunk in columns:
+        if chunk.name == _SURT and chunk.lowest is not None and chunk.highest is not None:
+            return query.may_match(chunk.lowest, chunk.highest)
     return True
 
 
-def _find(
-    parquet: pq.ParquetFile, source: BinaryIO, query: Query, groups: Sequence[int]
-) -> tuple[dict[int, "np.ndarray[tuple[int], np.dtype[np.int64]]"], list[int]]:
-    """Return the rows in each row group that meet the conditions, and the groups that have any."""
-    sizes = [parquet.metadata.row_group(group).num_rows for group in groups]
-    ends = list(itertools.accumulate(sizes))
-    found: dict[int, list[np.ndarray[tuple[int], np.dtype[np.int64]]]] = {}
-    row = 0
-    for table in iterate_batches(parquet, source, query.columns, _BATCH_ROWS, frozenset(groups)):
-        hits = np.flatnonzero(query.select(table).to_numpy(zero_copy_only=False)) + row
-        row += table.num_rows
-        while hits.size:
-            place = bisect.bisect_right(ends, int(hits[0]))
-            inside = hits < ends[place]
-            found.setdefault(groups[place], []).append(hits[inside] - (ends[place] - sizes[place]))
-            hits = hits[~inside]
-    return {group: np.concatenate(parts) for group, parts in found.items()}, sorted(found)
-
-
-def _take(
-    parquet: pq.ParquetFile,
-    source: BinaryIO,
-    columns: Sequence[str],
-    groups: Sequence[int],
-    rows: dict[int, "np.ndarray[tuple[int], np.dtype[np.int64]]"],
-) -> Iterator[pa.Table]:
-    starts = itertools.accumulate(
-        (parquet.metadata.row_group(group).num_rows for group in groups), initial=0
-    )
-    parts = [rows[group] + start for group, start in zip(groups, starts, strict=False)]
-    wanted = np.concatenate(parts) if parts else np.empty(0, np.int64)
+def _find(tables: Iterable[pa.Table], query: Query) -> NDArray[np.int64]:
+    """Return the numbers of the rows that meet the conditions, [H]."""
     first = 0
-    for table in iterate_batches(parquet, source, columns, _BATCH_ROWS, frozenset(groups)):
-        low, high = np.searchsorted(wanted, [first, first + table.num_rows])
+    parts = [np.empty(0, np.int64)]
+    for table in tables:
+        parts.append(np.flatnonzero(query.select(table).to_numpy(zero_copy_only=False)) + first)
+        first += table.num_rows
+    return np.concatenate(parts)
+
+
+def _take(tables: Iterable[pa.Table], rows: NDArray[np.int64]) -> Iterator[pa.Table]:
+    """Yield the rows with some numbers, ascending."""
+    first = 0
+    for table in tables:
+        low, high = np.searchsorted(rows, [first, first + table.num_rows])
         if high > low:
-            yield table.take(pa.array(wanted[low:high] - first))
+            yield table.take(pa.array(rows[low:high] - first))
         first += table.num_rows
 
 
@@ -255,12 +231,5 @@ def _readable(table: pa.Table) -> pa.Table:
     return table.filter(pc.and_(is_range, names))
 
 
-def _chunk_bytes(parquet: pq.ParquetFile, groups: Sequence[int], columns: Sequence[str]) -> int:
-    total = 0
-    for group in groups:
-        row_group = parquet.metadata.row_group(group)
-        for number in range(row_group.num_columns):
-            chunk = row_group.column(number)
-            if chunk.path_in_schema in columns:
-                total += chunk.total_compressed_size
-    return total
+def _packed(chunks: Sequence[ColumnChunk], columns: Sequence[str]) -> int:
+    return sum(chunk.packed for chunk in chunks if chunk.name in columns)

@@ -82,24 +82,21 @@ class Query:
             mask = pc.and_(mask, _test_each(table.column(column), tests[column]))
         return mask
 
-    def _has_language(self, value: str | None) -> bool:
-        found = value.split(",") if value else []
+    def _has_language(self, value: str) -> bool:
+        found = value.split(",")
         return any(code in self.languages for code in (found[:1] if self.main_language else found))
 
-    def _is_host(self, host: str | None) -> bool:
-        if host is None:
-            return False
+    def _is_host(self, host: str) -> bool:
         parts = host.split(".")
         names = {".".join(parts[place:]) for place in range(len(parts))}
         return (not self.domains or not names.isdisjoint(self.domains)) and (
             not self.places or host in self._hosts
         )
 
-    def _is_place(self, url: str | None) -> bool:
-        rest = (url or "").partition("://")[2]
-        return rest.startswith(self.places)
+    def _is_place(self, url: str) -> bool:
+        return url.partition("://")[2].startswith(self.places)
 
-    def may_match(self, lowest: str, highest: str) -> bool:
+    def may_match(self, lowest: bytes, highest: bytes) -> bool:
         """Return whether pages between two SURT keys may be on the hosts that are asked for.
 
         A SURT key begins with the host's parts from the last to the first and leaves out `www`, as
@@ -111,17 +108,22 @@ class Query:
 
 
 @functools.lru_cache(maxsize=4)
-def _surt_starts(hosts: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(",".join(reversed(_WWW.sub("", host, count=1).split("."))) for host in hosts)
+def _surt_starts(hosts: tuple[str, ...]) -> tuple[bytes, ...]:
+    return tuple(
+        ",".join(reversed(_WWW.sub("", host, count=1).split("."))).encode() for host in hosts
+    )
 
 
 def _test_each(column: pa.ChunkedArray, test: Callable[[Any], bool]) -> pa.Array:
-    """Return what a test says of each value, asking it of different ones only."""
-    encoded = column.combine_chunks().dictionary_encode(null_encoding="encode")
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.combine_chunks()
-    answers = pa.array([test(value) for value in encoded.dictionary.to_pylist()], pa.bool_())
-    return answers.take(encoded.indices)
+    """Return what a test says of each value, asking it of different ones only; no to nulls."""
+    encoded = column.combine_chunks()
+    if not isinstance(encoded, pa.DictionaryArray):
+        encoded = encoded.dictionary_encode()
+    values = encoded.dictionary
+    if pa.types.is_binary(values.type):
+        values = values.cast(pa.string())
+    answers = pa.array([test(value) for value in values.to_pylist()], pa.bool_())
+    return answers.take(encoded.indices).fill_null(False)
 
 
 def index_languages(code: str) -> tuple[str, ...]:
