@@ -52,6 +52,9 @@ class FlatProducts:
     The vectors are not quantized; what remains to be bounded is the rounding of float32.
     """
 
+    keeping = 9000.0
+    """Not measured: batches of candidates are merged."""
+
     def norms(self, vectors: Float16) -> Float64:
         """Return the lengths of vectors, [N]."""
         wide = vectors.astype(np.float64)

@@ -27,6 +27,10 @@ _INTERFACE = 2
 _CODE_LIMITS = {0: 127, 1: 63, 2: 127}
 """Largest column code by level: AVX2 adds two products in sixteen bits."""
 
+_KEEPING = {0: 2600.0, 1: 2600.0, 2: 9000.0}
+"""What it costs to keep a candidate, in multiplications, by level; measured for the upper two, by
+the time that more candidates take (docs/experiments.md)."""
+
 _ROW_LIMIT = 127
 _DEPTH = 4
 
@@ -136,6 +140,7 @@ class Kernel:
         best = int(library.tongues_search_level())
         self.level = best if level is None else min(level, best)
         self._column_limit = _CODE_LIMITS[self.level]
+        self.keeping = _KEEPING[self.level]
 
     def _call(self, name: str, *arguments: Any) -> None:
         values = [

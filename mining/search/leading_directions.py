@@ -51,9 +51,6 @@ _SPARES = (8, 12, 16, 20, SPARE, 60)
 _BESIDES = 70
 """What every product costs besides multiplying, in multiplications."""
 
-_KEEPING = 9000
-"""What it costs to keep a candidate, in multiplications."""
-
 DEEPER = 16
 """How many times more candidates the second pass keeps."""
 
@@ -95,7 +92,7 @@ def plan_search(source: Vectors, target: Vectors, products: Products, neighbors:
     directions = _leading_directions(np.concatenate(samples), most, products)
     widths = np.arange(2 * PANEL, directions.shape[1] + 1, PANEL)
     parts = [_rests_and_errors(sample, directions, widths, products) for sample in samples]
-    cost = _cost_of_products(sizes, width, widths, kept)
+    cost = _cost_of_products(sizes, width, widths, kept, products.keeping)
     for own, other in ((0, 1), (1, 0)):
         step = len(samples[own]) // _TRIED // 2 * 2
         rests, errors = (part[::step][:_TRIED] for part in parts[own])
@@ -104,7 +101,7 @@ def plan_search(source: Vectors, target: Vectors, products: Products, neighbors:
         # A bound is above its cosine by twice the product of the rests at most.
         bounds = 2 * rests * np.quantile(parts[other][0], 0.9, axis=0)
         bounds += errors + parts[other][1].max(axis=0)
-        again = _cost_of_again(sizes[other], width, (neighbors + SPARE) * DEEPER)
+        again = _cost_of_again(sizes[other], width, (neighbors + SPARE) * DEEPER, products.keeping)
         cost += again * (bounds[:, :, None] >= gaps[:, None, :]).mean(axis=0)
     best_width, best_kept = np.unravel_index(cost.argmin(), cost.shape)
     share = cost[best_width, best_kept] / cost[-1, _SPARES.index(SPARE)]
@@ -213,24 +210,26 @@ def _rests_and_errors(
     return rests, errors.astype(np.float32)
 
 
-def _cost_of_products(sizes: list[int], width: int, widths: Int64, kept: Int64) -> Float64:
+def _cost_of_products(
+    sizes: list[int], width: int, widths: Int64, kept: Int64, per_kept: float
+) -> Float64:
     """Return the cost of one pass as a share of all products in full width, [widths + 1, kept]."""
     inverse = sum(1 / size for size in sizes)
     # Projections are in float32, four times as dear as bytes.
     projected = np.append(4 * width * widths * inverse, 0)
     passes = np.append(widths, width) + _BESIDES + projected
     keeping = sum(_became_best(kept, size) / size for size in sizes)
-    share: Float64 = (passes[:, None] + _KEEPING * keeping) / (width + _BESIDES)
+    share: Float64 = (passes[:, None] + per_kept * keeping) / (width + _BESIDES)
     return share
 
 
-def _cost_of_again(size: int, width: int, kept: int) -> float:
+def _cost_of_again(size: int, width: int, kept: int, per_kept: float) -> float:
     """Return the cost of the second pass for all rows, as a share of all products in full width.
 
     Among few candidates nearly all are kept, which takes several times as long as multiplying.
     """
     keeping = float(_became_best(np.array([kept]), size)[0]) / size
-    return 1.0 + _KEEPING * keeping / (width + _BESIDES)
+    return 1.0 + per_kept * keeping / (width + _BESIDES)
 
 
 def _became_best(kept: Int64, size: int) -> Float64:

@@ -31,6 +31,11 @@ class Vectors(NamedTuple):
 class Products(Protocol):
     """What multiplies vectors: the compiled kernel, or FAISS."""
 
+    @property
+    def keeping(self) -> float:
+        """What it costs to keep a candidate, in multiplications."""
+        ...
+
     def norms(self, vectors: Float16) -> Float64:
         """Return the lengths of vectors, [N]."""
         ...
