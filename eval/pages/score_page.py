@@ -104,7 +104,7 @@ def render_scores(
     every = [*systems, *findings.learned.table]
     means = [*scores.averages, *findings.learned.averages]
     names = [name for name in data["systems"] if name != COPY]
-    directions = {one.direction for one in [*scores.rows, *every]}
+    directions = {row.direction for row in scores.rows} | {one.direction for one in every}
     number = f": {count_directions(len(directions))}" if directions else ""
     body = [
         "" if systems or not scores.rows else _figures(scores, len(directions)),
