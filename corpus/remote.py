@@ -160,7 +160,7 @@ class RemoteFile:
                     raise
                 # Not all processes at once, where several met the same failure.
                 pause = wait * random.uniform(0.5, 1.0)
-                logger.info("%s: %s; trying again in %.1f s", self, error, pause)
+                logger.info("%s: %s; trying again in %.1f s", self, _cause(error), pause)
             time.sleep(pause)
         raise AssertionError("the last attempt returns or raises")
 
@@ -194,10 +194,11 @@ class RemoteFile:
         """
         try:
             yield
-        except FileNotFoundError:
-            raise DataError(f"input {self} does not exist") from None
         except network_errors() as error:
-            raise DataError(f"input {self} cannot be read: {error}. Run again.") from error
+            found = _cause(error)
+            if isinstance(found, FileNotFoundError):
+                raise DataError(f"input {self} does not exist") from None
+            raise DataError(f"input {self} cannot be read: {found}. Run again.") from error
 
 
 class _Blocks(io.RawIOBase):
@@ -244,8 +245,19 @@ def _version(information: Mapping[str, Any]) -> str:
     return str(next((information[key] for key in _VERSIONS if information.get(key)), ""))
 
 
-def _may_pass(error: Exception) -> bool:
+def _cause(error: BaseException) -> BaseException:
+    """Return what failed: of what fails by HTTP, fsspec says mostly that there is no such file."""
+    cause = error.__cause__
+    client = sys.modules.get("aiohttp")
+    http_errors = (TimeoutError, client.ClientError) if client is not None else (TimeoutError,)
+    if not isinstance(error, FileNotFoundError) or not isinstance(cause, http_errors):
+        return error
+    return error if getattr(cause, "status", 0) in (404, 410) else cause
+
+
+def _may_pass(failure: BaseException) -> bool:
     """Return whether asking again may help."""
+    error = _cause(failure)
     if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
         return False
     status = getattr(error, "status", None)  # of aiohttp's errors

@@ -221,4 +221,4 @@ def _checked(
             f"{path}: row {number:,} is no range: file `{file}`, offset `{offset}`, length"
             f" `{length}`"
         )
-    return RecordRange(str(url or ""), str(file), first, count, str(digest or ""))
+    return RecordRange(str(url or ""), str(file), first, count, str(digest or "").strip())

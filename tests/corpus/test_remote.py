@@ -201,3 +201,20 @@ def test_a_file_that_changes_while_it_is_read_is_not_mixed(
     monkeypatch.setattr(type(memory), "cat_file", fail_and_change)
     with pytest.raises(DataError, match=r"a\.txt changed while it was read: its version was 2"):
         list(read_documents(RemoteFile("memory://a.txt")))
+
+
+def test_a_server_that_fails_is_not_taken_for_a_missing_file(
+    tmp_path: Path, impatient: None
+) -> None:
+    (tmp_path / "a.txt").write_bytes(LINES)
+    with faulty_server(serve_files(tmp_path)) as server:
+        server.head_faults.extend(["503", "503"])
+        shard = RemoteFile(f"{server.url}a.txt")
+        assert shard.describe()["bytes"] == len(LINES)
+        assert len(list(read_documents(shard))) == 1000
+        with pytest.raises(DataError, match=r"none\.txt does not exist"):
+            RemoteFile(f"{server.url}none.txt").describe()
+    fsspec.filesystem("http").invalidate_cache()
+    for act in (shard.describe, lambda: list(read_documents(shard))):
+        with pytest.raises(DataError, match=r"a\.txt cannot be read: Cannot connect"):
+            act()

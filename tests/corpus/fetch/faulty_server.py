@@ -27,6 +27,7 @@ Backend = Callable[[str, str, dict[str, str], bytes], Answer]
 
 class FaultyServer(http.server.ThreadingHTTPServer):
     """Attributes: `faults`, taken from the left, one per request that reads a range, "" for none;
+    `head_faults`, those of requests for headers;
     `requests`, the path and range of each; `sent`, body bytes so far; `moments`, when each came.
     """
 
@@ -36,6 +37,7 @@ class FaultyServer(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.backend = backend
         self.faults: deque[str] = deque()
+        self.head_faults: deque[str] = deque()
         self.always = ""
         self.requests: list[tuple[str, str]] = []
         self.moments: list[float] = []
@@ -100,7 +102,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(headers.get("content-length", 0)))
         answer = self.server.backend(self.command, self.path, headers, body)
         fault = ""
-        if self.command == "GET" and "range" in headers:
+        if self.command == "HEAD" and self.server.head_faults:
+            fault = self.server.head_faults.popleft()
+        elif self.command == "GET" and "range" in headers:
             self.server.requests.append((self.path, headers["range"]))
             self.server.moments.append(time.monotonic())
             fault = self.server.faults.popleft() if self.server.faults else self.server.always
