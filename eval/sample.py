@@ -61,6 +61,7 @@ def sample_items(
         JobError: If hypotheses and references differ in length, or the calibration set is damaged.
     """
     batches = find_batches(hypotheses, test_set, split, output / TEST_SET, config.references)
+    batches.sort(key=lambda batch: batch.system)  # what is drawn is not by the order of options
     files = sorted({file for batch in batches for file in _inputs(batch)})
     task = Task(
         name="all",

@@ -86,7 +86,7 @@ def find_batches(
     texts: Path,
     references: Sequence[str] = (),
 ) -> list[Batch]:
-    """Return the batches of all systems, sorted.
+    """Return the batches of all systems in the order given, each by target language.
 
     Args:
         hypotheses: Directories, a system each.
@@ -108,7 +108,7 @@ def find_batches(
     if tests.references:
         _warn_of_references(tests, every)
     batches = []
-    for system, files in sorted(systems.items()):
+    for system, files in systems.items():
         by_target = sorted(files, key=lambda direction: (direction.target, direction.source))
         groups = itertools.groupby(
             by_target,

@@ -42,6 +42,8 @@ table.systems thead th { position: sticky; top: 0; background: var(--card); }
 _MAX_ROWS = 500
 _BEST = "*"
 _INTERVAL = "<br><small>{}–{}</small>"
+_NEGATIVE_INTERVAL = "<br><small>{} to {}</small>"
+"""Where a dash would stand beside a minus."""
 
 
 def describe_systems(
@@ -124,6 +126,11 @@ def _ends(one: SystemScore | Average, form: str) -> str:
     return form.format(show_score(one.metric, one.low), show_score(one.metric, one.high))
 
 
+def _small_ends(one: SystemScore | Average) -> str:
+    is_negative = one.low is not None and one.low < 0
+    return _ends(one, _NEGATIVE_INTERVAL if is_negative else _INTERVAL)
+
+
 def _describe_mixed(table: Sequence[SystemScore], averages: Sequence[Average]) -> str:
     """Return what the mark of means over different tokenizers says; nothing without one."""
     shown = {one.metric for one in table}
@@ -145,7 +152,7 @@ def _mean_cell(one: Average | None) -> str:
     if one is None or one.mean is None:
         return '<td class="number">–</td>'
     value = f"{show_score(one.metric, one.mean)}{_of_how_many(one)}"
-    return f'<td class="number">{value}{_ends(one, _INTERVAL)}</td>'
+    return f'<td class="number">{value}{_small_ends(one)}</td>'
 
 
 def _of_how_many(one: Average) -> str:
@@ -164,6 +171,6 @@ def _cell(one: SystemScore | None) -> str:
         p_value = "" if one.p_value is None else f", p {show_p_value(one.p_value)}"
         words = f"{one.outcome} than {one.baseline}{p_value}"
         mark = f' <span class="{one.outcome}" title="{escape(words)}">{MARKS[one.outcome]}</span>'
-    ends = _ends(one, _INTERVAL)
+    ends = _small_ends(one)
     kind = "number soft" if one.system == COPY else "number"
     return f'<td class="{kind}">{value}{mark}{ends}</td>'

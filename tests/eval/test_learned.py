@@ -493,6 +493,16 @@ def test_command_scores_covered_directions_with_intervals_and_tests(
     found = json.loads(result.stdout)
     assert found["not_covered"] == ["eng_Latn-ace_Latn"]
     mine, yours = found["systems"]
+    turned = arguments(run, "--json")
+    systems = [place for place, part in enumerate(turned) if part == "--hypotheses"]
+    first, second = (turned[place + 1] for place in systems)
+    for place, path in zip(systems, (second, first), strict=True):
+        turned[place + 1] = path
+    again = json.loads(CliRunner().invoke(group, turned, catch_exceptions=False).stdout)
+    # In the order given, of which the first is the baseline.
+    assert [one["system"] for one in again["systems"]] == ["yours", "mine"]
+    assert again["systems"][1]["baseline"] == "yours"
+    CliRunner().invoke(group, arguments(run), catch_exceptions=False)
     assert mine["low"] < mine["value"] < mine["high"]
     assert (yours["baseline"], mine["p_value"]) == ("mine", None)
     assert 0 < yours["p_value"] <= 1
