@@ -190,7 +190,7 @@ def _same_pieces(
     return np.where(same == teacher.unk_id(), -1, same)
 
 
-def have_other_meaning(
+def _have_other_meaning(
     sources: Sequence[Sequence[int]], lexicon: Lexicon, same: Int64
 ) -> npt.NDArray[np.bool_]:
     """Return which pieces are frequent, and are not what they are translated to.
@@ -273,7 +273,7 @@ class UniversalLearner:
         shares = torch.sparse_coo_tensor(places, torch.from_numpy(weights), size)
         same = _same_pieces(self._tokenizer.subwords, teacher)
         is_new = np.isin(np.arange(size[0]), lexicon.source)
-        is_new[: len(same)] &= (same < 0) | have_other_meaning(sources, lexicon, same)
+        is_new[: len(same)] &= (same < 0) | _have_other_meaning(sources, lexicon, same)
         is_new[-2:] = False
         new = torch.from_numpy(np.flatnonzero(is_new))
         self.model.embeddings.data[new] = (shares @ rows)[new]

@@ -23,12 +23,10 @@ from mining.encoders.config import (  # noqa: E402
 )
 from mining.encoders.distill import run_distill, settings_for  # noqa: E402
 from mining.encoders.families import group_languages  # noqa: E402
-from mining.encoders.lexicon import Lexicon  # noqa: E402
 from mining.encoders.loop import Progress  # noqa: E402
 from mining.encoders.universal import BEGIN, check_files, read_weights  # noqa: E402
 from mining.encoders.universal_student import (  # noqa: E402
     StudentTokenizer,
-    have_other_meaning,
     known_stems,
     new_model,
     read_student,
@@ -182,18 +180,6 @@ def test_new_pieces_begin_at_what_they_translate_to(bitext: Path) -> None:
     vectors = learner.encode_tokens(learner.extract([cipher(word) for word in known]))
     english = load_encoder(BUILTIN).encode(known)
     assert ((vectors @ english.T).argmax(axis=1) == np.arange(len(known))).mean() >= 0.8
-
-
-def test_frequent_pieces_that_translate_to_others_do_not_keep_the_teachers_meaning() -> None:
-    lexicon = Lexicon(
-        source=np.array([0, 0, 1, 1, 5]),
-        target=np.array([7, 9, 8, 9, 9]),
-        probability=np.array([0.05, 0.95, 0.9, 0.1, 1.0], np.float32),
-        reverse=np.ones(5, np.float32),
-    )
-    same = np.array([7, 8, -1])  # the last token is `<s>`, no piece
-    assert have_other_meaning([[0, 1, 0, 5]] * 5, lexicon, same).tolist() == [True, False, False]
-    assert not have_other_meaning([[0, 1, 0, 5]] * 4, lexicon, same).any()
 
 
 def test_words_of_unknown_stem_are_read_in_latin_letters_in_the_teachers_pieces(
