@@ -1,10 +1,8 @@
 """Mining by LASER's and stopes' calls against this package: CPU seconds of one core, and F1.
 
-    python benchmarks/mining_speed.py prepare --data DIR --work DIR [--builtin]
+    python benchmarks/mining_speed.py prepare --data DIR --work DIR
     python benchmarks/mining_speed.py run --work DIR --size 20000 --peers laser,stopes
     python benchmarks/mining_speed.py large --work DIR --size 1000000
-
-`prepare --builtin` embeds by the builtin encoder, with its languages only, and trains nothing.
 
 DATA holds `tatoeba/` and `wmt_newstest/` (`eng_Latn-<language>.tsv`). English is divided: some
 sentences train a `bag` encoder of 1,024 dimensions; of 40 % of the pool both sides are there; the
@@ -60,10 +58,9 @@ def main() -> None:
     parser.add_argument("--peers", default="laser,laser-prescott")
     parser.add_argument("--part", type=float, default=1.0, help="share of the queries to search")
     parser.add_argument("--width", type=int, default=256, help="of the vectors made up for `large`")
-    parser.add_argument("--builtin", action="store_true", help="instead of a trained encoder")
     arguments = parser.parse_args()
     if arguments.step == "prepare":
-        prepare(arguments.data, arguments.work, is_builtin=arguments.builtin)
+        prepare(arguments.data, arguments.work)
     elif arguments.step == "one":
         run_one(arguments.peers, arguments.work, arguments.size, arguments.part)
     elif arguments.step == "large":
@@ -73,15 +70,14 @@ def main() -> None:
         compare(names, arguments.work, arguments.size, arguments.part)
 
 
-def prepare(data: Path, work: Path, *, is_builtin: bool) -> None:
+def prepare(data: Path, work: Path) -> None:
     """Divide the text, train the encoder, embed the pool."""
     from corpus.text import normalize, sentence_hash
-    from mining.encoders import BUILTIN, BUILTIN_LANGUAGES, load_encoder
+    from mining.encoders import load_encoder
 
-    languages = [one for one in LANGUAGES if not is_builtin or one in BUILTIN_LANGUAGES]
     by_english: dict[int, dict[str, str]] = defaultdict(dict)
     for folder in ("wmt_newstest", "tatoeba"):
-        for language in languages:
+        for language in LANGUAGES:
             path = data / folder / f"eng_Latn-{language}.tsv"
             lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
             for line in lines:
@@ -95,7 +91,7 @@ def prepare(data: Path, work: Path, *, is_builtin: bool) -> None:
     gold, alone, training = keys[:40_000], keys[40_000:100_000], keys[100_000:]
     seed, foreign_alone = defaultdict(list), []
     for key in training:
-        for language in languages:
+        for language in LANGUAGES:
             if language in by_english[key]:
                 pair = by_english[key]["english"], by_english[key][language]
                 seed[language].append(pair)
@@ -107,7 +103,7 @@ def prepare(data: Path, work: Path, *, is_builtin: bool) -> None:
     foreign_alone.sort(key=lambda text: hashlib.blake2b(text.encode()).digest())
     pairs, seen = [], set()
     for key in gold:
-        known = [language for language in languages if language in by_english[key]]
+        known = [language for language in LANGUAGES if language in by_english[key]]
         target = by_english[key][known[key % len(known)]]
         if sentence_hash(target) not in seen:
             seen.add(sentence_hash(target))
@@ -119,7 +115,7 @@ def prepare(data: Path, work: Path, *, is_builtin: bool) -> None:
             others.append(text)
     tongues = str(Path(sys.executable).parent / "tongues")
     options = [part for value in TRAINING for part in ("--config", value)]
-    if not is_builtin and not (work / "encoder" / "encoder.json").exists():
+    if not (work / "encoder" / "encoder.json").exists():
         subprocess.run(
             [
                 tongues,
@@ -133,7 +129,7 @@ def prepare(data: Path, work: Path, *, is_builtin: bool) -> None:
             ],
             check=True,
         )
-    encoder = load_encoder(BUILTIN if is_builtin else work / "encoder")
+    encoder = load_encoder(work / "encoder")
     texts = {
         "gold_source": [source for source, _ in pairs],
         "gold_target": [target for _, target in pairs],

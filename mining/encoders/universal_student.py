@@ -1,10 +1,9 @@
 """Students of the builtin encoder: its network, with a vocabulary of their languages' own.
 
 The network transfers to any script; the pieces do not. A student begins with the teacher's network
-and, of the pieces that the teacher has too and that mean the same, with the teacher's rows. Other
-rows begin as means of the teacher's rows of what they translate to in the bitext; without bitext
-they are random, at half the spread of the teacher's. Only the rows that occur in a batch are
-updated.
+and, of the pieces that the teacher has too, with the teacher's rows. Other rows begin as means of
+the teacher's rows of what they translate to in the bitext; without bitext they are random, at half
+the spread of the teacher's. Only the rows that occur in a batch are updated.
 
 Words whose stem is not in the text that a student was trained on are mostly names and loans. They
 are read in Latin letters, in the teacher's pieces, whose rows stay as they are.
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import sentencepiece
 import torch
 from anyascii import anyascii
@@ -36,7 +34,7 @@ from mining.encoders.directory import (
 )
 from mining.encoders.features import Int64, TokenRows
 from mining.encoders.learners import Adam, Loss
-from mining.encoders.lexicon import Lexicon, learn_lexicon
+from mining.encoders.lexicon import learn_lexicon
 from mining.encoders.universal import (
     BEGIN,
     DIMENSION,
@@ -52,13 +50,6 @@ from mining.encoders.universal import (
 ARCHITECTURE = "universal"
 _OTHER_SPREAD = 0.5
 _CHARACTERS_PER_TOKEN = 16
-_FREQUENT = 5
-"""Sentences that a piece is in, from which on its translation tells what it means."""
-
-_KEEPS_ITSELF = 0.1
-"""p(itself | piece) below which a piece of the teacher's means something else here: xsim of Bambara
-before any update is .147 with it and .233 without (docs/experiments.md)."""
-
 STEMS_FILE = "stems.txt"
 """A line for each stem that the training text has."""
 
@@ -190,31 +181,6 @@ def _same_pieces(
     return np.where(same == teacher.unk_id(), -1, same)
 
 
-def _have_other_meaning(
-    sources: Sequence[Sequence[int]], lexicon: Lexicon, same: Int64
-) -> npt.NDArray[np.bool_]:
-    """Return which pieces are frequent, and are not what they are translated to.
-
-    Names, numbers and loans are in both texts. What only looks alike in an unrelated language is
-    not: `ka` is a particle in Bambara.
-
-    Args:
-        sources: Tokens of each sentence.
-        lexicon: What they are translated to.
-        same: The teacher's id of each piece, -1 where it does not have it.
-    """
-    counts = np.bincount([token for row in sources for token in set(row)], minlength=len(same))
-    of_itself = np.zeros(len(same), np.float32)
-    is_piece = lexicon.source < len(same)
-    pieces = lexicon.source[is_piece]
-    is_same = same[pieces] == lexicon.target[is_piece]
-    of_itself[pieces[is_same]] = lexicon.probability[is_piece][is_same]
-    is_other: npt.NDArray[np.bool_] = (counts[: len(same)] >= _FREQUENT) & (
-        of_itself < _KEEPS_ITSELF
-    )
-    return is_other
-
-
 class UniversalLearner:
     """A student that learns: Adam for the network, sparse Adam for the rows that occur."""
 
@@ -250,8 +216,7 @@ class UniversalLearner:
 
         The weight of the teacher's piece e for piece f is p(e | f) times the root of p(f | e).
 
-        Pieces that the teacher has too keep its vectors, unless they mean something else here;
-        those not in the sentences stay as they are.
+        Pieces that the teacher has too, and those not in the sentences, stay as they are.
 
         Args:
             sentences: In the student's languages.
@@ -271,9 +236,8 @@ class UniversalLearner:
         weights = lexicon.probability * lexicon.reverse**_REVERSE_POWER
         weights /= np.bincount(lexicon.source, weights=weights)[lexicon.source]
         shares = torch.sparse_coo_tensor(places, torch.from_numpy(weights), size)
-        same = _same_pieces(self._tokenizer.subwords, teacher)
         is_new = np.isin(np.arange(size[0]), lexicon.source)
-        is_new[: len(same)] &= (same < 0) | _have_other_meaning(sources, lexicon, same)
+        is_new[:-2] &= _same_pieces(self._tokenizer.subwords, teacher) < 0
         is_new[-2:] = False
         new = torch.from_numpy(np.flatnonzero(is_new))
         self.model.embeddings.data[new] = (shares @ rows)[new]
