@@ -170,8 +170,8 @@ class Matching:
                 continue
             key = str(file), str(record.get("blake2b"))
             if key not in self._same_files:
-                self._same_files[key] = True
                 _check_input(place, record, file)
+                self._same_files[key] = True
 
 
 def has_outputs(log: JobLog, task: str) -> bool:

@@ -12,7 +12,16 @@ import pytest
 from corpus.config import execution_only
 from corpus.errors import DataError, JobError, UserError
 from corpus.files import read_lines, write_lines
-from corpus.jobs import Outcome, Summary, Task, forget_receipts, receipts, redo_changed, run_job
+from corpus.jobs import (
+    Outcome,
+    Summary,
+    Task,
+    forget_outdated,
+    forget_receipts,
+    receipts,
+    redo_changed,
+    run_job,
+)
 from tests.receipts import read_receipt
 
 
@@ -205,6 +214,23 @@ def test_a_job_that_redoes_what_changed_takes_other_inputs(tmp_path: Path) -> No
         run_job(name="job", tasks=[task], work=work, output=output)
     assert redo_changed("job", [task], output) == [task]
     assert run_job(name="job", tasks=[task], work=work, output=output).counts == {"lines": 2}
+
+
+def test_all_tasks_of_an_input_that_changed_are_outdated(tmp_path: Path, inputs: Path) -> None:
+    tasks = [Task(name=name, inputs=(inputs / "a.txt",)) for name in ("x", "y", "z")]
+    output = tmp_path / "out"
+    job = functools.partial(
+        run_job,
+        name="shout",
+        tasks=tasks,
+        work=functools.partial(shout, output=output, suffix="!"),
+        output=output,
+    )
+    job()
+    write_lines(inputs / "a.txt", ["c", "cc"])
+    forget_outdated(output / "receipts" / "shout", tasks, keep_others=False)
+    assert not list(output.glob("*.txt"))
+    assert job().done == 3
 
 
 def test_keys_that_an_earlier_version_did_not_know_have_their_defaults(
