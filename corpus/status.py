@@ -78,7 +78,7 @@ def _name(directory: Path, job: JobStatus) -> str:
 def _left(job: JobStatus) -> str:
     if job.total is not None and job.done >= job.total:
         return "done"
-    if job.shards_per_hour is None:
+    if job.total is not None and job.shards_per_hour is None:
         return "not running"
     return "–" if job.seconds_left is None else format_duration(job.seconds_left)
 

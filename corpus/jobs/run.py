@@ -297,12 +297,11 @@ class Known(NamedTuple):
 
 def _prepare(todo: Sequence[Task], receipts: Path) -> Known:
     log = read_log(receipts)
-    earlier = {
-        task.name: known[task.name].ended
-        for known in (log.receipts, log.failures, log.forgotten)
-        for task in todo
-        if task.name in known
-    }
+    earlier: dict[str, float] = {}
+    for known in (log.receipts, log.failures, log.forgotten):
+        for task in todo:
+            if task.name in known:
+                earlier[task.name] = max(earlier.get(task.name, 0.0), known[task.name].ended)
     return Known(log.mark(), earlier, describe_shared(todo))
 
 
