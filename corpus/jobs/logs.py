@@ -373,9 +373,12 @@ class LogWriter:
         self._locks.take(self._path.name, wait=True)  # who folds logs leaves this one alone
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         try:
             self.commit()
+        except OSError:
+            if error is None:  # what interrupts stays the reason, though the disk be full
+                raise
         finally:
             if self._descriptor >= 0:
                 os.close(self._descriptor)

@@ -52,7 +52,6 @@ class ClusterExecutor:
             return
         _connect(workers)
         remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_attempt_in)
-        shared = ray.put(attempt)  # once, rather than with every batch
         here = os.getcwd()  # noqa: PTH109 - as the paths of the tasks are relative to it
         batches = Batches(tasks)
         losses: Counter[str] = Counter()
@@ -62,7 +61,7 @@ class ClusterExecutor:
                 places = _AHEAD * _cpus()
                 while batches and len(pending) < places:
                     batch = batches.take(places)
-                    pending[remote.remote(shared, batch, here)] = batch
+                    pending[remote.remote(attempt, batch, here)] = batch
                 finished, _ = ray.wait(list(pending), timeout=_LOOK_SECONDS)
                 for reference in finished:
                     batch = pending.pop(reference)

@@ -216,6 +216,25 @@ def test_halves_of_a_worker_that_died_go_when_the_job_ends(tmp_path: Path) -> No
     assert not list(tmp_path.glob(".tmp~*"))
 
 
+def test_interrupt_stays_one_where_the_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    def interrupted(error: BaseException | None) -> None:
+        with LogWriter(tmp_path) as writer:
+            writer.add({"forgotten": "a", "ended": 1.0})
+            monkeypatch.setattr(writer, "_write", full)
+            if error is not None:
+                raise error
+
+    with pytest.raises(SystemExit):
+        interrupted(SystemExit(1))
+    with pytest.raises(OSError, match="No space"):
+        interrupted(None)
+
+
 def test_writer_that_is_interrupted_keeps_what_was_added(tmp_path: Path) -> None:
     def interrupted() -> None:
         with LogWriter(tmp_path) as writer:
