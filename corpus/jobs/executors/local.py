@@ -136,10 +136,9 @@ def _serve(connection: Connection, attempt: TaskAttempt) -> None:
     threading.Thread(target=_die_with_parent, daemon=True).start()
     while True:
         try:
-            batch = connection.recv()
-        except EOFError:
+            connection.send(attempt(connection.recv()))
+        except (EOFError, ConnectionError):  # the job has ended, well or by another's failure
             return
-        connection.send(attempt(batch))
 
 
 def _die_with_parent() -> None:
