@@ -151,10 +151,13 @@ def run_ours(config: TrainConfig, output: Path) -> None:
     with watched_batches() as seen:
 
         def note(hypotheses: Sequence[str], references: Sequence[str]) -> float:
-            # Called for copying, too, whose hypotheses are the sources.
-            if list(hypotheses) != sources:
+            # Called for the baselines, too: the sources themselves, and the translations moved on.
+            if list(hypotheses) != sources and len(seen) not in noted:
+                noted.add(len(seen))
                 add_point(output, "ours", len(seen), training_seconds(seen, every), hypotheses)
             return 0.0
+
+        noted: set[int] = set()
 
         direction = parse_direction(config.directions[0])
         assert config.flores is not None
