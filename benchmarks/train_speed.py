@@ -1,13 +1,16 @@
-"""Tokens per CPU second of training the `small` Mixture-of-Experts, in fairseq2's Trainer and not.
+"""Tokens per CPU second of training, in `tongues nmt train` and in transformers' plain loop.
 
-    python benchmarks/train_speed.py
+    python benchmarks/train_speed.py [--widths 128,256,512] [--threads 1]
 
-Three sides on the same batches: `tongues nmt train` with the `small` Mixture-of-Experts; the same
-with a dense model of equal arithmetic per token; and transformers' model of the same shape,
-`NllbMoeForConditionalGeneration`, in a plain loop (forward with its own losses, backward, clipping,
-fused AdamW). Bitext is of constructed languages. CPU time on one thread between one batch and the
-next, checkpoint and reports out of the way; the first updates do not count. Sides take turns, and
-ratios are of medians over turns. Tokens are source and target ones, padding left out.
+For each width a Mixture-of-Experts and a dense model of as much arithmetic per token. Two sides on
+the same batches: `tongues nmt train`, whole, and transformers' model of the same shape
+(`NllbMoeForConditionalGeneration`, `M2M100ForConditionalGeneration`) in a plain loop: forward, the
+same label-smoothed loss by `torch.nn.functional.cross_entropy`, its own balance loss, backward,
+clipping, fused AdamW. Both keep freed memory. Bitext is of constructed languages. CPU time between
+one batch and the next, checkpoint and reports out of the way; the first updates do not count. Sides
+take turns, and the ratio is the median of the turns' ratios. Tokens are source and target ones,
+padding left out. The floor is the arithmetic of those tokens at the speed of one large product, by
+the faster of torch's two libraries, measured between the turns.
 """
 
 from __future__ import annotations
@@ -25,14 +28,23 @@ from typing import Any
 
 import torch
 import yaml
-from transformers import NllbMoeConfig, NllbMoeForConditionalGeneration
+from transformers import (
+    M2M100Config,
+    M2M100ForConditionalGeneration,
+    NllbMoeConfig,
+    NllbMoeForConditionalGeneration,
+)
+from transformers.models.nllb_moe.modeling_nllb_moe import load_balancing_loss_func
 
 from corpus.config import load_config
 from corpus.constructed.generate import ConstructedWorld
 from corpus.files import write_lines
 from corpus.processes import share_processors
 from nmt.data.batches import Batch, BatchStream
-from nmt.model.config import named_config
+from nmt.model.config import MoEConfig, named_config
+from nmt.model.translator import create_model
+from nmt.products import multiply
+from nmt.sizing.flops import token_flops
 from nmt.threads import keep_freed_memory
 from nmt.training.config import TrainConfig
 from nmt.training.train import train
@@ -45,51 +57,97 @@ PAIRS, PIECES = 4000, 2000
 MAX_TOKENS = 4096
 UNCOUNTED = 4
 BALANCE_WEIGHT = 0.01
-MOE, DENSE, PEER = "this, Mixture-of-Experts", "this, dense", "transformers' NllbMoe, plain loop"
+SMOOTHING = 0.1
+PEAK_SIZE = 2048
+SHAPES = {128: (256, 4), 256: (1024, 4), 512: (2048, 8)}
+"""Width to inner width of a feed-forward network or expert, and attention heads."""
 
 
 def main() -> None:
-    """Make data, run the sides in turns, print a table."""
+    """Make data, run the sides in turns for each model, print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--updates", type=int, default=20)
+    parser.add_argument(
+        "--widths", default="128,256,512", help=f"Of {', '.join(map(str, SHAPES))}."
+    )
+    parser.add_argument("--models", default="dense,moe")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--updates", type=int, default=24)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--no-masking", action="store_true", help="Without EOM and its savings.")
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)
     share_processors()
-    torch.set_num_threads(1)
+    torch.set_num_threads(arguments.threads)
     keep_freed_memory()
+    print(f"<!-- {arguments.updates} updates of {MAX_TOKENS:,} positions, {arguments.turns} turns,")
+    print(f"{arguments.threads} threads, torch {torch.__version__} -->\n")
+    print(
+        "| width | model | tokens per CPU s | transformers | times it (each turn) | of the floor |"
+    )
+    print("|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        make_data(work)
+        for width in map(int, arguments.widths.split(",")):
+            for kind in arguments.models.split(","):
+                compare(work, width, kind == "moe", arguments)
+
+
+def compare(work: Path, width: int, is_mixture: bool, arguments: argparse.Namespace) -> None:
+    """Run both sides in turns; print a row."""
+    ours, theirs, shares = [], [], []
+    masking = 0.0 if arguments.no_masking else named_config("small").expert_output_masking_p
+    model = shape_of(width, is_mixture)
+    vocabulary = Vocabulary.load(work / "vocabulary")
+    config = replace(named_config("small"), **model, vocab_size=vocabulary.size)
+    flops = token_flops(create_model(config))
+    for turn in range(arguments.turns):
+        output = work / f"{width}-{is_mixture}-{turn}"
+        recipe = {**model, "expert_output_masking_p": masking}
+        speed, batches = run_trainer(work, output, recipe, arguments)
+        ours.append(speed)
+        theirs.append(run_loop(batches, config, vocabulary, masking))
+        source = sum(int(batch.source_lengths.sum()) for batch in batches)
+        target = sum(int((batch.target_lengths - 1).sum()) for batch in batches)
+        shares.append(speed * flops.of(source, target) / (source + target) / peak())
+    ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
+    median = statistics.median
+    print(
+        f"| {width} | {'Mixture-of-Experts' if is_mixture else 'dense'} | {median(ours):,.0f} |"
+        f" {median(theirs):,.0f} | {median(ratios):.2f} ({', '.join(f'{r:.2f}' for r in ratios)}) |"
+        f" {median(shares):.0%} |",
+        flush=True,
+    )
+
+
+def shape_of(width: int, is_mixture: bool) -> dict[str, int]:
+    """Return what differs from `small`; a token meets two experts in every n-th layer."""
+    inner, heads = SHAPES[width]
     shape = named_config("small")
-    masking = 0.0 if arguments.no_masking else shape.expert_output_masking_p
-    # A token meets two experts in every n-th layer: as many dense networks in all.
     layers = shape.num_encoder_layers + shape.num_decoder_layers
     mixtures = sum(
         count // shape.moe_every_n_layers
         for count in (shape.num_encoder_layers, shape.num_decoder_layers)
     )
-    dense = {"num_experts": 0, "ffn_inner_dim": shape.ffn_inner_dim * (layers + mixtures) // layers}
-    speeds: dict[str, list[float]] = {MOE: [], DENSE: [], PEER: []}
-    with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        make_data(work)
-        for turn in range(arguments.turns):
-            batches: list[Batch] = []
-            for side, model in ((MOE, {"expert_output_masking_p": masking}), (DENSE, dense)):
-                output = work / f"{side}-{turn}"
-                speed, batches = run_trainer(work, output, model, arguments.updates)
-                speeds[side].append(speed)
-            vocabulary = Vocabulary.load(work / "vocabulary")
-            speeds[PEER].append(run_loop(batches, vocabulary, masking))
-    print(f"<!-- small: {shape.model_dim} x {shape.ffn_inner_dim}, {shape.num_experts} experts,")
-    print(
-        f"dense {dense['ffn_inner_dim']}; {arguments.updates} updates of {MAX_TOKENS:,} positions,"
-    )
-    print(f"masking {masking}, torch {torch.__version__}, one thread -->\n")
-    print("| side | tokens per CPU second | times the dense one |\n|---|---|---|")
-    base = statistics.median(speeds[DENSE])
-    for side, own in speeds.items():
-        speed = statistics.median(own)
-        print(f"| {side} | {speed:,.0f} | {speed / base:.2f} |")
+    return {
+        "model_dim": width,
+        "ffn_inner_dim": inner if is_mixture else inner * (layers + mixtures) // layers,
+        "num_experts": shape.num_experts if is_mixture else 0,
+        "num_encoder_attn_heads": heads,
+        "num_decoder_attn_heads": heads,
+    }
+
+
+def peak() -> float:
+    """Return operations per CPU second of a large product by the faster library."""
+    rows, columns = torch.randn(PEAK_SIZE, PEAK_SIZE), torch.randn(PEAK_SIZE, PEAK_SIZE)
+    seconds = []
+    for product in (torch.mm, multiply):
+        product(rows, columns)
+        started = time.process_time()
+        product(rows, columns)
+        seconds.append(time.process_time() - started)
+    return 2.0 * PEAK_SIZE**3 / min(seconds)
 
 
 def make_data(work: Path) -> None:
@@ -100,13 +158,15 @@ def make_data(work: Path) -> None:
 
 
 def run_trainer(
-    work: Path, output: Path, model: dict[str, Any], updates: int
+    work: Path, output: Path, model: dict[str, Any], arguments: argparse.Namespace
 ) -> tuple[float, list[Batch]]:
     """Train by `tongues nmt train`; return tokens per CPU second and the batches."""
+    updates = arguments.updates
     recipe = {
         "model": {"size": "small", **model}, "vocabulary": str(work / "vocabulary"),
         "bitext": {"primary": str(work / "bitext")}, "batches": {"max_tokens": MAX_TOKENS},
-        "optimizer": {"warmup_updates": 1}, "updates": updates, "threads": 1,
+        "optimizer": {"warmup_updates": 1}, "updates": updates,
+        "threads": arguments.threads, "label_smoothing": SMOOTHING,
         "report_every": updates, "validate_every": updates, "checkpoint_every": updates,
         "compute": {"peak_teraflops": 1.0, "tensorboard": False},
     }  # fmt: skip
@@ -146,10 +206,12 @@ def speed_of(seen: list[tuple[float, Batch]]) -> float:
     return tokens / (counted[-1][0] - counted[0][0])
 
 
-def run_loop(batches: list[Batch], vocabulary: Vocabulary, masking: float) -> float:
+def run_loop(
+    batches: list[Batch], shape: MoEConfig, vocabulary: Vocabulary, masking: float
+) -> float:
     """Train transformers' model on the batches; return tokens per CPU second."""
     torch.manual_seed(0)
-    model = NllbMoeForConditionalGeneration(transformers_config(vocabulary, masking)).train()
+    model = transformers_model(shape, vocabulary, masking).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     seen = []
     for batch in batches:
@@ -161,14 +223,24 @@ def run_loop(batches: list[Batch], vocabulary: Vocabulary, masking: float) -> fl
         is_source = torch.arange(source.shape[1]) < torch.from_numpy(
             batch.source_lengths
         ).unsqueeze(1)
-        loss = model(
+        options = {"output_router_logits": True} if shape.num_experts else {}
+        output = model(
             input_ids=source,
             attention_mask=is_source.long(),
             decoder_input_ids=inputs,
             decoder_attention_mask=is_target.long(),
-            output_router_logits=True,
-            labels=labels.masked_fill(~is_target, -100),
-        ).loss
+            use_cache=False,
+            **options,
+        )
+        loss = torch.nn.functional.cross_entropy(
+            output.logits.flatten(0, 1),
+            labels.masked_fill(~is_target, -100).flatten(),
+            label_smoothing=SMOOTHING,
+        )
+        if shape.num_experts:
+            for side in (output.encoder_router_logits, output.decoder_router_logits):
+                logits, experts = model._unpack_router_logits(side)
+                loss = loss + BALANCE_WEIGHT * load_balancing_loss_func(logits, experts)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -176,32 +248,38 @@ def run_loop(batches: list[Batch], vocabulary: Vocabulary, masking: float) -> fl
     return speed_of(seen)
 
 
-def transformers_config(vocabulary: Vocabulary, masking: float) -> NllbMoeConfig:
-    """Return the shape of `small` as transformers writes it."""
-    shape = replace(named_config("small"), vocab_size=vocabulary.size)
-    return NllbMoeConfig(
-        vocab_size=shape.vocab_size,
-        d_model=shape.model_dim,
-        pad_token_id=vocabulary.pad_index,
-        encoder_layers=shape.num_encoder_layers,
-        decoder_layers=shape.num_decoder_layers,
-        encoder_ffn_dim=shape.ffn_inner_dim,
-        decoder_ffn_dim=shape.ffn_inner_dim,
-        encoder_attention_heads=shape.num_encoder_attn_heads,
-        decoder_attention_heads=shape.num_decoder_attn_heads,
-        encoder_layerdrop=0.0,
-        decoder_layerdrop=0.0,
-        dropout=shape.dropout_p,
-        attention_dropout=0.0,
-        activation_dropout=0.0,
+def transformers_model(shape: MoEConfig, vocabulary: Vocabulary, masking: float) -> Any:
+    """Return transformers' model of the same shape, with its default attention."""
+    options = {
+        "vocab_size": shape.vocab_size,
+        "d_model": shape.model_dim,
+        "pad_token_id": vocabulary.pad_index,
+        "encoder_layers": shape.num_encoder_layers,
+        "decoder_layers": shape.num_decoder_layers,
+        "encoder_ffn_dim": shape.ffn_inner_dim,
+        "decoder_ffn_dim": shape.ffn_inner_dim,
+        "encoder_attention_heads": shape.num_encoder_attn_heads,
+        "decoder_attention_heads": shape.num_decoder_attn_heads,
+        "encoder_layerdrop": 0.0,
+        "decoder_layerdrop": 0.0,
+        "dropout": shape.dropout_p,
+        "attention_dropout": 0.0,
+        "activation_dropout": 0.0,
+        "max_position_embeddings": shape.max_seq_len,
+    }
+    if not shape.num_experts:
+        config = M2M100Config(**options, activation_function="relu")
+        config._attn_implementation = "sdpa"
+        return M2M100ForConditionalGeneration(config)
+    config = NllbMoeConfig(
+        **options,
         num_experts=shape.num_experts,
         encoder_sparse_step=shape.moe_every_n_layers,
         decoder_sparse_step=shape.moe_every_n_layers,
         moe_token_dropout=masking,
-        router_aux_loss_coef=BALANCE_WEIGHT,
         router_dtype="float32",
-        max_position_embeddings=shape.max_seq_len,
     )
+    return NllbMoeForConditionalGeneration(config)
 
 
 if __name__ == "__main__":

@@ -75,7 +75,9 @@ class _ChunkLoss:
             self._is_taught_C1 = self._is_target_C1 & teacher.is_taught_N[chunk].unsqueeze(1)
         self._share_C1 = 1 - teacher.weight * self._is_taught_C1.to(logits_CV.dtype)
         self._targets_C1 = targets_C1.where(self._is_target_C1, 0)
-        self._normalizer_C1 = logits_CV.logsumexp(dim=1, keepdim=True)
+        self._largest_C1 = logits_CV.amax(dim=1, keepdim=True)
+        self._sum_C1 = (logits_CV - self._largest_C1).exp_().sum(dim=1, keepdim=True)
+        self._normalizer_C1 = self._largest_C1 + self._sum_C1.log()
         # At temperature 1, the usual one, both distributions of the student are the same.
         self._soft_CV, self._soft_normalizer_C1 = logits_CV, self._normalizer_C1
         if teacher.temperature != 1:
@@ -101,7 +103,8 @@ class _ChunkLoss:
         """Return the gradient of the loss, in the memory of the logits."""
         share_C1 = self._share_C1
         pull_C1 = self._is_taught_C1 * (self._teacher.weight * self._teacher.temperature)
-        gradient_CV = self._logits_CV.sub_(self._normalizer_C1).exp_()
+        gradient_CV = self._logits_CV.sub_(self._largest_C1).exp_()
+        gradient_CV.mul_(self._is_target_C1.to(share_C1.dtype) / self._sum_C1)
         if self._teacher.temperature != 1:
             soft_CV = self._soft_CV.sub_(self._soft_normalizer_C1).exp_()
             gradient_CV.mul_(share_C1).add_(soft_CV.mul_(pull_C1))

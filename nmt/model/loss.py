@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from nmt.products import multiply
+
 MAX_LOGITS_PER_CHUNK = 1 << 24
 """Logits held at once: 64 MiB in fp32."""
 
@@ -60,16 +62,13 @@ class _ChunkedLoss(torch.autograd.Function):
         with torch.autocast(device, enabled=False):
             for begin in range(0, max(1, len(hidden_ND)), positions):
                 chunk = slice(begin, begin + positions)
-                grade = grade_chunk((hidden_ND[chunk] @ weight_VD.T).float(), chunk)
+                grade = grade_chunk(multiply(hidden_ND[chunk], weight_VD.T).float(), chunk)
                 sums = sums + grade.losses()
                 if hidden_gradient_ND is None or weight_gradient_VD is None:
                     continue
                 gradient_CV = grade.gradient().to(hidden_ND.dtype)
-                torch.mm(gradient_CV, weight_VD, out=hidden_gradient_ND[chunk])
-                if gradient_CV.dtype == torch.float32:
-                    weight_gradient_VD.addmm_(gradient_CV.T, hidden_ND[chunk])
-                else:
-                    weight_gradient_VD += gradient_CV.T @ hidden_ND[chunk]
+                hidden_gradient_ND[chunk] = multiply(gradient_CV, weight_VD)
+                weight_gradient_VD += multiply(gradient_CV.T, hidden_ND[chunk])
         context.gradients = hidden_gradient_ND, weight_gradient_VD
         loss, others = sums[0], sums[1:]
         context.mark_non_differentiable(others)
@@ -121,24 +120,26 @@ class _Grade:
         self._logits_CV, self._smoothing = logits_CV, label_smoothing
         self._is_target_C1 = targets_C1 != ignored_index
         self._targets_C1 = targets_C1.where(self._is_target_C1, 0)
-        self._normalizer_C1 = logits_CV.logsumexp(dim=1, keepdim=True)
+        self._of_targets_C1 = logits_CV.gather(1, self._targets_C1)
+        self._mean_C1 = logits_CV.mean(dim=1, keepdim=True)
+        # One exponential for losses and gradient: most of what is done on logits is this.
+        self._largest_C1 = logits_CV.amax(dim=1, keepdim=True)
+        self._sum_C1 = logits_CV.sub_(self._largest_C1).exp_().sum(dim=1, keepdim=True)
 
     def losses(self) -> Tensor:
         """Return the summed loss and the summed negative log-likelihood, [2]."""
-        logits_CV, normalizer_C1 = self._logits_CV, self._normalizer_C1
-        nll_C1 = (normalizer_C1 - logits_CV.gather(1, self._targets_C1)) * self._is_target_C1
-        uniform_C1 = (normalizer_C1 - logits_CV.mean(dim=1, keepdim=True)) * self._is_target_C1
+        normalizer_C1 = self._largest_C1 + self._sum_C1.log()
+        nll_C1 = (normalizer_C1 - self._of_targets_C1) * self._is_target_C1
+        uniform_C1 = (normalizer_C1 - self._mean_C1) * self._is_target_C1
         loss = ((1 - self._smoothing) * nll_C1 + self._smoothing * uniform_C1).sum()
         return torch.stack([loss, nll_C1.sum()])
 
     def gradient(self) -> Tensor:
         """Return the gradient, in the memory of the logits."""
-        gradient_CV = self._logits_CV.sub_(self._normalizer_C1).exp_()
-        gradient_CV.sub_(self._smoothing / gradient_CV.shape[1])
-        gradient_CV.scatter_add_(
-            1, self._targets_C1, gradient_CV.new_full(self._targets_C1.shape, self._smoothing - 1)
-        )
-        return gradient_CV.mul_(self._is_target_C1)
+        is_target_C1 = self._is_target_C1.to(self._sum_C1.dtype)
+        gradient_CV = self._logits_CV.mul_(is_target_C1 / self._sum_C1)
+        gradient_CV.sub_(is_target_C1 * (self._smoothing / gradient_CV.shape[1]))
+        return gradient_CV.scatter_add_(1, self._targets_C1, is_target_C1 * (self._smoothing - 1))
 
 
 def label_smoothed_cross_entropy(

@@ -16,15 +16,16 @@ from nmt.fairseq import (
     StandardTransformerDecoderLayer,
     StandardTransformerEncoderLayer,
     TransformerModel,
-    create_default_sdpa,
     prepare_compilation,
 )
 from nmt.model.config import MoEConfig
 from nmt.model.distilled_loss import TeacherTargets, distilled_cross_entropy
+from nmt.model.dropout import replace_dropout
 from nmt.model.loss import label_smoothed_cross_entropy
 from nmt.model.moe.conditional import ConditionalRouting
 from nmt.model.moe.gating_dropout import GatingDropout
 from nmt.model.moe.layer import MoEFeedForwardNetwork
+from nmt.model.packing import PackedSDPA, pack, pack_targets
 
 
 class Translator(TransformerModel):  # type: ignore[misc]  # final, but nothing else takes the loss
@@ -56,6 +57,12 @@ class Translator(TransformerModel):  # type: ignore[misc]  # final, but nothing 
         inputs = (source_seqs, source_seqs_layout, target_seqs, target_seqs_layout)
         if self.teacher_targets is not None and self.training and targets is not None:
             self._from_teacher = self.teacher_targets(*inputs)
+        elif targets is not None and source_seqs.device.type == "cpu":
+            pad_index = self.pad_idx or 0
+            source, source_layout = pack(*inputs[:2], pad_index)
+            target, target_layout = pack(*inputs[2:], pad_index)
+            targets = pack_targets(targets, target_seqs_layout, pad_index, len(target))
+            inputs = (source, source_layout, target, target_layout)
         return super().forward(*inputs, targets, **options)  # type: ignore[arg-type]
 
     @property
@@ -109,6 +116,8 @@ class MoEFactory(NllbFactory):
             for i, layer in enumerate(stack.layers):
                 if config.num_experts and (i + 1) % config.moe_every_n_layers == 0:
                     self._replace_feed_forward(layer)
+        for part in (frontend, encoder, decoder):
+            replace_dropout(part)
         return Translator(
             config.model_dim,
             frontend,
@@ -166,7 +175,7 @@ class MoEFactory(NllbFactory):
     def _attention(
         self, bias: IdentityBias | CausalAttentionBias, num_heads: int
     ) -> MultiheadAttention:
-        sdpa = create_default_sdpa(bias, dropout_p=self._config.attention_dropout_p)
+        sdpa = PackedSDPA(bias, dropout_p=self._config.attention_dropout_p)
         return StandardMultiheadAttention(self._config.model_dim, num_heads, sdpa)
 
 

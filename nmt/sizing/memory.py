@@ -94,7 +94,7 @@ def estimate_memory(
         gradients=trained_share,
         moments=_MOMENTS * trained_share,
         copies=_copies(model, layout),
-        activations=_activations(config, layout, _MASK_BYTES[device]),
+        activations=_activations(config, layout, device),
         loss=_loss(config, layout, device, model.output_weight.requires_grad),
     )
 
@@ -133,8 +133,8 @@ def _gathered(layer: nn.Module, layout: LayoutConfig) -> int:
     return count
 
 
-def _activations(config: MoEConfig, layout: LayoutConfig, mask_bytes: int) -> int:
-    layers = _LayerActivations(config, _product_bytes(layout), mask_bytes)
+def _activations(config: MoEConfig, layout: LayoutConfig, device: str) -> int:
+    layers = _LayerActivations(config, _product_bytes(layout), device)
     positions = layout.max_tokens // 2
     ends = (2 * _FP32 + layers.mask) * config.model_dim
     kept = 2 * ends * positions
@@ -149,9 +149,11 @@ def _activations(config: MoEConfig, layout: LayoutConfig, mask_bytes: int) -> in
 class _LayerActivations:
     """Bytes that a layer keeps per position, a source and a target position being equally many."""
 
-    def __init__(self, config: MoEConfig, size: int, mask_bytes: int) -> None:
+    def __init__(self, config: MoEConfig, size: int, device: str) -> None:
         self._config, self._size = config, size
-        self.mask = mask_bytes if config.dropout_p > 0 else 0
+        self.mask = _MASK_BYTES[device] if config.dropout_p > 0 else 0
+        # On a CPU batches are packed: attention keeps its result padded, what follows packed.
+        self._attended = 2 if device == "cpu" else 1
 
     def encoder(self, index: int) -> int:
         return self._attention() + self._feed_forward(index)
@@ -163,7 +165,7 @@ class _LayerActivations:
         # Autocast makes a copy of the input for each product; in fp32 they share one.
         dim, size = self._config.model_dim, self._size
         inputs = 3 if size < _FP32 else 1
-        return dim * (_FP32 + size * (inputs + 3 + 1) + self.mask)
+        return dim * (_FP32 + size * (inputs + 3 + self._attended) + self.mask)
 
     def _feed_forward(self, index: int) -> int:
         config, size = self._config, self._size

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from nmt.data.batches import Batch, BatchStream
-from nmt.fairseq import BatchLayout
+from nmt.fairseq import layout_of
 from nmt.training.fairseq import DataReader, SupportsDeviceTransfer
 from nmt.training.gradient_guard import SkippedUpdates
 
@@ -37,9 +37,9 @@ class TokenBatch(SupportsDeviceTransfer):
         inputs, outputs = self._target[:, :-1].contiguous(), self._target[:, 1:]
         loss: Tensor = model(
             self._source,
-            BatchLayout.of(self._source, self._source_lengths),
+            layout_of(self._source, self._source_lengths),
             inputs,
-            BatchLayout.of(inputs, self._target_lengths),
+            layout_of(inputs, self._target_lengths),
             targets=outputs,
             label_smoothing=label_smoothing,
         )

@@ -53,6 +53,7 @@ class TranslationUnit(TrainUnit[TokenBatch]):
         self._schedule = schedule
         self._skipped = skipped
         self._arithmetic = arithmetic
+        self._moe_layers = list(moe_layers(module))
         self._update = 0
         self._reported_update = 0
         self._started: float | None = None
@@ -65,7 +66,7 @@ class TranslationUnit(TrainUnit[TokenBatch]):
             metric_bag.add(_DIVERGENCE, Mean())
         for name in ("num_source_elements", "num_target_elements", _FINITE):
             metric_bag.add(name, Sum())
-        for name, layer in moe_layers(self._module):
+        for name, layer in self._moe_layers:
             metric_bag.add(load_metric(name), LoadSum(layer.num_experts))
 
     def set_step_nr(self, step_nr: int) -> None:
@@ -84,7 +85,7 @@ class TranslationUnit(TrainUnit[TokenBatch]):
         metric_bag.get("num_source_elements", Sum).update(batch.num_source_tokens)
         metric_bag.get("num_target_elements", Sum).update(count)
         loss = loss + self._config.balance_loss_weight * count * balance
-        conditional = (layer.conditional for _, layer in moe_layers(self._module))
+        conditional = (layer.conditional for _, layer in self._moe_layers)
         cmr = cmr_loss(layer for layer in conditional if layer is not None)
         if cmr is not None:
             loss = loss + self._config.cmr_loss_weight * count * cmr
@@ -93,7 +94,7 @@ class TranslationUnit(TrainUnit[TokenBatch]):
     def _count_gates(self, metric_bag: MetricBag, loss: Tensor) -> Tensor:
         """Count where tokens went; return the sum of the layers' load-balance losses."""
         balance = loss.new_zeros(())
-        for name, layer in moe_layers(self._module):
+        for name, layer in self._moe_layers:
             routing = layer.routing
             assert routing is not None
             balance = balance + routing.balance_loss
@@ -108,7 +109,7 @@ class TranslationUnit(TrainUnit[TokenBatch]):
         """Add a batch to the means, if its loss is a number; the guard counts the others."""
         nll = self._module.nll
         assert nll is not None
-        num_layers = sum(1 for _ in moe_layers(self._module))
+        num_layers = len(self._moe_layers)
         means = [
             ("loss", loss / count, count),
             ("nll_loss", nll / count, count),

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.parameter import Parameter
 
+from nmt.model.dropout import dropout
 from nmt.model.moe.grouped import Groups, grouped_linear
 from nmt.model.moe.in_turn import apply_in_turn
 
@@ -56,7 +57,7 @@ class Experts(nn.Module):
         """Spare the work on rows beyond all loads; the host has to know how many there are."""
         tokens_AD, *weights = self._in_dtype_of_products(tokens_AD)
         outputs_AD = apply_in_turn(tokens_AD, *weights, load_E)  # type: ignore[call-arg]
-        return functional.dropout(outputs_AD, self.dropout_p, self.training, inplace=True)
+        return dropout(outputs_AD, self.dropout_p, self.training)
 
     def _mask_rest(self, tokens_AD: Tensor, load_E: Tensor) -> Tensor:
         """Without asking a GPU how many there are: a grouped product skips rows beyond the loads.

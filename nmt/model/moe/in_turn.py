@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from nmt.products import multiply_into, right_sides
+
 
 def apply_in_turn(
     tokens_AD: Tensor,
@@ -55,8 +57,8 @@ class _InTurn(torch.autograd.Function):
         loads: Sequence[int],
         is_kept: bool,
     ) -> Tensor:
-        inner_weights = [weight.T for weight in inner_weight_EFD]
-        output_weights = [weight.T for weight in output_weight_EDF]
+        inner_weights = right_sides(inner_weight_EFD, sum(loads))
+        output_weights = right_sides(output_weight_EDF, sum(loads))
         inner_biases, output_biases = inner_bias_EF.unbind(), output_bias_ED.unbind()
         num_rows = sum(loads) if is_kept else max(loads, default=0)
         hidden_AF = tokens_AD.new_empty(num_rows, inner_weight_EFD.shape[1])
@@ -64,10 +66,10 @@ class _InTurn(torch.autograd.Function):
         outputs_AD[sum(loads) :] = 0
         for e, begin, end in _spans(loads):
             hidden_BF = hidden_AF[begin:end] if is_kept else hidden_AF[: end - begin]
-            torch.addmm(inner_biases[e], tokens_AD[begin:end], inner_weights[e], out=hidden_BF)
+            multiply_into(hidden_BF, tokens_AD[begin:end], inner_weights[e], inner_biases[e])
             hidden_BF.relu_()
             outputs_BD = outputs_AD[begin:end]
-            torch.addmm(output_biases[e], hidden_BF, output_weights[e], out=outputs_BD)
+            multiply_into(outputs_BD, hidden_BF, output_weights[e], output_biases[e])
         if is_kept:
             context.save_for_backward(tokens_AD, inner_weight_EFD, output_weight_EDF, hidden_AF)
             context.loads = loads
@@ -94,17 +96,17 @@ class _InTurn(torch.autograd.Function):
         space_BF = hidden_AF.new_empty(max(loads, default=0), hidden_AF.shape[1])
         for e, begin, end in _spans(loads):
             outputs_BD, hidden_BF = gradient_AD[begin:end], hidden_AF[begin:end]
-            torch.mm(outputs_BD.T, hidden_BF, out=output[e])
+            multiply_into(output[e], outputs_BD.T, hidden_BF)
             torch.sum(outputs_BD, 0, out=output_bias[e])
             inner_BF = space_BF[: end - begin]
-            torch.mm(outputs_BD, output_weights[e], out=inner_BF)
+            multiply_into(inner_BF, outputs_BD, output_weights[e])
             # What autograd calls for ReLU, in place; `masked_fill_` takes ten times as long.
             torch.ops.aten.threshold_backward.grad_input(
                 inner_BF, hidden_BF, 0, grad_input=inner_BF
             )
-            torch.mm(inner_BF.T, tokens_AD[begin:end], out=inner[e])
+            multiply_into(inner[e], inner_BF.T, tokens_AD[begin:end])
             torch.sum(inner_BF, 0, out=inner_bias[e])
-            torch.mm(inner_BF, inner_weights[e], out=tokens_gradient_AD[begin:end])
+            multiply_into(tokens_gradient_AD[begin:end], inner_BF, inner_weights[e])
         return tokens_gradient_AD, *of_weights, None, None
 
 
