@@ -61,6 +61,12 @@ class CalibrationConfig(Config):
     of the lines in unknown languages on average (11 to 21 %) and keeps 91 % of known ones right;
     -1.5 accepts 25 % and keeps 94 % (docs/experiments.md)."""
 
+    rejected_share: Share = 0.0
+    """Share of a language's own lines that may be less familiar than an answer needs: the need is
+    then chosen for each language on these lines. 0: `min_familiarity` everywhere. For `lid
+    calibrate` with text of the kind that is to be identified; what training holds out is too much
+    like what it learned from to tell."""
+
     def __post_init__(self) -> None:
         """Refuse thresholds in the wrong order and groups that overlap."""
         super().__post_init__()

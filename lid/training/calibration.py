@@ -190,6 +190,31 @@ def choose_thresholds(held: HeldOut, config: CalibrationConfig) -> dict[str, Thr
     return thresholds
 
 
+def choose_familiarity(
+    identifier: LanguageIdentifier, lines: Mapping[str, Sequence[str]], share: float
+) -> dict[str, float]:
+    """Return the familiarity of which a share of each language's own lines fall short.
+
+    Only lines whose best class is their language count. With few of them, the need is drawn towards
+    that of all languages.
+    """
+    found = {}
+    for name, own in lines.items():
+        if name not in SPECIAL_CLASSES:
+            ranked = identifier.rank(own)
+            found[name] = np.array([one.familiarity for one in ranked if one.language == name])
+    whole = np.concatenate([np.zeros(0), *found.values()])
+    if not len(whole):
+        return {}
+    usual = float(np.quantile(whole, share))
+    return {
+        name: (len(own) * float(np.quantile(own, share)) + _FEW_LINES * usual)
+        / (len(own) + _FEW_LINES)
+        for name, own in found.items()
+        if len(own)
+    }
+
+
 def trace_thresholds(held: HeldOut) -> list[dict[str, float]]:
     """Return for thresholds from 0 to .99 what is kept and how precise that is."""
     if not len(held.truth):

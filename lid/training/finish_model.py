@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ from lid.measuring.scores import score_languages
 from lid.training.calibration import (
     HeldOut,
     Reliability,
+    choose_familiarity,
     choose_temperature,
     choose_thresholds,
     measure_reliability,
@@ -117,9 +119,14 @@ def calibrate_directory(
     temperature = choose_temperature(held) if can_scale_output(directory / MODEL_FILE) else 1.0
     before = measure_reliability(held)
     place(temperature)
-    held = predict_held_out(open_unchecked(directory), held_out)
+    identifier = open_unchecked(directory)
+    held = predict_held_out(identifier, held_out)
     after = measure_reliability(held)
-    write_thresholds(directory / THRESHOLDS_FILE, choose_thresholds(held, config))
+    thresholds = choose_thresholds(held, config)
+    if config.rejected_share:
+        needs = choose_familiarity(identifier, held_out, config.rejected_share)
+        thresholds |= {name: replace(thresholds[name], familiarity=needs[name]) for name in needs}
+    write_thresholds(directory / THRESHOLDS_FILE, thresholds)
     report = {
         "calibration": {
             "temperature": temperature,

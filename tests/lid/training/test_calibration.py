@@ -2,8 +2,10 @@
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -14,9 +16,11 @@ from corpus.files import digest_file, write_lines
 from lid.calibrate import calibrate
 from lid.cli import group
 from lid.config import CalibrationConfig
-from lid.identifier import LanguageIdentifier
+from lid.directory import read_thresholds
+from lid.identifier import LanguageIdentifier, Ranked
 from lid.training.calibration import (
     HeldOut,
+    choose_familiarity,
     choose_temperature,
     choose_thresholds,
     measure_reliability,
@@ -125,6 +129,40 @@ def test_recalibrated_copy_has_tempered_scores_in_both_engines(
     # Classes whose script is absent are left out of the answer, not of the probabilities' sum.
     assert plain.rank(lines)[0].score == pytest.approx(new.rank(lines)[0].score, abs=1e-2)
     assert not math.isclose(temperature, 1.0)
+
+
+class Familiar:
+    """An identifier to which a line is as familiar as it says, `language familiarity`."""
+
+    def rank(self, lines: Sequence[str]) -> list[Ranked]:
+        return [Ranked(line.split()[0], 0.9, float(line.split()[1])) for line in lines]
+
+
+def test_language_needs_the_familiarity_of_which_a_share_of_its_lines_fall_short() -> None:
+    lines = {
+        "eng_Latn": [f"eng_Latn {n / 100}" for n in range(101)],
+        "fra_Latn": [f"fra_Latn {-n}" for n in range(4)] + ["eng_Latn -9"] * 50,  # not its own
+        "zxx": ["zxx 5"],
+        "deu_Latn": [],
+    }
+    needs = choose_familiarity(cast(LanguageIdentifier, Familiar()), lines, 0.2)
+    # A fifth of English lines are below .2, of French ones below -2.4, of all 105 lines (-3, -2,
+    # -1, 0, 0, .01, .02, ...: number 20.8) below .168; each is drawn to all by fifty lines.
+    assert needs == {
+        "eng_Latn": pytest.approx((101 * 0.2 + 50 * 0.168) / 151),
+        "fra_Latn": pytest.approx((4 * -2.4 + 50 * 0.168) / 54),
+    }
+
+
+def test_calibrated_copy_needs_other_familiarity_of_each_language(
+    model: Path, tmp_path: Path
+) -> None:
+    for language in WORDS:
+        write_lines(tmp_path / "data" / f"{language}.txt", make_sentences(language, 60, 50_000))
+    config = CalibrationConfig(rejected_share=0.2)
+    calibrate(model, tmp_path / "data", tmp_path / "copy", config)
+    thresholds = read_thresholds(tmp_path / "copy" / "thresholds.tsv")
+    assert len({thresholds[language].familiarity for language in WORDS}) == len(WORDS)
 
 
 def test_calibration_into_the_model_itself_or_without_its_languages_is_refused(
