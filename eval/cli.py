@@ -159,6 +159,8 @@ def _print_scores(
     header = ["system", "metric", "bucket", "mean", "n", "missing", "low", "high"]
     shown = set(distinct_buckets(scores.averages or averages))
     main = [one for one in averages if is_main(one.bucket) and one.bucket in shown]
+    places = {system: i for i, system in enumerate(names)}
+    main.sort(key=lambda one: places.get(one.system, len(places)))
     rows = [list(entry)[: len(header)] for entry in main]
     if any(entry.tokenizers for entry in main):
         header.append("tokenizers mixed")

@@ -14,6 +14,7 @@ from eval.statistics.readme_tables import MIXED
 from eval.statistics.system_table import (
     MARKS,
     SystemScore,
+    best_means,
     describe_test,
     group_scores,
     list_systems,
@@ -29,7 +30,7 @@ SYSTEMS_CSS = """
 .beside { display: flex; flex-wrap: wrap; gap: 0 44px; } .beside > div { max-width: 100%; }
 table.systems { width: auto; } table.systems tr:last-child th { border-bottom: 0; }
 table.systems th[scope] { color: var(--ink); }
-table.systems tr.mean > * { border-bottom: 0; font-weight: 600; background: var(--card);
+table.systems tr.mean > * { border-bottom: 0; background: var(--card);
   position: sticky; bottom: 0; box-shadow: 0 -1px var(--line); }
 table.systems thead th { position: sticky; top: 0; background: var(--card); }
 @media print { table.systems th, table.systems td { position: static !important; } }
@@ -63,7 +64,9 @@ def describe_systems(
             for direction, own in rows.items()
         ]
         means = _means(averages, metric)
-        cells.append(["mean", *(_plain_mean(means.get(system)) for system in systems)])
+        best = best_means(means.values())
+        row = (_plain_mean(means.get(system), system in best) for system in systems)
+        cells.append(["mean", *row])
         lines += [format_table([title_metric(metric), *systems], cells), ""]
     mixed = _describe_mixed(table, averages)
     return [*lines, f"{_BEST} best of its row; {describe_test(table, test)}{mixed}", ""]
@@ -92,7 +95,8 @@ def systems_section(
         ]
         more = len(rows) - len(lines)
         means = _means(averages, metric)
-        cells = "".join(_mean_cell(means.get(system)) for system in systems)
+        best = best_means(means.values())
+        cells = "".join(_mean_cell(means.get(system), system in best) for system in systems)
         lines.append(f'<tr class="mean"><th scope="row">mean</th>{cells}</tr>')
         note = (
             f"<p>and {more:,} more directions, in the tables beside this page</p>"
@@ -142,16 +146,18 @@ def _means(averages: Sequence[Average], metric: str) -> dict[str, Average]:
     return {one.system: one for one in averages if (one.metric, one.bucket) == (metric, ALL)}
 
 
-def _plain_mean(one: Average | None) -> str:
+def _plain_mean(one: Average | None, is_best: bool) -> str:
     if one is None or one.mean is None:
         return "–"
-    return f"{show_score(one.metric, one.mean)}{_ends(one, '  [{}, {}]')}{_of_how_many(one)}"
+    ends = _ends(one, f"{_BEST if is_best else ' '} [{{}}, {{}}]") or (_BEST if is_best else "")
+    return f"{show_score(one.metric, one.mean)}{ends}{_of_how_many(one)}"
 
 
-def _mean_cell(one: Average | None) -> str:
+def _mean_cell(one: Average | None, is_best: bool) -> str:
     if one is None or one.mean is None:
         return '<td class="number">–</td>'
     value = f"{show_score(one.metric, one.mean)}{_of_how_many(one)}"
+    value = f"<b>{value}</b>" if is_best else value
     return f'<td class="number">{value}{_small_ends(one)}</td>'
 
 

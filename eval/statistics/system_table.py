@@ -8,7 +8,7 @@ rate of each metric is controlled over all directions and systems.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from eval.config import BOOTSTRAP, RANDOMIZATION, SACREBLEU_BOOTSTRAP
 from eval.hypotheses import COPY
 from eval.learned_models.metrics import LEARNED
 from eval.metrics.metrics import METRICS, find_metric
+from eval.statistics.averages import Average
 from eval.statistics.results import Row
 from eval.statistics.significance import TIE, discoveries
 from eval.tables import read_rows, write_table
@@ -192,8 +193,26 @@ def list_systems(table: Sequence[SystemScore]) -> list[str]:
 
 def title_metric(metric: str) -> str:
     """Return a metric's name, with a remark where lower scores are better."""
+    return metric if _is_higher_better(metric) else f"{metric} (lower is better)"
+
+
+def best_means(means: Iterable[Average]) -> set[str]:
+    """Return the systems with the best mean of one metric over the same directions.
+
+    None is best where a mean lacks directions, since such means do not compare.
+    """
+    own = [one for one in means if one.system != COPY]
+    if len(own) < 2 or any(one.mean is None or one.n_missing for one in own):
+        return set()
+    sign = 1 if _is_higher_better(own[0].metric) else -1
+    values = {one.system: sign * one.mean for one in own if one.mean is not None}
+    best = max(values.values())
+    return {system for system, value in values.items() if value >= best - TIE}
+
+
+def _is_higher_better(metric: str) -> bool:
     known = find_metric(metric) if metric in METRICS else LEARNED.get(metric)
-    return metric if known is None or known.higher_is_better else f"{metric} (lower is better)"
+    return known is None or known.higher_is_better
 
 
 def show_score(metric: str, value: float) -> str:

@@ -14,7 +14,12 @@ from eval.statistics.averages import Average, distinct_buckets
 from eval.statistics.readme_tables import latex_systems, markdown_systems
 from eval.statistics.results import Row
 from eval.statistics.significance import bootstrap_p_value, centered_p_value
-from eval.statistics.system_table import compare_in_table, read_systems, write_systems
+from eval.statistics.system_table import (
+    best_means,
+    compare_in_table,
+    read_systems,
+    write_systems,
+)
 
 PAIR = parse_direction("eng_Latn-fra_Latn")
 OTHER = parse_direction("eng_Latn-rus_Cyrl")
@@ -42,6 +47,25 @@ def test_best_is_told_in_each_direction_and_copy_is_never_it() -> None:
         ("chrf", "copy", False),
     ]
     assert {one.outcome for one in table} == {""}
+
+
+@pytest.mark.parametrize(("metric", "best"), [("chrf", "b"), ("ter", "a"), ("metricx-24", "a")])
+def test_best_mean_alone_is_bold_and_starred(metric: str, best: str) -> None:
+    means = [
+        Average(system, metric, "all", mean, 2, 0)
+        for system, mean in (("a", 4.0), ("b", 5.0), ("copy", 9.0))
+    ]
+    assert best_means(means) == {best}
+    assert best_means(means[1:]) == set()
+    assert best_means([means[0], means[1]._replace(n=1, n_missing=1)]) == set()
+    if metric == "chrf":
+        rows = [row("a", 4.0), row("b", 5.0)]
+        table = compare_in_table(rows, ["chrf"], ["a", "b"], "a", {}, 0.05)
+        last = systems_section(table, means).split('<tr class="mean">')[1]
+        assert last.count("<b>") == 1
+        assert "<b>5.0</b>" in last
+        [line] = [one for one in describe_systems(table, means) if "mean" in one][:1]
+        assert line.split("mean")[1].split("*")[0].split() == ["4.0", "5.0"]
 
 
 def test_outcome_is_against_the_baseline_with_the_false_discovery_rate_controlled() -> None:
