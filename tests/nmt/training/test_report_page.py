@@ -44,6 +44,7 @@ def test_summary_names_the_best_validation_of_each_direction() -> None:
         "copying": None,
         "empty": None,
         "looping": None,
+        "of_other_sources": None,
         "best_nll": 2.0,
         "best_nll_update": 10,
         "best_chrf": 40.0,
