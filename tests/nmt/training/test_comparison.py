@@ -110,7 +110,10 @@ def test_training_writes_what_it_changed_and_keeps_the_best_average(
     assert asked
     assert "Before and after" in (training / PAGE_FILE).read_text(encoding="utf-8")
     assert (training / BEFORE_FILE).is_file()
-    assert COMPARISON_FILE in read_receipt(tmp_path / "model", "train", "model")["outputs"]
+    assert (
+        f"training/{COMPARISON_FILE}"
+        in read_receipt(tmp_path / "model", "train", "model")["outputs"]
+    )
     weights = [load_file(path / WEIGHTS_FILE) for path in (trained_model, tmp_path / "model")]
     assert any(not torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
