@@ -24,6 +24,7 @@ from lid_quality import LEAST_LINES, ROOT
 from lid_speed import make_lines
 
 from corpus.files import read_lines, write_lines
+from corpus.languages import is_language
 from lid.config import CONFUSABLE_GROUPS
 from lid.identifier import LanguageIdentifier
 from lid.measuring.scores import merge_groups, score_languages
@@ -48,7 +49,7 @@ def main() -> None:
         for name in tested
     }
     files = sorted(arguments.lid.glob("*.txt.gz"))
-    more = sorted(arguments.more.glob("*.txt.gz"))
+    more = [p for p in sorted(arguments.more.glob("*.txt.gz")) if is_language(p.name.split(".")[0])]
     data = {
         "old": files,
         "more": [*files, *more],
