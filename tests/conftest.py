@@ -1,6 +1,8 @@
 """What all tests share: hypothesis' profile, and which tests stay in one process."""
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,3 +44,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group("ray" if file in RAY else file))
     places = {file: i for i, file in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: places.get(item.path.relative_to(ROOT).as_posix(), len(places)))
+
+
+@pytest.fixture(autouse=True)
+def _handlers_of_before() -> Iterator[None]:
+    """A command run inside a test sends the log to that test's standard error, closed after it."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)

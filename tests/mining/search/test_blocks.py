@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from corpus.errors import BudgetSpent, JobError, ShareDone
-from corpus.jobs import LOCAL, RECEIPTS, WithinBudget
+from corpus.jobs import LOCAL, WithinBudget
 from corpus.jobs.executors.slurm_array import ArrayExecutor
 from corpus.languages import Direction
 from mining.search import blocks
@@ -18,6 +18,7 @@ from mining.search.mine_calibrated import calibration_file
 from mining.search.places import MinePlaces
 from tests.mining.search.test_calibrate import known  # noqa: F401  (a fixture)
 from tests.mining.search.test_mine import SOURCE, TARGET, vectors, write_corpus, write_language
+from tests.receipts import finished_tasks
 
 PAIR = f"{SOURCE}-{TARGET}"
 
@@ -46,7 +47,7 @@ def mine(folder: Path, output: str, size: int, known: Path | None = None) -> dic
 
 
 def tasks_of(folder: Path) -> int:
-    return len(list((folder / RECEIPTS / SEARCH_JOB / PAIR).rglob("*.json")))
+    return len(finished_tasks(folder, SEARCH_JOB))
 
 
 def test_bitext_is_the_same_for_one_block_and_for_two_and_seven(tmp_path: Path) -> None:
