@@ -51,6 +51,7 @@ from corpus.jobs.receipts import (
 )
 from corpus.jobs.tasks import Busy, Done, Failed, Outcome, Postponed, Raised, Result, Task
 from corpus.jobs.usage import peak_memory_mb
+from corpus.remote import RemoteFile
 
 logger = logging.getLogger(__name__)
 
@@ -254,7 +255,9 @@ def _shards(count: int) -> str:
 
 
 def _command() -> str:
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    """Return the command line, its URLs without credentials: it ends up in logs."""
+    words = (str(RemoteFile(word)) if "://" in word else word for word in sys.argv[1:])
+    return shlex.join([Path(sys.argv[0]).name, *words])
 
 
 def _check_names(tasks: Sequence[Task]) -> None:

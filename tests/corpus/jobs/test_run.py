@@ -99,6 +99,17 @@ def test_changed_config_is_an_error_naming_both_values(tmp_path: Path, inputs: P
         run(tmp_path, Config(suffix="?"))
 
 
+def test_command_to_run_again_has_no_credentials(
+    tmp_path: Path, inputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["/bin/tongues", "https://me:secret@host/a.wet?token=secret", "--output", "a b"]
+    monkeypatch.setattr("sys.argv", command)
+    write_lines(inputs / "c.txt", ["bad"])
+    with pytest.raises(JobError) as error:
+        run(tmp_path)
+    assert str(error.value).endswith(": tongues https://host/a.wet --output 'a b'")
+
+
 def test_number_of_workers_may_change(tmp_path: Path, inputs: Path) -> None:
     run(tmp_path)
     assert run(tmp_path, Config(workers=7)).skipped == 2
