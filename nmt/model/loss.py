@@ -47,16 +47,16 @@ class _ChunkedLoss(torch.autograd.Function):
         weight_VD: Tensor,
         grade_chunk: Callable[[Tensor, slice], Grade],
     ) -> tuple[Tensor, Tensor]:
-        needs_gradient = hidden_ND.requires_grad or weight_VD.requires_grad
+        needs_hidden, needs_weight, _ = context.needs_input_grad
         context.types = hidden_ND.dtype, weight_VD.dtype
         device = hidden_ND.device.type
         if torch.is_autocast_enabled(device):
             hidden_ND = hidden_ND.to(torch.get_autocast_dtype(device))
         weight_VD = weight_VD.to(hidden_ND.dtype)
         sums = hidden_ND.new_zeros((), dtype=torch.float32)
-        hidden_gradient_ND = torch.empty_like(hidden_ND) if needs_gradient else None
+        hidden_gradient_ND = torch.empty_like(hidden_ND) if needs_hidden else None
         weight_gradient_VD = None
-        if needs_gradient:
+        if needs_weight:
             weight_gradient_VD = torch.zeros_like(weight_VD, dtype=torch.float32)
         positions = chunk_size(len(weight_VD), device)
         with torch.autocast(device, enabled=False):
@@ -64,26 +64,31 @@ class _ChunkedLoss(torch.autograd.Function):
                 chunk = slice(begin, begin + positions)
                 grade = grade_chunk(multiply(hidden_ND[chunk], weight_VD.T).float(), chunk)
                 sums = sums + grade.losses()
-                if hidden_gradient_ND is None or weight_gradient_VD is None:
+                if not needs_hidden and not needs_weight:
                     continue
                 gradient_CV = grade.gradient().to(hidden_ND.dtype)
-                hidden_gradient_ND[chunk] = multiply(gradient_CV, weight_VD)
-                weight_gradient_VD += multiply(gradient_CV.T, hidden_ND[chunk])
+                if hidden_gradient_ND is not None:
+                    hidden_gradient_ND[chunk] = multiply(gradient_CV, weight_VD)
+                if weight_gradient_VD is not None:
+                    weight_gradient_VD += multiply(gradient_CV.T, hidden_ND[chunk])
         context.gradients = hidden_gradient_ND, weight_gradient_VD
         loss, others = sums[0], sums[1:]
         context.mark_non_differentiable(others)
         return loss, others
 
     @staticmethod
-    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         """Scale the gradients where they are, which is why this works once."""
         if context.gradients is None:
             raise RuntimeError("the chunked loss can go backward only once")
         (hidden_gradient_ND, weight_gradient_VD), context.gradients = context.gradients, None
         hidden_type, weight_type = context.types
         scale = gradients[0]
-        hidden_gradient_ND = hidden_gradient_ND.mul_(scale).to(hidden_type)
-        return hidden_gradient_ND, weight_gradient_VD.mul_(scale).to(weight_type), None
+        if hidden_gradient_ND is not None:
+            hidden_gradient_ND = hidden_gradient_ND.mul_(scale).to(hidden_type)
+        if weight_gradient_VD is not None:
+            weight_gradient_VD = weight_gradient_VD.mul_(scale).to(weight_type)
+        return hidden_gradient_ND, weight_gradient_VD, None
 
 
 def chunked_loss(

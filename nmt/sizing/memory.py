@@ -23,8 +23,8 @@ dropout take 1 byte on a GPU:
 Attention scores are not kept: fused kernels recompute them. With activation checkpointing each
 layer keeps its input, 4D, and the widest layer is at work.
 
-Loss. The gradient of the output embedding and of hidden states, and three fp32 copies of a chunk's
-logits at most.
+Loss. The gradient of the output embedding and of hidden states, and a chunk's logits: in fp32,
+which the gradient overwrites, and where products are in half precision, those of the product.
 
 peak = weights + moments + copies + max(activations + loss, gradients): activations are freed as
 gradients come.
@@ -46,7 +46,6 @@ from nmt.sizing.config import LayoutConfig
 _FP32 = 4
 _MOMENTS = 2
 _LAYERS_GATHERED = 2
-_LOGITS_COPIES = 3
 _MASK_BYTES = {"cuda": 1, "cpu": 4}
 
 
@@ -182,6 +181,7 @@ class _LayerActivations:
 def _loss(config: MoEConfig, layout: LayoutConfig, device: str, trains_output: bool) -> int:
     positions, dim = layout.max_tokens // 2, config.model_dim
     rows = min(positions, chunk_size(config.vocab_size, device))
-    logits = _LOGITS_COPIES * _FP32 * rows * config.vocab_size
+    size = _product_bytes(layout)
+    logits = (_FP32 + (size if size < _FP32 else 0)) * rows * config.vocab_size
     rows_of_gradients = positions + (config.vocab_size if trains_output else 0)
     return _FP32 * dim * rows_of_gradients + logits

@@ -89,6 +89,7 @@ def _join_or_start(workers: int) -> None:
         logger.info("no Ray cluster is running: starting one here with %d CPUs", workers)
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         ray.init(
+            address="local",  # else Ray looks again, and one that just began takes no num_cpus
             num_cpus=workers,
             include_dashboard=False,
             log_to_driver=False,
