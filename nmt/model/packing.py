@@ -47,11 +47,11 @@ def pack(tokens_NS: Tensor, layout: BatchLayout, pad_index: int) -> tuple[Tensor
     return packed_T, layout_of(packed_T, lengths, packed=True)
 
 
-def pack_targets(targets_NS: Tensor, layout: BatchLayout, pad_index: int, size: int) -> Tensor:
-    """Return targets at the positions of packed inputs with that layout, [T], T = `size`."""
-    packed_T = targets_NS.new_full((size,), pad_index)
-    packed_T[: sum(layout.seq_lens)] = targets_NS[layout.position_indices >= 0]
-    return packed_T
+def pack_values(values: Tensor, layout: BatchLayout, fill: float, size: int) -> Tensor:
+    """Return values of positions, [N, S, ...], where packed inputs have them, [size, ...]."""
+    packed = values.new_full((size, *values.shape[2:]), fill)
+    packed[: sum(layout.seq_lens)] = values[layout.position_indices >= 0]
+    return packed
 
 
 class PackedSDPA(SDPA):

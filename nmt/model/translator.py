@@ -25,7 +25,7 @@ from nmt.model.loss import label_smoothed_cross_entropy
 from nmt.model.moe.conditional import ConditionalRouting
 from nmt.model.moe.gating_dropout import GatingDropout
 from nmt.model.moe.layer import MoEFeedForwardNetwork
-from nmt.model.packing import PackedSDPA, pack, pack_targets
+from nmt.model.packing import PackedSDPA, pack, pack_values
 
 
 class Translator(TransformerModel):  # type: ignore[misc]  # final, but nothing else takes the loss
@@ -57,11 +57,14 @@ class Translator(TransformerModel):  # type: ignore[misc]  # final, but nothing 
         inputs = (source_seqs, source_seqs_layout, target_seqs, target_seqs_layout)
         if self.teacher_targets is not None and self.training and targets is not None:
             self._from_teacher = self.teacher_targets(*inputs)
-        elif targets is not None and source_seqs.device.type == "cpu":
+        if targets is not None and source_seqs.device.type == "cpu":
             pad_index = self.pad_idx or 0
             source, source_layout = pack(*inputs[:2], pad_index)
             target, target_layout = pack(*inputs[2:], pad_index)
-            targets = pack_targets(targets, target_seqs_layout, pad_index, len(target))
+            size = len(target)
+            targets = pack_values(targets, target_seqs_layout, pad_index, size)
+            if self._from_teacher is not None:
+                self._from_teacher = _pack_teacher(self._from_teacher, target_seqs_layout, size)
             inputs = (source, source_layout, target, target_layout)
         return super().forward(*inputs, targets, **options)  # type: ignore[arg-type]
 
@@ -96,6 +99,16 @@ class Translator(TransformerModel):  # type: ignore[misc]  # final, but nothing 
                 *inputs, teacher, ignored_index=ignored_index, label_smoothing=label_smoothing
             )
         return loss
+
+
+def _pack_teacher(teacher: TeacherTargets, layout: BatchLayout, size: int) -> TeacherTargets:
+    """Return the targets at the positions of a packed batch with that layout."""
+    shape = layout.position_indices.shape
+    hidden = pack_values(teacher.hidden_ND.view(*shape, -1), layout, 0, size)
+    is_taught = teacher.is_taught_N
+    if is_taught is not None:
+        is_taught = pack_values(is_taught.view(shape), layout, False, size)
+    return teacher._replace(hidden_ND=hidden, is_taught_N=is_taught)
 
 
 class MoEFactory(NllbFactory):

@@ -35,7 +35,7 @@ def gradients(
     (source, source_layout), (target, target_layout) = batch
     if monkeypatch is not None:  # what is packed already is left as it is
         monkeypatch.setattr("nmt.model.translator.pack", lambda tokens, layout, _: (tokens, layout))
-        monkeypatch.setattr("nmt.model.translator.pack_targets", lambda targets, *_: targets)
+        monkeypatch.setattr("nmt.model.translator.pack_values", lambda values, *_: values)
     model.zero_grad()
     loss = model(
         source,
