@@ -50,7 +50,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _handlers_of_before() -> Iterator[None]:
     """A command run inside a test sends the log to that test's standard error, closed after it."""
     root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
+    handlers = list(root.handlers)
+    rooms = [root, *map(logging.getLogger, ("corpus", "lid", "mining", "nmt", "eval", "tongues"))]
+    levels = [room.level for room in rooms]
     yield
     root.handlers[:] = handlers
-    root.setLevel(level)
+    for room, level in zip(rooms, levels, strict=True):
+        room.setLevel(level)
