@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import warnings
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatch
@@ -259,6 +260,13 @@ def test_no_broad_except_outside_the_job_runner() -> None:
                 assert not broad or path.relative_to(ROOT).as_posix() == "corpus/jobs/run.py", (
                     f"{path}:{node.lineno}"
                 )
+
+
+def test_the_wheel_holds_every_recipe() -> None:
+    configured = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    listed = configured["tool"]["setuptools"]["package-data"]
+    found = {path.parent.relative_to(ROOT) for path in tracked("recipes/*")}
+    assert {".".join(folder.parts) for folder in found} <= set(listed)
 
 
 def test_recipes_hold_no_python_and_valid_yaml() -> None:
