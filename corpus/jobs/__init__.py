@@ -18,7 +18,14 @@ from corpus.jobs.receipts import (
     recall_digests,
     task_counts,
 )
-from corpus.jobs.run import Summary, check_not_inputs, has_receipt, redo_changed, run_job
+from corpus.jobs.run import (
+    Summary,
+    check_not_inputs,
+    has_receipt,
+    redo_changed,
+    run_file_job,
+    run_job,
+)
 from corpus.jobs.status import JobStatus, job_statuses
 from corpus.jobs.tasks import Outcome, Task
 
@@ -54,6 +61,7 @@ __all__ = [
     "price_job",
     "recall_digests",
     "redo_changed",
+    "run_file_job",
     "run_job",
     "spread",
     "task_counts",

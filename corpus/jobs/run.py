@@ -145,6 +145,46 @@ def run_job(
         return _end_run(name, tasks, share, todo, matching, run, output)
 
 
+def run_file_job(
+    *,
+    name: str,
+    inputs: Sequence[Path],
+    work: Callable[[Task], Outcome],
+    output: Path,
+    config: Any,
+    arguments: Mapping[str, Any] | None = None,
+    executor: Executor = LOCAL,
+) -> Summary:
+    """Run a job of one task that writes one file; task and config are named after the file.
+
+    Args:
+        name: Names the job.
+        inputs: Files that are read.
+        work: As `run_job` takes it.
+        output: The file; config and receipts go beside it.
+        config: The resolved config.
+        arguments: What else the output depends on.
+        executor: Where it runs.
+
+    Raises:
+        UserError: As `run_job`.
+        JobError: If the task failed.
+    """
+    stem = output.name.split(".")[0]
+    task = Task(
+        name=stem, inputs=tuple(inputs), arguments={**(arguments or {}), "output": output.name}
+    )
+    return run_job(
+        name=name,
+        tasks=[task],
+        work=work,
+        output=output.parent,
+        config=config,
+        config_name=f"{stem}.config.yaml",
+        executor=executor,
+    )
+
+
 def _say_what_is_done(name: str, output: Path, share: int, todo: int) -> None:
     if not todo:
         logger.info("%s: nothing to do, %s already done in %s", name, _shards(share), output)

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from corpus.bitext import bitext_paths, check_bitext_name, direction_of
 from corpus.errors import DataError, UserError
-from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, run_job
+from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, run_file_job
 from corpus.languages import Direction
 from corpus.protocols import LanguageIdentifier, identifier_inputs
 from corpus.records import read_bitext, write_bitext
@@ -131,24 +131,18 @@ def run_probability(
     encoder_files = pair_encoder_files(
         direction, inputs.encoder, config.encoders, all_languages=config.embed.all_languages
     )
-    name = output.name.split(".")[0]
     known = () if inputs.known is None else bitext_paths(inputs.known, direction)
     models = () if inputs.lid is None else identifier_inputs(inputs.lid)
-    task = Task(
-        name=name,
-        inputs=(*bitext_paths(bitext, direction), *known, *models, *encoder_files),
-        arguments={"output": output.name, "known": inputs.known is not None},
-    )
     work = functools.partial(
         _judge, inputs=inputs, output=output, config=config, load_identifier=load_identifier
     )
-    return run_job(
+    return run_file_job(
         name=PROBABILITY_JOB,
-        tasks=[task],
+        inputs=(*bitext_paths(bitext, direction), *known, *models, *encoder_files),
         work=work,
-        output=output.parent,
+        output=output,
         config=config,
-        config_name=f"{name}.config.yaml",
+        arguments={"known": inputs.known is not None},
         executor=executor,
     )
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from corpus.bitext import bitext_writer, check_bitext_name
 from corpus.errors import UserError
-from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, run_job
+from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, run_file_job
 from corpus.languages import Direction, check_language
 from corpus.records import BITEXT_SCHEMA, sentence_shards
 from corpus.text import key_hash
@@ -82,22 +82,16 @@ def run_align(
         direction, encoder, config.encoders, all_languages=config.embed.all_languages
     )
     shards = [sentence_shards(sentences, language) for language in direction]
-    name = output.name.split(".")[0]
-    task = Task(
-        name=name,
-        inputs=(documents, *shards[0], *shards[1], *files),
-        arguments={"direction": str(direction), "output": output.name},
-    )
     work = functools.partial(
         _align, shards=shards, encoder=encoder, direction=direction, output=output, config=config
     )
-    return run_job(
+    return run_file_job(
         name=ALIGN_JOB,
-        tasks=[task],
+        inputs=(documents, *shards[0], *shards[1], *files),
         work=work,
-        output=output.parent,
+        output=output,
         config=config,
-        config_name=f"{name}.config.yaml",
+        arguments={"direction": str(direction)},
         executor=executor,
     )
 

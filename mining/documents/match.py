@@ -8,17 +8,17 @@ import numpy as np
 
 from corpus.errors import UserError
 from corpus.files import write_lines
-from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, run_job
+from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, run_file_job
 from corpus.languages import Direction, check_language
 from corpus.records import sentence_shards
 from mining.documents.addresses import match_addresses
 from mining.documents.config import MatchConfig
 from mining.documents.sentences_of import Place, read_documents
-from mining.embeddings import Embeddings, embedding_files, open_embeddings
+from mining.embeddings import Embeddings, open_embeddings
 from mining.search.config import MineConfig
 from mining.search.margin import Float32
 from mining.search.mine import mine_pairs
-from mining.search.places import language_files
+from mining.search.places import files_of, language_files
 
 MATCH_JOB = "match-documents"
 Documents = dict[str, list[Place]]
@@ -57,26 +57,16 @@ def run_match(
         shards = {language: sentence_shards(sentences, language) for language in direction}
     else:
         shards, vectors = language_files(sentences, embeddings, *direction)
-    inputs = [path for paths in shards.values() for path in paths]
-    inputs += [
-        part for paths in vectors.values() for path in paths for part in embedding_files(path)
-    ]
-    name = output.name.split(".")[0]
-    task = Task(
-        name=name,
-        inputs=tuple(inputs),
-        arguments={"direction": str(direction), "output": output.name},
-    )
     work = functools.partial(
         _match, shards=shards, vectors=vectors, direction=direction, output=output, config=config
     )
-    return run_job(
+    return run_file_job(
         name=MATCH_JOB,
-        tasks=[task],
+        inputs=files_of(shards, vectors),
         work=work,
-        output=output.parent,
+        output=output,
         config=config,
-        config_name=f"{name}.config.yaml",
+        arguments={"direction": str(direction)},
         executor=executor,
     )
 

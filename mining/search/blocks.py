@@ -18,13 +18,12 @@ from corpus.files import atomic_path
 from corpus.jobs import Outcome, Task
 from corpus.languages import Direction
 from corpus.records import count_rows
-from mining.embeddings import embedding_files
 from mining.search.calibrate import merge_neighbors
 from mining.search.config import MineConfig, SearchConfig
 from mining.search.language_vectors import load_language_once
 from mining.search.margin import Neighbors
 from mining.search.neighbors import Found, as_vectors, find_neighbors
-from mining.search.places import MineFiles, MinePlaces
+from mining.search.places import MineFiles, MinePlaces, files_of
 from mining.search.vectors import scratch_array
 
 SEARCH_JOB = "search"
@@ -74,10 +73,7 @@ def block_tasks(blocks: Blocks, files: MineFiles, direction: Direction) -> list[
     """Return the tasks that search a language pair; none if it is one block."""
     if blocks.is_whole:
         return []
-    inputs = [path for paths in files.shards.values() for path in paths]
-    inputs += [
-        part for paths in files.vectors.values() for path in paths for part in embedding_files(path)
-    ]
+    inputs = files_of(files.shards, files.vectors)
     sources, targets = blocks.counts
     return [
         Task(

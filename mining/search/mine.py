@@ -25,7 +25,7 @@ from corpus.jobs import (
 )
 from corpus.languages import Direction
 from corpus.records import BITEXT_SCHEMA, count_rows, sentence_shards, write_bitext
-from mining.embeddings import SPACE_FILE, check_one_space, embedding_files
+from mining.embeddings import SPACE_FILE, check_one_space
 from mining.search.blocks import (
     SEARCH_JOB,
     Blocks,
@@ -42,7 +42,7 @@ from mining.search.language_vectors import EmbeddedSentences, load_language_once
 from mining.search.margin import Pairs
 from mining.search.mine_calibrated import calibration_file, mine_calibrated, write_calibration
 from mining.search.neighbors import as_vectors
-from mining.search.places import MineFiles, MinePlaces
+from mining.search.places import MineFiles, MinePlaces, files_of
 
 logger = logging.getLogger(__name__)
 
@@ -139,10 +139,7 @@ def _task(places: MinePlaces, direction: Direction, output: str, config: MineCon
     source, target = direction
     check_threshold(config, is_known=places.known is not None)
     files = places.files(direction, config)
-    inputs = [path for paths in files.shards.values() for path in paths]
-    inputs += [
-        part for paths in files.vectors.values() for path in paths for part in embedding_files(path)
-    ]
+    inputs = files_of(files.shards, files.vectors)
     if files.known:
         inputs += files.known[:2]
         folder = places.embeddings / source

@@ -13,15 +13,14 @@ import numpy.typing as npt
 from corpus.bitext import check_bitext_name
 from corpus.errors import DataError, UserError
 from corpus.files import make_directory, read_lines
-from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, run_job
+from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, run_file_job
 from corpus.records import take_sentences, write_bitext
-from mining.embeddings import embedding_files
 from mining.search.config import LocalConfig
 from mining.search.language_vectors import EmbeddedSentences, load_language
 from mining.search.margin import Float32, Int64, Pairs, margin_scores, one_to_one, sort_pairs
 from mining.search.mine import as_bitext
 from mining.search.neighbors import as_vectors, find_neighbors
-from mining.search.places import language_files
+from mining.search.places import files_of, language_files
 from mining.search.vectors import Vectors
 
 logger = logging.getLogger(__name__)
@@ -75,23 +74,16 @@ def run_mine_local(
         JobError: If files do not fit each other, or the list is damaged.
     """
     shards, vectors = local_inputs(sentences, embeddings, source, target, documents, output)
-    inputs = [path for paths in shards.values() for path in paths]
-    inputs += [
-        part for paths in vectors.values() for path in paths for part in embedding_files(path)
-    ]
-    name = output.name.split(".")[0]
-    arguments = {"source": source, "target": target, "output": output.name}
-    task = Task(name=name, inputs=(documents, *inputs), arguments=arguments)
     work = functools.partial(
         _mine_documents, shards=shards, vectors=vectors, output=output, config=config
     )
-    return run_job(
+    return run_file_job(
         name=LOCAL_JOB,
-        tasks=[task],
+        inputs=(documents, *files_of(shards, vectors)),
         work=work,
-        output=output.parent,
+        output=output,
         config=config,
-        config_name=f"{name}.config.yaml",
+        arguments={"source": source, "target": target},
         executor=executor,
     )
 

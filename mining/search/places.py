@@ -1,12 +1,13 @@
 """Where mining reads and writes, and which files a language pair is mined from."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from corpus.errors import UserError
 from corpus.languages import Direction, check_language
 from corpus.records import count_rows, sentence_shards
-from mining.embeddings import SPACE_FILE, check_one_space
+from mining.embeddings import SPACE_FILE, check_one_space, embedding_files
 from mining.search.config import SearchConfig
 from mining.search.known_pairs import KnownFiles, known_files
 from mining.search.neighbors import uses_index
@@ -79,3 +80,11 @@ def language_files(
         for language, paths in shards.items()
     }
     return shards, vectors
+
+
+def files_of(shards: Mapping[str, list[Path]], vectors: Mapping[str, list[Path]]) -> list[Path]:
+    """Return all files that sentence shards and embeddings consist of, as inputs of a task."""
+    sentences = [path for paths in shards.values() for path in paths]
+    return sentences + [
+        part for paths in vectors.values() for path in paths for part in embedding_files(path)
+    ]
