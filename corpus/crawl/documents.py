@@ -21,8 +21,14 @@ import pyarrow as pa
 from corpus.crawl.findings import Findings
 from corpus.crawl.html import read_page
 from corpus.crawl.json_items import CUT, read_array, read_json_lines
-from corpus.crawl.parts import Part, find_border, groups_of
-from corpus.crawl.streams import ByteStream, open_part, open_streams
+from corpus.crawl.parts import COMPRESSIONS, Part, find_border, groups_of, member_prefix
+from corpus.crawl.streams import (
+    ByteStream,
+    find_member,
+    open_members,
+    open_part,
+    open_streams,
+)
 from corpus.crawl.warc import Record, read_records
 from corpus.errors import DataError, UserError
 from corpus.files import check_encoding
@@ -33,7 +39,6 @@ logger = logging.getLogger(__name__)
 
 Shard = Path | RemoteFile
 
-_COMPRESSIONS = (".gz", ".zst")
 _TEXT_COLUMNS = ("text", "content", "raw_content")
 _NAME_COLUMNS = ("url", "id", "document", "warc_record_id")
 MAX_DOCUMENT_BYTES = 64 << 20
@@ -129,12 +134,21 @@ class Documents:
                 yield from self._read_records(stream)
             if stream.damage:
                 self._findings.note(f": {stream.damage}")
-        if not count and self._shard.suffix in _COMPRESSIONS:
+        if not count and self._part is None and self._shard.suffix in COMPRESSIONS:
             self._findings.note(f" is not a {self._shard.suffix} file")
 
     def _streams(self, file: BinaryIO, kind: str) -> Iterator[ByteStream]:
         if self._part is None:
             yield from open_streams(file, self._shard.suffix)
+            return
+        if self._shard.suffix in COMPRESSIONS:
+            size = file.seek(0, os.SEEK_END)
+            prefix = member_prefix(kind)
+            begin, end = (
+                find_member(file, self._shard.suffix, place, size, prefix) for place in self._part
+            )
+            is_lines = kind in (".jsonl", ".json")
+            yield from open_members(file, self._shard.suffix, begin, end, is_lines=is_lines)
             return
         begin, end = (
             find_border(file, place, is_at_blank_line=kind == ".txt") for place in self._part
@@ -332,7 +346,7 @@ def shard_kind(shard: Shard) -> str:
         UserError: If it is not one of `SHARD_SUFFIXES`.
     """
     name = Path(shard.name)
-    name = name.with_suffix("") if name.suffix in _COMPRESSIONS else name
+    name = name.with_suffix("") if name.suffix in COMPRESSIONS else name
     if name.suffix not in SHARD_SUFFIXES:
         raise UserError(
             f"shard {shard}: its name should end in one of {', '.join(SHARD_SUFFIXES)},"
@@ -365,7 +379,7 @@ def shard_bytes(shard: Shard) -> int:
 def shard_name(shard: Shard) -> str:
     """Return what names a shard in outputs: its file name without format and compression."""
     name = shard.name
-    for suffix in (*_COMPRESSIONS, *SHARD_SUFFIXES, ".warc"):
+    for suffix in (*COMPRESSIONS, *SHARD_SUFFIXES, ".warc"):
         name = name.removesuffix(suffix)
     return name
 
@@ -401,7 +415,7 @@ def _name_of_level(shard: Shard, level: int) -> str:
         return shard_name(shard)
     folders = level - 2
     if folders < 0:
-        return Path(shard.name).stem if Path(shard.name).suffix in _COMPRESSIONS else shard.name
+        return Path(shard.name).stem if Path(shard.name).suffix in COMPRESSIONS else shard.name
     path = shard.absolute() if isinstance(shard, Path) else Path(str(shard).replace("://", "/"))
     above = path.parts[-1 - folders : -1] if folders else ()
     return "+".join([part.strip("/") for part in above if part.strip("/")] + [shard.name])

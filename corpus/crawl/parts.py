@@ -1,8 +1,10 @@
 """Parts of a large shard, each from one border between documents to another.
 
-JSON lines are divided at line ends, plain text at blank lines, Parquet at row groups. Compressed
-files have no borders that can be found from the middle, and what begins a WARC record may stand in
-a page: they are read as a whole, as JSON arrays are.
+JSON lines are divided at line ends, plain text at blank lines, Parquet at row groups; WARC, WET and
+JSON lines that are compressed where one of their gzip members or Zstandard frames begins. Crawlers
+write a member for each record. Read as a whole are compressed files of one member, which cannot be
+read from the middle; compressed plain text; WARC that is not compressed, as what begins a record
+may stand in a page; and JSON arrays.
 """
 
 import itertools
@@ -11,6 +13,15 @@ from typing import BinaryIO, NamedTuple
 
 import pyarrow.parquet as pq
 
+from corpus.crawl.streams import find_member, open_streams
+
+COMPRESSIONS = (".gz", ".zst")
+_RECORDS = (".wet", ".warc")
+_LINES = (".jsonl", ".json")
+_PACKED = 4
+"""Bytes that one byte of a compressed crawl unpacks to, about."""
+_FIRST_MEMBER_BYTES = 64 << 20
+"""A compressed file whose first member is longer is read as a whole."""
 _PIECE_BYTES = 1 << 20
 _SNIFFED_BYTES = 1024
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -24,8 +35,13 @@ class Part(NamedTuple):
 
 
 def divide(shard: Path, max_bytes: int) -> list[Part]:
-    """Return the parts of a file, of equal size and at most so large; one if it has no borders."""
+    """Return the parts of a file, of equal size and at most so large; one if it has no borders.
+
+    Of a compressed file a part is a quarter as large.
+    """
     size = shard.stat().st_size
+    if shard.suffix in COMPRESSIONS:
+        max_bytes = -(-max_bytes // _PACKED)
     if size <= max_bytes or not _has_borders(shard):
         return [Part(0, size)]
     count = -(-size // max_bytes)
@@ -34,12 +50,30 @@ def divide(shard: Path, max_bytes: int) -> list[Part]:
 
 
 def _has_borders(shard: Path) -> bool:
-    if shard.suffix not in (".jsonl", ".json"):
+    if shard.suffix in COMPRESSIONS:
+        kind = shard.with_suffix("").suffix
+        if kind not in (*_RECORDS, *_LINES):
+            return False
+        with shard.open("rb") as file:
+            if kind in _LINES:
+                first = next(open_streams(file, shard.suffix), None)
+                if first is None or _is_array(first.peek(_SNIFFED_BYTES)):
+                    return False
+            size = min(_FIRST_MEMBER_BYTES, shard.stat().st_size)
+            return find_member(file, shard.suffix, 1, size, member_prefix(kind)) < size
+    if shard.suffix not in _LINES:
         return shard.suffix in (".parquet", ".txt")
     with shard.open("rb") as file:
-        return (
-            not file.read(_SNIFFED_BYTES).removeprefix(_BYTE_ORDER_MARK).lstrip().startswith(b"[")
-        )
+        return not _is_array(file.read(_SNIFFED_BYTES))
+
+
+def _is_array(start: bytes) -> bool:
+    return start.removeprefix(_BYTE_ORDER_MARK).lstrip().startswith(b"[")
+
+
+def member_prefix(kind: str) -> bytes:
+    """Return what the data of a member begin with where a file of a kind is divided."""
+    return b"WARC/" if kind in _RECORDS else b""
 
 
 def find_border(file: BinaryIO, position: int, *, is_at_blank_line: bool) -> int:

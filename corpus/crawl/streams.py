@@ -23,6 +23,11 @@ _HEADER_BYTES = 10
 _KEPT_BYTES = 1 << 18
 """How far back the next member is searched for after damage."""
 
+_PROOF_BYTES = 1 << 18
+"""Members that follow each other for so long are the file's own. What is stored in one without
+being compressed, an archive among the pages of a crawl, say, is interrupted after at most 64 KiB by
+the header of a deflate block, and after 128 KiB by that of a Zstandard block."""
+
 
 class _Decompressor(Protocol):
     @property
@@ -178,6 +183,98 @@ def open_part(file: BinaryIO, begin: int, end: int) -> ByteStream:
     return ByteStream(_plain_chunks(file, begin, end), is_compressed=False)
 
 
+def open_members(
+    file: BinaryIO, suffix: str, begin: int, end: int, *, is_lines: bool
+) -> Iterator[ByteStream]:
+    """Yield the sound stretches of the members that begin at `begin` or later, and before `end`.
+
+    Args:
+        file: The raw file.
+        suffix: `.gz` or `.zst`.
+        begin: Where a member begins; see `find_member`.
+        end: Where another begins, or the file ends.
+        is_lines: Whether lines may run on into the next member: then the one that runs on into
+            these is left out, and the one that runs on from these is read to its end.
+    """
+    members = _Members(file, suffix, begin, end)
+    skips_line = is_lines and begin > 0
+    while members.find_next():
+        chunks = members.chunks(beyond_end=is_lines)
+        if is_lines:
+            chunks = _whole_lines(chunks, end, skips_line=skips_line)
+        stream = ByteStream(chunks, is_compressed=True)
+        members.stream = stream
+        yield stream
+        while stream.read(_READ_BYTES):
+            pass
+        skips_line = False
+
+
+def _whole_lines(
+    chunks: Iterator[tuple[int, bytes]], end: int, *, skips_line: bool
+) -> Iterator[tuple[int, bytes]]:
+    """Yield from after the first line end, or from the start, to the first one at or after `end`.
+
+    The line after a border belongs to what is before it even where it begins at the border, so that
+    nobody has to look back.
+    """
+    for start, data in chunks:
+        newline = data.find(b"\n") if skips_line or start >= end else -1
+        if start >= end:
+            if not skips_line:
+                yield start, data[: newline + 1] if newline >= 0 else data
+            if newline >= 0:
+                return
+        elif not skips_line:
+            yield start, data
+        elif newline >= 0:
+            skips_line = False
+            yield start, data[newline + 1 :]
+
+
+def find_member(file: BinaryIO, suffix: str, position: int, size: int, prefix: bytes = b"") -> int:
+    """Return where the first member of a compressed file at or after a byte begins, or `size`.
+
+    That it is one is proved by those that follow it, for 256 KiB or to the end of the file.
+
+    Args:
+        file: The raw file.
+        suffix: `.gz` or `.zst`.
+        position: Where to begin; members do not begin at or after `size`.
+        size: How far to look.
+        prefix: What its data begin with; others are passed over.
+    """
+    if position <= 0:
+        return 0
+    while position < size:
+        members = _Members(file, suffix, position, size)
+        if not members.find_next():
+            break
+        position = members.place
+        if _is_member(file, suffix, position, prefix):
+            return position
+        position += 1
+    return size
+
+
+def _is_member(file: BinaryIO, suffix: str, place: int, prefix: bytes) -> bool:
+    """Return whether sound members follow each other from a byte on, the first with a prefix."""
+    members = _Members(file, suffix, place)
+    if not members.find_next() or members.place != place:
+        return False
+    chunks = members.chunks()
+    members.stream = ByteStream(chunks, is_compressed=True)
+    head = b""
+    for start, data in chunks:
+        if len(head) < len(prefix):
+            head += data[: len(prefix)]
+            if not head.startswith(prefix[: len(head)]):
+                return False
+        if start >= place + _PROOF_BYTES:
+            return True
+    return not members.stream.damage and head.startswith(prefix)
+
+
 def _plain_chunks(
     file: BinaryIO, offset: int = 0, end: int | None = None
 ) -> Iterator[tuple[int, bytes]]:
@@ -189,13 +286,21 @@ def _plain_chunks(
 class _Members:
     """Walks the members of a compressed file."""
 
-    def __init__(self, file: BinaryIO, suffix: str) -> None:
+    def __init__(self, file: BinaryIO, suffix: str, begin: int = 0, end: int | None = None) -> None:
         self._file = file
         self._format = _FORMATS[suffix]
         self._buffer = b""
-        self._offset = 0  # of the buffer's first byte in the file
+        self._offset = begin or 0  # of the buffer's first byte in the file
         self._position = 0  # in the buffer, of the next byte
+        self._end = end  # no member begins there or later
         self.stream: ByteStream | None = None
+        if begin is not None:
+            file.seek(begin)
+
+    @property
+    def place(self) -> int:
+        """Where in the file the next byte is."""
+        return self._offset + self._position
 
     def _read_more(self) -> bool:
         """Read more; discard bytes too far back to hold the next member."""
@@ -210,15 +315,24 @@ class _Members:
         """Move to what looks like the next member; False if there is none."""
         while (found := self._format.start.search(self._buffer, self._position)) is None:
             self._position = max(self._position, len(self._buffer) - _HEADER_BYTES + 1)
-            if not self._read_more():
+            if self._is_past_end or not self._read_more():
                 return False
         self._position = found.start()
-        return True
+        return not self._is_past_end
 
-    def chunks(self) -> Iterator[tuple[int, bytes]]:
-        """Decompress members until the file ends or one is damaged."""
+    @property
+    def _is_past_end(self) -> bool:
+        return self._end is not None and self.place >= self._end
+
+    def chunks(self, *, beyond_end: bool = False) -> Iterator[tuple[int, bytes]]:
+        """Decompress members until they end or one is damaged.
+
+        With `beyond_end`, to the end of the file.
+        """
         while True:
-            start = self._offset + self._position
+            if self._is_past_end and not beyond_end:
+                return
+            start = self.place
             decompressor = self._format.new_decompressor()
             while not decompressor.eof:
                 if self._position == len(self._buffer) and not self._read_more():

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from corpus.console import format_duration, format_table
 from corpus.errors import JobError
 from corpus.jobs.logs import read_log
-from corpus.jobs.receipts import RECEIPTS, recorded_jobs
+from corpus.jobs.receipts import RECEIPTS, has_outputs, recorded_jobs
 from corpus.jobs.usage import cpu_seconds, peak_memory_mb
 
 logger = logging.getLogger(__name__)
@@ -154,7 +154,9 @@ def finished(output: Path, job: str, names: Collection[str]) -> frozenset[str]:
     """Return which tasks of a job are done; the job itself checks whether receipts match."""
     log = read_log(output / RECEIPTS / job)
     return frozenset(
-        name for name in names if (receipt := log.receipt(name)) and not receipt["problem"]
+        name
+        for name in names
+        if has_outputs(log, name) and (receipt := log.receipt(name)) and not receipt["problem"]
     )
 
 

@@ -180,8 +180,9 @@ class SentencesConfig:
     """Records and JSON lines above this are skipped and counted; blocks of plain text are cut."""
 
     shard_mb: int = 1024
-    """Larger files are read by several tasks where they can be divided: JSON lines and plain text
-    that are not compressed, and Parquet, on this machine."""
+    """Larger files on this machine are read by several tasks where they can be divided: JSON lines,
+    plain text and Parquet; compressed ones from a quarter of it on, WET, WARC and JSON lines of
+    several gzip members or Zstandard frames, as crawlers write them."""
 
     bucket_sentences: int = 2_000_000
     """Sentences in one file of the output at most, on average, copies not yet dropped. A language

@@ -94,6 +94,16 @@ def shard_tasks(
     return tasks
 
 
+def task_shard(task: Task) -> Shard:
+    """Return the shard that a task reads."""
+    return task.remote[0] if task.remote else task.inputs[0]
+
+
+def task_part(task: Task) -> Part | None:
+    """Return which part of its shard a task reads; None for the whole of it."""
+    return Part(**task.arguments) if task.arguments else None
+
+
 def range_tasks(ranges: Ranges, config: RangesConfig, model_files: tuple[Path, ...]) -> list[Task]:
     """Return a task per `records_per_shard` rows of a table of ranges.
 
@@ -123,8 +133,7 @@ def open_documents(
     """Return the documents of a task, to be iterated once."""
     most = config.max_document_mb * _MEGABYTE
     if ranges is None:
-        part = Part(**task.arguments) if task.arguments else None
-        return read_documents(task.remote[0] if task.remote else task.inputs[0], most, part)
+        return read_documents(task_shard(task), most, task_part(task))
     pace = Pace(output / RECEIPTS / _PACE, config.ranges.requests_per_second)
     reader = RangeReader(ranges.prefix, config.ranges, pace)
     records = read_ranges(task.inputs[0], task.arguments[_FIRST], task.arguments[_RECORDS])

@@ -6,19 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from corpus.crawl.documents import Shard, open_shard, shard_bytes, shard_kind, shard_names
+from corpus.crawl.documents import Shard, open_shard, shard_bytes, shard_kind
 from corpus.files import make_directory
 from corpus.jobs import Cut, Price, Trial, finished, price_job, spread
 from corpus.parquet import copy_first_rows, open_parquet
 from corpus.protocols import IdentifierLoader
 from mining.sentences.config import SentencesConfig
 from mining.sentences.extract import EXTRACT_JOB
+from mining.sentences.inputs import shard_tasks, task_part, task_shard
 from mining.sentences.sentences import run_sentences
 
 _FIRST_BYTES = 1 << 18
 _CUT_SHARDS = 4
 _COPY_BYTES = 1 << 20
 _BATCH_ROWS = 256
+_MEGABYTE = 1 << 20
 
 
 def price_sentences(
@@ -33,12 +35,16 @@ def price_sentences(
     Raises:
         UserError: If a shard or the identifier is missing.
     """
-    for shard in shards:
-        shard_kind(shard)
-    named = shard_names(shards)
-    sizes = {name: shard_bytes(shard) for name, shard in named.items()}
+    tasks = shard_tasks(shards, (), config.shard_mb * _MEGABYTE)
+    named = {task.name: task_shard(task) for task in tasks}
+    sizes = {
+        task.name: part.end - part.begin
+        if (part := task_part(task)) is not None
+        else shard_bytes(named[task.name])
+        for task in tasks
+    }
     done = finished(output, EXTRACT_JOB, sizes)
-    to_do = [shard for name, shard in named.items() if name not in done]
+    to_do = list(dict.fromkeys(shard for name, shard in named.items() if name not in done))
     return price_job(
         Trial(
             command="mining sentences",

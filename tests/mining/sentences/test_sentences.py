@@ -1,6 +1,7 @@
 import gzip
 import json
 import os
+import random
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,10 +10,12 @@ import fsspec
 import pytest
 
 from corpus.errors import JobError, UserError
+from corpus.jobs import pricing
 from corpus.protocols import Prediction
 from corpus.records import SENTENCES_SCHEMA, read_table, sentence_languages, sentence_shards
 from corpus.remote import find_files
 from corpus.text import scripts_of
+from mining.sentences import price, sentences
 from mining.sentences.config import SentencesConfig
 from mining.sentences.rejects import REJECTS_SCHEMA
 from mining.sentences.sentences import run_sentences
@@ -250,3 +253,36 @@ def test_large_shard_has_several_tasks_and_the_same_result(tmp_path: Path, lid: 
     assert texts(tmp_path / "out1") == texts(tmp_path / "out1024")
     parts = sorted(path.name for path in (tmp_path / "out1" / ".work" / "shards").glob("[!.]*"))
     assert parts == ["large.part-0000.arrows", "large.part-0001.arrows"]
+
+
+def test_large_compressed_shard_is_divided_and_its_price_knows_of_the_parts(
+    tmp_path: Path, lid: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pricing, "MEASURE_SECONDS", 0.0)
+    shard = tmp_path / "large.warc.wet.gz"
+    with shard.open("wb") as file:
+        for number in range(300):
+            noise = random.Random(number).randbytes(600).hex()
+            body = f"The river {'x' * (number % 40)} is long.\n{noise}\n".encode()
+            head = f"WARC/1.0\r\nWARC-Type: conversion\r\nContent-Length: {len(body)}\r\n"
+            uri = f"WARC-Target-URI: http://example.org/{number}\r\n\r\n"
+            file.write(gzip.compress(f"{head}{uri}".encode() + body + b"\r\n\r\n"))
+    monkeypatch.setattr(sentences, "_MEGABYTE", 1 << 18)
+    monkeypatch.setattr(price, "_MEGABYTE", 1 << 18)
+    counts = {}
+    for size in (1, 1024):
+        config = SentencesConfig(workers=1, shard_mb=size)
+        output = tmp_path / f"out{size}"
+        counts[size] = run_sentences([shard], lid, output, config, load_by_script)
+    assert counts[1]["kept"] > 1
+    assert counts[1] == counts[1024]
+    assert texts(tmp_path / "out1") == texts(tmp_path / "out1024")
+    parts = sorted((tmp_path / "out1" / ".work" / "shards").glob("[!.]*"))
+    assert len(parts) == 4
+    parts[0].unlink()
+    config = SentencesConfig(workers=1, shard_mb=1)
+    told = price.price_sentences([shard], lid, tmp_path / "out1", config, load_by_script)
+    assert len(told.shards) == 4
+    assert sum(told.shards.values()) == shard.stat().st_size
+    assert told.done == tuple(sorted(told.shards))[1:]
+    assert told.units_to_do == told.shards["large.part-0000"]
