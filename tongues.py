@@ -1,4 +1,4 @@
-"""The front door: `tongues lid|mining|nmt|eval|data|recipe|status …`.
+"""The front door: `tongues lid|mining|nmt|eval|data|new-language|…`.
 
 Each group is imported only when it is called, so that help and mistakes answer at once. This is
 also the only module that knows all stages: where a stage needs another's model at run time, its
@@ -47,6 +47,7 @@ GROUPS = {
     "mining": ("mining.cli", "Crawl shards to filtered bitext."),
     "nmt": ("nmt.cli", "Vocabulary, Mixture-of-Experts training, translation."),
     "eval": ("eval.cli", "spBLEU, chrF++, baselines, reports."),
+    "new-language": ("new_language.cli", "Seed pairs and crawl shards to a model and its scores."),
     "recipe": ("corpus.recipes", "Copy a recipe to start from."),
     "status": ("corpus.status", "How far the jobs in a directory are."),
 }

@@ -6,11 +6,14 @@ import click
 
 from corpus.bitext.convert import FORMATS as CONVERT_FORMATS
 from corpus.bitext.convert import ConvertConfig
+from corpus.bitext.split import SplitConfig
 from corpus.command import (
+    LANGUAGE,
     PATH,
     JobOptions,
     config_options,
     job_options,
+    json_option,
     print_counts,
     print_json,
 )
@@ -105,6 +108,28 @@ def convert_command(
     ]  # fmt: skip
     click.echo(format_table(["direction", "pairs", "kept", "empty", "from"], rows), err=True)
     click.echo(output)
+
+
+@group.command("split")
+@click.argument("inputs", nargs=-1, required=True, type=PATH)
+@click.option("--source", type=LANGUAGE, required=True, help="Source of what is written.")
+@click.option("--target", type=LANGUAGE, required=True, help="Target: its text is written, too.")
+@click.option("--output", type=PATH, required=True, help="Gets train/, held_out/ and text/.")
+@json_option
+@config_options(SplitConfig)
+def split_command(
+    inputs: tuple[Path, ...],
+    source: str,
+    target: str,
+    output: Path,
+    as_json: bool,
+    config: SplitConfig,
+) -> None:
+    """Split known pairs INPUTS of two languages, in either order, into training and held-out."""
+    from corpus.bitext.split import split_bitext
+
+    summary = split_bitext(inputs, Direction(source, target), output, config)
+    print_counts("split", dict(summary.counts), as_json)
 
 
 @group.command("fetch")

@@ -341,6 +341,8 @@ def _convert(
 ) -> Any:
     name = ".".join(path)
     origin = get_origin(hint)
+    if hint is Any:  # settings for another command, which checks them
+        return value
     if origin is Annotated:
         converted = _convert(get_args(hint)[0], value, place, path, is_partial)
         _check_bounds(hint, converted, f"{place}: `{name}`")

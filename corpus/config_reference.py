@@ -100,7 +100,9 @@ def _kind(hint: Any) -> str:
         return f"mapping to {_kind(arguments[1])}"
     if dataclasses.is_dataclass(hint):
         return "group"
-    return {str: "text", Path: "path"}.get(hint, getattr(hint, "__name__", str(hint)))
+    return {str: "text", Path: "path", Any: "any value"}.get(
+        hint, getattr(hint, "__name__", str(hint))
+    )
 
 
 class Key(NamedTuple):

@@ -30,10 +30,16 @@ def group() -> None:
 
 
 @group.command()
-@click.option("--data", type=PATH, required=True, help="Directory of <language>.txt[.gz|.zst].")
+@click.option(
+    "--data",
+    type=PATH,
+    required=True,
+    multiple=True,
+    help="Directory of <language>.txt[.gz|.zst]; may be repeated.",
+)
 @click.option("--output", type=PATH, required=True, help="Model directory to write.")
 @config_options(TrainConfig)
-def train(data: Path, output: Path, config: TrainConfig) -> None:
+def train(data: tuple[Path, ...], output: Path, config: TrainConfig) -> None:
     """Train a model on labeled text: one file per language, a sentence per line."""
     from lid.train import train as train_identifier
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from corpus.errors import UserError
@@ -49,6 +50,26 @@ def labeled_files(directory: Path, least: int = 2) -> dict[str, Path]:
             " each in <language>.txt, <language>.txt.gz or <language>.txt.zst."
         )
     return files
+
+
+def joined_files(directories: Sequence[Path]) -> dict[str, tuple[Path, ...]]:
+    """Return the files of each class in one directory or more, sorted by class.
+
+    Raises:
+        UserError: As of `labeled_files`; if there are fewer than two classes in all.
+    """
+    if len(directories) == 1:
+        return {name: (path,) for name, path in labeled_files(directories[0]).items()}
+    found: dict[str, tuple[Path, ...]] = {}
+    for directory in directories:
+        for name, path in labeled_files(directory, least=1).items():
+            found[name] = (*found.get(name, ()), path)
+    if len(found) < 2:
+        raise UserError(
+            f"{', '.join(map(str, directories))} have text of `{next(iter(found))}` only; at least"
+            " 2 languages are needed."
+        )
+    return dict(sorted(found.items()))
 
 
 def _class_of(path: Path, name: str) -> str:

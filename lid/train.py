@@ -26,7 +26,7 @@ from lid.directory import (
 )
 from lid.engine.kernel import is_compiled
 from lid.fasttext_model.subprocess_trainer import check_installed, fit_in_subprocess
-from lid.labeled_text import labeled_files
+from lid.labeled_text import joined_files
 from lid.training.data import (
     crop,
     draw,
@@ -54,8 +54,10 @@ logger = logging.getLogger(__name__)
 _LISTED_CONFUSIONS = 8
 
 
-def train(data: Path, output: Path, config: TrainConfig) -> Summary:
+def train(data: Path | Sequence[Path], output: Path, config: TrainConfig) -> Summary:
     """Train an identifier on `data/<language>.txt[.gz|.zst]` into the directory `output`.
+
+    Of several directories, the text of a language is that of all.
 
     Raises:
         UserError: If fastText is not installed, `data` holds no labeled text, or `output` another
@@ -64,14 +66,15 @@ def train(data: Path, output: Path, config: TrainConfig) -> Summary:
     """
     check_installed()
     refuse_other_model(output, "train")
-    files = labeled_files(data)
-    task = Task(name="model", inputs=tuple(files.values()), arguments={"classes": sorted(files)})
+    files = joined_files([data] if isinstance(data, Path) else data)
+    inputs = tuple(path for own in files.values() for path in own)
+    task = Task(name="model", inputs=inputs, arguments={"classes": sorted(files)})
     work = functools.partial(train_model, files=files, output=output, config=config)
     return run_job(name="train", tasks=[task], work=work, output=output, config=config)
 
 
 def train_model(
-    task: Task, *, files: Mapping[str, Path], output: Path, config: TrainConfig
+    task: Task, *, files: Mapping[str, Sequence[Path]], output: Path, config: TrainConfig
 ) -> Outcome:
     """Train the model: the one task of the job."""
     text = read_labeled(files)

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("corpus", "eval", "lid", "mining", "nmt")
+PACKAGES = ("corpus", "eval", "lid", "mining", "new_language", "nmt")
 HEAVY = {"torch", "faiss", "fasttext", "fairseq2", "sacrebleu", "pyarrow", "numpy", "ray"}
 LONG_MODULE = 600
 """Lines above which a module is warned about: it may hold more than one concept."""

@@ -26,7 +26,7 @@ class LabeledText:
     counts: Mapping[str, int]
 
 
-def read_labeled(files: Mapping[str, Path]) -> LabeledText:
+def read_labeled(files: Mapping[str, Sequence[Path]]) -> LabeledText:
     """Read and prepare all lines; one found in several classes goes to the most frequent.
 
     One that is equally common in two classes says nothing about either and is dropped. Lines
@@ -38,8 +38,8 @@ def read_labeled(files: Mapping[str, Path]) -> LabeledText:
     found: dict[str, Counter[str]] = {}
     counts: Counter[str] = Counter()
     with Progress(len(files), "reading", "languages") as progress:
-        for name, path in files.items():
-            raw = read_lines(path)
+        for name, paths in files.items():
+            raw = [line for path in paths for line in read_lines(path)]
             prepared = Counter(prepare_all(raw))
             counts["read"] += len(raw)
             counts["empty"] += prepared.pop("", 0)
@@ -56,8 +56,8 @@ def read_labeled(files: Mapping[str, Path]) -> LabeledText:
         counts["kept"] += len(lines[name])
         if not lines[name]:
             raise DataError(
-                f"{files[name]} leaves no line to learn `{name}` from: all are empty or stand in"
-                " other languages' files as well. Remove the file or add text."
+                f"{', '.join(map(str, files[name]))} leaves no line to learn `{name}` from: all are"
+                " empty or stand in other languages' files as well. Remove the file or add text."
             )
     return LabeledText(lines, dict(counts))
 

@@ -152,8 +152,13 @@ class EvaluateConfig(Config):
     gold_columns: dict[str, str] = field(default_factory=dict)
     """The same for the pairs that are known to be there."""
 
+    directions: tuple[str, ...] = ()
+    """Language pairs to compare, in either order; empty for all that are known to be there."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        for direction in self.directions:
+            parse_direction(direction)
         check_columns(self.columns)
         check_columns(self.gold_columns)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from corpus.errors import UserError
-from corpus.languages import Direction
+from corpus.languages import Direction, parse_direction
 from corpus.records import (
     bitext_files,
     read_bitext,
@@ -68,7 +68,13 @@ def evaluate_mining(
     config = config or EvaluateConfig()
     mined_files = bitext_files(bitext)
     scores: dict[str, dict[str, float]] = {}
-    for direction, path in bitext_files(gold).items():
+    gold_files = bitext_files(gold)
+    if config.directions:
+        wanted = {frozenset(parse_direction(text)) for text in config.directions}
+        gold_files = {pair: path for pair, path in gold_files.items() if frozenset(pair) in wanted}
+        if len(gold_files) < len(wanted):
+            raise UserError(f"{gold} lacks bitext of one of {', '.join(config.directions)}")
+    for direction, path in gold_files.items():
         gold_pairs = read_pairs(path, direction, config.gold_columns)
         if direction in mined_files:
             mined = read_pairs(mined_files[direction], direction, config.columns)

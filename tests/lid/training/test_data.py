@@ -19,7 +19,7 @@ from lid.engine.preparation import (
     prepare,
     without_diacritics,
 )
-from lid.labeled_text import labeled_files
+from lid.labeled_text import joined_files, labeled_files
 from lid.training.data import (
     crop,
     draw,
@@ -86,7 +86,7 @@ def test_digits_and_marks_alone_are_no_letters() -> None:
 def test_shared_lines_go_to_the_language_that_has_them_oftener(tmp_path: Path) -> None:
     write_lines(tmp_path / "eng_Latn.txt", ["only English", "Shared!", "shared!", "tie", ""])
     write_lines(tmp_path / "fra_Latn.txt.gz", ["only French", "shared!", "TIE", " "])
-    text = read_labeled(labeled_files(tmp_path))
+    text = read_labeled(joined_files([tmp_path]))
     assert text.lines["eng_Latn"] == ["only english", "shared!"]
     assert text.lines["fra_Latn"] == ["only french"]
     assert text.counts == {
@@ -105,7 +105,7 @@ def test_language_left_without_lines_is_named(tmp_path: Path) -> None:
     write_lines(tmp_path / "eng_Latn.txt", ["water", "river"])
     write_lines(tmp_path / "fra_Latn.txt", ["", " "])
     with pytest.raises(DataError, match="fra_Latn"):
-        read_labeled(labeled_files(tmp_path))
+        read_labeled(joined_files([tmp_path]))
 
 
 def test_unknown_code_and_lonely_file_are_refused(tmp_path: Path) -> None:
@@ -216,3 +216,21 @@ def test_noise_is_reproducible_and_prepared() -> None:
     assert len(noise) == 300
     assert all(text == prepare(text) and text for text in noise)
     assert not set(noise) & set(lines)
+
+
+def test_text_of_a_language_in_two_directories_is_joined(tmp_path: Path) -> None:
+    write_lines(tmp_path / "a/eng_Latn.txt", ["water"])
+    write_lines(tmp_path / "a/fra_Latn.txt", ["eau"])
+    write_lines(tmp_path / "b/eng_Latn.txt", ["river"])
+    write_lines(tmp_path / "b/ces_Latn.txt", ["voda"])
+    text = read_labeled(joined_files([tmp_path / "a", tmp_path / "b"]))
+    assert {name: sorted(lines) for name, lines in text.lines.items()} == {
+        "ces_Latn": ["voda"], "eng_Latn": ["river", "water"], "fra_Latn": ["eau"],
+    }  # fmt: skip
+
+
+def test_one_language_in_all_directories_is_too_few(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_lines(tmp_path / name / "eng_Latn.txt", ["water"])
+    with pytest.raises(UserError, match="text of `eng_Latn` only"):
+        joined_files([tmp_path / "a", tmp_path / "b"])

@@ -1,0 +1,106 @@
+"""Runs the steps of a recipe, one command after the other."""
+
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from corpus.console import format_duration
+from corpus.errors import TonguesError, UserError
+from corpus.files import make_directory, write_text
+from corpus.jobs import hold_lock
+from new_language.report import write_report
+from new_language.steps import REPORT, Plan, Step, make_steps
+from new_language.times import Times, note_time, step_times
+
+logger = logging.getLogger(__name__)
+
+_LOCK, _NAME = "steps.lock", "steps"
+
+
+class StepFailed(TonguesError):  # noqa: N818 - the command of a step failed, not this one
+    """The command of a step failed; its own message was printed by it."""
+
+    def __init__(self, step: Step, code: int) -> None:
+        """Say which step, its command, and what helps.
+
+        Args:
+            step: The step.
+            code: Exit code of its command, negative for a signal.
+        """
+        how = f"exit code {code}" if code > 0 else f"signal {-code}"
+        super().__init__(
+            f"step `{step.name}` failed ({how}); what it says is above. Its command:\n"
+            f"  {step.shell()}\n{step.by_hand}\nThen run the same command again; what is done stays"
+            " as it is."
+        )
+        self.exit_code = code if code > 0 else 1
+
+
+def script(plan: Plan) -> str:
+    """Return the steps as a shell script."""
+    lines = ["#!/usr/bin/env bash", "set -euo pipefail"]
+    for step in make_steps(plan):
+        lines += ["", f"# {step.title}", step.shell()]
+    return "\n".join(lines)
+
+
+def run_steps(plan: Plan) -> None:
+    """Run all steps; write the page after them, or after the one that failed.
+
+    Raises:
+        StepFailed: If the command of a step failed.
+        UserError: If another process works in the output, or the recipe names what is not there.
+    """
+    steps = make_steps(plan)
+    make_directory(plan.output)
+    with hold_lock(plan.output / _LOCK, _NAME) as is_mine:
+        if not is_mine:
+            raise UserError(f"another `tongues new-language` works in {plan.output}")
+        begin = time.monotonic()
+        for i in range(len(steps)):
+            steps = make_steps(plan)  # which model is exported is known when it was scored
+            step = steps[i]
+            logger.info("== %d/%d %s", i + 1, len(steps), step.title)
+            if step.name == REPORT:
+                write_report(plan, step_times(plan.output))
+            else:
+                _run(plan, step)
+    logger.info("all steps in %s", format_duration(time.monotonic() - begin))
+
+
+def _run(plan: Plan, step: Step) -> None:
+    logger.info("%s", step.shell())
+    began, wall = time.time(), time.monotonic()
+    before = os.times()
+    code, printed = _call(step.words, is_kept=step.stdout is not None)
+    after = os.times()
+    used = sum(getattr(after, name) - getattr(before, name) for name in _CHILDREN)
+    note_time(plan.output, step.name, began, Times(time.monotonic() - wall, used), code)
+    if code in (130, -2):
+        raise KeyboardInterrupt
+    if code:
+        raise StepFailed(step, code)
+    if step.stdout is not None:
+        write_text(step.stdout, printed)
+
+
+_CHILDREN = ("children_user", "children_system")
+
+
+def _call(words: Sequence[str], *, is_kept: bool) -> tuple[int, str]:
+    """Run `tongues` with some words; return its exit code, and what it printed if that is kept."""
+    program = Path(sys.executable).with_name("tongues")
+    command = [str(program)] if program.is_file() else [sys.executable, "-m", "tongues"]
+    output = subprocess.PIPE if is_kept else sys.stderr.fileno()
+    with subprocess.Popen([*command, *words], stdout=output) as process:
+        try:
+            printed, _ = process.communicate()
+        except KeyboardInterrupt:
+            process.terminate()
+            process.wait()
+            raise
+    return process.returncode, printed.decode() if printed else ""

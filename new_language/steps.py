@@ -1,0 +1,487 @@
+"""The steps of a recipe, each a plain `tongues` command.
+
+They meet through files only: nothing of the stages is imported here. What is done is skipped by the
+commands themselves, which also refuse what does not fit their inputs.
+"""
+
+import json
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from corpus.errors import UserError
+from corpus.files import read_json
+from corpus.languages import Direction, find_language, parse_direction
+from new_language.config import NewLanguageConfig, System
+
+START = "start"
+"""The model before it learned the language, among the systems that are scored."""
+
+REPORT = "report"
+COPY = "copy"
+METRICS = ("chrf++", "bleu")
+_MOST_OTHERS = 6
+_PLAIN = re.compile(r"[\w./-]+")
+
+SETTINGS = (
+    "split", "identifier", "identify", "student", "similarity", "mine", "evaluate", "contamination",
+    "extend", "replay", "train", "train_scratch", "train_seed", "train_mined", "train_all",
+    "train_ceiling", "vocabulary", "back_translate", "translate", "score", "compare",
+    "export_transformers", "export_ctranslate2",
+)  # fmt: skip
+"""Steps, and kinds of them, that `settings` may name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One command."""
+
+    name: str
+    title: str
+    words: tuple[str, ...]
+    """Of the command, without `tongues`."""
+
+    outputs: tuple[Path, ...]
+    """Directories with its receipts, for the page."""
+
+    by_hand: str
+    """What helps if it fails."""
+
+    stdout: Path | None = None
+    """File that gets what it prints."""
+
+    def shell(self) -> str:
+        """Return the command as a shell takes it."""
+        line = shlex.join(("tongues", *self.words))
+        if self.stdout is None:
+            return line
+        return f"{line} > {shlex.quote(str(self.stdout))}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A recipe in a directory: where everything is, and which directions are looked at."""
+
+    config: NewLanguageConfig
+    recipes: tuple[Path, ...]
+    """The files of the recipe."""
+
+    overrides: tuple[str, ...]
+    """What was given beside them, as `key=value`."""
+
+    output: Path
+
+    @property
+    def new(self) -> tuple[Direction, Direction]:
+        """The directions of the new language: into it, and out of it."""
+        return self.config.pair, self.config.pair.reverse
+
+    @property
+    def others(self) -> tuple[Direction, ...]:
+        """Directions of the model that are scored before and after.
+
+        Without any in the recipe: those that the model was trained on and the test set has, spread
+        evenly where there are many.
+        """
+        if self.config.other_directions:
+            return tuple(map(parse_direction, self.config.other_directions))
+        known = [Direction(*text.split("-")) for text in self._description()["directions"]]
+        there = {path.stem for path in (self.config.flores / "devtest").glob("*_*")}
+        known = [one for one in known if all(find_language(code, there) for code in one)]
+        count = min(_MOST_OTHERS, len(known))
+        return tuple(known[i * len(known) // count] for i in range(count))
+
+    def _description(self) -> Any:
+        file = self.config.model / "model.json"
+        if not file.is_file():
+            raise UserError(
+                f"`model`: {self.config.model} is not a translation model: it has no model.json."
+                " `tongues nmt train` and `tongues nmt import` write one."
+            )
+        return read_json(file)
+
+    def at(self, *parts: str) -> Path:
+        """Return a path in the output."""
+        return self.output.joinpath(*parts)
+
+    def hypotheses(self, system: str, split: str = "devtest") -> Path:
+        """Return where a system's translations are."""
+        return self.at("hypotheses" if split == "devtest" else f"hypotheses_{split}", system)
+
+    def model(self, system: str) -> Path:
+        """Return where a system's model is."""
+        return self.at("models", system)
+
+    @property
+    def identifier(self) -> Path:
+        """The identifier that knows the language."""
+        return self.at("identifier") if self.config.identifier_text else self.config.identifier
+
+    @property
+    def bitext(self) -> Path:
+        """Where the mined pairs are."""
+        return self.at("mined", "bitext")
+
+    def settings(self, *steps: str) -> dict[str, Any]:
+        """Return the settings that the recipe has for a step, those of later names first."""
+        found: dict[str, Any] = {}
+        for step in steps:
+            found |= flat(self.config.settings.get(step, {}))
+        return found
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a tree of settings by dotted keys; empty groups and lists are values."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def options(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield config as options; paths, and lists of them, as text."""
+    for key, value in values.items():
+        yield from ("--config", f"{key}={_text(value)}")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Path):
+        value = str(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_text, value))}]"
+    if isinstance(value, str) and _PLAIN.fullmatch(value):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def make_steps(plan: Plan) -> list[Step]:
+    """Return the steps of a recipe in order.
+
+    Which model is exported is known when its rivals are scored; before, it is the last of them.
+
+    Raises:
+        UserError: If the recipe has settings of a step that there is not, or no model.
+    """
+    unknown = [name for name in plan.config.settings if name not in SETTINGS]
+    if unknown:
+        raise UserError(
+            f"`settings` has `{unknown[0]}`, which is no step; there are {', '.join(SETTINGS)}"
+        )
+    return [
+        *_data(plan),
+        *_mining(plan),
+        *_model(plan),
+        *_trainings(plan),
+        *_scores(plan),
+        *_exports(plan),
+        _report(plan),
+    ]
+
+
+def _data(plan: Plan) -> Iterator[Step]:
+    config = plan.config
+    yield _step(
+        plan, "split", "Seed pairs: for training, and held out", ("data", "split"),
+        [*config.seed, "--source", config.pivot, "--target", config.language],
+        plan.at("seed"), {"held_out": config.held_out},
+        "Write the pairs as a TSV of two columns without a header, name it"
+        f" {config.pair}.tsv, and give that as `seed`.",
+    )  # fmt: skip
+    if config.identifier_text:
+        data = [*config.identifier_text, plan.at("seed", "text")]
+        yield _step(
+            plan, "identifier", f"Language identification with {config.language}",
+            ("lid", "train"), _repeated("--data", data), plan.at("identifier"), {"quantize": False},
+            "Train an identifier yourself, give it as `identifier`, and leave out"
+            " `identifier_text`.",
+        )  # fmt: skip
+        against = ["--against", config.identifier] if _is_directory(config.identifier) else []
+        yield _step(
+            plan, "identify", "What it is confused with", ("lid", "measure"),
+            ["--model", plan.identifier, "--flores", config.flores, "--split", "devtest", *against],
+            plan.at("identified"), {},
+            "The figures are for the page only: the test set needs lines of some of its languages.",
+        )  # fmt: skip
+
+
+def _is_directory(path: Path) -> bool:
+    return path.name != "builtin" or path.is_dir()
+
+
+def _mining(plan: Plan) -> Iterator[Step]:
+    config = plan.config
+    student, evaluation_sets = plan.at("student"), [config.flores, *config.evaluation_sets]
+    bitext = [plan.at("seed", "train"), *config.student_bitext]
+    taught = (config.language, *config.student_languages)
+    yield _step(
+        plan, "student", f"A student of the encoder for {config.language}",
+        ("mining", "distill"),
+        ["--teacher", config.encoder, *_repeated("--bitext", bitext),
+         *_repeated("--language", taught)],
+        student, {"pivot": config.pivot},
+        f"The encoder must know {config.pivot}; without enough memory or time, set"
+        " `settings.student`, or give another `encoder`.",
+    )  # fmt: skip
+    yield _step(
+        plan, "similarity", "How well the student finds translations", ("mining", "xsim"),
+        ["--encoder", config.encoder, "--flores", config.flores, "--split", "dev"],
+        plan.at("similarity"),
+        {"directions": [str(plan.new[1])], f"encoders.{config.language}": student},
+        "The figure is for the page only: `dev` needs lines of both languages.",
+    )  # fmt: skip
+    yield _step(
+        plan, "mine", "Sentences of the shards, mined and filtered", ("mining", "run"), [],
+        plan.at("mined"),
+        {"shards": config.shards, "lid": plan.identifier, "pairs": [str(config.pair)],
+         "languages": [config.pivot, config.language], "encoder": config.encoder,
+         f"encoders.{config.language}": student,
+         **({"known": [plan.at("seed", "held_out")]} if config.held_out else {}),
+         "evaluation_sets": evaluation_sets},
+        "`tongues status` says how far it is, shard by shard. A shard that cannot be read can be"
+        " left out of `shards`; where no sentence of the language was found, look at the page of"
+        " the identifier.",
+        inside=("sentences", "embeddings", "known", "mined", "bitext"),
+    )  # fmt: skip
+    if config.gold is not None:
+        words = ["--bitext", plan.bitext, "--gold", config.gold]
+        words += ["--sentences", plan.at("mined", "sentences"), "--json"]
+        yield _step(
+            plan, "evaluate", "Mined pairs against those that are known", ("mining", "evaluate"),
+            words, None, {"directions": [str(config.pair)]},
+            "The figures are for the page only: leave out `gold`.",
+            stdout=plan.at("mined", "evaluation.json"),
+        )  # fmt: skip
+    tests = _repeated("--test-set", evaluation_sets)
+    for name, pairs in (("seed", plan.at("seed", "train")), ("mined", plan.bitext)):
+        yield _step(
+            plan, f"contamination_{name}", f"Test sentences among the {name} pairs",
+            ("eval", "contamination"), ["--bitext", pairs, *tests, "--limit", "1"],
+            plan.at("contamination", name), {},
+            "Training leaves these sentences out in any case: this is to know.",
+            kind="contamination",
+        )  # fmt: skip
+
+
+def _model(plan: Plan) -> Iterator[Step]:
+    config = plan.config
+    yield _step(
+        plan, "extend", f"{config.language} in the model's vocabulary", ("nmt", "extend"),
+        ["--model", config.model, "--language", config.language,
+         *(["--like", config.like] if config.like else []), "--text", plan.at("seed", "text")],
+        plan.at("extended"), {"flores": config.flores},
+        "If too much old text would be cut otherwise, set `settings.extend.max_pieces` lower, or"
+        " `max_changed_share` higher. A model that has the language already needs no new one.",
+    )  # fmt: skip
+    for i, bitext in enumerate(config.replay, start=1):
+        directions = ",".join(map(str, plan.others)) if len(config.replay) == 1 else ""
+        yield _step(
+            plan, f"replay_{i}", "What the model says in its other directions", ("nmt", "distill"),
+            ["--teacher", config.model, "--bitext", bitext,
+             *(["--directions", directions] if directions else [])],
+            plan.at("replay", str(i)), {"threads": config.threads},
+            "Fewer pairs in `replay` take less time.", kind="replay",
+        )  # fmt: skip
+
+
+def _trainings(plan: Plan) -> Iterator[Step]:
+    config = plan.config
+    seed, mined, replay = plan.at("seed", "train"), plan.bitext, _replayed(plan)
+    # In this order: the text is translated back by `mined`.
+    if "scratch" in config.systems:
+        yield _step(
+            plan, "vocabulary", "A vocabulary of the seed", ("nmt", "vocabulary"),
+            ["--bitext", seed], plan.at("vocabulary"), {}, "Leave out the system `scratch`.",
+        )  # fmt: skip
+        yield _training(plan, "scratch", {"bitext.primary": [seed]})
+    if "seed" in config.systems:
+        yield _training(plan, "seed", {"bitext.primary": [seed], **replay})
+    if "mined" in config.systems:
+        learned = {"bitext.primary": [seed], "bitext.mined": [mined], **replay}
+        yield _training(plan, "mined", learned)
+        if "all" in config.systems:
+            yield from _back_translations(plan)
+            made = plan.at("back_translated")
+            yield _training(plan, "all", {**learned, "bitext.back_translated": [made]})
+    if "ceiling" in config.systems:
+        pairs = [seed, *config.true_pairs]
+        yield _training(plan, "ceiling", {"bitext.primary": pairs, **replay})
+
+
+def _replayed(plan: Plan) -> dict[str, Any]:
+    made = [plan.at("replay", str(i + 1)) for i in range(len(plan.config.replay))]
+    return {"bitext.distilled": made} if made else {}
+
+
+_WHAT = {
+    "scratch": "Training on the seed, from nothing",
+    "seed": "Fine-tuning on the seed",
+    "mined": "Fine-tuning on seed and mined pairs",
+    "all": "Fine-tuning on seed, mined and back-translated pairs",
+    "ceiling": "Fine-tuning on the seed and the true pairs",
+}
+
+
+def _training(plan: Plan, system: System, values: dict[str, Any]) -> Step:
+    config = plan.config
+    start = (
+        {"vocabulary": plan.at("vocabulary")}
+        if system == "scratch"
+        else {"start_from": plan.at("extended")}
+    )
+    common = {
+        "flores": config.flores,
+        "evaluation_sets": config.evaluation_sets,
+        "threads": config.threads,
+        # What the others lost is measured on all of the test set, below.
+        "comparison.max_trained": 0,
+        "comparison.max_others": 0,
+    }
+    return _step(
+        plan, f"train_{system}", _WHAT[system], ("nmt", "train"), [], plan.model(system),
+        {**start, **values, **common, **plan.settings("train")},
+        "The log names the update that it reached; the same command resumes there. Less memory:"
+        " `settings.train.batches.max_tokens`; less time: `settings.train.updates`. Either is"
+        f" another training: remove {plan.model(system)} first.",
+    )  # fmt: skip
+
+
+def _back_translations(plan: Plan) -> Iterator[Step]:
+    config = plan.config
+    found = plan.at("mined", "sentences")
+    texts = [(found, plan.new if not config.monolingual else (plan.new[1],))]
+    texts += [(path, (plan.new[0],)) for path in config.monolingual]
+    for i, (text, directions) in enumerate(texts):
+        name = f"back_translate_{i + 1}" if len(texts) > 1 else "back_translate"
+        output = plan.at("back_translated", *([str(i + 1)] if len(texts) > 1 else []))
+        yield _step(
+            plan, name, "Text translated back", ("nmt", "back-translate"),
+            ["--model", plan.model("mined"), "--text", text,
+             "--directions", ",".join(map(str, directions))],
+            output, {"translate.threads": config.threads},
+            "Less time: `settings.back_translate.max_sentences`, and remove"
+            f" {output}; or leave the system `all` out.",
+            kind="back_translate",
+        )  # fmt: skip
+
+
+def _scores(plan: Plan) -> Iterator[Step]:
+    config, new, others = plan.config, plan.new, plan.others
+    if len(config.candidates) > 1 and config.exported == "best":
+        for system in config.candidates:
+            yield _translation(plan, system, new, "dev")
+        yield _score(plan, config.candidates, "dev", "scores_dev")
+    if others:
+        yield _translation(plan, START, others, "devtest")
+    for system in config.systems:
+        directions = new if system == "scratch" else (*new, *others)
+        yield _translation(plan, system, directions, "devtest")
+    systems = [*config.systems, *([START] if others else [])]
+    yield _score(plan, systems, "devtest", "scores")
+    tuned = [system for system in config.systems if system != "scratch"]
+    if others and tuned:
+        words = _repeated("--hypotheses", map(plan.hypotheses, (START, *tuned)))
+        yield _step(
+            plan, "compare", "What the other directions lost", ("eval", "compare"),
+            [*words, "--flores", config.flores, "--split", "devtest"], plan.at("comparison"),
+            {"pivot": config.pivot}, "`comparison/comparison.html` is the page of this step.",
+        )  # fmt: skip
+
+
+def _translation(plan: Plan, system: str, directions: Sequence[Direction], split: str) -> Step:
+    model = plan.config.model if system == START else plan.model(system)
+    return _step(
+        plan, f"translate_{split}_{system}", f"{split} translated by `{system}`",
+        ("nmt", "translate-flores"),
+        ["--model", model, "--flores", plan.config.flores, "--split", split,
+         "--directions", ",".join(map(str, directions))],
+        plan.hypotheses(system, split), {"threads": plan.config.threads},
+        "The test set needs lines of all languages of these directions.", kind="translate",
+    )  # fmt: skip
+
+
+def _score(plan: Plan, systems: Sequence[str], split: str, output: str) -> Step:
+    words = _repeated("--hypotheses", (plan.hypotheses(system, split) for system in systems))
+    words += ["--flores", plan.config.flores, "--split", split, "--metrics", ",".join(METRICS)]
+    baseline = "seed" if "seed" in systems else systems[0]
+    return _step(
+        plan, f"score_{split}", f"Scores on {split}", ("eval", "score"),
+        [*words, "--baseline", baseline], plan.at(output),
+        {"baselines": [COPY], "pivot": plan.config.pivot},
+        f"`{output}/report.html` is the page of this step.", kind="score",
+    )  # fmt: skip
+
+
+def exported_system(plan: Plan) -> str:
+    """Return the system that is exported: the one named, or the best on `dev` once it is known."""
+    config, file = plan.config, plan.at("scores_dev", "scores.json")
+    if config.exported != "best":
+        return config.exported
+    if len(config.candidates) < 2 or not file.is_file():
+        return config.candidates[-1] if config.candidates else config.systems[-1]
+    rows = read_json(file)["scores"]
+    totals = dict.fromkeys(config.candidates, 0.0)
+    for row in rows:
+        if row["metric"] == METRICS[0] and row["system"] in totals:
+            totals[row["system"]] += row["value"]
+    return max(totals, key=lambda system: totals[system])
+
+
+def _exports(plan: Plan) -> Iterator[Step]:
+    system = exported_system(plan)
+    for layout in plan.config.exports:
+        yield _step(
+            plan, f"export_{layout}", f"`{system}` for {layout}", ("nmt", "export"),
+            ["--model", plan.model(system), "--to", layout], plan.at("exported", system, layout),
+            {}, "A model with experts has no place in CTranslate2: set `exports`.",
+        )  # fmt: skip
+
+
+def _report(plan: Plan) -> Step:
+    words = ("new-language", *map(str, plan.recipes))
+    given = [word for text in plan.overrides for word in ("--config", text)]
+    return Step(
+        name=REPORT,
+        title="The page",
+        words=(*words, *given, "--output", str(plan.output), "--report-only"),
+        outputs=(),
+        by_hand="Everything else is done.",
+    )
+
+
+def _repeated(option: str, values: Iterable[Any]) -> list[Any]:
+    """Return an option before each of some values."""
+    return [word for value in values for word in (option, value)]
+
+
+def _step(
+    plan: Plan,
+    name: str,
+    title: str,
+    command: Sequence[str],
+    words: Sequence[Any],
+    output: Path | None,
+    values: Mapping[str, Any],
+    by_hand: str,
+    *,
+    kind: str = "",
+    inside: Sequence[str] = (),
+    stdout: Path | None = None,
+) -> Step:
+    """Return a step; `kind` are further settings of it, `inside` directories with receipts."""
+    given = {**values, **(plan.settings(kind) if kind else {}), **plan.settings(name)}
+    given = {key: value for key, value in given.items() if value != ()}
+    where = [] if output is None else ["--output", output]
+    return Step(
+        name=name,
+        title=title,
+        words=tuple(map(str, (*command, *words, *where, *options(given)))),
+        outputs=() if output is None else (output, *(output / one for one in inside)),
+        by_hand=by_hand,
+        stdout=stdout,
+    )

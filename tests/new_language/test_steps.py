@@ -1,0 +1,199 @@
+"""The steps of a recipe: commands that exist, with keys that they have, in an order that works."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import tongues
+from corpus.config import load_config
+from corpus.errors import UserError
+from corpus.languages import Direction
+from new_language.config import NewLanguageConfig
+from new_language.report import write_report
+from new_language.run import StepFailed, run_steps, script
+from new_language.steps import Plan, Step, exported_system, make_steps
+from new_language.times import Times, note_time, step_times
+
+
+def plan_of(folder: Path, **values: Any) -> Plan:
+    """Return a plan of a recipe that names everything; the model has three directions."""
+    model, flores = folder / "model", folder / "flores"
+    for split in ("dev", "devtest"):
+        (flores / split).mkdir(parents=True, exist_ok=True)
+        for code in ("eng_Latn", "deu_Latn", "fra_Latn", "ces_Latn"):
+            (flores / split / f"{code}.{split}").write_text("a\nb\n")
+    model.mkdir(exist_ok=True)
+    directions = ["eng_Latn-deu_Latn", "deu_Latn-eng_Latn", "eng_Latn-ita_Latn"]
+    (model / "model.json").write_text(json.dumps({"directions": directions}))
+    config = {
+        "language": "ces_Latn",
+        "pivot": "eng_Latn",
+        "seed": [str(folder / "seed")],
+        "shards": ["crawl/*.gz", "https://example.org/a.gz"],
+        "model": str(model),
+        "flores": str(flores),
+        "identifier": "lid",
+        "identifier_text": ["text", "more text"],
+        "student_bitext": ["relatives"],
+        "student_languages": ["slk_Latn"],
+        "monolingual": ["mono"],
+        "replay": ["old"],
+        "evaluation_sets": ["more.tsv"],
+        "true_pairs": ["gold"],
+        "gold": "gold",
+        "like": "deu_Latn",
+        "systems": ["scratch", "seed", "mined", "all", "ceiling"],
+        **values,
+    }
+    overrides = [f"{key}={json.dumps(value)}" for key, value in config.items()]
+    return Plan(
+        config=load_config(NewLanguageConfig, None, overrides),
+        recipes=(folder / "recipe.yaml",),
+        overrides=(),
+        output=folder / "out",
+    )
+
+
+def parse(step: Step) -> tuple[click.Command, dict[str, Any]]:
+    """Let the step's command read its options, without running it."""
+    command: click.Command = tongues.cli
+    context = click.Context(command)
+    words = list(step.words)
+    while isinstance(command, click.Group):
+        found = command.get_command(context, words.pop(0))
+        assert found is not None, step.words
+        command = found
+    return command, command.make_context("tongues", words).params
+
+
+@pytest.mark.parametrize("systems", [["seed"], ["scratch", "seed", "mined", "all", "ceiling"]])
+def test_every_step_is_a_command_with_keys_that_it_has(tmp_path: Path, systems: list[str]) -> None:
+    true_pairs = ["gold"] if "ceiling" in systems else []
+    for step in make_steps(plan_of(tmp_path, systems=systems, true_pairs=true_pairs))[:-1]:
+        command, given = parse(step)
+        config_class = getattr(command.callback, "config_class", None)
+        if config_class is not None:
+            load_config(config_class, (), given["overrides"])
+
+
+def test_no_step_reads_what_a_later_one_writes(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path)
+    steps = make_steps(plan)
+    outputs = {path: i for i, step in enumerate(steps) for path in step.outputs}
+    for i, step in enumerate(steps[:-1]):
+        words = " ".join(step.words)
+        read = [path for path in outputs if re.search(rf"{path}(?!\w)", words)]
+        assert all(outputs[path] <= i for path in read), step.name
+    assert len({step.name for step in steps}) == len(steps)
+
+
+def test_settings_go_to_their_step_and_those_of_one_training_win(tmp_path: Path) -> None:
+    settings = {
+        "train": {"updates": 9, "batches": {"max_tokens": 500}},
+        "train_all": {"updates": 7},
+    }
+    steps = {step.name: step.words for step in make_steps(plan_of(tmp_path, settings=settings))}
+    for name, updates in (("train_seed", 9), ("train_all", 7)):
+        given = [word for word in steps[name] if word.startswith(("updates", "batches"))]
+        assert sorted(given) == ["batches.max_tokens=500", f"updates={updates}"]
+
+
+def test_settings_of_no_step_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="`distil`, which is no step; there are split, "):
+        make_steps(plan_of(tmp_path, settings={"distil": {}}))
+
+
+def test_other_directions_are_those_of_the_model_that_the_test_set_has(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path)
+    assert [str(one) for one in plan.others] == ["eng_Latn-deu_Latn", "deu_Latn-eng_Latn"]
+    chosen = plan_of(tmp_path, other_directions=["deu_Latn-fra_Latn"]).others
+    assert chosen == (Direction("deu_Latn", "fra_Latn"),)
+
+
+def test_best_on_dev_is_exported(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path)
+    assert exported_system(plan) == "all"
+    means = {"seed": (9, 30), "mined": (40, 30), "all": (35, 34), "copy": (90, 90)}
+    scores = [
+        {"system": system, "direction": direction, "metric": metric, "value": value}
+        for system, values in means.items()
+        for direction, chrf in zip(("eng_Latn-ces_Latn", "ces_Latn-eng_Latn"), values, strict=True)
+        for metric, value in (("chrf++", chrf), ("bleu", 0))
+    ]
+    plan.at("scores_dev").mkdir(parents=True)
+    plan.at("scores_dev", "scores.json").write_text(json.dumps({"scores": scores}))
+    assert exported_system(plan) == "mined"
+    named = replace(plan, config=replace(plan.config, exported="seed"))
+    assert exported_system(named) == "seed"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"pivot": "ces_Latn"}, "are both `ces_Latn`"),
+        ({"systems": ["seed", "all", "ceiling"]}, "needs `mined`"),
+        ({"true_pairs": []}, "give both or neither"),
+        ({"shards": []}, "`shards` is empty"),
+        ({"other_directions": ["eng_Latn-ces_Latn"]}, "which is of the new language"),
+        ({"exported": "mined", "systems": ["seed", "ceiling"]}, "which `systems` lacks"),
+        ({"language": "ces_Lant"}, "ces_Lant"),
+    ],
+)
+def test_recipes_that_cannot_work_are_refused(
+    tmp_path: Path, values: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        plan_of(tmp_path, **values)
+
+
+def test_a_step_that_fails_is_named_with_its_command_and_what_helps(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path)
+    with pytest.raises(StepFailed, match=r"step `split` failed \(exit code 2\)") as failed:
+        run_steps(plan)
+    assert failed.value.exit_code == 2
+    assert f"tongues data split {tmp_path}/seed --source eng_Latn" in str(failed.value)
+    assert "Write the pairs as a TSV" in str(failed.value)
+    assert set(step_times(plan.output)) == {"split"}
+
+
+def test_dry_run_prints_a_script_and_writes_nothing(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        f"{{language: ces_Latn, pivot: eng_Latn, seed: [seed], shards: [a.gz],"
+        f" model: {plan.config.model}, flores: {plan.config.flores}}}"
+    )
+    words = ["new-language", str(recipe), "--output", str(tmp_path / "out"), "--dry-run"]
+    result = CliRunner().invoke(tongues.cli, words)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("#!/usr/bin/env bash\nset -euo pipefail\n")
+    assert (
+        f"\ntongues new-language {recipe} --output {tmp_path}/out --report-only\n" in result.stdout
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_page_of_a_run_that_has_not_begun_names_what_is_missing(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path)
+    write_report(plan, {})
+    text = plan.at("report.html").read_text("utf-8")
+    assert "Missing: scores/systems.tsv." in text
+    assert "tongues mining run" in text
+    results = json.loads(plan.at("report.json").read_text("utf-8"))
+    assert [step["command"] for step in results["steps"]] == [
+        line for line in script(plan).split("\n") if line.startswith("tongues ")
+    ]
+
+
+def test_times_are_summed_over_runs_and_torn_lines_are_left_out(tmp_path: Path) -> None:
+    note_time(tmp_path, "mine", 0.0, Times(2.0, 3.0), 1)
+    note_time(tmp_path, "mine", 9.0, Times(1.5, 0.5), 0)
+    with (tmp_path / "steps.jsonl").open("a") as file:
+        file.write('{"step": "mine", "sec')
+    assert step_times(tmp_path) == {"mine": Times(3.5, 3.5)}
