@@ -58,6 +58,10 @@ class NewLanguageConfig(Config):
     """Directories of labeled text in other languages. With it, a new identifier is trained on that
     and the seed's sentences; without it, `identifier` must know the language."""
 
+    identifier_test: Path | None = None
+    """Directory in FLORES-200's layout to measure the new identifier on: the more languages, the
+    more it can be seen to confuse. null: `flores`."""
+
     monolingual: tuple[Path, ...] = ()
     """Directories with text of the language, `<language>.txt`, to be translated back. Empty: the
     sentences that the shards have."""

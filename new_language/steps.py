@@ -204,7 +204,8 @@ def _data(plan: Plan) -> Iterator[Step]:
         against = ["--against", config.identifier] if _is_directory(config.identifier) else []
         yield _step(
             plan, "identify", "What it is confused with", ("lid", "measure"),
-            ["--model", plan.identifier, "--flores", config.flores, "--split", "devtest", *against],
+            ["--model", plan.identifier, "--flores", config.identifier_test or config.flores,
+             "--split", "devtest", *against],
             plan.at("identified"), {},
             "The figures are for the page only: the test set needs lines of some of its languages.",
         )  # fmt: skip

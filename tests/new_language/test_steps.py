@@ -75,11 +75,17 @@ def parse(step: Step) -> tuple[click.Command, dict[str, Any]]:
 @pytest.mark.parametrize("systems", [["seed"], ["scratch", "seed", "mined", "all", "ceiling"]])
 def test_every_step_is_a_command_with_keys_that_it_has(tmp_path: Path, systems: list[str]) -> None:
     true_pairs = ["gold"] if "ceiling" in systems else []
-    for step in make_steps(plan_of(tmp_path, systems=systems, true_pairs=true_pairs))[:-1]:
+    steps = make_steps(plan_of(tmp_path, systems=systems, true_pairs=true_pairs))
+    (tmp_path / "recipe.yaml").write_text(
+        "{language: ces_Latn, pivot: eng_Latn, seed: [s], shards: [c], model: m, flores: f}"
+    )
+    for step in steps[:-1]:
         command, given = parse(step)
         config_class = getattr(command.callback, "config_class", None)
+        assert config_class is not None or "overrides" not in given, step.name
         if config_class is not None:
             load_config(config_class, (), given["overrides"])
+    assert parse(steps[-1])[1]["report_only"]
 
 
 def test_no_step_reads_what_a_later_one_writes(tmp_path: Path) -> None:
