@@ -23,7 +23,7 @@ UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo "$(BIN)/uv")
 
 setup: $(VENV)/.ready
 
-$(VENV)/.ready: pyproject.toml constraints.txt Makefile lid/engine/kernel.cpp lid/engine/trainer.cpp lid/engine/ngrams.h lid/engine/vectors.h eval/metrics/kernel.cpp mining/search/kernel.cpp
+$(VENV)/.ready: pyproject.toml constraints.txt Makefile lid/engine/kernel.cpp lid/engine/trainer.cpp lid/engine/ngrams.h lid/engine/vectors.h eval/metrics/kernel.cpp mining/search/kernel.cpp mining/sentences/kernel.cpp
 	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || { \
 	  echo "Python 3.11 to 3.14 is needed; PYTHON=$(PYTHON) is another. Set PYTHON=..." >&2; exit 1; }
 	@test -x "$(BIN)/python" || "$(PYTHON)" -m venv "$(VENV)" || { rm -rf "$(VENV)"; \
@@ -36,7 +36,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt Makefile lid/engine/kernel.cpp li
 	@test -f "lid/engine/_kernel$$("$(BIN)/python" -c \
 	  'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')" || \
 	  echo "No C++ compiler was found: language identification runs at under a third of its speed," \
-	    "scoring and exact search are slower too; results are the same."
+	    "cleaning at half, scoring and exact search are slower too; results are the same."
 	@touch $@
 
 demo: setup

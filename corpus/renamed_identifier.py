@@ -31,6 +31,8 @@ class RenamedIdentifier:
 
     def identify(self, lines: Sequence[str]) -> list[Prediction]:
         """Return one prediction per line, in order."""
+        if not self._names:
+            return self._identifier.identify(lines)
         return [
             Prediction(self.name(one.language), one.score)
             for one in self._identifier.identify(lines)

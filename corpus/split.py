@@ -10,47 +10,49 @@ from collections.abc import Iterator
 
 import regex
 
-_STOPS = "߹。｡！？؟۔।॥။።፧፨։។៕༎꘎꓿᙮᠃᠉᱾᱿꩝꩞꩟꤯‼⁇⁈⁉…"
-_CLOSERS = r"[\p{Pe}\p{Pf}\"'’”»」』）】〉》]*"
+STOPS = "߹。｡！？؟۔।॥။።፧፨։។៕༎꘎꓿᙮᠃᠉᱾᱿꩝꩞꩟꤯‼⁇⁈⁉…"
+CLOSERS = r"[\p{Pe}\p{Pf}\"'’”»」』）】〉》]*"
 # Tibetan ends a clause with a shad; a run of letters after it begins a new one.
 _SHAD = r"།[\s།༎]+"
 _BOUNDARY = regex.compile(
-    rf"(?P<always>[{_STOPS}][{_STOPS}.!?]*{_CLOSERS}\s*)"
+    rf"(?P<always>[{STOPS}][{STOPS}.!?]*{CLOSERS}\s*)"
     # A run of marks is tried at its first one only: each of a million dots would try all others.
-    rf"|(?P<mark>[!?](?<![!?]\.*[!?])[!?.]*+{_CLOSERS}(?:\s+|$))"
-    rf"|(?P<ellipsis>(?<!\.)\.(?:[ \u00a0]\.)+{_CLOSERS}(?:\s+|$))"
-    rf"|(?P<dot>(?<!\.)\.++{_CLOSERS}\s+)"
+    rf"|(?P<mark>[!?](?<![!?]\.*[!?])[!?.]*+{CLOSERS}(?:\s+|$))"
+    rf"|(?P<ellipsis>(?<!\.)\.(?:[ \u00a0]\.)+{CLOSERS}(?:\s+|$))"
+    rf"|(?P<dot>(?<!\.)\.++{CLOSERS}\s+)"
     rf"|(?P<shad>{_SHAD})"
     # Armenian ends sentences with U+0589, and on most keyboards with a colon.
     r"|(?P<colon>(?<=\p{Armenian}):\s+)"
     # The Greek question mark looks like a semicolon and is typed as one.
-    rf"|(?P<greek>(?<=\p{{Greek}})[;\u037e]{_CLOSERS}\s+)"
+    rf"|(?P<greek>(?<=\p{{Greek}})[;\u037e]{CLOSERS}\s+)"
 )
-_QUOTE_ENDS = "」』”’"
+QUOTE_ENDS = "」』”’"
 # 「…。」と言った goes on after the quotation.
-_QUOTING = regex.compile(r"[とっ、，]")
-_LAST_TOKEN = regex.compile(r"[^\s(\[\"'“«]*$")
+QUOTING = regex.compile(r"[とっ、，]")
+TOKEN_BREAKS = r"\s(\[\"'“«"
+_LAST_TOKEN = regex.compile(rf"[^{TOKEN_BREAKS}]*$")
 # Single letters abbreviate: capitals, consonants in lower case (vowels are words), and letters of
 # scripts without case that do not write words of one letter.
-_INITIAL = regex.compile(
+INITIAL = regex.compile(
     r"\p{Lu}\p{M}*|(?:\p{L}\p{M}*\.)+\p{L}\p{M}*|[b-df-hj-np-tv-xzбвгджзклмнпрстфхцчшщ]"
     r"|[\p{Arabic}\p{Hebrew}]"
 )
 # These end a sentence as often as not; a capital after them tells.
-_ENDING = frozenset({"etc", "p.m", "a.m", "usw", "и т.д", "т.д", "т.п"})
+ENDING = frozenset({"etc", "p.m", "a.m", "usw", "и т.д", "т.д", "т.п"})
 # Words that begin a sentence, and are no names: "vitamin C. It helps".
-_STARTERS = regex.compile(
-    r"(?:it|he|she|we|you|they|i|the|this|that|these|those|there|then|but|and|so|if|when|what|why|how"
-    r"|er|sie|es|wir|das|der|die|il|elle|on|он|она|они|это|мы)\b",
-    regex.IGNORECASE,
-)
+STARTERS = (
+    "it", "he", "she", "we", "you", "they", "i", "the", "this", "that", "these", "those", "there",
+    "then", "but", "and", "so", "if", "when", "what", "why", "how", "er", "sie", "es", "wir", "das",
+    "der", "die", "il", "elle", "on", "он", "она", "они", "это", "мы",
+)  # fmt: skip
+_STARTS = regex.compile(rf"(?:{'|'.join(STARTERS)})\b", regex.IGNORECASE)
 # Georgian letters are lower case by their category, and have no upper case in running text.
-_CLOSING_START = regex.compile(r"(?!\p{Georgian})[\p{Ll}\p{Pe}\p{Pf},;:—–-]")
+CLOSING_START = regex.compile(r"(?!\p{Georgian})[\p{Ll}\p{Pe}\p{Pf},;:—–-]")
 _MAX_ORDINAL_DIGITS = 2
 # Longer than any abbreviation: a look back over a long paragraph at each dot takes its square.
 _MAX_TOKEN = 64
 # Only what stands before a name or a number in many languages; a list per language is not needed.
-_ABBREVIATIONS = frozenset({
+ABBREVIATIONS = frozenset({
     "mr", "mrs", "ms", "dr", "prof", "st", "sr", "jr", "rev", "gen", "col", "lt", "capt", "sgt",
     "hon", "mt", "vs", "no", "nos", "nr", "fig", "figs", "vol", "pp", "art", "ca", "approx",
     "dept", "univ", "inc", "ltd", "co", "corp", "e.g", "i.e", "cf", "al", "etc", "jan", "feb",
@@ -76,12 +78,12 @@ def iterate_sentences(paragraph: str) -> Iterator[str]:
         if match.lastgroup == "dot" and not _dot_ends(paragraph, start, match.start(), match.end()):
             continue
         # `?` and `!` inside a sentence, as in "Yahoo! said" or "“Why?” he asked".
-        if match.lastgroup in ("mark", "ellipsis") and _CLOSING_START.match(paragraph, match.end()):
+        if match.lastgroup in ("mark", "ellipsis") and CLOSING_START.match(paragraph, match.end()):
             continue
         if (
             match.lastgroup == "always"
-            and paragraph[match.end() - 1] in _QUOTE_ENDS
-            and _QUOTING.match(paragraph, match.end())
+            and paragraph[match.end() - 1] in QUOTE_ENDS
+            and QUOTING.match(paragraph, match.end())
         ):
             continue
         if match.end() > start:
@@ -93,15 +95,15 @@ def iterate_sentences(paragraph: str) -> Iterator[str]:
 
 def _dot_ends(paragraph: str, start: int, dot: int, following: int) -> bool:
     """Say whether the full stop at `dot` ends a sentence that began at `start`."""
-    if _CLOSING_START.match(paragraph, following):
+    if CLOSING_START.match(paragraph, following):
         return False
     token = _LAST_TOKEN.search(paragraph, max(start, dot - _MAX_TOKEN), dot).group()
     if token.isdigit():
         # "the 3. Division" against "in 1990. Then"
         return len(token) > _MAX_ORDINAL_DIGITS
-    if token.casefold() in _ENDING:
+    if token.casefold() in ENDING:
         return True
-    if _INITIAL.fullmatch(token):
+    if INITIAL.fullmatch(token):
         # "vitamin C. It" against "J. R. Jones": after a name's initial no sentence begins so.
-        return bool(_STARTERS.match(paragraph, following))
-    return token.casefold() not in _ABBREVIATIONS
+        return bool(_STARTS.match(paragraph, following))
+    return token.casefold() not in ABBREVIATIONS

@@ -74,6 +74,11 @@ class _KeyCharacters(dict[int, str]):
 _KEY_CHARACTERS = _KeyCharacters()
 
 
+def key_character(character: str) -> str:
+    """Return what a case-folded character becomes in a sentence's key."""
+    return _KEY_CHARACTERS[ord(character)]
+
+
 def sentence_key(text: str) -> str:
     """Return the key that copies of a sentence share: no case, no punctuation, numbers as `0`.
 

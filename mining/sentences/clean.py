@@ -8,15 +8,16 @@ import ftfy
 import ftfy.badness
 import regex
 
-_SEPARATORS = re.compile(r"[|•·¦►▸→~]|(?<=\s)[›»>/](?=\s)")
+SEPARATORS, SPACED_SEPARATORS = "|•·¦►▸→~", "›»>/"
+_SEPARATORS = re.compile(rf"[{SEPARATORS}]|(?<=\s)[{SPACED_SEPARATORS}](?=\s)")
 _MAX_SEPARATORS = 2
 # An address has 64 bytes before its @ (RFC 5321, 4.5.3.1.1); without a limit, a long line without
 # spaces takes the square of its length.
 _LINKS = regex.compile(r"https?://\S+|www\.\S+|\S{1,64}@\S{1,255}\.\p{L}+")
 _LINK_SIGNS = ("://", "www.", "@")
-_LETTER = regex.compile(r"\p{L}")
-_WORD = regex.compile(r"\w")
-_STOPS = frozenset(".!?…。！？।॥؟۔።፧။།་։᱾᱿")
+LETTER = regex.compile(r"\p{L}")
+WORD = regex.compile(r"\w")
+STOPS = frozenset(".!?…。！？।॥؟۔።፧။།་։᱾᱿")
 _SIGN = r"(?:©|&copy;|\(c\)(?=\s*\d{4}))"
 _NOTICE = re.compile(rf"\W*(?:copyright\b\W*)?{_SIGN}|.*{_SIGN}\W*(?:19|20)\d\d", re.IGNORECASE)
 _MAX_NOTICE_CHARACTERS = 200
@@ -55,7 +56,7 @@ def boilerplate_reason(line: str) -> str:
     """
     if len(line) > _MAX_LINE_CHARACTERS:
         return "overlong"
-    if not _LETTER.search(line):
+    if not LETTER.search(line):
         return "no_letters"
     has_stop = _ends_with_stop(line)
     if not has_stop and len(_SEPARATORS.findall(line)) >= _MAX_SEPARATORS:
@@ -77,7 +78,7 @@ def is_notice(text: str) -> bool:
 def _ends_with_stop(line: str) -> bool:
     """Say whether a full stop of any script is among the marks and spaces that end a line."""
     for position in range(len(line) - 1, -1, -1):
-        if line[position] in _STOPS:
+        if line[position] in STOPS:
             return True
         if _IS_WORD[line[position]]:
             return False
@@ -88,7 +89,7 @@ class _IsWord(dict[str, bool]):
     """Of each character met: whether it is a letter, mark, digit or underscore."""
 
     def __missing__(self, character: str) -> bool:
-        self[character] = _WORD.match(character) is not None
+        self[character] = WORD.match(character) is not None
         return self[character]
 
 
@@ -96,7 +97,7 @@ _IS_WORD = _IsWord()
 
 
 def _is_mostly_links(line: str) -> bool:
-    return len(_LETTER.findall(_LINKS.sub("", line))) < len(_LETTER.findall(line)) / 2
+    return len(LETTER.findall(_LINKS.sub("", line))) < len(LETTER.findall(line)) / 2
 
 
 def _is_fragment(line: str) -> bool:

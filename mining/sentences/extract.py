@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import pyarrow as pa
 
@@ -26,13 +26,15 @@ from corpus.protocols import (
     SpanIdentifier,
 )
 from corpus.renamed_identifier import RenamedIdentifier
-from corpus.split import iterate_sentences
 from corpus.text import normalize, sentence_hash
-from mining.sentences.clean import boilerplate_reason, is_notice, lines_of, repair
+from mining.sentences.candidates import SENTENCES, Candidate, line_candidates
+from mining.sentences.clean import lines_of
+from mining.sentences.compiled import extract_compiled
 from mining.sentences.config import CUT, KEEP, SentencesConfig
 from mining.sentences.duplicates import join_copies
-from mining.sentences.filters import damage_reason, form_reason, language_reason
+from mining.sentences.filters import form_reason, language_reason
 from mining.sentences.inputs import Ranges, open_documents
+from mining.sentences.kernel import load_cleaner
 from mining.sentences.profiles import Profiles
 from mining.sentences.rejects import REJECTS, REJECTS_SCHEMA
 from mining.sentences.runs import (
@@ -51,19 +53,12 @@ SHARDS = "shards"
 """Folder of the sorted sentences of each shard, in `WORK`."""
 
 PARTS_LOCK = ".parts"
-SENTENCES = "sentences"
 CUT_SENTENCES = "cut_sentences"
 _IDENTIFY_BATCH = 4096
 _MEGABYTE = 1 << 20
 _SCRATCH_BLOCK_BYTES = 1 << 16
 _SORT_COPIES = 2
 """What sorting holds beside the rows: their columns, and these in order."""
-
-
-class _Candidate(NamedTuple):
-    text: str
-    document: str
-    position: int
 
 
 class _Rows:
@@ -74,7 +69,7 @@ class _Rows:
         self._kept = kept
         self._rejected = rejected
 
-    def keep(self, candidate: _Candidate, prediction: Prediction) -> None:
+    def keep(self, candidate: Candidate, prediction: Prediction) -> None:
         text, document, position = candidate
         # The identifier adds up float32 shares and may exceed 1 by a rounding.
         score = min(1.0, prediction.score)
@@ -83,8 +78,11 @@ class _Rows:
         row = (key, 1, text, score, document, position)
         self._kept.add(row, len(text) + len(document))
 
+    def keep_batch(self, batch: pa.RecordBatch) -> None:
+        self._kept.add_batch(batch)
+
     def reject(
-        self, reason: str, candidate: _Candidate, prediction: Prediction | None = None
+        self, reason: str, candidate: Candidate, prediction: Prediction | None = None
     ) -> None:
         self.counts[reason] += 1
         if self._rejected is not None:
@@ -101,6 +99,9 @@ class _SortedRows:
         self._path = path
         self._runs: list[Path] = []
         self._waiting = WaitingRows(RUN_SCHEMA, memory_bytes // _SORT_COPIES)
+        self._batches: list[pa.RecordBatch] = []
+        self._batch_bytes = 0
+        self._most_batch_bytes = memory_bytes // (1 + _SORT_COPIES)
 
     def __enter__(self) -> "_SortedRows":
         return self
@@ -113,17 +114,28 @@ class _SortedRows:
         if self._waiting.add(row, characters):
             self._spill()
 
+    def add_batch(self, batch: pa.RecordBatch) -> None:
+        self._batches.append(batch)
+        self._batch_bytes += batch.nbytes
+        if self._batch_bytes > self._most_batch_bytes:
+            self._spill()
+
+    def _take(self) -> pa.RecordBatch:
+        """Return what is in memory, in order, and forget it."""
+        batches, self._batches, self._batch_bytes = self._batches, [], 0
+        return sort_batch(pa.concat_batches(batches) if batches else self._waiting.take())
+
     def _spill(self) -> None:
         path = temporary_path(self._path, f"run{len(self._runs)}")
         make_directory(path.parent)
         self._runs.append(path)
         with RunWriter(path, _SCRATCH_BLOCK_BYTES) as run:
-            run.add(sort_batch(self._waiting.take()))
+            run.add(self._take())
 
     def read(self) -> Iterator[pa.RecordBatch]:
         """Yield all rows in order, once."""
         if not self._runs:
-            yield sort_batch(self._waiting.take())
+            yield self._take()
             return
         self._spill()
         yield from merge_runs(self._runs)
@@ -184,9 +196,13 @@ def extract_shard(
 def _extract(
     documents: Documents, identifier: LanguageIdentifier, config: SentencesConfig, rows: _Rows
 ) -> None:
+    names = RenamedIdentifier(identifier, config.languages)
+    cleaner = load_cleaner()
+    if cleaner and config.identifier.spans == KEEP and not config.write_rejects:
+        extract_compiled(documents, names, config, cleaner, rows)
+        return
     profiles = Profiles(config.filters)
     languages = frozenset(config.languages)
-    names = RenamedIdentifier(identifier, config.languages)
     for batch in _batched(_candidates(documents, config, profiles, rows), _IDENTIFY_BATCH):
         if config.identifier.spans == KEEP:
             predictions = names.identify([candidate.text for candidate in batch])
@@ -206,14 +222,14 @@ def _extract(
 
 
 def _parts(
-    batch: Sequence[_Candidate],
+    batch: Sequence[Candidate],
     identifier: SpanIdentifier,
     names: RenamedIdentifier,
     mixed: str,
     rows: _Rows,
-) -> list[tuple[_Candidate, Prediction]]:
+) -> list[tuple[Candidate, Prediction]]:
     """Return sentences, and of those in several languages the parts, with their languages."""
-    found: list[tuple[_Candidate, Prediction]] = []
+    found: list[tuple[Candidate, Prediction]] = []
     spans = identifier.identify_spans([candidate.text for candidate in batch])
     for candidate, own in zip(batch, spans, strict=True):
         if len(own) > 1 and mixed != CUT:
@@ -233,35 +249,19 @@ def _parts(
 
 def _candidates(
     documents: Documents, config: SentencesConfig, profiles: Profiles, rows: _Rows
-) -> Iterator[_Candidate]:
+) -> Iterator[Candidate]:
     """Yield the sentences that may be kept in some language, rejecting the others."""
     for document in documents:
         position = 0
         for line in lines_of(document.text):
-            rows.counts["lines"] += 1
-            repaired = repair(line) if config.repair_mojibake else line
-            rows.counts["repaired_lines"] += repaired != line
-            reason = boilerplate_reason(repaired)
-            if reason:
-                candidate = _Candidate(repaired, document.identifier, position)
-                rows.reject(f"boilerplate_lines.{reason}", candidate)
-                continue
-            for sentence in iterate_sentences(repaired):
-                text = normalize(sentence)
-                if not text:
-                    continue
-                rows.counts[SENTENCES] += 1
-                candidate = _Candidate(text, document.identifier, position)
-                position += 1
-                reason = "notice" if is_notice(text) else damage_reason(text, profiles)
-                if reason:
-                    rows.reject(f"rejected.{reason}", candidate)
-                else:
-                    yield candidate
+            found, position = line_candidates(
+                line, document.identifier, position, config.repair_mojibake, profiles, rows
+            )
+            yield from found
 
 
-def _batched(candidates: Iterator[_Candidate], size: int) -> Iterator[list[_Candidate]]:
-    batch: list[_Candidate] = []
+def _batched(candidates: Iterator[Candidate], size: int) -> Iterator[list[Candidate]]:
+    batch: list[Candidate] = []
     for candidate in candidates:
         batch.append(candidate)
         if len(batch) == size:

@@ -10,10 +10,10 @@ from corpus.protocols import Prediction
 from corpus.text import REPLACEMENT, script_of_character, script_parts
 from mining.sentences.profiles import Limits, Profiles
 
-_LETTER = regex.compile(r"[\p{L}\p{M}\u200c\u200d]")
-_DIGIT = regex.compile(r"\p{N}")
+LETTER = regex.compile(r"[\p{L}\p{M}\u200c\u200d]")
+DIGIT = regex.compile(r"\p{N}")
 # Tibetan tsheg and the Ethiopic word space part syllables and words as spaces do.
-_SPACE = regex.compile(r"[\s\u0f0b\u0f0c\u1361]")
+SPACE = regex.compile(r"[\s\u0f0b\u0f0c\u1361]")
 _MARKUP = regex.compile(r"</?\p{L}+[^<]{0,80}>|[{}]|https?://|www\.|[;{]\s*\$|\\[nrtu]")
 _MARKUP_SIGNS = ("<", "{", "}", "://", "www.", ";", "\\")
 _MIN_UNITS_FOR_REPETITION = 8
@@ -116,7 +116,7 @@ class _Facts(dict[str, tuple[str, str | None]]):
 
     def __missing__(self, character: str) -> tuple[str, str | None]:
         kind = ""
-        for name, pattern in (("L", _LETTER), ("N", _DIGIT), ("Z", _SPACE)):
+        for name, pattern in (("L", LETTER), ("N", DIGIT), ("Z", SPACE)):
             if pattern.match(character):
                 kind = name
         facts = (kind, script_of_character(character))

@@ -65,7 +65,8 @@ _HASHES = struct.Struct(">QQQ")
 
 
 @functools.lru_cache(maxsize=4096)
-def _language_key(language: str) -> bytes:
+def language_key(language: str) -> bytes:
+    """Return what keys of a language begin with."""
     if not language.isascii() or len(language) >= LANGUAGE_BYTES:
         raise UserError(f"the identifier answers `{language}`, which is no code of a language")
     return language.encode("ascii").ljust(LANGUAGE_BYTES, b"\0")
@@ -73,7 +74,7 @@ def _language_key(language: str) -> bytes:
 
 def sentence_sort_key(language: str, template: int, text: int, place: int) -> bytes:
     """Return the key of a sentence from its language and three 64-bit hashes."""
-    return _language_key(language) + _HASHES.pack(template, text, place)
+    return language_key(language) + _HASHES.pack(template, text, place)
 
 
 def language_of(key: bytes) -> str:
@@ -86,7 +87,7 @@ def key_range(language: str, bucket: int, buckets: int) -> tuple[bytes, bytes]:
 
     Buckets are equal ranges of the hash that exact and near copies share.
     """
-    prefix = _language_key(language)
+    prefix = language_key(language)
     starts = [
         prefix + ((number << 64) // buckets).to_bytes(8, "big")
         for number in range(bucket, min(bucket + 2, buckets))

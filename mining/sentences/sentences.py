@@ -31,12 +31,12 @@ from corpus.jobs import (
 from corpus.languages import check_language
 from corpus.protocols import IdentifierLoader, identifier_inputs
 from corpus.records import sentence_batches, sentence_shards
+from mining.sentences.candidates import SENTENCES
 from mining.sentences.config import SentencesConfig
 from mining.sentences.extract import (
     CUT_SENTENCES,
     EXTRACT_JOB,
     PARTS_LOCK,
-    SENTENCES,
     SHARDS,
     WORK,
     extract_shard,
