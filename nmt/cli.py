@@ -20,6 +20,7 @@ from corpus.command import (
     print_json,
 )
 from corpus.console import format_table
+from corpus.errors import UserError
 from corpus.files import stdin_lines
 from corpus.flores import split_languages
 from corpus.jobs import Executor
@@ -369,19 +370,51 @@ def distill(
 @click.option("--vocabulary-size", type=int, default=None, help="Tokens; NLLB-200's by default.")
 @config_options(LayoutConfig)
 def describe(size: str, as_json: bool, vocabulary_size: int | None, config: LayoutConfig) -> None:
-    """Count the parameters, operations and memory of a model without training it."""
+    """Count the parameters, operations and memory of a model without training it.
+
+    With `cost.tokens`, GPU hours and energy of a training, too.
+    """
     named_config(size)
     from nmt.sizing.describe import describe_size
 
-    description: dict[str, Any] = describe_size(size, vocabulary_size, config)
+    training = config.cost.training
+    mfu = None if training is None else _measured_mfu(training)
+    description: dict[str, Any] = describe_size(size, vocabulary_size, config, measured_mfu=mfu)
     if as_json:
         print_json(description)
         return
-    memory = description.pop("memory_per_gpu")
+    memory, cost = description.pop("memory_per_gpu"), description.pop("cost", None)
     rows = [[name, f"{v:,}" if isinstance(v, int) else v] for name, v in description.items()]
     click.echo(format_table(["figure", "value"], rows))
     rows = [[name, f"{size / 1e9:,.2f} GB"] for name, size in memory.items()]
     click.echo("\n" + format_table(["memory per GPU", "estimate"], rows))
+    if cost is None:
+        return
+    rows = [
+        ["tokens", f"{cost['tokens']:,}"],
+        ["operations", f"{cost['flops']:.3g}"],
+        ["GPU hours", f"{cost['gpu_hours']:,.0f}"],
+        [f"hours of {config.gpus:,} GPUs", f"{cost['hours']:,.1f}"],
+        ["energy", f"{cost['energy_kwh']:,.0f} kWh"],
+    ]
+    click.echo("\n" + format_table(["cost of training", "estimate"], rows))
+    click.echo("\n".join(["", *(f"- {assumption}" for assumption in cost["assumptions"])]))
+
+
+def _measured_mfu(model: Path) -> float:
+    """Return the median MFU that a training has logged.
+
+    Raises:
+        UserError: If it has logged none.
+    """
+    from nmt.training.curves import read_curves
+    from nmt.training.directory import TRAINING_DIRECTORY
+    from nmt.training.summary import UTILIZATION, summarize
+
+    mfu = summarize(read_curves(model / TRAINING_DIRECTORY))[UTILIZATION]
+    if mfu is None:
+        raise UserError(f"{model} holds no training that has logged its MFU (`cost.training`)")
+    return float(mfu)
 
 
 @group.command()

@@ -29,9 +29,10 @@ Temperature = Annotated[float, Bounds(above=0, is_finite=False)]
 class DataConfig(Config):
     """How bitext and text become tokens."""
 
-    directory: Path | None = None
+    directory: Path | None = execution_only(None)  # noqa: RUF009
     """Directory of tokens that runs with the same vocabulary share (see `tongues nmt tokenize`);
-    null keeps them with the run and deletes them when it is done."""
+    null keeps them with the run and deletes them when it is done. It may be a copy elsewhere when a
+    training resumes."""
 
     workers: PositiveInt = execution_only(2)  # noqa: RUF009
     """Processes that tokenize, one file each; small inputs use one process."""

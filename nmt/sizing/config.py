@@ -1,11 +1,36 @@
-"""The layout of a training on GPUs, from which its memory is estimated."""
+"""The layout of a training on GPUs, from which its memory and its cost are estimated."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
 
-from corpus.config import Config, NonNegativeInt, PositiveInt
+from corpus.config import Bounds, Config, NonNegativeInt, PositiveFloat, PositiveInt
 from corpus.errors import UserError
 from nmt.model.config import Part
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostConfig(Config):
+    """What GPU hours and energy are estimated from."""
+
+    tokens: NonNegativeInt = 0
+    """Tokens that are trained on, source and target together and equally many; 0 for no
+    estimate."""
+
+    mfu: Annotated[float, Bounds(above=0, at_most=1)] | None = None
+    """Model FLOPs utilization, the share of the peak that the model's operations use; null: what
+    `training` measured, without it 0.4."""
+
+    training: Path | None = None
+    """Model directory of a training on such GPUs, of any length, whose median MFU is taken."""
+
+    peak_teraflops: PositiveFloat = 989.0
+    """Peak of a GPU in 10^12 operations per second: bfloat16 without sparsity, of an H100 SXM or an
+    H200 (NVIDIA's data sheets). The A100 has 312."""
+
+    watts: PositiveFloat = 700.0
+    """Power of a GPU: the most that an H100 SXM or an H200 takes. Hosts, network and cooling come
+    on top; add their share to count them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +60,8 @@ class LayoutConfig(Config):
 
     activation_checkpointing: bool = False
     """Keep only the inputs of layers and compute the rest again."""
+
+    cost: CostConfig = field(default_factory=CostConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -9,12 +9,17 @@ from nmt.model.config import named_config
 from nmt.model.moe.gate import MAX_CHOICES
 from nmt.model.translator import create_model, moe_layers
 from nmt.sizing.config import LayoutConfig
+from nmt.sizing.cost import estimate_cost
 from nmt.sizing.flops import token_flops
 from nmt.sizing.memory import estimate_memory, limit_training
 
 
 def describe_size(
-    size: str, vocabulary_size: int | None = None, layout: LayoutConfig | None = None
+    size: str,
+    vocabulary_size: int | None = None,
+    layout: LayoutConfig | None = None,
+    *,
+    measured_mfu: float | None = None,
 ) -> dict[str, Any]:
     """Count the parameters, operations and memory of a named size.
 
@@ -23,7 +28,14 @@ def describe_size(
     three times the forward pass, of 2 operations per active parameter. The embedding counts once,
     as the output projection; its look-ups are free; attention scores are left out.
     `trained_parameters` are those that a layout leaves to train, LoRA's included.
-    `memory_per_gpu` is in bytes, for a layout (`nmt.sizing.memory` has the formulas).
+    `memory_per_gpu` is in bytes, for a layout (`nmt.sizing.memory` has the formulas). `cost` is
+    there where the layout says how many tokens are trained on (`nmt.sizing.cost`).
+
+    Args:
+        size: Name.
+        vocabulary_size: Tokens; NLLB-200's by default.
+        layout: GPUs; one by default.
+        measured_mfu: The MFU of the training that `layout.cost` names.
     """
     config = named_config(size)
     if vocabulary_size is not None:
@@ -60,4 +72,5 @@ def describe_size(
         "experts": config.num_experts,
         "moe_every_n_layers": config.moe_every_n_layers,
         "memory_per_gpu": {**memory._asdict(), "peak": memory.peak},
+        **({"cost": estimate_cost(flops, layout, measured_mfu)} if layout.cost.tokens else {}),
     }

@@ -29,6 +29,7 @@ from nmt.model.files import VOCABULARY_DIRECTORY
 from nmt.training.distillation_config import DistillationConfig
 from nmt.training.parallel.config import ParallelConfig
 from nmt.training.sections import (
+    CheckpointsConfig,
     ChrfConfig,
     ComparisonConfig,
     ComputeConfig,
@@ -129,6 +130,9 @@ class TrainConfig(Config):
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     selection: SelectionConfig = field(default_factory=SelectionConfig)
+
+    checkpoints: CheckpointsConfig = execution_only(CheckpointsConfig())  # noqa: RUF009 (frozen)
+    """Which checkpoints are kept; the model does not depend on it."""
 
     parallel: ParallelConfig = execution_only(ParallelConfig())  # noqa: RUF009 (frozen)
     """How processes share the work; a training may resume with another arrangement of them."""

@@ -115,8 +115,8 @@ def _regime(config: ResolvedTrainConfig, updates: int, validates: bool) -> secti
         score_metric=score,
         checkpoint_every_n_steps=config.checkpoint_every,
         checkpoint_every_n_data_epochs=1,  # one ends where a signal stops the run
-        keep_last_n_checkpoints=1,
-        keep_best_n_checkpoints=1 if selection.keep == "best" else None,
+        keep_last_n_checkpoints=config.checkpoints.last,
+        keep_best_n_checkpoints=config.checkpoints.best if selection.keep == "best" else None,
         publish_metrics_every_n_steps=config.report_every,
     )
 

@@ -92,6 +92,23 @@ class SelectionConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CheckpointsConfig(Config):
+    """Which checkpoints are kept in `training/checkpoints/`, each as large as model and optimizer.
+
+    To resume from an earlier one, delete the later ones.
+    """
+
+    last: PositiveInt = 1
+    """So many of the latest."""
+
+    best: PositiveInt = 1
+    """With `selection.keep` best, so many of those with the best validations besides."""
+
+    when_done: bool = False
+    """Whether they stay when training is done."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class LoraConfig(Config):
     """Small trained matrices beside the projections of a model that stays as it is (LoRA)."""
 

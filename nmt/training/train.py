@@ -29,6 +29,7 @@ from nmt.threads import find_device
 from nmt.training import fine_tuning, from_scratch
 from nmt.training.config import ResolvedTrainConfig, TrainConfig, resolve
 from nmt.training.directory import (
+    CHECKPOINTS,
     TRAIN_JOB,
     TRAINING_DIRECTORY,
     forget_failed_run,
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ADAPTER_FILE = "adapter.safetensors"
-_SCRATCH = ("checkpoints", "data", "cache")
+_SCRATCH = ("data", "cache")
 
 
 def train(
@@ -124,7 +125,7 @@ def _train_together(
         lambda work: run_job(name=TRAIN_JOB, tasks=[task], work=work, output=output, config=config),
     )
     if summary is not None:
-        for name in _SCRATCH:
+        for name in _SCRATCH if config.checkpoints.when_done else (CHECKPOINTS, *_SCRATCH):
             shutil.rmtree(output / TRAINING_DIRECTORY / name, ignore_errors=True)
     return summary
 

@@ -43,8 +43,14 @@ class Experts(nn.Module):
             nn.init.uniform_(weight, -bound, bound)
             nn.init.uniform_(bias, -bound, bound)
 
-    def forward(self, tokens_AD: Tensor, load_E: Tensor) -> Tensor:
-        """Apply expert e to its `load_E[e]` tokens; rows beyond all loads come out as zeros."""
+    def forward(self, tokens_AD: Tensor, load_E: Tensor, *, is_local: bool = False) -> Tensor:
+        """Apply expert e to its `load_E[e]` tokens; rows beyond all loads come out as zeros.
+
+        Args:
+            tokens_AD: Sorted by expert.
+            load_E: How many of them each expert takes.
+            is_local: Whether no token has an expert of another process; here all are.
+        """
         if tokens_AD.device.type == "cpu":
             in_turn = self._in_turn
             if torch.compiler.is_compiling():

@@ -74,9 +74,7 @@ class MoEFeedForwardNetwork(FeedForwardNetwork):
         """Return the layer's output for [N, S, D]."""
         tokens_TD = seqs.flatten(0, -2)
         is_token_T, num_tokens = self._tokens_of_layout(tokens_TD)
-        capacity = None
-        if self.training and self.capacity_factor is not None:
-            capacity = math.ceil(self.capacity_factor * math.ceil(num_tokens / self.num_experts))
+        capacity = self.capacity(num_tokens) if self.training else None
         with torch.autocast(seqs.device.type, enabled=False):
             logits_TE = nn.functional.linear(tokens_TD.float(), self.gate.weight.float())
             scores_TE = logits_TE.softmax(dim=1)
@@ -89,17 +87,26 @@ class MoEFeedForwardNetwork(FeedForwardNetwork):
             output = self.conditional(seqs, output, is_token_T)
         return self._mask(output, output[..., :1], self.final_output_masking_p)
 
+    def capacity(self, num_tokens: int) -> int | None:
+        """Return how many of these tokens an expert takes at most in training; None for all."""
+        if self.capacity_factor is None:
+            return None
+        return math.ceil(self.capacity_factor * math.ceil(num_tokens / self.num_experts))
+
     def _tokens_of_layout(self, tokens_TD: Tensor) -> tuple[Tensor | None, int]:
         layout, self.layout = self.layout, None
+        num_tokens = count_tokens(layout, len(tokens_TD))
         if layout is None or not layout.padded:
-            return None, len(tokens_TD)
-        return (layout.position_indices >= 0).flatten(), sum(layout.seq_lens)
+            return None, num_tokens
+        return (layout.position_indices >= 0).flatten(), num_tokens
 
     def _apply_experts(self, tokens_TD: Tensor, routing: Routing, sequence_length: int) -> Tensor:
         weight_KT = self._mask(routing.weight_KT, routing.weight_KT, self.expert_output_masking_p)
         expert_KT = routing.expert_KT
         dropout = self.gating_dropout
+        is_local = False
         if self.training and dropout is not None and dropout.draw():
+            is_local = True
             expert_KT = stay_local(
                 expert_KT,
                 sequence_length,
@@ -108,7 +115,8 @@ class MoEFeedForwardNetwork(FeedForwardNetwork):
             )
         expert_KT = expert_KT.where(weight_KT > 0, self.num_experts)
         assignments = sort_assignments(expert_KT, self.num_experts)
-        outputs_AD = self.experts(dispatch(tokens_TD, assignments), assignments.load_E)
+        tokens_AD = dispatch(tokens_TD, assignments)
+        outputs_AD = self.experts(tokens_AD, assignments.load_E, is_local=is_local)
         return combine(outputs_AD, weight_KT, assignments)
 
     def _mask(self, values: Tensor, drawn_for: Tensor, p: float) -> Tensor:
@@ -121,3 +129,10 @@ class MoEFeedForwardNetwork(FeedForwardNetwork):
 
     if TYPE_CHECKING:
         __call__ = forward
+
+
+def count_tokens(layout: BatchLayout | None, positions: int) -> int:
+    """Return how many of a batch's positions are no padding; the host knows it."""
+    if layout is None or not layout.padded:
+        return positions
+    return sum(layout.seq_lens)

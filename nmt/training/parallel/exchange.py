@@ -15,8 +15,8 @@ class _Exchange(torch.autograd.Function):
     def forward(
         context: Any,
         rows: Tensor,
-        sent: Sequence[int],
-        received: Sequence[int],
+        sent: Sequence[int] | None,
+        received: Sequence[int] | None,
         group: dist.ProcessGroup,
     ) -> Tensor:
         context.sent, context.received, context.group = sent, received, group
@@ -29,15 +29,25 @@ class _Exchange(torch.autograd.Function):
 
 
 def _all_to_all(
-    rows: Tensor, sent: Sequence[int], received: Sequence[int], group: dist.ProcessGroup
+    rows: Tensor,
+    sent: Sequence[int] | None,
+    received: Sequence[int] | None,
+    group: dist.ProcessGroup,
 ) -> Tensor:
+    if sent is None or received is None:
+        arrived = torch.empty_like(rows, memory_format=torch.contiguous_format)
+        dist.all_to_all_single(arrived, rows.contiguous(), group=group)
+        return arrived
     arrived = rows.new_empty(sum(received), *rows.shape[1:])
     dist.all_to_all_single(arrived, rows.contiguous(), list(received), list(sent), group=group)
     return arrived
 
 
 def exchange(
-    rows: Tensor, sent: Sequence[int], received: Sequence[int], group: dist.ProcessGroup
+    rows: Tensor,
+    group: dist.ProcessGroup,
+    sent: Sequence[int] | None = None,
+    received: Sequence[int] | None = None,
 ) -> Tensor:
     """Send the first `sent[0]` rows to process 0, the next to process 1, and so on.
 
@@ -45,9 +55,9 @@ def exchange(
 
     Args:
         rows: What is sent, [sum(sent), …].
-        sent: Rows for each process.
-        received: Rows from each process.
         group: The processes.
+        sent: Rows for each process; None for equally many, of all processes.
+        received: Rows from each process; None as well.
 
     Returns:
         What arrived, by sender, [sum(received), …].
@@ -61,6 +71,26 @@ def exchange_counts(counts: Tensor, group: dist.ProcessGroup) -> Tensor:
     arrived = torch.empty_like(counts)
     dist.all_to_all_single(arrived, counts.contiguous(), group=group)
     return arrived
+
+
+def most(number: int, group: dist.ProcessGroup) -> int:
+    """Return the largest of the processes' numbers; for a group that takes tensors on the CPU."""
+    found = torch.tensor(number)
+    dist.all_reduce(found, dist.ReduceOp.MAX, group=group)
+    return int(found)
+
+
+def host_group(group: dist.ProcessGroup, device: torch.device) -> dist.ProcessGroup:
+    """Return a group of the same processes for tensors on the CPU.
+
+    Hosts agree over it on sizes without waiting for their devices.
+    """
+    if device.type == "cpu":
+        return group
+    created: dist.ProcessGroup = dist.new_group(
+        dist.get_process_group_ranks(group), backend="gloo", use_local_synchronization=True
+    )
+    return created
 
 
 class _SumOverCopies(torch.autograd.Function):

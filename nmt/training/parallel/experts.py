@@ -1,7 +1,13 @@
 """Expert parallelism: each process of a gang holds some experts; tokens are sent to them.
 
+With a capacity, as in training, every process sends every other equally many rows, filled up to
+what an expert takes at most of a process: E · capacity in all, which with a capacity factor of 2 is
+what two choices of each token are. So hosts know all sizes beforehand and never wait for their
+devices; they agree on the largest batch among them once for the encoder and once for the decoder.
+Without a capacity, as in validation, a host waits in each layer to learn how much to send.
+
 Shape suffixes: A assignments, sorted by expert; D model_dim; E experts; R processes of the gang;
-L experts of a process, E = R·L; B assignments that arrive at a process.
+L experts of a process, E = R·L; B assignments that arrive at a process; S slots, E · capacity.
 """
 
 # ruff: noqa: N803, N806 (shape suffixes)
@@ -9,6 +15,7 @@ L experts of a process, E = R·L; B assignments that arrive at a process.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +26,9 @@ from torch.func import functional_call
 from torch.nn.parameter import Parameter
 
 from nmt.model.config import MoEConfig
-from nmt.model.moe.experts import Experts, collect, inverse_permutation
+from nmt.model.moe.experts import Experts, collect, inverse_permutation, sort_assignments
 from nmt.model.moe.gating_dropout import GatingDropout
-from nmt.model.moe.layer import MoEFeedForwardNetwork
+from nmt.model.moe.layer import MoEFeedForwardNetwork, count_tokens
 from nmt.model.translator import MoEFactory, Translator, moe_layers
 from nmt.training.fairseq import (
     FSDPWrapper,
@@ -29,7 +36,14 @@ from nmt.training.fairseq import (
     apply_fsdp_to_transformer,
     get_current_gangs,
 )
-from nmt.training.parallel.exchange import exchange, exchange_counts, sum_over_copies
+from nmt.training.parallel.exchange import (
+    exchange,
+    exchange_counts,
+    host_group,
+    most,
+    sum_over_copies,
+)
+from nmt.training.parallel.slots import Slots, empty_slots, fill_slots
 
 
 class SharedOutExperts(nn.Module):
@@ -42,12 +56,17 @@ class SharedOutExperts(nn.Module):
     A gradient is the sum over all tokens of all processes, divided by their number as FSDP and DDP
     divide theirs; where there are several copies of the experts (`gangs.rdp`) it is summed over
     them.
+
+    Attributes:
+        capacity: The most that an expert takes of any process of the gang in this batch; None if
+            there is no limit.
     """
 
     def __init__(self, whole: Experts, gangs: Gangs) -> None:
         """Take this process's share of the experts, which every process initialized identically."""
         super().__init__()
         self._gangs = gangs
+        self.capacity: int | None = None
         self.num_experts = len(next(whole.parameters()))
         share = self.num_experts // gangs.sdp.size
         self.first_expert = begin = gangs.sdp.rank * share
@@ -69,21 +88,40 @@ class SharedOutExperts(nn.Module):
                 name, Parameter(DTensor.from_local(local, mesh, placements, run_check=False))
             )
 
-    def forward(self, tokens_AD: Tensor, load_E: Tensor) -> Tensor:
+    def forward(self, tokens_AD: Tensor, load_E: Tensor, *, is_local: bool = False) -> Tensor:
         """Apply expert e to its `load_E[e]` tokens; rows beyond all loads come out as zeros."""
-        group = self._gangs.sdp.as_process_group()
+        if is_local:  # the first rows are those of this process's experts, as all others have none
+            own = slice(self.first_expert, self.first_expert + len(next(self.parameters())))
+            return self._apply_local(tokens_AD, load_E[own])
         if torch.is_autocast_enabled(tokens_AD.device.type):  # half of what else would travel
             tokens_AD = tokens_AD.to(torch.get_autocast_dtype(tokens_AD.device.type))
+        if self.capacity is None:
+            return self._exchange_exactly(tokens_AD, load_E)
+        return self._exchange_evenly(tokens_AD, load_E, self.capacity)
+
+    def _exchange_evenly(self, tokens_AD: Tensor, load_E: Tensor, capacity: int) -> Tensor:
+        group = self._gangs.sdp.as_process_group()
+        slots = Slots.of(load_E, capacity, len(tokens_AD))
+        arrived_SD = exchange(fill_slots(tokens_AD, slots), group)
+        arriving_RL = exchange_counts(load_E.view(self._gangs.sdp.size, -1), group)
+        order_S, place_S, load_L = sort_assignments(
+            _experts_of_slots(arriving_RL, capacity), arriving_RL.shape[1]
+        )
+        outputs_SD = self._apply_local(collect(arrived_SD, place_S, order_S), load_L)
+        return empty_slots(exchange(collect(outputs_SD, order_S, place_S), group), slots)
+
+    def _exchange_exactly(self, tokens_AD: Tensor, load_E: Tensor) -> Tensor:
+        group = self._gangs.sdp.as_process_group()
         load_RL = load_E.view(self._gangs.sdp.size, -1)
         arriving_RL = exchange_counts(load_RL, group)
-        # The one place where the host waits for the device: it must know how much to send.
+        # Here the host waits for the device: it must know how much to send.
         sent, received = torch.stack([load_RL.sum(1), arriving_RL.sum(1)]).tolist()
-        arrived_BD = exchange(tokens_AD[: sum(sent)], sent, received, group)
+        arrived_BD = exchange(tokens_AD[: sum(sent)], group, sent, received)
         order_B = _by_expert(arriving_RL, sum(received))
         place_B = inverse_permutation(order_B)
         sorted_BD = collect(arrived_BD, place_B, order_B)
         outputs_BD = self._apply_local(sorted_BD, arriving_RL.sum(0))
-        outputs_AD = exchange(collect(outputs_BD, order_B, place_B), received, sent, group)
+        outputs_AD = exchange(collect(outputs_BD, order_B, place_B), group, received, sent)
         rest = outputs_AD.new_zeros(len(tokens_AD) - sum(sent), tokens_AD.shape[1])
         return torch.cat([outputs_AD, rest])
 
@@ -98,6 +136,15 @@ class SharedOutExperts(nn.Module):
         code = self._code[0].train(self.training)
         outputs_BD: Tensor = functional_call(code, weights, (tokens_BD, load_L))
         return outputs_BD
+
+
+def _experts_of_slots(arriving_RL: Tensor, capacity: int) -> Tensor:
+    """Return the local expert of each slot that arrived, [R·L·capacity]; L for an empty one."""
+    num_local = arriving_RL.shape[1]
+    place_C = torch.arange(capacity, device=arriving_RL.device)
+    expert_L1 = torch.arange(num_local, device=arriving_RL.device).unsqueeze(1)
+    is_taken_RLC = place_C < arriving_RL.unsqueeze(2)
+    return expert_L1.where(is_taken_RLC, num_local).flatten()
 
 
 def _by_expert(arriving_RL: Tensor, num_rows: int) -> Tensor:
@@ -122,17 +169,17 @@ def _device_mesh(gangs: Gangs) -> DeviceMesh:
 class AgreedGatingDropout(GatingDropout):
     """Gating dropout of processes that share experts: all leave the exchange out, or none.
 
-    When it is left out, no token has another process's expert, so only counts are exchanged.
+    When it is left out, no token has another process's expert, and nothing is exchanged.
     """
 
     group: ProcessGroup
-    device: torch.device
+    """Of hosts, which draw."""
 
     def draw(self) -> bool:
         """Return what the first process of the group draws."""
         if self.p == 0:
             return False
-        drawn = torch.rand((), device="cpu").to(self.device)
+        drawn = torch.rand((), device="cpu")
         broadcast(drawn, group=self.group, group_src=0)
         return float(drawn) < self.p
 
@@ -144,21 +191,53 @@ class _SharedOutFactory(MoEFactory):
     process.
     """
 
+    def __init__(self, config: MoEConfig) -> None:
+        super().__init__(config)
+        self._gangs = get_current_gangs()
+        self._hosts = host_group(self._gangs.sdp.as_process_group(), self._gangs.device)
+
+    def create_model(self) -> Translator:
+        """Build the model; before each stack processes agree on the size of their batches."""
+        model = super().create_model()
+        for stack in (model.encoder, model.decoder):
+            stack.register_forward_pre_hook(CapacityHook(self._hosts))
+        return model
+
     def _replace_feed_forward(self, layer: nn.Module) -> None:
         super()._replace_feed_forward(layer)
         moe = layer.ffn
         assert isinstance(moe, MoEFeedForwardNetwork)
         assert isinstance(moe.experts, Experts)
-        gangs = get_current_gangs()
+        gangs = self._gangs
         moe.experts = SharedOutExperts(moe.experts, gangs)
         if moe.gating_dropout is not None:
             moe.gating_dropout = AgreedGatingDropout(
                 p=moe.gating_dropout.p,
                 num_ranks=gangs.sdp.size,
                 rank=gangs.sdp.rank,
-                group=gangs.sdp.as_process_group(),
-                device=gangs.device,
+                group=self._hosts,
             )
+
+
+class CapacityHook:
+    """Tells the experts of a stack what each takes at most of any process, before it runs."""
+
+    def __init__(self, hosts: ProcessGroup) -> None:
+        self._hosts = hosts
+
+    def __call__(self, stack: nn.Module, arguments: tuple[Any, ...]) -> None:
+        """Agree with the others on the most tokens; `arguments` are sequences and their layout."""
+        layers = [
+            layer for _, layer in moe_layers(stack) if isinstance(layer.experts, SharedOutExperts)
+        ]
+        has_capacity = stack.training and any(layer.capacity_factor is not None for layer in layers)
+        tokens = 0
+        if has_capacity:
+            seqs, layout = arguments[:2]
+            tokens = most(count_tokens(layout, seqs.shape[:-1].numel()), self._hosts)
+        for layer in layers:
+            assert isinstance(layer.experts, SharedOutExperts)
+            layer.experts.capacity = layer.capacity(tokens) if has_capacity else None
 
 
 def create_shared_out(config: MoEConfig) -> Translator:

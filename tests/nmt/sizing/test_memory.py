@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -168,3 +169,41 @@ def test_layouts_that_cannot_be_are_refused() -> None:
         LayoutConfig(max_tokens=0)
     with pytest.raises(UserError, match="shares out 4 experts to 8 processes"):
         describe_size("tiny", 40, LayoutConfig(gpus=8, shard_size=8, expert_parallel=True))
+
+
+def test_gpu_hours_and_energy_follow_from_operations_peak_and_utilization(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import tongues
+
+    options = ["gpus=64", "cost.tokens=1000000000000", "cost.mfu=0.5", "cost.peak_teraflops=312"]
+    options += ["cost.watts=400"]
+    words = [word for option in options for word in ("--config", option)]
+    assert tongues.main(["nmt", "describe", "--size", "3b", "--json", *words]) == 0
+    found = json.loads(capsys.readouterr().out)
+    # A source token and a target token for each two.
+    flops = 0.5e12 * found["flops_per_token"]
+    assert found["cost"]["flops"] == flops
+    assert found["cost"]["gpu_hours"] == pytest.approx(flops / 156e12 / 3600)
+    assert found["cost"]["hours"] == pytest.approx(found["cost"]["gpu_hours"] / 64)
+    assert found["cost"]["energy_kwh"] == pytest.approx(0.4 * found["cost"]["gpu_hours"])
+    assert "given" in found["cost"]["assumptions"][0]
+
+
+def test_utilization_is_what_a_training_measured_or_an_assumption_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import tongues
+
+    metrics = tmp_path / "training" / "metrics"
+    metrics.mkdir(parents=True)
+    lines = [json.dumps({"Step": i, "mfu": mfu}) for i, mfu in enumerate((0.1, 0.32, 0.33), 1)]
+    (metrics / "train.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    command = ["nmt", "describe", "--size", "tiny", "--config", "cost.tokens=1000"]
+    measured = ["--config", f"cost.training={tmp_path}"]
+    assert tongues.main([*command, *measured, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["cost"]["mfu"] == 0.32
+    assert tongues.main(command) == 0
+    assert "not measured with this program" in capsys.readouterr().out
+    assert tongues.main([*command, "--config", f"cost.training={tmp_path / 'metrics'}"]) == 2
+    assert "logged its MFU" in capsys.readouterr().err

@@ -18,6 +18,8 @@ from corpus.languages import Direction
 from nmt.data.tokenize import fingerprint
 from nmt.model.directory import WEIGHTS_FILE, load_model
 from nmt.training.config import TrainConfig
+from nmt.training.curves import mean_scores, read_curves
+from nmt.training.directory import saved_updates
 from nmt.training.train import train
 from nmt.training.unfinished import FINGERPRINT_FILE, check_unfinished
 from nmt.translation.decoding.config import TranslateConfig
@@ -153,6 +155,33 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = write_recipe(directory, directory / "vocabulary", directory / "bitext")
     train(load_config(TrainConfig, recipe), directory / "model")
     return directory
+
+
+def test_last_checkpoints_and_the_best_are_kept_as_the_config_says(
+    tmp_path: Path, vocabulary_directory: Path, bitext: Path
+) -> None:
+    recipe = write_recipe(
+        tmp_path,
+        vocabulary_directory,
+        bitext,
+        flores=str(write_flores(tmp_path / "flores", ["bara kili mo", "tuno"])),
+        # Rises to where training diverges, so that the best of these updates is not the last.
+        optimizer={"learning_rate": 3.0, "warmup_updates": 4, "schedule": "inverse_sqrt"},
+        chrf={"sentences": 0},
+        selection={"keep": "best"},
+        checkpoints={"last": 2, "best": 1, "when_done": True},
+        updates=5,
+        checkpoint_every=1,
+        validate_every=1,
+        report_every=1,
+        batches={"max_tokens": 200, "max_length": 60},
+    )
+    train(load_config(TrainConfig, recipe), tmp_path / "model")
+    training = tmp_path / "model" / "training"
+    scores = mean_scores(read_curves(training), "nll")
+    best = max(scores, key=lambda score: score[1])[0]
+    assert best < 4
+    assert sorted(saved_updates(training)) == [best, 4, 5]
 
 
 def test_translation_gives_one_line_for_each_and_keeps_empty_ones(trained: Path) -> None:

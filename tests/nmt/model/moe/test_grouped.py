@@ -121,6 +121,14 @@ def everything() -> MoEFeedForwardNetwork:
     ).train()
 
 
+def take_way(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Let experts compute as on a CPU (`_in_turn`) or as on a GPU (`_mask_rest`)."""
+    way = getattr(Experts, name)
+    monkeypatch.setattr(
+        Experts, "forward", lambda self, tokens, load, *, is_local: way(self, tokens, load)
+    )
+
+
 def run_padded(layer: MoEFeedForwardNetwork, sequences: torch.Tensor) -> torch.Tensor:
     layer.layout = BatchLayout.of(sequences, [7, 4, 1])
     output = layer(sequences)
@@ -154,7 +162,7 @@ def test_way_of_a_gpu_reads_no_value_back_and_meets_the_conditions_of_its_kernel
 
     with pytest.raises(DataDependentOutputException):
         run()  # in turn, as on a CPU, where the host has to know the loads
-    monkeypatch.setattr(Experts, "forward", Experts._mask_rest)
+    take_way(monkeypatch, "_mask_rest")
     run()
 
 
@@ -162,7 +170,7 @@ def test_way_of_a_gpu_reads_no_value_back_and_meets_the_conditions_of_its_kernel
 def test_what_the_layer_makes_is_made_where_its_input_is(
     way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Experts, "forward", getattr(Experts, way))
+    take_way(monkeypatch, way)
     layer, sequences = everything(), torch.randn(3, 7, 16, requires_grad=True)
     layer.gating_dropout = GatingDropout(p=0.999, num_ranks=2)
     # Whatever names no device is made on another than the input's, where its values are lost.

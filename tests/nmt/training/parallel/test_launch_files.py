@@ -54,6 +54,55 @@ def test_job_that_is_done_or_failed_is_not_queued_again(tmp_path: Path, code: in
     assert not (tmp_path / "calls").exists()
 
 
+@pytest.mark.parametrize("option", [["--output", "out"], ["--output=out"]])
+@pytest.mark.parametrize(("saves", "is_queued"), [(True, True), (False, False)])
+def test_job_that_loses_a_process_is_queued_again_if_it_has_saved_a_checkpoint(
+    tmp_path: Path, saves: bool, is_queued: bool, option: list[str]
+) -> None:
+    checkpoints = tmp_path / "out" / "training" / "checkpoints"
+    (checkpoints / "step_9").mkdir(parents=True)
+    new = checkpoints / ("step_10" if saves else "step_10.tmp")
+    write_program(tmp_path, "srun", f"mkdir {new}; exit 1")
+    write_program(tmp_path, "scontrol", f'echo "$@" > {tmp_path / "calls"}')
+    done = subprocess.run(
+        ["bash", str(RECIPES / "train.sbatch"), *option], env=environment(tmp_path), cwd=tmp_path
+    )
+    assert done.returncode == 1
+    assert (tmp_path / "calls").exists() == is_queued
+
+
+def test_tokens_are_copied_to_the_nodes_own_disk_and_read_there(tmp_path: Path) -> None:
+    tokens, local = tmp_path / "tokens", tmp_path / "local"
+    (tokens / "receipts").mkdir(parents=True)
+    (tokens / "receipts" / "one").write_text("done", encoding="utf-8")
+    (local / "tongues-7" / "new").mkdir(parents=True)  # a copy that was cut
+    write_program(
+        tmp_path,
+        "srun",
+        'while [[ $1 == --* ]]; do shift; done; exec "$@"',  # on one node, as srun does on each
+    )
+    write_program(
+        tmp_path,
+        "tongues",
+        f'echo "$@" >> {tmp_path / "calls"}; cat {local}/tongues-7/tokens/receipts/one;'
+        f" exit $(cat {tmp_path / 'code'})",
+    )
+    write_program(tmp_path, "scontrol", "")
+    variables = {"TOKENS": str(tokens), "LOCAL": str(local)}
+    for code in (143, 0):  # stopped with a checkpoint, then done
+        (tmp_path / "code").write_text(str(code), encoding="utf-8")
+        done = subprocess.run(
+            ["bash", str(RECIPES / "train.sbatch"), "--output", "out"],
+            env=environment(tmp_path, **variables),
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stdout) == (code, "done"), done.stderr
+        assert (local / "tongues-7").exists() == (code == 143)
+    expected = f"nmt train --output out --config data.directory={local}/tongues-7/tokens\n"
+    assert (tmp_path / "calls").read_text(encoding="utf-8") == 2 * expected
+
+
 def test_job_has_a_process_for_each_gpu_of_the_allocation_and_runs_in_an_image(
     tmp_path: Path,
 ) -> None:

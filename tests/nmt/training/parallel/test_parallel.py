@@ -1,8 +1,12 @@
 import json
+import os
 import random
 import shutil
 import signal
 import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,7 +44,8 @@ from nmt.vocabulary.config import VocabularyConfig
 from nmt.vocabulary.train import train_vocabulary
 from nmt.vocabulary.vocabulary import Vocabulary
 from tests.nmt.conftest import write_bitext, write_flores
-from tests.nmt.training.parallel.fleet import Finished, Fleet, Run
+from tests.nmt.training.parallel.fleet import ROOT, Finished, Fleet, Run
+from tests.nmt.training.parallel.test_launch_files import environment, write_program
 
 FSDP = ("parallel.mode=fsdp",)
 EXPERTS = (*FSDP, "parallel.expert_parallel=true")
@@ -285,6 +290,58 @@ def test_a_process_that_is_killed_ends_all_with_one_message(trainings: Trainings
     assert first.stderr.count("error: ") == 1
     assert "lost another one, which reported no error" in first.stderr
     assert "Traceback" not in first.stderr
+
+
+@pytest.mark.slow
+def test_job_that_loses_a_process_is_queued_again_and_ends_with_the_same_bytes(
+    trainings: Trainings, tmp_path: Path
+) -> None:
+    options = (
+        "updates=16", "checkpoint_every=4", "validate_every=16", "flores=null",
+        "batches.max_tokens=1500",
+    )  # fmt: skip
+    trainings.run(2, "whole", *options)
+    # The step of the job on one node of two processes; torchrun gives them their places.
+    write_program(
+        tmp_path,
+        "srun",
+        "while [[ $1 == --* ]]; do shift; done;"
+        ' exec torchrun --standalone --nproc-per-node=2 --no-python "$@"',
+    )
+    write_program(tmp_path, "tongues", f'exec {sys.executable} {ROOT / "tongues.py"} "$@"')
+    write_program(tmp_path, "scontrol", f'echo "$@" >> {tmp_path / "calls"}')
+    script = str(ROOT / "recipes" / "nmt" / "train.sbatch")
+    job = ["bash", script, *trainings.command("queued", *options)[2:]]
+    checkpoints = trainings.folder / "queued" / "training" / "checkpoints"
+    variables = environment(tmp_path, PYTHONPATH=str(ROOT))
+    with subprocess.Popen(job, env=variables, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 300
+        while not any(checkpoints.glob("step_*[0-9]")):
+            assert process.poll() is None, "training ended before a process could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        os.kill(process_of_rank(1, str(trainings.folder / "queued")), signal.SIGKILL)
+        assert process.wait(300) == 1
+    assert (tmp_path / "calls").read_text(encoding="utf-8") == "requeue 7\n"
+    again = subprocess.run(job, env=variables, stderr=subprocess.PIPE, text=True)
+    assert again.returncode == 0, again.stderr
+    assert "update 4/" not in again.stderr, "it began anew instead of going on"
+    first, second = (trainings.folder / name / WEIGHTS_FILE for name in ("whole", "queued"))
+    assert first.read_bytes() == second.read_bytes()
+    assert trainings.losses("queued") == trainings.losses("whole")
+
+
+def process_of_rank(rank: int, output: str) -> int:
+    """Return the process of a training that has this rank."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_text(encoding="utf-8").split("\0")
+            variables = (folder / "environ").read_text(encoding="utf-8").split("\0")
+        except OSError:  # it is gone
+            continue
+        if output in command and f"RANK={rank}" in variables and "tongues.py" in command[1]:
+            return int(folder.name)
+    raise AssertionError(f"no process has rank {rank}")
 
 
 @pytest.mark.slow
