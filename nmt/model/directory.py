@@ -6,7 +6,7 @@ beside them the run's `config.yaml` and receipts.
 
 import dataclasses
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,14 +52,29 @@ def save_model(
     directions: Sequence[Direction],
 ) -> tuple[Path, ...]:
     """Write a model; return the files. `model.json` comes last and vouches for the others."""
+
+    def write(path: Path) -> None:
+        with atomic_path(path) as temporary:
+            safetensors.torch.save_file(_distinct_weights(model), str(temporary))
+
+    return save_model_with(directory, write, config, vocabulary, directions)
+
+
+def save_model_with(
+    directory: Path,
+    write_weights: Callable[[Path], None],
+    config: MoEConfig,
+    vocabulary: Path,
+    directions: Sequence[Direction],
+) -> tuple[Path, ...]:
+    """Write a model whose weights' file another writes, atomically; return the files."""
     outputs = []
     for name in (vocabulary_files.MODEL_FILE, vocabulary_files.LAYOUT_FILE):
         outputs.append(directory / VOCABULARY_DIRECTORY / name)
         with atomic_path(outputs[-1]) as temporary:
             shutil.copyfile(vocabulary / name, temporary)
     weights = directory / WEIGHTS_FILE
-    with atomic_path(weights) as temporary:
-        safetensors.torch.save_file(_distinct_weights(model), str(temporary))
+    write_weights(weights)
     return (*outputs, weights, describe_model(directory, config, directions))
 
 

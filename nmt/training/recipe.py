@@ -28,7 +28,12 @@ from nmt.model.lora import add_lora, freeze_all_but_lora
 from nmt.model.translator import Translator, compile_layers, create_model
 from nmt.sizing.flops import measure_peak, token_flops
 from nmt.threads import keep_freed_memory
-from nmt.training.checkpoints import best_update, hold_while_validating, load_weights
+from nmt.training.checkpoints import (
+    best_update,
+    hold_while_validating,
+    load_weights,
+    step_directory,
+)
 from nmt.training.config import ResolvedTrainConfig, TrainConfig
 from nmt.training.curves import forget_after, mean_scores, read_curves, stopped_at
 from nmt.training.directory import last_update
@@ -59,8 +64,9 @@ from nmt.training.parallel.checkpoints import (
     fit_checkpoint,
     keep_plain_state,
     load_whole_model,
+    write_whole_weights,
 )
-from nmt.training.parallel.experts import apply_fsdp, create_shared_out
+from nmt.training.parallel.experts import Sharding
 from nmt.training.parallel.launch import as_groups
 from nmt.training.parallel.preemption import ResumableReader, ResumableTask
 from nmt.training.parallel.signals import Preemption
@@ -105,7 +111,16 @@ class Training:
 class Trained:
     """The result of a training."""
 
-    model: Translator
+    model: Translator | None
+    """The model; None where several processes trained it, whose checkpoint has it."""
+
+    step: Path
+    """That checkpoint."""
+
+    create: Callable[[], Translator]
+    """Builds a model of its shape, with fresh weights."""
+
+    parameters: int
 
     updates: int
     """The last update."""
@@ -115,6 +130,14 @@ class Trained:
 
     skipped_updates: int
     """Updates without a finite gradient."""
+
+    def load(self) -> Translator:
+        """Return the whole model, in this process."""
+        return self.model or cast(Translator, load_whole_model(self.step, self.create))
+
+    def write_weights(self, path: Path) -> None:
+        """Write the weights from the checkpoint, without having them whole in memory."""
+        write_whole_weights(self.step, self.create, path)
 
 
 def register_family(
@@ -163,8 +186,11 @@ class TranslationRecipe(base.Recipe):
         directory: Path,
         world: World,
         preemption: Preemption,
+        *,
+        shards: int,
     ) -> None:
         self._config = config
+        self._shards = shards
         self._training = training
         self._directory = directory
         self._world = world
@@ -180,12 +206,18 @@ class TranslationRecipe(base.Recipe):
 
     def register(self, container: DependencyContainer) -> None:
         """Make the model family known."""
-        if self._config.parallel.expert_parallel and self._world.size > 1:
-            # Every process draws all weights, and keeps its experts; FSDP sends out the others.
-            create = self._started(create_shared_out)
-            register_family(container, create=create, apply_fsdp=apply_fsdp, supports_meta=False)
-        else:
-            register_family(container, create=self._started(create_model), apply_fsdp=apply_fsdp)
+        if self._shards == 1:
+            register_family(container, create=self._started(create_model))
+            return
+        sharding = Sharding(expert_parallel=self._config.parallel.expert_parallel)
+        register_family(
+            container,
+            create=self._started(sharding.create),
+            apply_fsdp=sharding.apply_fsdp,
+            # A model that gets a checkpoint's weights needs none before; for another every process
+            # draws all weights, layer by layer, and keeps its rows.
+            supports_meta=last_update(self._directory) > 0,
+        )
 
     def _started(
         self, create: Callable[[MoEConfig], Translator]
@@ -393,7 +425,7 @@ def run_recipe(
     """Train to the last update, from the last checkpoint in `directory` if there is one.
 
     Returns:
-        What came of it, with the whole model; None on other ranks than 0.
+        What came of it; None on other ranks than 0.
 
     Raises:
         Preempted: If a scheduler's signal stopped it.
@@ -418,7 +450,7 @@ def run_recipe(
         validates=bool(training.validation.batches),
         is_hybrid=1 < shards < world.size,
     )
-    recipe = TranslationRecipe(config, training, directory, world, preemption)
+    recipe = TranslationRecipe(config, training, directory, world, preemption, shards=shards)
     world.barrier("training")
     with log_in_file_only(), _errors_of_ours(), as_groups(world.place, shards):
         try:
@@ -435,14 +467,18 @@ def run_recipe(
         logger.info("no better validation for a while: stopped after update %s", f"{last:,}")
     _write_page(directory, config, model)
     kept = best_update(directory) if config.selection.keep == "best" else last
-    if world.size > 1:
-        model = cast(Translator, load_whole_model(directory, kept, create))
-    elif kept != last:
+    if world.size == 1 and kept != last:
         load_weights(directory, kept, model)
     if kept != last:
         logger.info("the best validation was after update %s; its weights are kept", f"{kept:,}")
     return Trained(
-        model=model, updates=last, kept_update=kept, skipped_updates=recipe.skipped.total
+        model=model if world.size == 1 else None,
+        step=step_directory(directory, kept),
+        create=create,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        updates=last,
+        kept_update=kept,
+        skipped_updates=recipe.skipped.total,
     )
 
 

@@ -21,10 +21,10 @@ from nmt.model.directory import (
     read_description,
 )
 from nmt.model.lora import is_lora
-from nmt.model.moe.layer import MoEFeedForwardNetwork
 from nmt.model.tensor_files import read_header, read_into
 from nmt.model.translator import Translator, create_model, moe_layers
 from nmt.training.config import TrainConfig
+from nmt.training.parallel.own_rows import own_rows
 from nmt.vocabulary import vocabulary as vocabulary_files
 
 _FREE = {
@@ -84,23 +84,21 @@ class Start:
         Raises:
             DataError: If the weights are not those that the description vouches for.
         """
-        state = model.state_dict()
-        if any(tensor.is_meta for tensor in state.values()):
-            return  # rank 0 sends its weights
+        state = _rows_of_this_process(model)
+        if any(tensor.is_meta for tensor, _ in state.values()):
+            return  # the weights of a checkpoint come
         found = read_header(self.weights)
-        first_rows, done = {}, []
-        for name, layer in moe_layers(model):
+        done = []
+        for name, _ in moe_layers(model):
             if f"{name}.ffn.gate.weight" not in found:
-                done += _upcycle(f"{name}.ffn", layer, found, self.upcycling_noise, self.seed)
-            else:
-                for own in _DENSE_NAMES:
-                    first_rows[f"{name}.ffn.experts.{own}"] = _first_expert(layer)
+                done += _upcycle(f"{name}.ffn", state, found, self.upcycling_noise, self.seed)
         unknown = [name for name in found if name not in state]
         for name in found.keys() - set(unknown):
-            read_into(found[name], state[name], first_row=first_rows.get(name, 0))
+            rows, first = state[name]
+            read_into(found[name], rows, first_row=first)
         done += [name for name in state if is_lora(name)]
-        filled = {state[name].data_ptr() for name in (*done, *(found.keys() - set(unknown)))}
-        missing = [name for name, tensor in state.items() if tensor.data_ptr() not in filled]
+        filled = {state[name][0].data_ptr() for name in (*done, *(found.keys() - set(unknown)))}
+        missing = [name for name, (rows, _) in state.items() if rows.data_ptr() not in filled]
         if missing or unknown:
             raise DataError(
                 f"{self.weights} does not fit {DESCRIPTION_FILE}: missing {missing[:3]}, unknown"
@@ -108,25 +106,37 @@ class Start:
             )
 
 
-def _first_expert(layer: MoEFeedForwardNetwork) -> int:
-    """Return the first expert that this process holds."""
-    first = layer.experts.first_expert
-    assert isinstance(first, int)
-    return first
+def _rows_of_this_process(model: Translator) -> dict[str, tuple[Tensor, int]]:
+    """Return the rows of each parameter that this process holds, and the number of the first."""
+    rows = {
+        name: own_rows(parameter)
+        for name, parameter in model.named_parameters(remove_duplicate=False)
+    }
+    for name, layer in moe_layers(model):
+        first = layer.experts.first_expert
+        assert isinstance(first, int)
+        for own in _DENSE_NAMES if first else ():
+            rows[f"{name}.ffn.experts.{own}"] = (layer.experts.get_parameter(own).detach(), first)
+    return rows
 
 
 @torch.no_grad()
 def _upcycle(
-    name: str, layer: MoEFeedForwardNetwork, found: dict[str, Stored], noise: float, seed: int
+    name: str,
+    state: Mapping[str, tuple[Tensor, int]],
+    found: dict[str, Stored],
+    noise: float,
+    seed: int,
 ) -> list[str]:
     """Make each expert a copy of the dense network plus noise; return the names that are done.
 
     An expert's noise depends on its number in the whole layer only, not on the process it is on.
     """
-    begin = _first_expert(layer)
     for part, (own, dense) in enumerate(_DENSE_NAMES.items()):
-        experts: Tensor = layer.experts.get_parameter(own)
+        experts, begin = state[f"{name}.experts.{own}"]
         stored = found.pop(f"{name}.{dense}")
+        if not len(experts):
+            continue
         read_into(stored, experts[0])
         spread = noise * float(experts[0].std(correction=0))
         copy = experts[0].clone()

@@ -138,7 +138,7 @@ def _train_model(
     world: World,
     preemption: Preemption,
 ) -> Outcome:
-    from nmt.model.directory import save_model
+    from nmt.model.directory import save_model, save_model_with
     from nmt.model.lora import merge_lora, save_adapter
     from nmt.training.comparison import open_comparison
     from nmt.training.recipe import Training, check_device, run_recipe
@@ -205,26 +205,41 @@ def _train_model(
     trained = run_recipe(resolved, training, directory, world, preemption)
     if trained is None:
         return Outcome()
+    known = sorted(set(pairs) if start is None else {*pairs, *start.description.directions})
     lora = resolved.lora
-    compared = () if comparing is None else comparing.finish(directory, trained.model)
+    if trained.model is None and comparing is None and lora is None:
+        outputs = save_model_with(
+            output, trained.write_weights, shape, config.vocabulary_directory, known
+        )
+        return Outcome(counts=_counts(bitext, pairs, trained, trained.parameters), outputs=outputs)
+    model = trained.load()
+    compared = () if comparing is None else comparing.finish(directory, model)
     if lora is not None and lora.save == "adapter":
         assert start is not None
         adapter = output / ADAPTER_FILE
-        save_adapter(adapter, trained.model, lora.also, start.description.weights_digest)
-        return Outcome(counts=_counts(bitext, pairs, trained), outputs=(adapter, *compared))
-    merge_lora(trained.model)
-    known = set(pairs) if start is None else {*pairs, *start.description.directions}
-    outputs = save_model(output, trained.model, shape, config.vocabulary_directory, sorted(known))
-    return Outcome(counts=_counts(bitext, pairs, trained), outputs=(*outputs, *compared))
+        save_adapter(adapter, model, lora.also, start.description.weights_digest)
+        return Outcome(
+            counts=_counts(bitext, pairs, trained, trained.parameters),
+            outputs=(adapter, *compared),
+        )
+    merge_lora(model)
+    outputs = save_model(output, model, shape, config.vocabulary_directory, known)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return Outcome(
+        counts=_counts(bitext, pairs, trained, parameters), outputs=(*outputs, *compared)
+    )
 
 
 def _counts(
-    bitext: TokenizedBitext, pairs: Mapping[Direction, DirectionPairs], trained: "Trained"
+    bitext: TokenizedBitext,
+    pairs: Mapping[Direction, DirectionPairs],
+    trained: "Trained",
+    parameters: int,
 ) -> dict[str, int]:
     return {
         **bitext.counts,
         "directions": len(pairs),
-        "parameters": sum(parameter.numel() for parameter in trained.model.parameters()),
+        "parameters": parameters,
         "updates": trained.updates,
         "kept_update": trained.kept_update,
         "skipped_updates": trained.skipped_updates,

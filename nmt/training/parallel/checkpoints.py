@@ -13,7 +13,7 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +23,15 @@ from torch.optim import Optimizer
 
 from corpus.errors import DataError
 from corpus.files import make_directory
+from corpus.pickled_tensors import count_elements, read_pickled
+from nmt.interop.weights import NewTensor, write_tensors
+from nmt.model.tensor_files import whole
 from nmt.training.checkpoints import step_directory
 from nmt.training.directory import CHECKPOINTS, last_update
 from nmt.training.fairseq import reset_non_persistent_buffers
+from nmt.training.parallel.own_rows import row_range
+
+P = TypeVar("P")
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +64,37 @@ def layout_of(step: Path) -> Layout:
     return Layout(world_size, shards)
 
 
+def write_whole_weights(step: Path, create: Callable[[], nn.Module], path: Path) -> None:
+    """Write the parameters of a checkpoint as one file of safetensors, atomically.
+
+    They go from the files of the shards to the new one chunk by chunk, so that no process ever
+    holds the model. The bytes are those that `nmt.model.directory.save_model` writes of it.
+
+    Args:
+        step: Directory of the checkpoint.
+        create: Builds the model; it is called on the meta device.
+        path: The file.
+
+    Raises:
+        DataError: If the checkpoint is damaged, or of another model.
+    """
+    with torch.device("meta"):
+        shapes = {name: tuple(tensor.shape) for name, tensor in create().state_dict().items()}
+    shards = [read_pickled(file) for file in _shard_files(step, "model")]
+    tensors: list[NewTensor] = []
+    seen: set[tuple[Path, int]] = set()
+    for name, shape in shapes.items():
+        parts = [_part(shard, name, step) for shard in shards]
+        places = {(part.path, part.begin) for part in parts if part.num_elements}
+        if places and places <= seen:
+            continue  # it is tied to one before
+        seen |= places
+        chosen = _consecutive([part.shape for part in parts], shape, f"`{name}` of {step}")
+        spans = tuple(whole(parts[i]) for i in chosen)
+        tensors.append(NewTensor(name, parts[0].dtype, shape, spans))
+    write_tensors(path, tensors)
+
+
 def load_whole_state(step: Path, shapes: Mapping[str, torch.Size]) -> dict[str, Parameter]:
     """Return the parameters of a checkpoint, whole; those that are tied are one object.
 
@@ -78,15 +115,13 @@ def load_whole_state(step: Path, shapes: Mapping[str, torch.Size]) -> dict[str, 
     return whole
 
 
-def load_whole_model(training: Path, update: int, create: Callable[[], nn.Module]) -> nn.Module:
+def load_whole_model(step: Path, create: Callable[[], nn.Module]) -> nn.Module:
     """Return the model of a checkpoint, on the CPU; it is held once.
 
     Args:
-        training: Directory of the training.
-        update: Of the checkpoint.
+        step: Directory of the checkpoint.
         create: Builds the model; it is called on the meta device.
     """
-    step = step_directory(training, update)
     with torch.device("meta"):
         model = create()
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
@@ -105,27 +140,53 @@ def join(parts: Sequence[Tensor], shape: torch.Size, what: str) -> Tensor:
     Raises:
         DataError: If they are neither.
     """
-    if parts[0].shape == shape:
-        if all(part.shape == shape or not part.numel() for part in parts):
-            return parts[0]
-    elif sum(len(part) for part in parts if part.dim()) == shape[0]:
-        return torch.cat([part for part in parts if part.numel()])
-    found = ", ".join(str(tuple(part.shape)) for part in parts)
-    raise DataError(f"{what} has parts of {found}; its whole is {tuple(shape)}")
+    chosen = _consecutive([tuple(part.shape) for part in parts], tuple(shape), what)
+    return parts[chosen[0]] if len(chosen) == 1 else torch.cat([parts[i] for i in chosen])
 
 
-def split(whole: Tensor, shards: int) -> list[Tensor]:
-    """Return the rows of each shard, as FSDP2 divides them: empty where there are too few."""
-    if not whole.dim():
-        return [whole] * shards
-    parts = [part.clone() for part in whole.chunk(shards)]
-    return parts + [whole[:0].clone()] * (shards - len(parts))
+def _consecutive(parts: Sequence[tuple[int, ...]], shape: tuple[int, ...], what: str) -> list[int]:
+    """Return which parts, of these shapes, are the whole one after the other.
+
+    Raises:
+        DataError: If they are neither consecutive rows nor copies of the whole.
+    """
+    if parts[0] == shape:
+        if all(part == shape or not count_elements(part) for part in parts):
+            return [0]
+    elif sum(part[0] for part in parts if part) == shape[0]:
+        return [i for i, part in enumerate(parts) if count_elements(part)]
+    found = ", ".join(map(str, parts))
+    raise DataError(f"{what} has parts of {found}; its whole is {shape}")
+
+
+def rows_of_shard(
+    parts: Sequence[Tensor], shape: torch.Size, shards: int, rank: int, what: str
+) -> Tensor:
+    """Return a copy of the rows that a shard holds of the whole, as FSDP2 divides it.
+
+    Args:
+        parts: Consecutive rows of the whole, or copies of it.
+        shape: Of the whole.
+        shards: Shards in all.
+        rank: Which one.
+        what: Named in errors.
+    """
+    chosen = [parts[i] for i in _consecutive([tuple(p.shape) for p in parts], tuple(shape), what)]
+    if not shape:
+        return chosen[0].clone()
+    begin, end = row_range(shape[0], shards, rank)
+    rows, first = [], 0
+    for part in chosen:
+        rows.append(part[max(begin - first, 0) : max(end - first, 0)])
+        first += len(part)
+    return torch.cat(rows)
 
 
 def fit_checkpoint(training: Path, layout: Layout, create: Callable[[], nn.Module]) -> bool:
     """Reshard the last checkpoint if the number of processes changed; return whether it did.
 
-    Model and optimizer are joined and divided again. The trainer's state (update, schedule, loss
+    Model and optimizer are divided anew, one shard after the other, so that no more than one is in
+    memory. The trainer's state (update, schedule, loss
     scale) and the data's are the same for all; `Resumable` reseeds random numbers when the number
     of processes changes.
     """
@@ -169,45 +230,45 @@ def _undo_cut_change(training: Path) -> None:
 
 
 def _reshard_model(step: Path, new: Path, shards: int, model: nn.Module) -> None:
+    before = [read_state(path) for path in _shard_files(step, "model")]
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    states: list[dict[str, Tensor]] = [{} for _ in range(shards)]
-    divided: dict[int, list[Tensor]] = {}
-    for name, whole in load_whole_state(step, shapes).items():
-        parts = divided.setdefault(id(whole), [])
-        parts.extend([] if parts else split(whole.detach(), shards))
-        for state, part in zip(states, parts, strict=True):
-            state[name] = part
-    _save(states, new, "model")
+    for rank in range(shards):
+        state: dict[str, Tensor] = {}
+        tied: dict[int, Tensor] = {}
+        for name, shape in shapes.items():
+            parts = [_part(shard, name, step) for shard in before]
+            address = next((part.data_ptr() for part in parts if part.numel()), 0)
+            if address not in tied or not address:
+                tied[address] = rows_of_shard(parts, shape, shards, rank, f"`{name}` of {step}")
+            state[name] = tied[address]
+        _save(state, new, "model", rank)
 
 
 def _reshard_optimizer(step: Path, new: Path, shards: int, model: nn.Module) -> None:
     before = [read_state(path) for path in _shard_files(step, "optimizer")]
-    states = [{**before[0], "state": {}} for _ in range(shards)]
-    parameters = list(model.parameters())
-    for index, entries in before[0]["state"].items():
-        shape = parameters[index].shape
-        divided: list[dict[str, Any]] = [{} for _ in range(shards)]
-        for key, value in entries.items():
-            if not isinstance(value, Tensor) or not value.dim():
-                parts: list[Any] = [value] * shards
-            else:
-                there = [state["state"][index][key] for state in before]
-                parts = split(join(there, shape, f"`{key}` of parameter {index}"), shards)
-            for entry, part in zip(divided, parts, strict=True):
-                entry[key] = part
-        for state, entry in zip(states, divided, strict=True):
-            state["state"][index] = entry
-    _save(states, new, "optimizer")
+    shapes = [parameter.shape for parameter in model.parameters()]
+    for rank in range(shards):
+        state: dict[int, dict[str, Any]] = {}
+        for index, entries in before[0]["state"].items():
+            state[index] = {}
+            for key, value in entries.items():
+                if not isinstance(value, Tensor) or not value.dim():
+                    state[index][key] = value
+                    continue
+                parts = [shard["state"][index][key] for shard in before]
+                what = f"`{key}` of parameter {index}"
+                state[index][key] = rows_of_shard(parts, shapes[index], shards, rank, what)
+        _save({**before[0], "state": state}, new, "optimizer", rank)
 
 
 def _shard_files(step: Path, kind: str) -> list[Path]:
     return [step / kind / _SHARDS.format(shard) for shard in range(layout_of(step).shards)]
 
 
-def _part(shard: Mapping[str, Any], name: str, step: Path) -> Tensor:
+def _part(shard: Mapping[str, P], name: str, step: Path) -> P:
     if name not in shard:
         raise DataError(f"{step} has no parameter `{name}`; it is of another model")
-    return cast(Tensor, shard[name])
+    return shard[name]
 
 
 class _TensorUnpickler(pickle.Unpickler):
@@ -243,11 +304,10 @@ def read_state(path: Path) -> dict[str, Any]:
     return state
 
 
-def _save(states: Sequence[Mapping[str, Any]], new: Path, kind: str) -> None:
-    for shard, state in enumerate(states):
-        path = new / kind / _SHARDS.format(shard)
-        make_directory(path.parent)
-        torch.save(dict(state), path)
+def _save(state: Mapping[str, Any], new: Path, kind: str, rank: int) -> None:
+    path = new / kind / _SHARDS.format(rank)
+    make_directory(path.parent)
+    torch.save(dict(state), path)
 
 
 def keep_plain_state(optimizer: Optimizer) -> None:

@@ -15,16 +15,18 @@ L experts of a process, E = R·L; B assignments that arrive at a process; S slot
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup, broadcast
 from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Replicate, Shard
 from torch.func import functional_call
 from torch.nn.parameter import Parameter
 
+from nmt.fairseq import Embedding, TransformerDecoderLayer, TransformerEncoderLayer
 from nmt.model.config import MoEConfig
 from nmt.model.moe.experts import Experts, collect, inverse_permutation, sort_assignments
 from nmt.model.moe.gating_dropout import GatingDropout
@@ -43,7 +45,10 @@ from nmt.training.parallel.exchange import (
     most,
     sum_over_copies,
 )
+from nmt.training.parallel.own_rows import has_own_rows, keep_own_rows, own_rows
 from nmt.training.parallel.slots import Slots, empty_slots, fill_slots
+
+M = TypeVar("M", bound=nn.Module)
 
 
 class SharedOutExperts(nn.Module):
@@ -83,7 +88,10 @@ class SharedOutExperts(nn.Module):
         mesh = _device_mesh(self._gangs)
         placements = [Shard(0)] if mesh.ndim == 1 else [Replicate(), Shard(0)]
         for name, weight in list(self.named_parameters()):
-            local = weight.detach().to(self._gangs.device)
+            device = self._gangs.device
+            local = weight.detach()
+            # On the meta device where a checkpoint is about to be loaded.
+            local = torch.empty_like(local, device=device) if local.is_meta else local.to(device)
             self.register_parameter(
                 name, Parameter(DTensor.from_local(local, mesh, placements, run_check=False))
             )
@@ -184,32 +192,57 @@ class AgreedGatingDropout(GatingDropout):
         return float(drawn) < self.p
 
 
-class _SharedOutFactory(MoEFactory):
-    """Builds models whose experts are sharded layer by layer, so that one layer at most is whole.
+class _ShardedFactory(MoEFactory):
+    """Builds models of which this process holds its rows, so that one layer at most is whole.
 
-    Each process draws all experts and frees most of them, so that weights equal those of a single
+    Each process draws all weights and frees most of them, so that they equal those of a single
     process.
     """
 
-    def __init__(self, config: MoEConfig) -> None:
+    def __init__(self, config: MoEConfig, gangs: Gangs, hosts: ProcessGroup | None) -> None:
+        """Take the gangs; `hosts`, where experts stay whole, are the group that agrees on sizes."""
         super().__init__(config)
-        self._gangs = get_current_gangs()
-        self._hosts = host_group(self._gangs.sdp.as_process_group(), self._gangs.device)
+        self._gangs = gangs
+        self._hosts = hosts
 
     def create_model(self) -> Translator:
-        """Build the model; before each stack processes agree on the size of their batches."""
+        """Build the model; with whole experts, hosts agree on the size of batches before stacks."""
         model = super().create_model()
-        for stack in (model.encoder, model.decoder):
-            stack.register_forward_pre_hook(CapacityHook(self._hosts))
+        if self._hosts is not None:
+            for stack in (model.encoder, model.decoder):
+                stack.register_forward_pre_hook(CapacityHook(self._hosts))
+        if not any(parameter.is_meta for parameter in model.parameters()):
+            model.to("cpu")  # what is no layer, and buffers: FSDP wants all in one place
         return model
+
+    def create_embedding(self) -> Embedding:
+        """Build the embedding."""
+        return self._kept(super().create_embedding())
+
+    def create_encoder_layer(self) -> TransformerEncoderLayer:
+        """Build a layer."""
+        return self._kept(super().create_encoder_layer())
+
+    def create_decoder_layer(self) -> TransformerDecoderLayer:
+        """Build a layer."""
+        return self._kept(super().create_decoder_layer())
+
+    def _kept(self, module: M) -> M:
+        keep_own_rows(module, self._gangs.sdp.size, self._gangs.sdp.rank)
+        return module
 
     def _replace_feed_forward(self, layer: nn.Module) -> None:
         super()._replace_feed_forward(layer)
         moe = layer.ffn
         assert isinstance(moe, MoEFeedForwardNetwork)
-        assert isinstance(moe.experts, Experts)
-        gangs = self._gangs
-        moe.experts = SharedOutExperts(moe.experts, gangs)
+        if self._hosts is None:
+            self._kept(moe)
+            return
+        gangs, experts = self._gangs, moe.experts
+        assert isinstance(experts, Experts)
+        moe.register_module("experts", None)
+        self._kept(moe)
+        moe.experts = SharedOutExperts(experts, gangs)
         if moe.gating_dropout is not None:
             moe.gating_dropout = AgreedGatingDropout(
                 p=moe.gating_dropout.p,
@@ -240,15 +273,51 @@ class CapacityHook:
             layer.experts.capacity = layer.capacity(tokens) if has_capacity else None
 
 
-def create_shared_out(config: MoEConfig) -> Translator:
-    """Build a model with fresh weights whose experts are sharded over the current gangs."""
-    return _SharedOutFactory(config).create_model()
+class Sharding:
+    """Builds a model that processes share out, and shares it out (FSDP2)."""
 
+    def __init__(self, *, expert_parallel: bool) -> None:
+        self._expert_parallel = expert_parallel
+        self._mesh: DeviceMesh | None = None
 
-def apply_fsdp(model: nn.Module, granularity: str, wrapper: FSDPWrapper) -> nn.Module:
-    """Shard all of a model but the experts, which are sharded already."""
-    with _hidden_experts(model):
-        return apply_fsdp_to_transformer(model, granularity, wrapper)  # type: ignore[arg-type]
+    def create(self, config: MoEConfig) -> Translator:
+        """Build a model of the current gangs, with fresh weights, or on the meta device."""
+        gangs = get_current_gangs()
+        self._mesh = _device_mesh(gangs)
+        hosts = None
+        if self._expert_parallel:
+            hosts = host_group(gangs.sdp.as_process_group(), gangs.device)
+        return _ShardedFactory(config, gangs, hosts).create_model()
+
+    def apply_fsdp(self, model: nn.Module, granularity: str, wrapper: FSDPWrapper) -> nn.Module:
+        """Shard all of a model but whole experts, each of which is on one process already.
+
+        A model on the meta device, which gets a checkpoint's weights, is left to fairseq2. Another
+        has its rows, which fairseq2 would replace by those of rank 0, wanting the whole there.
+        """
+        with _hidden_experts(model):
+            if any(parameter.is_meta for parameter in model.parameters()):
+                return apply_fsdp_to_transformer(model, granularity, wrapper)  # type: ignore[arg-type]
+            apply_fsdp_to_transformer(model, granularity, self._shard)  # type: ignore[arg-type]
+            return self._shard(model, reshard_after_forward=False)
+
+    def _shard(self, module: nn.Module, reshard_after_forward: bool | None = None) -> nn.Module:
+        """Shard a module's parameters and fill in this process's rows."""
+        held = [
+            (part, name, own_rows(parameter)[0])
+            for part in module.modules()
+            for name, parameter in part.named_parameters(recurse=False)
+            if has_own_rows(parameter)
+        ]
+        fully_shard(
+            module, mesh=self._mesh, reshard_after_forward=reshard_after_forward is not False
+        )
+        with torch.no_grad():
+            for part, name, rows in held:
+                shard = part.get_parameter(name)
+                assert isinstance(shard, DTensor)
+                shard.to_local().copy_(rows)
+        return module
 
 
 @contextmanager

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import random
@@ -19,8 +20,8 @@ from torch.distributed import HashStore
 
 from corpus.config import load_config
 from corpus.errors import DataError, OtherProcessError, Preempted, UserError
-from nmt.model.config import resolve_config
-from nmt.model.directory import WEIGHTS_FILE
+from nmt.model.config import named_config, resolve_config
+from nmt.model.directory import WEIGHTS_FILE, save_model
 from nmt.model.translator import create_model
 from nmt.training.checkpoints import step_directory
 from nmt.training.config import TrainConfig
@@ -34,7 +35,8 @@ from nmt.training.parallel.checkpoints import (
     layout_of,
     load_whole_model,
     read_state,
-    split,
+    rows_of_shard,
+    write_whole_weights,
 )
 from nmt.training.parallel.config import ParallelConfig
 from nmt.training.parallel.launch import Place, find_place, first_host
@@ -253,7 +255,7 @@ def test_another_number_of_processes_goes_on_with_a_training(trainings: Training
     assert "stopped" not in stopped[1].stderr
     before = trainings.folder / "two" / "training"
     update = last_update(before)
-    whole = load_whole_model(before, update, trainings.create_model)
+    whole = load_whole_model(step_directory(before, update), trainings.create_model)
     moments = optimizer_shapes(before, update)
     for size, shards, overrides in ((1, 1, ()), (4, 1, ())):
         name = f"two_then_{size}"
@@ -261,7 +263,7 @@ def test_another_number_of_processes_goes_on_with_a_training(trainings: Training
         training = trainings.folder / name / "training"
         assert fit_checkpoint(training, Layout(size, shards), trainings.create_model)
         assert layout_of(step_directory(training, update)) == Layout(size, shards)
-        dealt = load_whole_model(training, update, trainings.create_model)
+        dealt = load_whole_model(step_directory(training, update), trainings.create_model)
         torch.testing.assert_close(dealt.state_dict(), whole.state_dict(), rtol=0, atol=0)
         assert optimizer_shapes(training, update) == moments
         finished = trainings.run(size, name, *LONG, *overrides)
@@ -354,6 +356,21 @@ def test_a_mistake_on_one_rank_is_said_by_that_one_and_ends_all(trainings: Train
     assert "Traceback" not in finished[1].stderr
 
 
+def split(whole: torch.Tensor, shards: int) -> list[torch.Tensor]:
+    """Return the rows of each shard, as FSDP2 divides them: empty where there are too few."""
+    return [rows_of_shard([whole], whole.shape, shards, rank, "it") for rank in range(shards)]
+
+
+def test_rows_of_a_shard_are_those_of_chunks_whatever_the_parts_were() -> None:
+    whole = torch.randn(7, 2)
+    for shards in (1, 2, 3, 4):
+        chunks = [*whole.chunk(shards), *[whole[:0]] * shards]
+        for parts in ([whole], [whole, whole], list(whole.split(3)), list(whole.split(1))):
+            for rank in range(shards):
+                found = rows_of_shard(parts, whole.shape, shards, rank, "it")
+                assert torch.equal(found, chunks[rank])
+
+
 def test_joined_parts_are_the_whole_that_was_split() -> None:
     for rows in (1, 3, 4, 7):
         whole = torch.randn(rows, 2)
@@ -395,6 +412,32 @@ def write_checkpoint(training: Path, world_size: int, shards: int) -> torch.nn.M
     return model
 
 
+@pytest.mark.parametrize("shards", [1, 3])
+def test_weights_written_shard_by_shard_are_the_bytes_of_the_whole_model(
+    tmp_path: Path, vocabulary_directory: Path, shards: int
+) -> None:
+    config = dataclasses.replace(named_config("tiny"), vocab_size=50)
+    model = create_model(config)
+    step, states = tmp_path / "step_5", [{} for _ in range(shards)]
+    tied: dict[int, list[torch.Tensor]] = {}
+    for name, whole in model.state_dict().items():
+        for state, rows in zip(
+            states, tied.setdefault(whole.data_ptr(), split(whole, shards)), strict=True
+        ):
+            state[name] = rows
+    for kind in ("model", "trainer"):
+        (step / kind / "pp_00" / "tp_00").mkdir(parents=True)
+    for i, state in enumerate(states):
+        torch.save(state, step / "model" / "pp_00" / "tp_00" / f"sdp_{i:02d}.pt")
+        (step / "trainer" / f"rank_{i:02d}.pt").touch()
+    write_whole_weights(step, lambda: create_model(config), tmp_path / "written")
+    save_model(tmp_path, model, config, vocabulary_directory, [])
+    assert (tmp_path / "written").read_bytes() == (tmp_path / WEIGHTS_FILE).read_bytes()
+    wider = dataclasses.replace(config, vocab_size=51)
+    with pytest.raises(DataError, match="its whole is"):
+        write_whole_weights(step, lambda: create_model(wider), tmp_path / "written")
+
+
 def linear() -> torch.nn.Module:
     return torch.nn.Linear(3, 5)
 
@@ -405,7 +448,7 @@ def test_checkpoint_dealt_there_and_back_is_the_same(tmp_path: Path) -> None:
     for layout in (Layout(4, 4), Layout(8, 8), Layout(1, 1), Layout(6, 3), Layout(2, 2)):
         assert fit_checkpoint(tmp_path, layout, linear)
         assert layout_of(step_directory(tmp_path, 5)) == layout
-        found = load_whole_model(tmp_path, 5, linear).state_dict()
+        found = load_whole_model(step_directory(tmp_path, 5), linear).state_dict()
         torch.testing.assert_close(found, model.state_dict(), rtol=0, atol=0)
         assert optimizer_shapes(tmp_path, 5) == {0: 15, 1: 5}
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_5"]
