@@ -3,9 +3,9 @@
     python benchmarks/mining_real.py --data DIR --work DIR [--only EXPERIMENT]
 
 Experiments with the package's own commands: sentences of one corpus are hidden in crawl shards, and
-the encoder is trained on the other corpora, or is the builtin one (`ntrex128-builtin`). Prints
-tables in Markdown. Kill it anywhere and run it again: what is done is skipped. docs/guide.md says
-what the data directory holds.
+mined with the builtin encoder, and with students of it, trained on the other corpora, for languages
+that it does not know. Prints tables in Markdown. Kill it anywhere and run it again: what is done is
+skipped. docs/guide.md says what the data directory holds.
 """
 
 from __future__ import annotations
@@ -25,16 +25,13 @@ from corpus.files import read_json, read_lines, write_lines, write_text
 from corpus.records import read_bitext
 from corpus.text import normalize
 from mining.bitext.evaluate import read_pairs
-from mining.encoders import BUILTIN
+from mining.encoders import BUILTIN, BUILTIN_LANGUAGES
+from mining.encoders.families import family_name
 
 ROOT = Path(__file__).parent.parent
 Row = dict[str, float]
 TARGETS = (0.3, 0.5, 0.7, 0.9)
 LID_OPTIONS = ("sampled_lines=250000",)
-ENCODER_OPTIONS = (
-    "bag.romanize=true", "start=spectral", "learning_rate=0.01", "hard_negatives=0",
-    "feature_dropout=0.2", "bag.whitening=0.25", "scale=24", "margin=0.2",
-)  # fmt: skip
 
 
 def tongues(*arguments: object) -> str:
@@ -57,7 +54,7 @@ def keep(path: Path, *arguments: object) -> Any:
 
 
 def run(data: Path, work: Path, lid: Path, experiment: Experiment) -> None:
-    """Hide, train, embed and mine."""
+    """Hide, train students, embed and mine."""
     prepare(data, work, experiment)
     tongues(
         "data",
@@ -74,24 +71,19 @@ def run(data: Path, work: Path, lid: Path, experiment: Experiment) -> None:
         ),
     )
     write_gold(work, experiment)
-    bitext = [part for path in sorted((work / "train").iterdir()) for part in ("--bitext", path)]
-    encoder: Path = work / "encoder" if experiment.epochs else BUILTIN
-    if experiment.epochs:
-        tongues(
-            "mining",
-            "train-encoder",
-            *bitext,
-            "--output",
-            encoder,
-            *options(*ENCODER_OPTIONS, f"epochs={experiment.epochs}"),
-        )
+    students = train_students(work, experiment)
+    encoders: dict[Path, list[str]] = {}
+    for language in experiment.languages:
+        encoders.setdefault(students.get(language, BUILTIN), []).append(language)
+    own = options(*(f"encoders.{language}={path}" for language, path in students.items()))
     directions = ", ".join(f"{target}-{source}" for source, target in experiment.mined)
     keep(
         work / "xsim.json",
         "mining",
         "xsim",
         "--encoder",
-        encoder,
+        BUILTIN,
+        *own,
         "--flores",
         data / "flores200_dataset",
         "--split",
@@ -101,23 +93,28 @@ def run(data: Path, work: Path, lid: Path, experiment: Experiment) -> None:
     )
     shards = sorted((work / "scattered" / "crawl").glob("*.warc.wet.gz"))
     tongues("mining", "sentences", *shards, "--lid", lid, "--output", work / "sentences")
-    tongues(
-        "mining",
-        "embed",
-        "--sentences",
-        work / "sentences",
-        "--encoder",
-        encoder,
-        "--output",
-        work / "embeddings",
-    )
+    for encoder, languages in encoders.items():
+        tongues(
+            "mining",
+            "embed",
+            "--sentences",
+            work / "sentences",
+            "--encoder",
+            encoder,
+            "--output",
+            work / "embeddings",
+            *options("all_languages=true"),
+            *(part for one in languages for part in ("--language", one)),
+        )
     tongues(
         "mining",
         "embed-known",
         "--bitext",
         work / "planted",
         "--encoder",
-        encoder,
+        BUILTIN,
+        *own,
+        *options("all_languages=true"),
         "--output",
         work / "known",
     )
@@ -139,6 +136,25 @@ def run(data: Path, work: Path, lid: Path, experiment: Experiment) -> None:
             work / "mined" / f"{source}-{target}.parquet",
             *options("margin_threshold=0"),
         )
+
+
+def train_students(work: Path, experiment: Experiment) -> dict[str, Path]:
+    """Train a student for each family; return those of the languages that are mined.
+
+    A language without bitext has that of its family, if there is one.
+    """
+    bitext = sorted((work / "train").iterdir())
+    output = work / "students"
+    if not set(experiment.taught) <= set(BUILTIN_LANGUAGES):
+        places = [part for path in bitext for part in ("--bitext", path)]
+        teacher = ("--teacher", BUILTIN, "--output", output)
+        tongues("mining", "distill", *teacher, *places, *options("families=true"))
+    families = {one: output / family_name(one) for one in experiment.languages}
+    return {
+        one: path
+        for one, path in families.items()
+        if one not in BUILTIN_LANGUAGES and path.is_dir()
+    }
 
 
 def write_gold(work: Path, experiment: Experiment) -> None:
@@ -261,8 +277,17 @@ def show(experiment: Experiment, rows: Sequence[Row]) -> None:
     print(f"\n| {experiment.name} hidden | {' | '.join(rows[0])} |")
     print("|---|" + "---|" * len(rows[0]))
     names = [f"{source}-{target}" for source, target in experiment.mined]
-    mean = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
-    for name, row in zip([*names, "mean"], [*rows, mean], strict=True):
+    known = [
+        row
+        for pair, row in zip(experiment.mined, rows, strict=True)
+        if set(pair) <= set(BUILTIN_LANGUAGES)
+    ]
+    means = {"mean": rows, "mean of the builtin encoder's languages": known}
+    for what, some in means.items():
+        if some:
+            names.append(what)
+            rows = [*rows, {key: float(np.mean([row[key] for row in some])) for key in rows[0]}]
+    for name, row in zip(names, rows, strict=True):
         cells = [
             f"{value:.0f}" if key == "hidden" else f"{value:.3f}" for key, value in row.items()
         ]
@@ -270,7 +295,7 @@ def show(experiment: Experiment, rows: Sequence[Row]) -> None:
 
 
 def main() -> None:
-    """Run both experiments and print their tables."""
+    """Run the experiments and print their tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
@@ -284,8 +309,8 @@ def main() -> None:
     chosen = [one for one in EXPERIMENTS if arguments.only in (None, one.name)]
     lid_options = LID_OPTIONS
     if arguments.small:
-        few = {"english": ("fra_Latn", "rus_Cyrl", "zho_Hans"), "pairs": (), "other_lines": 1000}
-        chosen = [dataclasses.replace(one, **few) for one in chosen]
+        few = {"english": ("fra_Latn", "rus_Cyrl", "zho_Hans"), "pairs": (), "related": ()}
+        chosen = [dataclasses.replace(one, **few, other_lines=1000) for one in chosen[:1]]
         lid_options = ("sampled_lines=20000", "quantize=false")
     texts, identifier = (work / f"{kind}-{arguments.only or 'all'}" for kind in ("lid_text", "lid"))
     prepare_lid(data, texts, chosen)

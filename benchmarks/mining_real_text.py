@@ -17,7 +17,7 @@ LEAST_CHARACTERS = 40
 """Of English noise: long sentences are nobody's translation by chance."""
 
 LEAST_NOISE = 2500
-"""Lines of noise in a language: fewer are filled up with text that the encoder has seen."""
+"""Lines of noise in a language: fewer are filled up with text that a student has seen."""
 
 BUCKETS = 10
 """English sentences of Tatoeba and WMT fall into so many by their hashes: the first is for the
@@ -26,27 +26,24 @@ noise around hidden English sentences, the next two for that of the `seen` langu
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """One corpus whose sentences are hidden, and what the encoder learns from."""
+    """One corpus whose sentences are hidden, and what students learn from."""
 
     hidden: str
     """The corpus that is hidden."""
 
     other: str
-    """The line-aligned corpus that the encoder is trained on, with Tatoeba and WMT."""
+    """The line-aligned corpus that students are trained on, with Tatoeba and WMT."""
 
     english: tuple[str, ...]
     """Languages mined against English."""
 
     pairs: tuple[tuple[str, str], ...]
     """Pairs without English. Noise of the first language is text for language identification that
-    the encoder has not seen; noise of the second is held-out Tatoeba and WMT text, so that no
+    no student has seen; noise of the second is held-out Tatoeba and WMT text, so that no
     unlisted translations are between them."""
 
     related: tuple[str, ...]
-    """More languages the encoder learns, relatives of those mined."""
-
-    epochs: int
-    """Passes of the encoder over its training text; 0 for the builtin encoder, which needs none."""
+    """More languages that students learn, relatives of those mined."""
 
     lines: tuple[int, int, int]
     """How many lines of the corpus are hidden, planted for calibration, and noise of each kind."""
@@ -57,13 +54,18 @@ class Experiment:
     @property
     def name(self) -> str:
         """How the command line and the work directory call it."""
-        return self.hidden if self.epochs else f"{self.hidden}-builtin"
+        return self.hidden
 
     @property
     def languages(self) -> tuple[str, ...]:
         """All languages with hidden text, English first."""
         others = dict.fromkeys((*self.english, *(code for pair in self.pairs for code in pair)))
         return (PIVOT, *others)
+
+    @property
+    def taught(self) -> tuple[str, ...]:
+        """All languages with text to train on, but English."""
+        return tuple(dict.fromkeys((*self.languages[1:], *self.related)))
 
     @property
     def mined(self) -> list[tuple[str, str]]:
@@ -104,7 +106,6 @@ EXPERIMENTS = (
             ("heb_Hebr", "arb_Arab"),
         ),
         related=("arz_Arab", "pbt_Arab", "bho_Deva", "mag_Deva", "pes_Arab"),
-        epochs=6,
         lines=(900, 300, 100),
     ),
     Experiment(
@@ -149,29 +150,9 @@ EXPERIMENTS = (
             "afr_Latn",
             "deu_Latn",
             "ltz_Latn",
-            "mlt_Latn",
             "smo_Latn",
         ),
-        epochs=3,
         lines=(1000, 500, 1300),
-    ),
-    Experiment(
-        hidden="ntrex128",
-        other="nllb_seed",
-        english=(
-            "deu_Latn",
-            "fra_Latn",
-            "rus_Cyrl",
-            "arb_Arab",
-            "zho_Hans",
-            "jpn_Jpan",
-            "kor_Hang",
-        ),
-        pairs=(("fra_Latn", "deu_Latn"), ("zho_Hans", "jpn_Jpan")),
-        related=(),
-        epochs=0,
-        lines=(900, 300, 100),
-        other_lines=3_000,
     ),
 )
 
@@ -244,7 +225,7 @@ class Text:
         return lines
 
     def _outside(self, language: str) -> list[str]:
-        """Return noise of other corpora than the hidden one, which the encoder has not seen."""
+        """Return noise of other corpora than the hidden one, which no student has seen."""
         if language == PIVOT:
             paths = sorted(self._data.glob(f"wmt_newstest/{PIVOT}-*.tsv"))
             languages = [path.stem.split("-")[1] for path in paths]
@@ -259,7 +240,7 @@ class Text:
         return read_lines(labeled_text_files(self._data / "lid")[language])
 
     def _seen(self, language: str) -> dict[int, str]:
-        """Return what the encoder is trained on, but for translations of the second noise."""
+        """Return what students are trained on, but for translations of the second noise."""
         lines = self.aligned(language)
         lines += [foreign for *_, foreign, number in self.bitext(language) if number > 2]
         return {sentence_hash(line): line for line in lines}
@@ -281,7 +262,7 @@ def prepare(data: Path, work: Path, experiment: Experiment) -> None:
     if (work / DONE).is_file():
         return
     text = Text(data, experiment)
-    for language in dict.fromkeys((*experiment.languages, *experiment.related)):
+    for language in (PIVOT, *experiment.taught):
         if language != PIVOT:
             for source, pairs in text.training(language).items():
                 path = work / "train" / source / f"{PIVOT}-{language}.tsv"

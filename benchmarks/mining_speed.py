@@ -1,16 +1,18 @@
 """Mining by LASER's and stopes' calls against this package: CPU seconds of one core, and F1.
 
-    python benchmarks/mining_speed.py prepare --data DIR --work DIR
+    python benchmarks/mining_speed.py prepare --data DIR --work DIR [--builtin]
     python benchmarks/mining_speed.py run --work DIR --size 20000 --peers laser,stopes
     python benchmarks/mining_speed.py large --work DIR --size 1000000
 
 DATA holds `tatoeba/` and `wmt_newstest/` (`eng_Latn-<language>.tsv`). English is divided: some
 sentences train a `bag` encoder of 1,024 dimensions; of 40 % of the pool both sides are there; the
-rest of the pool is English without a translation, and text in fourteen languages whose English
-is not there. Embeddings are given: what is timed begins with float16 arrays in memory and ends with
-a list of pairs. Every contestant runs in a process of its own, one thread. F1 is at its own best
-threshold. LASER's part restates `source/mine_bitexts.py`, stopes' the FAISS calls of its
-`populate_faiss_index` and `mine_bitext_indexes`.
+rest of the pool is English without a translation, and text in fourteen languages whose English is
+not there. `prepare --builtin` embeds by the builtin encoder, with its languages only, and trains
+nothing: the English of other languages' pairs has no translation there. Embeddings are given: what
+is timed begins with float16 arrays in memory and ends with a list of pairs. Every contestant runs
+in a process of its own, one thread. F1 is at its own best threshold. LASER's part restates
+`source/mine_bitexts.py`, stopes' the FAISS calls of its `populate_faiss_index` and
+`mine_bitext_indexes`.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -58,9 +61,10 @@ def main() -> None:
     parser.add_argument("--peers", default="laser,laser-prescott")
     parser.add_argument("--part", type=float, default=1.0, help="share of the queries to search")
     parser.add_argument("--width", type=int, default=256, help="of the vectors made up for `large`")
+    parser.add_argument("--builtin", action="store_true", help="instead of a trained encoder")
     arguments = parser.parse_args()
     if arguments.step == "prepare":
-        prepare(arguments.data, arguments.work)
+        prepare(arguments.data, arguments.work, is_builtin=arguments.builtin)
     elif arguments.step == "one":
         run_one(arguments.peers, arguments.work, arguments.size, arguments.part)
     elif arguments.step == "large":
@@ -70,14 +74,15 @@ def main() -> None:
         compare(names, arguments.work, arguments.size, arguments.part)
 
 
-def prepare(data: Path, work: Path) -> None:
+def prepare(data: Path, work: Path, *, is_builtin: bool) -> None:
     """Divide the text, train the encoder, embed the pool."""
     from corpus.text import normalize, sentence_hash
-    from mining.encoders import load_encoder
+    from mining.encoders import BUILTIN, BUILTIN_LANGUAGES, load_encoder
 
+    languages = [one for one in BUILTIN_LANGUAGES if one != "eng_Latn"] if is_builtin else LANGUAGES
     by_english: dict[int, dict[str, str]] = defaultdict(dict)
     for folder in ("wmt_newstest", "tatoeba"):
-        for language in LANGUAGES:
+        for language in dict.fromkeys((*languages, *LANGUAGES)):
             path = data / folder / f"eng_Latn-{language}.tsv"
             lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
             for line in lines:
@@ -88,10 +93,13 @@ def prepare(data: Path, work: Path) -> None:
                     texts.setdefault("english", english)
                     texts.setdefault(language, foreign)
     keys = sorted(by_english, key=lambda key: hashlib.blake2b(str(key).encode()).digest())
-    gold, alone, training = keys[:40_000], keys[40_000:100_000], keys[100_000:]
+    if is_builtin:
+        gold, alone, training = divide(keys, by_english, set(languages))
+    else:
+        gold, alone, training = keys[:40_000], keys[40_000:100_000], keys[100_000:]
     seed, foreign_alone = defaultdict(list), []
     for key in training:
-        for language in LANGUAGES:
+        for language in languages:
             if language in by_english[key]:
                 pair = by_english[key]["english"], by_english[key][language]
                 seed[language].append(pair)
@@ -103,7 +111,7 @@ def prepare(data: Path, work: Path) -> None:
     foreign_alone.sort(key=lambda text: hashlib.blake2b(text.encode()).digest())
     pairs, seen = [], set()
     for key in gold:
-        known = [language for language in LANGUAGES if language in by_english[key]]
+        known = [language for language in languages if language in by_english[key]]
         target = by_english[key][known[key % len(known)]]
         if sentence_hash(target) not in seen:
             seen.add(sentence_hash(target))
@@ -115,7 +123,7 @@ def prepare(data: Path, work: Path) -> None:
             others.append(text)
     tongues = str(Path(sys.executable).parent / "tongues")
     options = [part for value in TRAINING for part in ("--config", value)]
-    if not (work / "encoder" / "encoder.json").exists():
+    if not is_builtin and not (work / "encoder" / "encoder.json").exists():
         subprocess.run(
             [
                 tongues,
@@ -129,7 +137,7 @@ def prepare(data: Path, work: Path) -> None:
             ],
             check=True,
         )
-    encoder = load_encoder(work / "encoder")
+    encoder = load_encoder(BUILTIN if is_builtin else work / "encoder")
     texts = {
         "gold_source": [source for source, _ in pairs],
         "gold_target": [target for _, target in pairs],
@@ -142,6 +150,19 @@ def prepare(data: Path, work: Path) -> None:
         print(f"{name}: {len(lines):,}")
 
 
+def divide(
+    keys: list[int], by_english: dict[int, dict[str, str]], languages: set[str]
+) -> tuple[list[int], list[int], list[int]]:
+    """Return English of pairs, English alone, and English whose translations stand alone."""
+    paired = [key for key in keys if languages & by_english[key].keys()]
+    alone = [key for key in keys if not languages & by_english[key].keys()]
+    left = paired[40_000:]
+    sums = np.cumsum([len(languages & by_english[key].keys()) for key in left])
+    # Some translations occur twice, and go.
+    count = int(np.searchsorted(sums, 70_000))
+    return paired[:40_000], (alone + left[count:])[:60_000], left[:count]
+
+
 def load_pool(work: Path, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return both sides, shuffled, and the target that translates each source, or -1."""
     count = int(size * GOLD_SHARE)
@@ -152,7 +173,10 @@ def load_pool(work: Path, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
         count = min(count, len(known))
         other = np.load(work / f"{name}.npy", mmap_mode="r")
         sides.append(np.concatenate([known[:count], other[: size - count]]))
-    orders = [np.random.default_rng(seed).permutation(len(sides[0])) for seed in (1, 2)]
+    orders = [
+        np.random.default_rng(seed).permutation(len(side))
+        for seed, side in ((1, sides[0]), (2, sides[1]))
+    ]
     gold = np.full(len(sides[0]), -1)
     places = np.empty(len(sides[1]), np.int64)
     places[orders[1]] = np.arange(len(orders[1]))
@@ -163,6 +187,7 @@ def load_pool(work: Path, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 def run_one(name: str, work: Path, size: int, part: float) -> None:
     """Run one contestant in this process; save its pairs and print its CPU seconds."""
+    logging.basicConfig(level=logging.INFO)  # says how many rows had a second pass
     source, target, _ = load_pool(work, size)
     contestant = {
         "tongues": tongues,
@@ -363,7 +388,7 @@ def best_f1(path: Path, gold: np.ndarray) -> tuple[float, float]:
 
 def compare(names: list[str], work: Path, size: int, part: float) -> None:
     """Run all contestants one after the other and print a table."""
-    _, _, gold = load_pool(work, size)
+    _, targets, gold = load_pool(work, size)
     results = {}
     for name in names:
         share = 1.0 if name.startswith("tongues") else part
@@ -394,7 +419,9 @@ def compare(names: list[str], work: Path, size: int, part: float) -> None:
             check=True,
         )
         results[name] = json.loads(done.stdout.strip().split("\n")[-1])
-    print(f"{size:,} sentences a side, {int((gold >= 0).sum()):,} pairs, one core\n")
+        print("".join(f"{line}\n" for line in done.stderr.split("\n") if "second pass" in line))
+    sides = f"{len(gold):,} sentences with {len(targets):,}"
+    print(f"{sides}, {int((gold >= 0).sum()):,} pairs, one core\n")
     print("| what | CPU s | times ours | peak MB | best F1 | at |\n|---|---|---|---|---|---|")
     for name, result in results.items():
         path = work / f"pairs-{name}-{size}.npz"
