@@ -157,11 +157,34 @@ class IdentifierConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DocumentsConfig:
+    """Which documents of the shards are read."""
+
+    blocked: tuple[Path, ...] = ()
+    """Lists of domains and addresses that are left out, one a line: `example.org` with all hosts
+    below, `example.org/forum` with all pages below. Lines that begin with `#` say nothing."""
+
+    only: tuple[Path, ...] = ()
+    """Lists of the domains and addresses that are read, without the others."""
+
+    near_duplicates: float | None = None
+    """Of documents whose texts are at least so alike, the longest one is read: Jaccard index of
+    their 24-byte shingles, estimated, as 0.8. Takes a pass of its own over all shards, and none can
+    be added later. None reads all."""
+
+    def __post_init__(self) -> None:
+        if self.near_duplicates is not None:
+            check_share("near_duplicates", self.near_duplicates)
+
+
+@dataclass(frozen=True, kw_only=True)
 class SentencesConfig:
     """How crawl shards become sentences."""
 
     languages: tuple[str, ...] = ()
     """Languages to keep; empty keeps all that are identified."""
+
+    documents: DocumentsConfig = field(default_factory=DocumentsConfig)
 
     identifier: IdentifierConfig = field(default_factory=IdentifierConfig)
 

@@ -14,7 +14,6 @@ from typing import Any, cast
 
 import pyarrow as pa
 
-from corpus.crawl.documents import Documents
 from corpus.files import atomic_path, make_directory, temporary_path
 from corpus.jobs import Outcome, Task, hold_lock
 from corpus.protocols import (
@@ -33,13 +32,15 @@ from mining.sentences.compiled import extract_compiled
 from mining.sentences.config import CUT, KEEP, SentencesConfig
 from mining.sentences.duplicates import join_copies
 from mining.sentences.filters import form_reason, language_reason
-from mining.sentences.inputs import Ranges, open_documents
+from mining.sentences.inputs import ChosenDocuments, Ranges, open_documents
 from mining.sentences.kernel import load_cleaner
+from mining.sentences.near_documents import dropped_documents
 from mining.sentences.profiles import Profiles
 from mining.sentences.rejects import REJECTS, REJECTS_SCHEMA
 from mining.sentences.runs import (
     RUN_SCHEMA,
     RUN_SUFFIX,
+    WORK,
     RunWriter,
     merge_runs,
     sentence_sort_key,
@@ -48,7 +49,6 @@ from mining.sentences.runs import (
 from mining.sentences.tables import RowWriter, WaitingRows
 
 EXTRACT_JOB = "extract"
-WORK = ".work"
 SHARDS = "shards"
 """Folder of the sorted sentences of each shard, in `WORK`."""
 
@@ -169,7 +169,7 @@ def extract_shard(
     `output/rejects/extract/<shard>.parquet`.
     """
     identifier = _identifier(load_identifier, lid, config.identifier.options)
-    documents = open_documents(task, ranges, output, config)
+    documents = open_documents(task, ranges, output, config, dropped_documents(task, output))
     path = output / WORK / SHARDS / f"{task.name}{RUN_SUFFIX}"
     outputs = [path]
     share = config.memory_mb * _MEGABYTE // (2 if config.write_rejects else 1)
@@ -194,7 +194,7 @@ def extract_shard(
 
 
 def _extract(
-    documents: Documents, identifier: LanguageIdentifier, config: SentencesConfig, rows: _Rows
+    documents: ChosenDocuments, identifier: LanguageIdentifier, config: SentencesConfig, rows: _Rows
 ) -> None:
     names = RenamedIdentifier(identifier, config.languages)
     cleaner = load_cleaner()
@@ -248,7 +248,7 @@ def _parts(
 
 
 def _candidates(
-    documents: Documents, config: SentencesConfig, profiles: Profiles, rows: _Rows
+    documents: ChosenDocuments, config: SentencesConfig, profiles: Profiles, rows: _Rows
 ) -> Iterator[Candidate]:
     """Yield the sentences that may be kept in some language, rejecting the others."""
     for document in documents:

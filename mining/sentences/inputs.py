@@ -1,11 +1,19 @@
 """What `mining sentences` reads: crawl shards, or single records of them by byte range."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from corpus.crawl.documents import Documents, Shard, read_documents, shard_kind, shard_names
+from corpus.crawl.documents import (
+    Document,
+    Documents,
+    Shard,
+    read_documents,
+    shard_kind,
+    shard_names,
+)
 from corpus.crawl.parts import Part, divide
 from corpus.crawl.range_documents import MOST_JOINED_BYTES, RangeDocuments
 from corpus.crawl.ranges import count_ranges, plan_requests, read_ranges
@@ -15,7 +23,8 @@ from corpus.fetch.byte_ranges import COMMON_CRAWL, RangeReader, RangesConfig, ch
 from corpus.fetch.pace import Pace
 from corpus.jobs import RECEIPTS, Task
 from corpus.remote import RemoteFile
-from mining.sentences.config import SentencesConfig
+from mining.sentences.addresses import read_addresses
+from mining.sentences.config import DocumentsConfig, SentencesConfig
 
 _FIRST, _RECORDS = "first", "records"
 _PACE = ".pace"
@@ -101,7 +110,8 @@ def task_shard(task: Task) -> Shard:
 
 def task_part(task: Task) -> Part | None:
     """Return which part of its shard a task reads; None for the whole of it."""
-    return Part(**task.arguments) if task.arguments else None
+    borders = [task.arguments[name] for name in Part._fields if name in task.arguments]
+    return Part(*borders) if borders else None
 
 
 def range_tasks(ranges: Ranges, config: RangesConfig, model_files: tuple[Path, ...]) -> list[Task]:
@@ -127,10 +137,69 @@ def range_tasks(ranges: Ranges, config: RangesConfig, model_files: tuple[Path, .
     return sample_by_name(tasks, [task.name for task in tasks], ranges.sample)
 
 
+class ChosenDocuments:
+    """Those of a shard's documents that the config lets through, to be iterated once."""
+
+    def __init__(
+        self, documents: Documents, config: DocumentsConfig, dropped: frozenset[int]
+    ) -> None:
+        self._documents = documents
+        self._blocked = read_addresses(config.blocked)
+        self._only = read_addresses(config.only) if config.only else None
+        self._dropped = dropped
+
+    @property
+    def counts(self) -> Counter[str]:
+        """As `Documents.counts`, and those that were left out."""
+        return self._documents.counts
+
+    @property
+    def problem(self) -> str:
+        """As `Documents.problem`."""
+        return self._documents.problem
+
+    @property
+    def boilerplate_characters(self) -> int:
+        """As `Documents.boilerplate_characters`."""
+        return self._documents.boilerplate_characters
+
+    def __iter__(self) -> Iterator[Document]:
+        return (document for _, document in self.numbered())
+
+    def numbered(self) -> Iterator[tuple[int, Document]]:
+        """Yield documents with their numbers among all of the shard."""
+        for number, document in enumerate(self._documents):
+            address = document.identifier
+            if address in self._blocked or (self._only is not None and address not in self._only):
+                self.counts["documents.blocked"] += 1
+            elif number in self._dropped:
+                self.counts["documents.near_duplicate"] += 1
+            else:
+                yield number, document
+
+
 def open_documents(
+    task: Task,
+    ranges: Ranges | None,
+    output: Path,
+    config: SentencesConfig,
+    dropped: frozenset[int] = frozenset(),
+) -> ChosenDocuments:
+    """Return the documents of a task, to be iterated once.
+
+    Args:
+        task: See `shard_tasks` and `range_tasks`.
+        ranges: Where single records are read.
+        output: Directory of the sentences.
+        config: Which documents are read.
+        dropped: Numbers of documents that are left out as near copies.
+    """
+    return ChosenDocuments(_all_documents(task, ranges, output, config), config.documents, dropped)
+
+
+def _all_documents(
     task: Task, ranges: Ranges | None, output: Path, config: SentencesConfig
 ) -> Documents:
-    """Return the documents of a task, to be iterated once."""
     most = config.max_document_mb * _MEGABYTE
     if ranges is None:
         return read_documents(task_shard(task), most, task_part(task))

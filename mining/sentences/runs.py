@@ -52,6 +52,8 @@ the text, and that of document and position, highest byte first; so keys compare
 Keys = NDArray[np.bytes_]
 
 RUN_SUFFIX = ".arrows"
+WORK = ".work"
+"""Folder of what a command keeps for itself, in its output."""
 FAN_IN = 320
 """Most runs that are merged at a time. Two rounds do for 102,400 shards; a dump has 90,000."""
 

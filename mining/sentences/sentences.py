@@ -6,31 +6,21 @@ a range of the hash that exact and near copies share. It reads its range of all 
 copies, and writes the output.
 """
 
+import dataclasses
 import functools
-import itertools
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from corpus.crawl.documents import Shard
 from corpus.errors import JobError, UserError
-from corpus.files import read_object, write_json
-from corpus.jobs import (
-    LOCAL,
-    RECEIPTS,
-    Executor,
-    Outcome,
-    Task,
-    forget_outdated,
-    hold_lock,
-    run_job,
-    task_counts,
-)
+from corpus.jobs import LOCAL, Executor, Task, hold_lock, run_job, task_counts
 from corpus.languages import check_language
 from corpus.protocols import IdentifierLoader, identifier_inputs
 from corpus.records import sentence_batches, sentence_shards
+from mining.sentences.addresses import read_addresses
 from mining.sentences.candidates import SENTENCES
 from mining.sentences.config import SentencesConfig
 from mining.sentences.extract import (
@@ -38,10 +28,9 @@ from mining.sentences.extract import (
     EXTRACT_JOB,
     PARTS_LOCK,
     SHARDS,
-    WORK,
     extract_shard,
 )
-from mining.sentences.gather import GATHER_JOB, gather_runs, group_runs
+from mining.sentences.gather import GATHER_JOB, Gathering, list_runs
 from mining.sentences.inputs import Ranges, range_tasks, shard_tasks
 from mining.sentences.merge import (
     CHARACTERS,
@@ -51,11 +40,11 @@ from mining.sentences.merge import (
     count_buckets,
     merge_bucket,
 )
-from mining.sentences.runs import FAN_IN, RUN_SUFFIX, open_run
+from mining.sentences.near_documents import DROPPED, NEAR, find_near_documents
+from mining.sentences.runs import RUN_SUFFIX, WORK
 
 _GATHERED = "gathered"
 _RUNS = "runs.json"
-_LOCK = ".lock"
 _MEGABYTE = 1 << 20
 
 
@@ -86,11 +75,16 @@ def run_sentences(
     if config.identifier.agree_with:
         model_files += identifier_inputs(Path(config.identifier.agree_with))
     _refuse_earlier_version(output)
-    tasks = (
-        shard_tasks(shards, model_files, config.shard_mb * _MEGABYTE)
-        if ranges is None
-        else range_tasks(ranges, config.ranges, model_files)
-    )
+    lists = (*config.documents.blocked, *config.documents.only)
+    read_addresses(config.documents.blocked), read_addresses(config.documents.only)
+    tasks = _tasks(shards, ranges, config, (*model_files, *lists))
+    if config.documents.near_duplicates is not None:
+        signed = _tasks(shards, ranges, config, lists)
+        dropped = find_near_documents(signed, output, config, executor, ranges)
+        tasks = [
+            dataclasses.replace(task, arguments={**task.arguments, DROPPED: dropped[task.name]})
+            for task in tasks
+        ]
     work = functools.partial(
         extract_shard,
         lid=lid,
@@ -123,11 +117,23 @@ def run_sentences(
     return _funnel(extracted, merged)
 
 
+def _tasks(
+    shards: Sequence[Shard],
+    ranges: Ranges | None,
+    config: SentencesConfig,
+    files: tuple[Path, ...],
+) -> list[Task]:
+    """Return a task per shard that depends on some files beside it."""
+    if ranges is None:
+        return shard_tasks(shards, files, config.shard_mb * _MEGABYTE)
+    return range_tasks(ranges, config.ranges, files)
+
+
 def _refuse_earlier_version(output: Path) -> None:
     """Refuse to continue what a version began that wrote a file per shard and language."""
     work = output / WORK
     if work.is_dir() and any(
-        path.is_dir() and path.name not in (SHARDS, _GATHERED) for path in work.iterdir()
+        path.is_dir() and path.name not in (SHARDS, _GATHERED, NEAR) for path in work.iterdir()
     ):
         raise UserError(
             f"{output} was begun by an earlier version, which wrote a file per shard and language."
@@ -143,65 +149,21 @@ def _merge(
     folder = output / WORK / SHARDS
     paths = (folder / f"{shard}{RUN_SUFFIX}" for shard in sorted(shards))
     runs = [path for path in paths if path.exists()]
-    counts: Mapping[str, int] = {}
-    for level in itertools.count(1):
-        tasks = [
-            Task(name=f"{number:04d}", inputs=tuple(group))
-            for number, group in enumerate(group_runs(runs))
-        ]
-        gathered = output / WORK / _GATHERED / str(level)
-        counts = _run_own(
-            f"{GATHER_JOB}-{level}",
-            tasks,
-            functools.partial(gather_runs, folder=gathered, keep_copies=config.write_rejects),
-            output,
-            config,
-            executor,
-        )
-        runs = [gathered / f"{task.name}{RUN_SUFFIX}" for task in tasks]
-        if len(runs) <= FAN_IN:
-            break
-    return _run_own(
+    gathering = Gathering(GATHER_JOB, output, config.workers, executor)
+    runs, counts = gathering.gather(
+        runs, output / WORK / _GATHERED, keep_copies=config.write_rejects
+    )
+    return gathering.run(
         MERGE_JOB,
         _bucket_tasks(output / WORK / _RUNS, runs, counts, config.bucket_sentences),
         functools.partial(merge_bucket, output=output, write_rejects=config.write_rejects),
-        output,
-        config,
-        executor,
     )
-
-
-def _run_own(
-    name: str,
-    tasks: Sequence[Task],
-    work: Callable[[Task], Outcome],
-    output: Path,
-    config: SentencesConfig,
-    executor: Executor,
-) -> Mapping[str, int]:
-    """Run a job over this command's own files: what was made of others before is redone."""
-    with hold_lock(output / RECEIPTS / _LOCK, name, wait=True):
-        forget_outdated(output / RECEIPTS / name, tasks, keep_others=False)
-    return run_job(
-        name=name,
-        tasks=tasks,
-        work=work,
-        output=output,
-        workers=config.workers,
-        executor=executor,
-    ).counts
 
 
 def _bucket_tasks(
     listed: Path, runs: Sequence[Path], counts: Mapping[str, int], bucket_sentences: int
 ) -> list[Task]:
-    """List the runs with the digests of their sentences in a file, the input of all buckets."""
-    digests = {}
-    for path in runs:
-        with open_run(path) as run:
-            digests[path.relative_to(listed.parent).as_posix()] = run.digest
-    if not listed.exists() or read_object(listed) != digests:
-        write_json(listed, digests)
+    list_runs(listed, runs)
     return [
         bucket_task(language, bucket, buckets, listed)
         for language in sorted(counts)
