@@ -1,6 +1,6 @@
 """Mining on real text with a known answer: NTREX-128 and NLLB-Seed sentences among other text.
 
-    python benchmarks/mining_real.py --data DIR --work DIR [--only EXPERIMENT]
+    python benchmarks/mining_real.py --data DIR --work DIR [--only EXPERIMENT] [--pairs KIND]
 
 Experiments with the package's own commands: sentences of one corpus are hidden in crawl shards, and
 mined with the builtin encoder, and with students of it, trained on the other corpora, for languages
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import resource
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -267,6 +268,21 @@ def show_targets(work: Path, experiment: Experiment) -> None:
         )
 
 
+def narrow(experiment: Experiment, pairs: str) -> Experiment:
+    """Return an experiment with the pairs of the builtin encoder's languages, or the others."""
+    wanted = [
+        pair
+        for pair in experiment.mined
+        if (set(pair) <= set(BUILTIN_LANGUAGES)) == (pairs == "builtin")
+    ]
+    return dataclasses.replace(
+        experiment,
+        english=tuple(target for source, target in wanted if source == PIVOT),
+        pairs=tuple(pair for pair in wanted if PIVOT not in pair),
+        related=() if pairs == "builtin" else experiment.related,
+    )
+
+
 def f1(precision: float, recall: float) -> float:
     """Return the harmonic mean."""
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
@@ -302,12 +318,26 @@ def main() -> None:
     names = [experiment.name for experiment in EXPERIMENTS]
     parser.add_argument("--only", choices=names, help="only this experiment")
     parser.add_argument(
+        "--pairs", choices=["builtin", "students"],
+        help="only pairs of the builtin encoder's languages, or only the others",
+    )  # fmt: skip
+    parser.add_argument("--other-lines", type=int, help="lines of noise in a language at most")
+    parser.add_argument("--lid-lines", type=int, help="that the identifier is trained on")
+    parser.add_argument(
         "--small", action="store_true", help="three languages, 1,000 lines around: a CPU minute"
     )
     arguments = parser.parse_args()
     data, work = arguments.data.resolve(), arguments.work.resolve()
     chosen = [one for one in EXPERIMENTS if arguments.only in (None, one.name)]
+    if arguments.pairs:
+        chosen = [narrow(one, arguments.pairs) for one in chosen]
+        chosen = [one for one in chosen if one.mined]
+    if arguments.other_lines:
+        lines = arguments.other_lines
+        chosen = [dataclasses.replace(one, other_lines=lines) for one in chosen]
     lid_options = LID_OPTIONS
+    if arguments.lid_lines:
+        lid_options = (f"sampled_lines={arguments.lid_lines}",)
     if arguments.small:
         few = {"english": ("fra_Latn", "rus_Cyrl", "zho_Hans"), "pairs": (), "related": ()}
         chosen = [dataclasses.replace(one, **few, other_lines=1000) for one in chosen[:1]]
@@ -317,10 +347,14 @@ def main() -> None:
     lid = ("--data", texts / "text", "--output", identifier)
     tongues("lid", "train", *lid, *options(*lid_options))
     for experiment in chosen:
+        started = resource.getrusage(resource.RUSAGE_CHILDREN)
         own = work / experiment.name
         run(data, own, identifier, experiment)
         show(experiment, measure(data, own, experiment))
         show_targets(own, experiment)
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds = used.ru_utime + used.ru_stime - started.ru_utime - started.ru_stime
+        print(f"\n{seconds:.0f} CPU seconds of this run's commands, without the identifier")
 
 
 if __name__ == "__main__":
