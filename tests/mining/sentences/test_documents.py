@@ -13,6 +13,7 @@ from corpus.text import sentence_key
 from mining.sentences.addresses import AddressList
 from mining.sentences.config import DocumentsConfig, SentencesConfig
 from mining.sentences.minhash import UInt32, band_hashes, shingle_hashes, signature, similarity
+from mining.sentences.runs import keys_of, merge_runs
 from mining.sentences.sentences import run_sentences
 from tests.mining.sentences.test_sentences import load_by_script
 
@@ -192,3 +193,20 @@ def test_listed_pages_are_left_out_and_counted(tmp_path: Path, lid: Path) -> Non
     (tmp_path / "blocked").write_text("own1.example/page\n")
     with pytest.raises(UserError, match="blocked"):  # an input that changed is not passed over
         run_sentences(paths, lid, tmp_path / "out", config, load_by_script)
+
+
+def test_rows_beyond_the_memory_are_sorted_on_disk(
+    tmp_path: Path, lid: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = write_pages(tmp_path / "in", make_pages(), 1)
+    config = SentencesConfig(workers=1, documents=DocumentsConfig(near_duplicates=0.7))
+    expected = run_sentences(paths, lid, tmp_path / "a", config, load_by_script)
+    monkeypatch.setattr("mining.sentences.near_documents._MEGABYTE", 30)
+    assert run_sentences(paths, lid, tmp_path / "b", config, load_by_script) == expected
+    signed = ".work/near/signed/s0.arrows"
+    keys = [
+        np.concatenate([keys_of(batch) for batch in merge_runs([tmp_path / name / signed])])
+        for name in ("a", "b")
+    ]
+    assert (keys[0] == keys[1]).all()
+    assert not list((tmp_path / "b").rglob("*.tmp*"))
