@@ -113,5 +113,6 @@ def test_recipe_that_is_there_already_or_unknown_is_refused(
 def test_packages_say_that_they_are_typed() -> None:
     root = Path(tongues.__file__).parent
     assert all(
-        (root / name / "py.typed").is_file() for name in ("corpus", "eval", "lid", "mining", "new_language", "nmt")
+        (root / name / "py.typed").is_file()
+        for name in ("corpus", "eval", "lid", "mining", "new_language", "nmt")
     )
