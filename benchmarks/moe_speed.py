@@ -59,7 +59,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     on_gpu = arguments.device == "cuda"
-    kept = not arguments.give_back and keep_freed_memory()
+    kept = not arguments.give_back and keep_freed_memory(0)
     tokens = arguments.tokens or (8192 if on_gpu else 4096)
     dtype = torch.bfloat16 if on_gpu else torch.float32
     name = torch.cuda.get_device_name() if on_gpu else "CPU, one thread"

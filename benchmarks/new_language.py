@@ -1,21 +1,22 @@
 """What a model gains from a language more, and what its other languages lose.
 
-    python benchmarks/new_language.py --work DIR --run demo [--pairs 100,500,2000]
-    python benchmarks/new_language.py --work DIR --world multi30k --data DIR
+    python benchmarks/new_language.py --work DIR --data DIR [--pairs 100,500,2000]
+    python benchmarks/new_language.py --work DIR --world multi30k --data DIR [--model DIR]
 
 A model meets a language of which it has seen nothing and of which there are some pairs. Two worlds:
-`constructed`, the model of `make demo` (`--run`, its directory), which has ten constructed
-languages, and an eleventh, a relative of its pivot, in sentences of at most six words; `multi30k`,
-a model that is trained here of English, German and French of Multi30k (`--data`, its lines in
-`train.<language>.txt.gz`, `val.*`, `test_2016_flickr.*`), and Czech. Systems:
+`constructed`, ten constructed languages (`--data`, what `tongues data constructed` wrote, of which
+the seed bitext is used) and an eleventh, a relative of their pivot, in sentences of at most six
+words; `multi30k`, English, German and French of Multi30k (`--data`, its lines in
+`train.<language>.txt.gz`, `val.*`, `test_2016_flickr.*`), and Czech. The model is trained here, or
+`--model`. Systems:
 
 - scratch: fresh weights of a small dense model, the new pairs alone; update by validation loss;
 - joint: fresh weights, the new pairs and the bitext of the model, as many updates as the model had;
 - tuned: the model extended by the new text (`nmt extend`), then the new pairs alone, with the
   defaults of `start_from`;
 - the same with a remedy: `penalty` (L2 to the start), `averages` (of start and end), `lora`,
-  `replay` (the model's own translations of some of its bitext), `replay+kl` (its distributions as
-  well), `replay+averages`.
+  `replay` (the model's own translations of `REPLAYED` sentences a direction, half of each batch),
+  `replay+kl` (its distributions as well), `replay+averages`.
 
 Choices are made on validation sentences: the update on `dev`, the average on `devtest`. Printed:
 chrF++ on `test`, which nothing else reads, into and from the new language, and the mean over up to
@@ -30,7 +31,6 @@ import dataclasses
 import gzip
 import json
 import logging
-import math
 import statistics
 import time
 from pathlib import Path
@@ -86,16 +86,18 @@ CONSTRUCTED = World(
     pivot="qaa_Latn",
     new="qak_Cyrl",
     old=dict.fromkeys(language.code for language in LANGUAGES if language is not PIVOT),
-    pieces=0,
-    model={"size": "small", "dropout_p": 0.0},
+    pieces=1500,
+    model={
+        "size": "tiny", "model_dim": 96, "ffn_inner_dim": 256, "num_experts": 0, "dropout_p": 0.0,
+    },
     batches={"max_tokens": 1500, "max_length": 64},
-    learning_rate=0.002,
-    updates=3600,
+    learning_rate=0.003,
+    updates=1500,
     scratch_updates=400,
     validate_every=20,
     validation_sentences=30,
     extend={"min_count": 3, "tokens_per_character": 0.4},
-)
+)  # fmt: skip
 _LIKE = next(language for language in LANGUAGES if language.code == "qac_Cyrl")
 ELEVENTH = dataclasses.replace(
     _LIKE,
@@ -112,13 +114,10 @@ MULTI30K = World(
     new="ces_Latn",
     old=dict.fromkeys(("deu_Latn", "fra_Latn")),
     pieces=2000,
-    model={
-        "size": "tiny", "model_dim": 96, "ffn_inner_dim": 384, "num_experts": 0,
-        "dropout_p": 0.0,
-    },
+    model={"size": "small_dense", "ffn_inner_dim": 512, "dropout_p": 0.1},
     batches={"max_tokens": 2048, "max_length": 64},
     learning_rate=0.003,
-    updates=1200,
+    updates=2000,
     scratch_updates=600,
     validate_every=100,
     validation_sentences=100,
@@ -131,8 +130,8 @@ LINES = {"dev": 100, "devtest": 100, "test": 120}
 
 BEAM_SIZE = 2
 MAX_OTHERS = 6
-REPLAYED = 1.0
-"""Pairs that are replayed for each new one, all directions together."""
+REPLAYED = 400
+"""Sentences of each direction of the model that it translates for replay."""
 
 REMEDIES: dict[str, dict[str, Any]] = {
     "tuned": {},
@@ -153,8 +152,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--world", choices=tuple(WORLDS), default="constructed")
-    parser.add_argument("--run", type=Path, default=None, help="Directory of `make demo`.")
-    parser.add_argument("--data", type=Path, default=None, help="Multi30k's lines.")
+    parser.add_argument("--data", type=Path, required=True, help="Where the world's lines are.")
+    parser.add_argument("--model", type=Path, default=None, help="Instead of training one.")
     parser.add_argument("--pairs", default="100,500,2000")
     parser.add_argument("--systems", default=",".join(SYSTEMS))
     parser.add_argument("--tuning-updates", type=int, default=None, help="Instead of the default.")
@@ -163,24 +162,26 @@ def main() -> None:
     torch.set_num_threads(1)
     work, world = arguments.work, WORLDS[arguments.world]
     if not (work / "data.done").exists():
-        if arguments.world == "multi30k":
-            write_multi30k(world, arguments.data, work)
-        else:
-            write_constructed(world, arguments.run, work)
+        write = write_multi30k if arguments.world == "multi30k" else write_constructed
+        write(world, arguments.data, work)
         write_lines(work / "data.done", [])
     cell = work / "cells" / "model"
-    if arguments.world == "multi30k":
+    if arguments.model:
+        model = arguments.model
+        score(world, work, "model", model, 0.0)
+    else:
         config = VocabularyConfig(size=world.pieces)
         train_vocabulary([work / "bitext"], work / "vocabulary", config)
         vocabulary = work / "vocabulary"
         recipe = recipe_from_scratch(world, work, [work / "bitext"], vocabulary, world.updates)
+        for name in ("checkpoint_every", "validate_every", "report_every"):
+            recipe[name] = world.updates // 5
         begin = time.process_time()
-        train_once(cell, recipe)
+        if not (cell / "result.json").exists():
+            train_once(cell, recipe)
         score(world, work, "model", cell / "model", time.process_time() - begin)
         model = cell / "model"
-    else:
-        model = arguments.run / "model"
-        score(world, work, "model", model, 0.0)
+    replay(work, model)
     rows = []
     for pairs in map(int, arguments.pairs.split(",")):
         extend(world, work, model, pairs)
@@ -192,10 +193,10 @@ def main() -> None:
             print_table(world, work, rows)
 
 
-def write_constructed(world: World, demo: Path, work: Path) -> None:
+def write_constructed(world: World, data: Path, work: Path) -> None:
     """Write splits, bitext of the model's languages and pairs of a new constructed language.
 
-    The words are those of the demo's seed, the sentences others.
+    The words are those of the data's seed, the sentences others.
     """
     made = ConstructedWorld(ablation.DATA_SEED)
     names = make_names(made.random("names"), len(concepts.NAMES))
@@ -215,7 +216,7 @@ def write_constructed(world: World, demo: Path, work: Path) -> None:
     name = f"{world.pivot}-{world.new}.tsv"
     write_lines(work / "new" / name, [f"{source}\t{target}" for source, target in pairs])
     for code in world.old:
-        seed = read_lines(demo / "data" / "seed" / f"{world.pivot}-{code}.tsv")
+        seed = read_lines(data / "seed" / f"{world.pivot}-{code}.tsv")
         write_lines(work / "bitext" / f"{world.pivot}-{code}.tsv", seed)
 
 
@@ -260,7 +261,7 @@ def new_directory(work: Path, pairs: int) -> Path:
 
 
 def extend(world: World, work: Path, model: Path, pairs: int) -> None:
-    """Write so many pairs of the new language, the model extended by their text, and replay."""
+    """Write so many pairs of the new language, and the model extended by their text."""
     folder = new_directory(work, pairs)
     name = f"{world.pivot}-{world.new}.tsv"
     lines = read_lines(work / "new" / name)[:pairs]
@@ -272,14 +273,17 @@ def extend(world: World, work: Path, model: Path, pairs: int) -> None:
     )
     extend_model(model, [NewLanguage(world.new, None)], folder / "text", folder / "model", config)
     logger.info("%d pairs: %s", pairs, read_json(folder / "model" / MEASURES_FILE))
-    if not (folder / "replay.done").exists():
-        each = math.ceil(REPLAYED * pairs / len(world.old) / 2)
-        for code in world.old:
-            own = read_lines(work / "bitext" / f"{world.pivot}-{code}.tsv")[:each]
-            write_lines(folder / "sources" / f"{world.pivot}-{code}.tsv", own)
-        translate = DistillBitextConfig(threads=1, beam_size=BEAM_SIZE)
-        distill_bitext(model, folder / "sources", (), folder / "replay", translate)
-        write_lines(folder / "replay.done", [])
+
+
+def replay(work: Path, model: Path) -> None:
+    """Write the model's own translations of some sentences of its languages; once."""
+    if (work / "replay.done").exists():
+        return
+    for path in sorted((work / "bitext").glob("*.tsv")):
+        write_lines(work / "replay-sources" / path.name, read_lines(path)[:REPLAYED])
+    translate = DistillBitextConfig(threads=1, beam_size=BEAM_SIZE)
+    distill_bitext(model, work / "replay-sources", (), work / "replay", translate)
+    write_lines(work / "replay.done", [])
 
 
 def recipe_from_scratch(
@@ -341,7 +345,7 @@ def recipe_of(world: World, work: Path, system: str, pairs: int) -> dict[str, An
     for key, value in REMEDIES[system].items():
         recipe[key] = {**recipe.get(key, {}), **value} if isinstance(value, dict) else value
     if system.startswith("replay"):
-        recipe["bitext"]["distilled"] = [str(folder / "replay")]
+        recipe["bitext"]["replay"] = [str(work / "replay")]
     return recipe
 
 

@@ -78,7 +78,7 @@ def main() -> None:
     logging.disable(logging.WARNING)
     share_processors()
     torch.set_num_threads(arguments.threads)
-    keep_freed_memory()
+    keep_freed_memory(0)
     print(f"<!-- {arguments.updates} updates of {MAX_TOKENS:,} positions, {arguments.turns} turns,")
     print(f"{arguments.threads} threads, torch {torch.__version__} -->\n")
     print(

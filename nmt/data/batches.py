@@ -273,7 +273,7 @@ class BatchStream:
             )
         ]
         config = self._config
-        counts = share_round(there, config.round_size, config.temperature, generator)
+        counts = share_round(there, config, generator)
         self._drawn = self._pool.draw(counts, generator)
         batches = cut(
             self._drawn.source_lengths + _SOURCE_EXTRA,

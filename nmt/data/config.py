@@ -151,16 +151,20 @@ PRIMARY = "primary"
 DISTILLED = "distilled"
 
 
-TAGS = (PRIMARY, "mined", "back_translated", "smt_back_translated", DISTILLED)
-"""Where a pair comes from. Primary and distilled bitext carry no tag in the source; the others one
-each.
+REPLAY = "replay"
+"""Pairs that the model which training starts from translated itself, so that it forgets less."""
+
+
+TAGS = (PRIMARY, "mined", "back_translated", "smt_back_translated", DISTILLED, REPLAY)
+"""Where a pair comes from. Primary, distilled and replayed bitext carry no tag in the source; the
+others one each.
 
 Back-translations by neural and by statistical models have different tags, as in NLLB-200."""
 
 
-ONE_WAY_TAGS = ("back_translated", "smt_back_translated", DISTILLED)
+ONE_WAY_TAGS = ("back_translated", "smt_back_translated", DISTILLED, REPLAY)
 """Pairs that are trained from source to target only. In back-translated pairs the source is machine
-output, which a model should not learn to write; in distilled pairs it is the target."""
+output, which a model should not learn to write; in distilled and replayed ones the target is."""
 
 
 MAX_TOKENS = 8192
@@ -179,6 +183,9 @@ class BatchConfig(Config):
 
     temperature: Temperature = 1.0
     """Directions are sampled with p ∝ n^(1/temperature), n their pairs (NLLB-200: 1)."""
+
+    replay_share: InnerShare = 0.5
+    """Share of the pairs drawn that are of tag `replay`, however many of them there are."""
 
     max_length: PositiveInt = 256
     """Pairs with more tokens on a side are left out."""

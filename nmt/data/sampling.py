@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corpus.languages import Direction
-from nmt.data.config import MonolingualConfig
+from nmt.data.config import BatchConfig, MonolingualConfig
 from nmt.data.shuffling import ShuffledEpochs
 from nmt.data.token_files import TokenShards
 from nmt.data.tokenize import DirectionPairs, Part
@@ -18,6 +18,14 @@ TRANSLATE, DENOISE, PREDICT = range(3)
 """Objectives: to translate, to restore a masked sentence, to predict a sentence from nothing."""
 
 Int64 = NDArray[np.int64]
+
+_REPLAY = ":replay"
+"""Marks the name of a dataset of replayed pairs."""
+
+_PURPOSES = {
+    (TRANSLATE, False): 1, (DENOISE, False): 3, (PREDICT, False): 4, (TRANSLATE, True): 5,
+}  # fmt: skip
+"""Parts of a dataset's seed."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,7 @@ class Dataset:
 
     pairs: DirectionPairs
     objective: int
+    is_replay: bool
     source_index: int
     """Token of the source language."""
 
@@ -56,7 +65,10 @@ def datasets(
         monolingual: Weights of the objectives that take text; none by default.
         seed: Of the run.
     """
-    weights = [(TRANSLATE, 1.0, "", list(pairs.values()))]
+    weights = [
+        (TRANSLATE, 1.0, "", [own.of(is_replay=False) for own in pairs.values()]),
+        (TRANSLATE, 1.0, _REPLAY, [own.of(is_replay=True) for own in pairs.values()]),
+    ]
     if monolingual is not None:
         sentences = list(text.values())
         weights += [
@@ -68,15 +80,17 @@ def datasets(
             name=f"{own.direction}{suffix}",
             pairs=own,
             objective=objective,
+            is_replay=suffix == _REPLAY,
             source_index=vocabulary.language_index(own.direction.source),
             target_index=vocabulary.language_index(own.direction.target),
             weight=weight,
             # The purposes 0 and 2 are those of rounds and of masks.
-            seed=(seed, 1, number) if objective == TRANSLATE else (seed, 2 + objective, number),
+            seed=(seed, _PURPOSES[objective, suffix == _REPLAY], number),
         )
         for objective, weight, suffix, owns in weights
         if weight > 0
         for number, own in enumerate(owns)
+        if objective != TRANSLATE or len(own)
     ]
 
 
@@ -166,20 +180,23 @@ class Pool:
 
 
 def share_round(
-    datasets: Sequence[Dataset], size: int, temperature: float, generator: np.random.Generator
+    datasets: Sequence[Dataset], config: BatchConfig, generator: np.random.Generator
 ) -> dict[str, int]:
     """Return how many items of each dataset a round draws.
 
     Within an objective p ∝ n^(1/temperature), n the dataset's pairs or sentences; the objectives
-    share by their weights. A round is no larger than what there is.
+    share by their weights, replayed pairs having their share of what is drawn for translation. A
+    round is no larger than what there is.
     """
     sizes = np.array([len(dataset.pairs) for dataset in datasets], np.float64)
-    objectives = np.array([dataset.objective for dataset in datasets])
+    kinds = [(dataset.objective, dataset.is_replay) for dataset in datasets]
     shares = np.zeros(len(datasets))
-    for objective in np.unique(objectives):
-        own = objectives == objective
-        powers = (sizes[own] / sizes[own].sum()) ** (1 / temperature)
-        weight = next(s.weight for s in datasets if s.objective == objective)
+    for kind in set(kinds):
+        own = np.array([other == kind for other in kinds])
+        powers = (sizes[own] / sizes[own].sum()) ** (1 / config.temperature)
+        weight = next(s.weight for s, other in zip(datasets, kinds, strict=True) if other == kind)
+        if {(TRANSLATE, False), (TRANSLATE, True)} <= set(kinds) and kind[0] == TRANSLATE:
+            weight *= config.replay_share if kind[1] else 1 - config.replay_share
         shares[own] = powers / powers.sum() * weight
-    counts = generator.multinomial(min(size, int(sizes.sum())), shares / shares.sum())
+    counts = generator.multinomial(min(config.round_size, int(sizes.sum())), shares / shares.sum())
     return {s.name: int(n) for s, n in zip(datasets, counts, strict=True) if n}

@@ -37,7 +37,7 @@ from corpus.jobs import (
 from corpus.languages import Direction, parse_direction
 from corpus.records import bitext_files
 from corpus.text import REPLACEMENT, sentence_key
-from nmt.data.config import ONE_WAY_TAGS, TokenizeConfig, TrainingData
+from nmt.data.config import ONE_WAY_TAGS, REPLAY, TokenizeConfig, TrainingData
 from nmt.data.directory import TOKENIZE_JOB, tokenize_config
 from nmt.data.token_files import TokenShards, pick, token_dtype, token_paths, token_writer
 from nmt.text_files import TextFile, read_text, text_files
@@ -101,6 +101,9 @@ class Part:
     held_out_every: int = 0
     """One in this many rows of the shard is not; 0 if all are."""
 
+    is_replay: bool = False
+    """Whether the model that training starts from made the pairs."""
+
     def rows(self, items: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return where in the shard the trained pairs of these numbers are."""
         return items + items // (self.held_out_every - 1) if self.held_out_every else items
@@ -120,6 +123,11 @@ class DirectionPairs:
 
     def __len__(self) -> int:
         return sum(part.size for part in self.parts)
+
+    def of(self, *, is_replay: bool) -> "DirectionPairs":
+        """Return those that are replayed, or the others."""
+        parts = tuple(part for part in self.parts if part.is_replay == is_replay)
+        return DirectionPairs(self.direction, parts)
 
 
 def bitext_inputs(data: TrainingData) -> list[tuple[str, Direction, Path]]:
@@ -353,7 +361,8 @@ def direction_pairs(
         for direction in trained_ways(block.tag, block.direction, directions):
             if block.size:
                 side = int(direction != block.direction)
-                found.setdefault(direction, []).append(Part(block.shard, side, tag, block.size))
+                part = Part(block.shard, side, tag, block.size, is_replay=block.tag == REPLAY)
+                found.setdefault(direction, []).append(part)
     missing = sorted(wanted - set(found))
     if missing:
         raise UserError(

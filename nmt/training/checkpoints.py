@@ -6,6 +6,7 @@
 
 import pickle
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,34 @@ def load_weights(training: Path, update: int, model: Translator) -> None:
         raise DataError(f"{path} is damaged: {error}. Delete {training} to start over.") from error
 
 
-def hold_while_validating(manager: Any, validator: Any, then: Callable[[], None]) -> None:
+class _AtOnce:
+    """Has the interface of fairseq2's thread pool, and does what is queued before it returns."""
+
+    def queue(self, callback: Callable[[], Any]) -> Future[Any]:
+        done: Future[Any] = Future()
+        try:
+            done.set_result(callback())
+        except Exception as error:  # raised where the result is asked for
+            done.set_exception(error)
+        return done
+
+
+def save_without_copies(manager: Any) -> None:
+    """Write checkpoints before training goes on, from the tensors themselves.
+
+    fairseq2 copies a state to the memory of the host and writes it in the background. Where it is
+    there already, that would hold weights and moments twice.
+
+    Args:
+        manager: fairseq2's checkpoint manager, of a training on processors.
+    """
+    manager._copy_state_dict_to_host = lambda record, step_nr, memo: None
+    manager._thread_pool = _AtOnce()
+
+
+def hold_while_validating(
+    manager: Any, validator: Any, then: Callable[[float | None], float | None]
+) -> None:
     """Finish a checkpoint only after its validation.
 
     fairseq2 saves in the background and may rename a checkpoint while its update is validated. A
@@ -63,7 +91,7 @@ def hold_while_validating(manager: Any, validator: Any, then: Callable[[], None]
     Args:
         manager: fairseq2's checkpoint manager.
         validator: Its validator.
-        then: Done after each validation.
+        then: Takes the mean score of a validation, and returns the one that selects.
     """
     complete: Callable[..., bool | None] = manager.maybe_complete_save_operation
     run: Callable[[int], float | None] = validator.run
@@ -76,8 +104,7 @@ def hold_while_validating(manager: Any, validator: Any, then: Callable[[], None]
             score = run(update)
         finally:
             is_validating = False
-        then()
-        return score
+        return then(score)
 
     def complete_later(*, blocking: bool = False) -> bool | None:
         return False if is_validating and not blocking else complete(blocking=blocking)

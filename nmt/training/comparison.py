@@ -127,6 +127,8 @@ class Comparison:
 
     tests: ComparedText
     score: TranslationScorer
+    max_loss: float
+    """chrF++ that an average may cost the other directions."""
 
     def translate_before(self, directory: Path) -> None:
         """Translate with the start, once: a resumed training finds the file."""
@@ -158,14 +160,33 @@ class Comparison:
         if self.config.averages:
             merge_lora(model)
             found, best = scan_averages(
-                model, self.start.create(), self.config.averages, lambda: _after(compare_now())
+                model,
+                self.start.create(),
+                self.config.averages,
+                measure=lambda: compare_now()["means"],
+                quality=lambda means: quality_of_average(means, self.max_loss),
             )
-            averages = {"averages": found, "kept_average": best}
+            averages = {
+                "averages": {
+                    f"{share:g}": {kind: own["after"] for kind, own in means.items()}
+                    for share, means in found.items()
+                },
+                "kept_average": best,
+            }
         return write_comparison(directory, {**compare_now(), **averages})
 
 
-def _after(comparison: Mapping[str, Any]) -> dict[str, float]:
-    return {kind: means["after"] for kind, means in comparison["means"].items()}
+def quality_of_average(
+    means: Mapping[str, Mapping[str, float]], max_loss: float
+) -> tuple[float, float]:
+    """Return what orders averages: the trained directions' score, if the others lost little enough.
+
+    Args:
+        means: As `compare` has them.
+        max_loss: chrF++ that the others may lose; the less beyond it, the better.
+    """
+    lost = -means["other"]["difference"] if "other" in means else 0.0
+    return -max(lost - max_loss, 0.0), means["trained"]["after"] if "trained" in means else -lost
 
 
 def open_comparison(
@@ -182,7 +203,15 @@ def open_comparison(
     if not tests.directions:
         logger.warning("nothing is compared: %s has no direction of the model", config.flores)
         return None
-    return Comparison(config.comparison, config.threads, start, config.start_from, tests, score)
+    return Comparison(
+        config.comparison,
+        config.threads,
+        start,
+        config.start_from,
+        tests,
+        score,
+        config.selection.max_loss,
+    )
 
 
 def compare(

@@ -17,6 +17,7 @@ from corpus.config import (
 from corpus.errors import UserError
 from corpus.languages import parse_direction
 from nmt.data.config import (
+    REPLAY,
     TAGS,
     BatchConfig,
     CurriculumConfig,
@@ -93,8 +94,8 @@ class TrainConfig(Config):
     """Directory written by `tongues nmt vocabulary`; not needed with `start_from`."""
 
     bitext: dict[str, tuple[Path, ...]]
-    """Bitext directories by tag: primary, mined, back_translated, smt_back_translated,
-    distilled."""
+    """Bitext directories by tag: primary, mined, back_translated, smt_back_translated, distilled,
+    and replay for pairs that the model of `start_from` made."""
 
     data: DataConfig = field(default_factory=DataConfig)
     monolingual: MonolingualConfig = field(default_factory=MonolingualConfig)
@@ -209,6 +210,8 @@ class TrainConfig(Config):
                 raise UserError("`start_penalty` needs `start_from`")
             if self.lora is not None:
                 raise UserError("`lora` needs `start_from`, a model to adapt")
+            if self.bitext.get(REPLAY):
+                raise UserError("`bitext.replay` needs `start_from`, the model that made it")
             if self.upcycling_noise is not None:
                 raise UserError("`upcycling_noise` needs `start_from`, a dense model")
             if self.updates is not None:

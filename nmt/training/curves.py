@@ -6,7 +6,7 @@ fairseq2's recorder writes a line of JSON per report to `metrics/train.jsonl`, a
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -93,16 +93,19 @@ def forget_after(training: Path, update: int) -> None:
             temporary.write_text(text, encoding="utf-8")
 
 
-def mean_scores(curves: Curves, score: str) -> list[tuple[int, float]]:
+def mean_scores(
+    curves: Curves, score: str, wanted: Callable[[str], bool] = lambda direction: True
+) -> list[tuple[int, float]]:
     """Return updates with their mean score over directions; higher is better.
 
     Args:
         curves: What was read.
         score: `nll`, which is negated, or `chrf++`, over the directions that are translated.
+        wanted: Whether a direction counts.
     """
     found: dict[int, list[float]] = {}
-    for validations in curves.validation.values():
-        for validation in validations:
+    for direction, validations in curves.validation.items():
+        for validation in validations if wanted(direction) else ():
             update = validation.update
             value = -validation.nll if score == "nll" else validation.chrf
             if value is not None:

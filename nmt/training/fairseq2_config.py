@@ -37,6 +37,7 @@ def recipe_config(
     *,
     updates: int,
     validates: bool,
+    validates_start: bool = False,
     is_hybrid: bool = False,
 ) -> RecipeConfig:
     """Return the sections.
@@ -46,6 +47,7 @@ def recipe_config(
         model_config: The model's shape.
         updates: The last update of this run.
         validates: Whether there is a direction to validate.
+        validates_start: Whether the model is validated before the first update, too.
         is_hybrid: Whether several groups of processes each share out a copy of the model.
     """
     return RecipeConfig(
@@ -58,7 +60,7 @@ def recipe_config(
         trainer=_trainer(config, is_hybrid),
         optimizer=_optimizer(config.optimizer),
         lr_scheduler=_schedule(config.optimizer),
-        regime=_regime(config, updates, validates),
+        regime=_regime(config, updates, validates, validates_start),
         gang=sections.GangSection(timeout=config.parallel.timeout_minutes),
         common=sections.CommonSection(
             cluster="none",  # `nmt.training.parallel.launch` has read Slurm's variables
@@ -104,13 +106,16 @@ def _optimizer(optimizer: ResolvedOptimizerConfig) -> sections.OptimizerSection:
     )
 
 
-def _regime(config: ResolvedTrainConfig, updates: int, validates: bool) -> sections.RegimeSection:
+def _regime(
+    config: ResolvedTrainConfig, updates: int, validates: bool, validates_start: bool
+) -> sections.RegimeSection:
     selection = config.selection
     score = None
     if validates and selection.needs_validation:
         score = "nll_loss" if selection.score == "nll" else CHRF
     return sections.RegimeSection(
         num_steps=updates,
+        validate_at_start=validates_start,
         validate_every_n_steps=config.validate_every,
         score_metric=score,
         checkpoint_every_n_steps=config.checkpoint_every,

@@ -5,6 +5,7 @@ checkpoints keeps it, so that a resumed training, on any number of processes, en
 have ended.
 """
 
+import dataclasses
 import logging
 import math
 from collections.abc import Callable
@@ -14,7 +15,6 @@ from typing import Any
 
 from corpus.files import read_json, write_json
 from nmt.training.config import ResolvedTrainConfig, TrainConfig, resolve
-from nmt.training.sections import SelectionConfig
 
 logger = logging.getLogger(__name__)
 
@@ -49,10 +49,13 @@ class Data:
     """What decides."""
 
     pairs: int
-    """Pairs of all directions."""
+    """Pairs of all directions, without replayed ones."""
 
     tokens: int
     """Their source and target tokens."""
+
+    is_replayed: bool
+    """Whether there are replayed pairs, too."""
 
     processes: int
     model_dim: int
@@ -68,7 +71,8 @@ def decide(config: TrainConfig, data: Data) -> dict[str, Any]:
     positions = config.batches.positions * config.compute.accumulated_batches * data.processes
     epochs = _EPOCHS * (_PAIRS / max(data.pairs, 1)) ** (1 / 3)
     epochs = min(max(epochs, _FEWEST_EPOCHS), _MOST_EPOCHS)
-    enough = epochs * data.tokens / (FILLED * positions)
+    share = 1 - config.batches.replay_share if data.is_replayed else 1.0
+    enough = epochs * data.tokens / (FILLED * positions * share)
     updates = config.updates or max(_FEWEST_UPDATES, _STEPS * math.ceil(enough / _STEPS))
     keep = config.selection.keep or ("best" if data.is_validated else "last")
     waits = keep == "best" and data.is_validated
@@ -126,11 +130,7 @@ def decide_once(path: Path, choose: Callable[[], dict[str, Any]], *, anew: bool)
 def resolve_with(config: TrainConfig, decided: dict[str, Any]) -> ResolvedTrainConfig:
     """Return a config with what was decided."""
     values = {name: value for name, value in decided.items() if name != "model"}
-    values["selection"] = SelectionConfig(
-        keep=decided["selection"]["keep"],
-        patience=decided["selection"]["patience"],
-        score=config.selection.score,
-    )
+    values["selection"] = dataclasses.replace(config.selection, **decided["selection"])
     return resolve(config, **values)
 
 

@@ -1,11 +1,13 @@
 """Ways to stay near the weights that training started from: a pull towards them, and averages."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+T = TypeVar("T")
 
 
 def pull_to_start(
@@ -40,18 +42,19 @@ def scan_averages(
     model: nn.Module,
     start: nn.Module,
     shares: Sequence[float],
-    measure: Callable[[], Mapping[str, float]],
-) -> tuple[dict[str, dict[str, float]], float]:
+    measure: Callable[[], T],
+    quality: Callable[[T], Any],
+) -> tuple[dict[float, T], float]:
     """Measure averages of start and end, and leave the best in the model.
 
-    An average is start + share · (end - start), as of Wortsman et al. 2022 (WiSE-FT); the best has
-    the highest mean over what is measured.
+    An average is start + share · (end - start), as of Wortsman et al. 2022 (WiSE-FT).
 
     Args:
         model: The end; it has the best average afterwards.
         start: The same model with the weights that it started from.
         shares: Of the end, 0 to 1; 1 is measured too.
-        measure: Scores the model as it is, by name.
+        measure: Measures the model as it is.
+        quality: Orders what was measured; the best is the highest, of equal ones the last share.
 
     Returns:
         The measures by share, and the share of the best.
@@ -65,7 +68,7 @@ def scan_averages(
     found = {}
     for share in sorted({*shares, 1.0}):
         take(share)
-        found[share] = dict(measure())
-    best = max(found, key=lambda share: (sum(found[share].values()) / len(found[share]), share))
+        found[share] = measure()
+    best = max(found, key=lambda share: (quality(found[share]), share))
     take(best)
-    return {f"{share:g}": measures for share, measures in found.items()}, best
+    return found, best

@@ -32,10 +32,11 @@ from nmt.training.checkpoints import (
     best_update,
     hold_while_validating,
     load_weights,
+    save_without_copies,
     step_directory,
 )
 from nmt.training.config import ResolvedTrainConfig, TrainConfig
-from nmt.training.curves import forget_after, mean_scores, read_curves, stopped_at
+from nmt.training.curves import forget_after, read_curves, stopped_at
 from nmt.training.directory import last_update
 from nmt.training.fairseq import (
     CheckpointStateNotValidError,
@@ -75,6 +76,7 @@ from nmt.training.readers import ListReader, StreamReader
 from nmt.training.recipe_log import log_in_file_only
 from nmt.training.report_page import PAGE_FILE, render_training
 from nmt.training.sections import LoraConfig
+from nmt.training.selection import UpdateScores
 from nmt.training.start import Start
 from nmt.training.teacher import Teacher
 from nmt.training.train_unit import Arithmetic, TranslationUnit
@@ -102,6 +104,8 @@ class Training:
     vocabulary: Vocabulary
     start: Start | None
     """Model whose weights training starts from; None for fresh ones."""
+
+    scores: UpdateScores
 
     score: TranslationScorer | None
     """Scorer of validation translations; None if nothing is translated."""
@@ -253,10 +257,10 @@ class TranslationRecipe(base.Recipe):
         """Build the trainer."""
         config, compute = self._config, self._config.compute
         torch.set_num_threads(config.threads)
-        keep_freed_memory()
         torch.set_float32_matmul_precision(config.matmul_precision)
         module = context.get_model_as(Translator)
         self.module = module
+        keep_freed_memory(sum(p.numel() * p.element_size() for p in module.parameters()))
         if config.distillation is not None:
             module.teacher_targets = Teacher(config.distillation, context.device).teacher_targets
         model = context.get_data_parallel_model()
@@ -354,26 +358,32 @@ class TranslationRecipe(base.Recipe):
 
         They are set on the trainer's private attributes: fairseq2 0.8.1 offers no other way.
         """
+        if context.device.type == "cpu":
+            save_without_copies(context.get_checkpoint_manager())
         if not self._training.validation.batches:
             return
         is_root = context.gangs.root.rank == 0
         hold_while_validating(
             context.get_checkpoint_manager(),
             trainer._validator,
-            then=functools.partial(self._renew_page, is_root),
+            then=functools.partial(self._after_validation, is_root),
         )
         if self._config.selection.patience:
-            trainer._early_stopper = Patience(self._config, self._directory)
+            trainer._early_stopper = Patience(self._config, self._training.scores, self._directory)
 
-    def _renew_page(self, is_root: bool) -> None:
+    def _after_validation(self, is_root: bool, mean: float | None) -> float | None:
+        """Renew the page, and return the score that selects."""
         if not is_root:
-            return
+            return mean
         _write_page(self._directory, self._config, self.module)
-        signs = warning_signs(read_curves(self._directory))
+        curves = read_curves(self._directory)
+        signs = warning_signs(curves)
         for sign in signs:
             if sign not in self._signs:
                 logger.warning("%s", sign)
         self._signs = signs
+        scores = self._training.scores.of(curves) if mean is not None else []
+        return scores[-1][1] if scores else mean
 
 
 class Patience(EarlyStopper):
@@ -382,14 +392,15 @@ class Patience(EarlyStopper):
     Reads the curves, so that an interrupted training stops where an undisturbed one does.
     """
 
-    def __init__(self, config: ResolvedTrainConfig, directory: Path) -> None:
-        self._selection = config.selection
+    def __init__(self, config: ResolvedTrainConfig, scores: UpdateScores, directory: Path) -> None:
+        self._patience = config.selection.patience or 0
+        self._scores = scores
         self._directory = directory
 
     def should_stop(self, step_nr: int, score: float) -> bool:
         """Return whether patience is exhausted at the validation after this update."""
-        scores = mean_scores(read_curves(self._directory), self._selection.score)
-        return stopped_at(scores, self._selection.patience or 0) is not None
+        scores = self._scores.of(read_curves(self._directory))
+        return stopped_at(scores, self._patience) is not None
 
 
 def adapted(model: Translator, lora: LoraConfig | None) -> Translator:
@@ -440,14 +451,16 @@ def run_recipe(
     with world.first("checkpoint"):
         if world.is_rank_zero:
             fit_checkpoint(directory, Layout(world.size, shards), create)
-            forget_after(directory, last_update(directory))
-    earlier = mean_scores(read_curves(directory), config.selection.score)
+            # The start is validated again where there is no checkpoint.
+            forget_after(directory, last_update(directory) or -1)
+    earlier = training.scores.of(read_curves(directory))
     updates = stopped_at(earlier, config.selection.patience or 0) or config.updates
     sections = recipe_config(
         config,
         training.model_config,
         updates=updates,
         validates=bool(training.validation.batches),
+        validates_start=training.scores.needs_start,
         is_hybrid=1 < shards < world.size,
     )
     recipe = TranslationRecipe(config, training, directory, world, preemption, shards=shards)

@@ -5,6 +5,7 @@ from typing import Literal
 
 from corpus.config import (
     Config,
+    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -80,6 +81,11 @@ class SelectionConfig(Config):
     score: Literal["nll", "chrf++"] = "nll"
     """Criterion for the best update: lowest mean negative log-likelihood per token, or highest mean
     chrF++, over directions."""
+
+    max_loss: NonNegativeFloat = 1.0
+    """chrF++ that directions may lose on average against the start: with replay the replayed ones,
+    when the best update is selected by the others, and the others of `comparison` when averages
+    are."""
 
     patience: NonNegativeInt | None = None
     """Validations in a row without a better score after which training stops; 0 for never. null: 0,
@@ -170,7 +176,8 @@ class ComparisonConfig(Config):
 
     averages: tuple[Share, ...] = ()
     """Shares of the trained weights, the start having the rest: each average is compared too, and
-    the model keeps the one with the highest mean of trained and other directions."""
+    the model keeps the one that is best in the trained directions among those whose others lost no
+    more than `selection.max_loss`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

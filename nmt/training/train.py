@@ -40,6 +40,7 @@ from nmt.training.from_scratch import FreshData
 from nmt.training.parallel.job import run_together
 from nmt.training.parallel.signals import Preemption
 from nmt.training.parallel.world import World, join_world
+from nmt.training.selection import learned_directions, update_scores
 from nmt.training.unfinished import check_unfinished
 from nmt.training.validation_data import (
     ValidationSet,
@@ -187,17 +188,20 @@ def _train_model(
         if held_out
         else read_validation(resolved, vocabulary, list(pairs), shape.max_seq_len)
     )
+    measured = validation.translated if config.selection.score == "chrf++" else validation.batches
+    scores = update_scores(resolved.selection, pairs, measured.__contains__)
     training = Training(
         model_config=shape,
         start=start,
         stream=stream,
+        scores=scores,
         validation=validation,
         vocabulary=vocabulary,
         score=_scorer(resolved, validation, load_scorer),
     )
     comparing = None
     if start is not None and load_scorer is not None:
-        comparing = open_comparison(resolved, start, list(pairs), load_scorer())
+        comparing = open_comparison(resolved, start, learned_directions(pairs), load_scorer())
     if comparing is not None:
         with world.first("before"):
             if world.is_rank_zero:
@@ -291,9 +295,11 @@ def _decide_fine_tuning(
     directory: Path,
     world: World,
 ) -> dict[str, Any]:
+    own = [each.of(is_replay=False) for each in pairs.values()]
     data = fine_tuning.Data(
-        pairs=sum(map(len, pairs.values())),
-        tokens=sum(count_tokens(bitext, own) for own in pairs.values()),
+        pairs=sum(map(len, own)),
+        tokens=sum(count_tokens(bitext, each) for each in own),
+        is_replayed=any(len(each.of(is_replay=True)) for each in pairs.values()),
         processes=world.size,
         model_dim=shape.model_dim,
         dropout_p=shape.dropout_p,

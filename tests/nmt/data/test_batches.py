@@ -1,3 +1,4 @@
+import dataclasses
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from corpus.languages import Direction
 from nmt.data.batches import Batch, BatchStream, cut
 from nmt.data.config import BatchConfig, CurriculumConfig, MonolingualConfig, PhaseConfig
 from nmt.data.phases import Curriculum, resource_level
+from nmt.data.sampling import datasets, share_round
 from nmt.data.tokenize import direction_pairs, tokenize
 from nmt.training.config import TrainConfig
 from nmt.vocabulary.vocabulary import Vocabulary
@@ -358,6 +360,39 @@ def test_higher_temperature_draws_small_directions_more_often(
     # By hand: 40 of 340 pairs, half of the sides; (40/300)^(1/5) = 0.668, 0.668/1.668 of pairs.
     assert shares[1.0] == pytest.approx(0.5 * 40 / 340, abs=0.015)
     assert shares[5.0] == pytest.approx(0.5 * 0.668 / 1.668, abs=0.03)
+
+
+def test_replayed_pairs_have_their_share_however_many_they_are(
+    tmp_path: Path, bitext: Path, vocabulary_directory: Path
+) -> None:
+    for name, tag in (("replayed", "replay"), ("own", "primary")):
+        directory = tmp_path / name
+        directory.mkdir()
+        lines = (bitext / f"{HIGH}.tsv").read_text().splitlines()
+        chosen = lines[:50] if tag == "replay" else lines[50:60]
+        direction = HIGH if tag == "replay" else LOW
+        (directory / f"{direction}.tsv").write_text("".join(f"{line}\n" for line in chosen))
+    vocabulary = Vocabulary.load(vocabulary_directory)
+    config = TrainConfig(
+        start_from=vocabulary_directory.parent,
+        bitext={"primary": (tmp_path / "own",), "replay": (tmp_path / "replayed",)},
+    )
+    data = dataclasses.replace(config.training_data, vocabulary=vocabulary_directory)
+    tokenized = tokenize(data, vocabulary, tmp_path / "data")
+    pairs = direction_pairs(tokenized, vocabulary, ())
+    assert list(pairs) == [HIGH, LOW, LOW.reverse]  # replay is trained one way
+    sets = datasets(pairs, {}, vocabulary, None, 5)
+    for share in (0.5, 0.2):
+        batches = BatchConfig(replay_share=share, round_size=100_000)
+        counts = Counter[str]()
+        for number in range(200):
+            counts.update(share_round(sets, batches, np.random.default_rng(number)))
+        assert counts[f"{HIGH}:replay"] / counts.total() == pytest.approx(share, abs=0.02)
+    # Without anything else all is replayed.
+    only = [dataset for dataset in sets if dataset.is_replay]
+    assert share_round(only, BatchConfig(), np.random.default_rng(1)) == {f"{HIGH}:replay": 50}
+    # Epochs of one do not depend on the other.
+    assert len({dataset.seed for dataset in sets}) == len(sets)
 
 
 def test_levels_are_bounded_as_in_nllb() -> None:

@@ -20,6 +20,7 @@ from nmt.training.comparison import (
     ComparedText,
     compare,
     paired_bootstrap,
+    quality_of_average,
     read_test_set,
     render,
 )
@@ -139,11 +140,26 @@ def test_best_average_of_start_and_end_is_left_in_the_model() -> None:
         model.weight.fill_(3.0)
         start.weight.fill_(1.0)
     found, best = scan_averages(
-        model, start, [0.5, 0.0], lambda: {"score": -abs(float(model.weight.item()) - 2.1)}
+        model,
+        start,
+        [0.5, 0.0],
+        measure=lambda: float(model.weight.item()),
+        quality=lambda weight: -abs(weight - 2.1),
     )
-    assert list(found) == ["0", "0.5", "1"]
+    assert found == {0.0: 1.0, 0.5: 2.0, 1.0: 3.0}
     assert best == 0.5
     assert model.weight.item() == pytest.approx(2.0)
+
+
+def test_best_average_learned_most_among_those_that_cost_little() -> None:
+    def quality(trained: float, difference: float) -> tuple[float, float]:
+        means = {"trained": {"after": trained}, "other": {"difference": difference}}
+        return quality_of_average(means, 1.0)
+
+    assert quality(50, -1.0) > quality(49, 0.5)
+    assert quality(50, -1.0) > quality(60, -1.1) > quality(70, -1.2)
+    assert quality_of_average({"other": {"difference": -1.0}}, 1.0) > quality(0, -2.0)
+    assert quality_of_average({"trained": {"after": 1.0}}, 1.0) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(

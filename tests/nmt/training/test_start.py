@@ -25,7 +25,15 @@ from nmt.training.start import read_start
 from nmt.training.train import train
 from tests.nmt.conftest import write_bitext, write_flores
 
-DATA = Data(pairs=1000, tokens=40_000, processes=1, model_dim=64, dropout_p=0.0, is_validated=True)
+DATA = Data(
+    pairs=1000,
+    tokens=40_000,
+    is_replayed=False,
+    processes=1,
+    model_dim=64,
+    dropout_p=0.0,
+    is_validated=True,
+)
 
 
 @pytest.fixture(scope="module")
@@ -218,6 +226,8 @@ def test_more_pairs_are_trained_for_fewer_epochs_and_with_less_dropout(
     # 20 epochs · 320,000 / (0.9 · 8,000) = 888.9
     assert many["updates"] == 900
     assert many["model"] == {"dropout_p": 0.1}
+    replayed = decide(config, dataclasses.replace(DATA, is_replayed=True))
+    assert replayed["updates"] == 900  # half of each batch is replayed: 888.9
     blind = decide(config, dataclasses.replace(DATA, is_validated=False, pairs=10**9))
     assert blind["selection"] == {"keep": "last", "patience": 0}
     assert blind["model"] == {"dropout_p": 0.0}

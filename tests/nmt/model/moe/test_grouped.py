@@ -222,7 +222,7 @@ def test_compiled_layer_gives_and_learns_what_the_plain_one_does() -> None:
 def test_process_that_keeps_freed_memory_does_not_fault_it_in_again() -> None:
     code = (
         "import resource, sys; from nmt.threads import keep_freed_memory\n"
-        "if sys.argv[1] == 'keep': assert keep_freed_memory()\n"
+        "if sys.argv[1] == 'keep': assert keep_freed_memory(0)\n"
         "for _ in range(2):\n"
         "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "    block = b'\\1' * (64 << 20)\n"
