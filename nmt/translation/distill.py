@@ -85,7 +85,8 @@ def distill_bitext(
     """Translate the sources of a bitext with a teacher, a task per direction.
 
     `<source>-<target>.parquet` in `output` holds `score`, `source` and `target`; its targets must
-    not be used as sources, so training takes it as `bitext.distilled`, from source to target only.
+    not be used as sources, so training takes it as `bitext.distilled`, from source to target only,
+    or as `bitext.replay`.
 
     Args:
         teacher: Model directory.
