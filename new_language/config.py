@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from corpus.config import Config, NonNegativeInt, PositiveInt, execution_only
+from corpus.config import Bounds, Config, NonNegativeInt, PositiveInt, execution_only
 from corpus.errors import UserError
 from corpus.languages import Direction, check_language, parse_direction
 from corpus.protocols import BUILTIN
@@ -93,6 +93,10 @@ class NewLanguageConfig(Config):
 
     exports: tuple[Layout, ...] = ("transformers", "ctranslate2")
     """Layouts that it is exported to."""
+
+    rounds: Annotated[int, Bounds(at_least=1, at_most=9)] = 2
+    """How often is mined: after the first round, the student learns from the mined pairs as well,
+    finds more, and mining is repeated."""
 
     held_out: NonNegativeInt = 200
     """Seed pairs that are not trained on, to calibrate mining; at most a quarter of all."""

@@ -1,6 +1,6 @@
 """The page of a language that was added: one file, no network."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from corpus.console import format_duration
@@ -26,15 +26,6 @@ _SYSTEMS = {
     "all": "seed + mined + back-translated",
     "ceiling": "seed + true pairs (the ceiling)",
 }
-_PAGES = (
-    ("identifier/report.html", "training of the identifier"),
-    ("identified/report.html", "identifier, measured"),
-    ("similarity/report.html", "student, measured"),
-    ("mined/report.html", "mining"),
-    ("contamination/mined/contamination.html", "test sentences in mined pairs"),
-    ("scores/report.html", "scores"),
-    ("comparison/comparison.html", "other directions, before and after"),
-)
 _RATES = {"precision": "precision", "recall": "recall", "f1": "F1"}
 _STYLE = """
 ol.advice { margin: 0; padding-left: 20px; } ol.advice li { margin-bottom: 10px; }
@@ -58,7 +49,7 @@ def render(results: Results) -> str:
         f'<div class="columns">{_mining(results)}{_identifier(results)}</div>',
         _pairs(results),
         _steps(results),
-        _pages(),
+        _pages(results["pages"]),
         "<footer>One file, no network; report.json has the same figures. Every figure is read from"
         " what the steps wrote.</footer>",
     ]
@@ -90,11 +81,15 @@ def _figures(results: Results) -> str:
         (_signed(change), f"{MAIN_METRIC} of the model's other directions, mean change"),
         (_whole(mining.get("kept")), "mined pairs that were kept"),
         (None if expected is None else f"{expected:.0%}", "of them should be translations"),
-        (format_duration(sum(cpu)) if cpu else None, "CPU time of all steps"),
-        (format_duration(sum(wall)) if wall else None, "wall time of all steps"),
+        (_minutes(sum(cpu)) if cpu else None, "CPU time of all steps"),
+        (_minutes(sum(wall)) if wall else None, "wall time of all steps"),
     ]
     shown = [figure(text or "missing", label, text is not None) for text, label in cards]
     return f'<div class="figures">{"".join(shown)}</div>'
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 120 else format_duration(seconds)
 
 
 def _value(results: Results, system: str | None, direction: str) -> str | None:
@@ -195,7 +190,7 @@ def _marked(text: str) -> str:
 def _others(results: Results) -> str:
     title = "What the model's other directions lost"
     if not results["others"]:
-        return absent(title, "comparison/comparison.json")
+        return absent(title, "comparison/comparison.tsv")
     rows = [
         [
             row["direction"],
@@ -204,7 +199,7 @@ def _others(results: Results) -> str:
             float(row["second"]),
             f"{row['difference']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]",
             f"{row['p_value']:.4f}",
-            "beyond chance" if row["significant"] else "",
+            "beyond chance" if row["significant"] == "yes" else "",
         ]
         for row in results["others"]
         if row["second"] is not None
@@ -241,10 +236,10 @@ def _mining(results: Results) -> str:
     if mining is None:
         return absent(title, "mined/mined")
     student = results["student"]
-    error = student["xsim_error"]
+    errors = [f"{error:.1%}" for error in student["xsim_errors"] if error is not None]
     rows: list[list[object]] = [
         ["seed pairs to learn from, and held out", f"{seed['train']:,}, {seed['held_out']:,}"],
-        ["the student's xsim error on dev", None if error is None else f"{error:.1%}"],
+        ["the student's xsim error on dev, by round", ", ".join(errors) or None],
         ["shards, documents", f"{shards['shards']:,}, {shards['documents']:,}"],
         ["sentences in them", f"{shards['sentences']:,}"],
     ]
@@ -338,8 +333,8 @@ def _time(seconds: float | None) -> str:
     return "–" if seconds is None else escape(format_duration(seconds))
 
 
-def _pages() -> str:
-    links: Sequence[str] = [
-        f'<li><a href="{escape(path)}">{escape(name)}</a></li>' for path, name in _PAGES
-    ]
-    return section("The steps' own pages", "Beside this one.", f"<ul>{''.join(links)}</ul>")
+def _pages(pages: Mapping[str, str]) -> str:
+    links = "".join(
+        f'<li><a href="{escape(path)}">{_marked(about)}</a></li>' for about, path in pages.items()
+    )
+    return section("The steps' own pages", "Beside this one.", f"<ul>{links}</ul>") if links else ""

@@ -16,7 +16,9 @@ from new_language.steps import Plan, exported_system, make_steps
 from new_language.times import Times
 
 SAMPLES = 8
-"""Mined pairs, and translations of each direction, that are shown."""
+"""Mined pairs that are shown."""
+_LINES = 4
+"""Translations of each direction that are shown."""
 
 
 def collect(plan: Plan, times: Mapping[str, Times]) -> dict[str, Any]:
@@ -48,6 +50,7 @@ def collect(plan: Plan, times: Mapping[str, Times]) -> dict[str, Any]:
         "scores_dev": _table(plan.at("scores_dev", "systems.tsv")),
         "others": _others(plan),
         "steps": _steps(plan, times),
+        "pages": _pages(plan),
         "pairs": _sample_pairs(plan),
         "translations": _translations(plan),
     }
@@ -106,7 +109,7 @@ def _identifier(plan: Plan) -> dict[str, Any] | None:
 
 
 def _shards(plan: Plan) -> dict[str, Any]:
-    sentences = plan.at("mined", "sentences")
+    sentences = plan.sentences
     shards = task_counts(sentences, "extract") if sentences.is_dir() else {}
     kept: Counter[str] = Counter()
     for name, counts in (task_counts(sentences, "merge") if shards else {}).items():
@@ -122,14 +125,17 @@ def _shards(plan: Plan) -> dict[str, Any]:
 
 
 def _student(plan: Plan) -> dict[str, Any]:
-    measured = _object(plan.at("similarity", "xsim.json"))
-    counts = _counts(plan.at("student"), "distill")
-    return {"xsim_error": measured and measured["mean_error"], **counts}
+    errors = []
+    for number in range(1, plan.config.rounds + 1):
+        measured = _object(plan.round(number, "xsim.json", of="similarity"))
+        errors.append(measured and measured["mean_error"])
+    there = [error for error in errors if error is not None]
+    return {"xsim_errors": errors, "xsim_error": there[-1] if there else None}
 
 
 def _mining(plan: Plan) -> dict[str, Any] | None:
     pair = str(plan.config.pair)
-    known = _object(plan.at("mined", "mined", f"{pair}.calibration.json"))
+    known = _object(plan.mined("mined", f"{pair}.calibration.json"))
     if known is None:
         return None
     wanted = (
@@ -138,7 +144,7 @@ def _mining(plan: Plan) -> dict[str, Any] | None:
         "known.planted_whole",
     )  # fmt: skip
     filtered = _counts(plan.bitext, "filter")
-    found = _object(plan.at("mined", "evaluation.json")) if plan.config.gold else None
+    found = _object(plan.mined("evaluation.json")) if plan.config.gold else None
     gold = next(iter(found["pairs"].values())) if found else None
     return {
         **{key: known.get(key) for key in wanted},
@@ -170,8 +176,7 @@ def _back_translated(plan: Plan) -> dict[str, int]:
 
 
 def _others(plan: Plan) -> list[dict[str, Any]]:
-    found = _object(plan.at("comparison", "comparison.json"))
-    return found["comparisons"] if found else []
+    return _table(plan.at("comparison", "comparison.tsv"))
 
 
 def _steps(plan: Plan, times: Mapping[str, Times]) -> list[dict[str, Any]]:
@@ -185,6 +190,27 @@ def _steps(plan: Plan, times: Mapping[str, Times]) -> list[dict[str, Any]]:
         }
         for step in make_steps(plan)
     ]
+
+
+def _pages(plan: Plan) -> dict[str, str]:
+    """Return the steps' own pages that are there, by what they are about."""
+    pages = {
+        "Training of the identifier": plan.at("identifier", "report.html"),
+        "Language identification": plan.at("identified", "report.html"),
+        "Mining": plan.mined("report.html"),
+        "Test sentences among the mined pairs": plan.at(
+            "contamination", "mined", "contamination.html"
+        ),
+        **{
+            f"Training of `{system}`": plan.model(system) / "training" / "report.html"
+            for system in plan.config.systems
+        },
+        "Scores": plan.at("scores", "report.html"),
+        "Other directions, before and after": plan.at("comparison", "comparison.html"),
+    }
+    return {
+        about: str(path.relative_to(plan.output)) for about, path in pages.items() if path.is_file()
+    }
 
 
 def _sample_pairs(plan: Plan) -> list[dict[str, Any]]:
@@ -216,7 +242,7 @@ def _translations(plan: Plan) -> list[dict[str, Any]]:
         source, target = (
             read_lines(split_file(plan.config.flores, "devtest", code)) for code in direction
         )
-        count = min(SAMPLES, len(source))
+        count = min(_LINES, len(source))
         for i in (j * len(source) // count for j in range(count)):
             samples.append({
                 "direction": str(direction),

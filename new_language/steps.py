@@ -32,7 +32,7 @@ SETTINGS = (
     "train_ceiling", "vocabulary", "back_translate", "translate", "score", "compare",
     "export_transformers", "export_ctranslate2",
 )  # fmt: skip
-"""Steps, and kinds of them, that `settings` may name."""
+"""Steps, and kinds of them, that `settings` may name; `mine_2` is a round's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,10 +120,23 @@ class Plan:
         """The identifier that knows the language."""
         return self.at("identifier") if self.config.identifier_text else self.config.identifier
 
+    def round(self, number: int, *parts: str, of: str = "mined") -> Path:
+        """Return a path in what a round made; that of the first has no number."""
+        return self.at(of if number == 1 else f"{of}_{number}", *parts)
+
+    def mined(self, *parts: str) -> Path:
+        """Return a path in what the last round mined."""
+        return self.round(self.config.rounds, *parts)
+
+    @property
+    def sentences(self) -> Path:
+        """Sentences of the shards."""
+        return self.at("mined", "sentences")
+
     @property
     def bitext(self) -> Path:
-        """Where the mined pairs are."""
-        return self.at("mined", "bitext")
+        """Where the mined pairs are, those of the last round."""
+        return self.mined("bitext")
 
     def settings(self, *steps: str) -> dict[str, Any]:
         """Return the settings that the recipe has for a step, those of later names first."""
@@ -168,7 +181,8 @@ def make_steps(plan: Plan) -> list[Step]:
     Raises:
         UserError: If the recipe has settings of a step that there is not, or no model.
     """
-    unknown = [name for name in plan.config.settings if name not in SETTINGS]
+    kinds = {name: re.sub(r"_[1-9]$", "", name) for name in plan.config.settings}
+    unknown = [name for name, kind in kinds.items() if kind not in SETTINGS]
     if unknown:
         raise UserError(
             f"`settings` has `{unknown[0]}`, which is no step; there are {', '.join(SETTINGS)}"
@@ -217,46 +231,17 @@ def _is_directory(path: Path) -> bool:
 
 def _mining(plan: Plan) -> Iterator[Step]:
     config = plan.config
-    student, evaluation_sets = plan.at("student"), [config.flores, *config.evaluation_sets]
-    bitext = [plan.at("seed", "train"), *config.student_bitext]
-    taught = (config.language, *config.student_languages)
-    yield _step(
-        plan, "student", f"A student of the encoder for {config.language}",
-        ("mining", "distill"),
-        ["--teacher", config.encoder, *_repeated("--bitext", bitext),
-         *_repeated("--language", taught)],
-        student, {"pivot": config.pivot},
-        f"The encoder must know {config.pivot}; without enough memory or time, set"
-        " `settings.student`, or give another `encoder`.",
-    )  # fmt: skip
-    yield _step(
-        plan, "similarity", "How well the student finds translations", ("mining", "xsim"),
-        ["--encoder", config.encoder, "--flores", config.flores, "--split", "dev"],
-        plan.at("similarity"),
-        {"directions": [str(plan.new[1])], f"encoders.{config.language}": student},
-        "The figure is for the page only: `dev` needs lines of both languages.",
-    )  # fmt: skip
-    yield _step(
-        plan, "mine", "Sentences of the shards, mined and filtered", ("mining", "run"), [],
-        plan.at("mined"),
-        {"shards": config.shards, "lid": plan.identifier, "pairs": [str(config.pair)],
-         "languages": [config.pivot, config.language], "encoder": config.encoder,
-         f"encoders.{config.language}": student,
-         **({"known": [plan.at("seed", "held_out")]} if config.held_out else {}),
-         "evaluation_sets": evaluation_sets},
-        "`tongues status` says how far it is, shard by shard. A shard that cannot be read can be"
-        " left out of `shards`; where no sentence of the language was found, look at the page of"
-        " the identifier.",
-        inside=("sentences", "embeddings", "known", "mined", "bitext"),
-    )  # fmt: skip
+    evaluation_sets = [config.flores, *config.evaluation_sets]
+    for number in range(1, config.rounds + 1):
+        yield from _round(plan, number, evaluation_sets)
     if config.gold is not None:
         words = ["--bitext", plan.bitext, "--gold", config.gold]
-        words += ["--sentences", plan.at("mined", "sentences"), "--json"]
+        words += ["--sentences", plan.sentences, "--json"]
         yield _step(
             plan, "evaluate", "Mined pairs against those that are known", ("mining", "evaluate"),
             words, None, {"directions": [str(config.pair)]},
             "The figures are for the page only: leave out `gold`.",
-            stdout=plan.at("mined", "evaluation.json"),
+            stdout=plan.mined("evaluation.json"),
         )  # fmt: skip
     tests = _repeated("--test-set", evaluation_sets)
     for name, pairs in (("seed", plan.at("seed", "train")), ("mined", plan.bitext)):
@@ -267,6 +252,54 @@ def _mining(plan: Plan) -> Iterator[Step]:
             "Training leaves these sentences out in any case: this is to know.",
             kind="contamination",
         )  # fmt: skip
+
+
+def _round(plan: Plan, number: int, evaluation_sets: Sequence[Path]) -> Iterator[Step]:
+    """Yield the steps of a round of mining: a student, and what it finds."""
+    config = plan.config
+    end = "" if number == 1 else f"_{number}"
+    again = "" if number == 1 else f", round {number}"
+    student = plan.round(number, of="student")
+    bitext = [plan.at("seed", "train"), *config.student_bitext]
+    bitext += [plan.round(number - 1, "bitext")] if number > 1 else []
+    taught = (config.language, *config.student_languages)
+    yield _step(
+        plan, f"student{end}", f"A student of the encoder for {config.language}{again}",
+        ("mining", "distill"),
+        ["--teacher", config.encoder, *_repeated("--bitext", bitext),
+         *_repeated("--language", taught)],
+        student, {"pivot": config.pivot},
+        f"The encoder must know {config.pivot}; without enough memory or time, set"
+        " `settings.student`, or give another `encoder`.",
+        kind="student",
+    )  # fmt: skip
+    yield _step(
+        plan, f"similarity{end}", f"How well the student finds translations{again}",
+        ("mining", "xsim"),
+        ["--encoder", config.encoder, "--flores", config.flores, "--split", "dev"],
+        plan.round(number, of="similarity"),
+        {"directions": [str(plan.new[1])], f"encoders.{config.language}": student},
+        "The figure is for the page only: `dev` needs lines of both languages.",
+        kind="similarity",
+    )  # fmt: skip
+    read: dict[str, Any] = (
+        {"shards": config.shards, "lid": plan.identifier}
+        if number == 1
+        else {"extracted": plan.sentences}
+    )
+    yield _step(
+        plan, f"mine{end}", f"Sentences of the shards, mined and filtered{again}",
+        ("mining", "run"), [], plan.round(number),
+        {**read, "pairs": [str(config.pair)], "languages": [config.pivot, config.language],
+         "encoder": config.encoder, f"encoders.{config.language}": student,
+         **({"known": [plan.at("seed", "held_out")]} if config.held_out else {}),
+         "evaluation_sets": evaluation_sets},
+        "`tongues status` says how far it is, shard by shard. A shard that cannot be read can be"
+        " left out of `shards`; where no sentence of the language was found, look at the page of"
+        " the identifier.",
+        kind="mine",
+        inside=("sentences", "embeddings", "known", "mined", "bitext"),
+    )  # fmt: skip
 
 
 def _model(plan: Plan) -> Iterator[Step]:
@@ -354,8 +387,7 @@ def _training(plan: Plan, system: System, values: dict[str, Any]) -> Step:
 
 def _back_translations(plan: Plan) -> Iterator[Step]:
     config = plan.config
-    found = plan.at("mined", "sentences")
-    texts = [(found, plan.new if not config.monolingual else (plan.new[1],))]
+    texts = [(plan.sentences, plan.new if not config.monolingual else (plan.new[1],))]
     texts += [(path, (plan.new[0],)) for path in config.monolingual]
     for i, (text, directions) in enumerate(texts):
         name = f"back_translate_{i + 1}" if len(texts) > 1 else "back_translate"
@@ -475,7 +507,7 @@ def _step(
     stdout: Path | None = None,
 ) -> Step:
     """Return a step; `kind` are further settings of it, `inside` directories with receipts."""
-    given = {**values, **(plan.settings(kind) if kind else {}), **plan.settings(name)}
+    given = {**values, **plan.settings(*dict.fromkeys((kind or name, name)))}
     given = {key: value for key, value in given.items() if value != ()}
     where = [] if output is None else ["--output", output]
     return Step(

@@ -18,8 +18,12 @@ from mining.sentences.config import SentencesConfig
 class RunConfig(Config):
     """What is mined, for which language pairs, and how each step works."""
 
-    shards: tuple[str, ...]
+    shards: tuple[str, ...] = ()
     """Crawl shards: files, with `*` as a wildcard, or URLs."""
+
+    extracted: Path | None = None
+    """Directory of sentences to mine instead of `shards`: of `mining sentences`, or of another run,
+    as for a second one with a better student."""
 
     lid: Path = BUILTIN_LID
     """Model directory of the language identifier, or `builtin`."""
@@ -74,7 +78,9 @@ class RunConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.shards:
+        if self.extracted is not None and self.shards:
+            raise UserError("give `shards` or `extracted`, not both")
+        if not self.shards and self.extracted is None:
             raise UserError("`shards` names no crawl shard")
         if self.pairs and self.pivot:
             raise UserError("give `pairs` or `pivot`, not both")

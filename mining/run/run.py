@@ -92,9 +92,8 @@ class _Run:
     @property
     def places(self) -> MinePlaces:
         known = self.output / "known" if self.config.known else None
-        return MinePlaces(
-            self.output / "sentences", self.output / "embeddings", self.output / "mined", known
-        )
+        sentences = self.config.extracted or self.output / "sentences"
+        return MinePlaces(sentences, self.output / "embeddings", self.output / "mined", known)
 
     @property
     def bitext(self) -> Path:
@@ -103,7 +102,8 @@ class _Run:
     @property
     def counted(self) -> tuple[Path, ...]:
         """Outputs of the jobs whose CPU time counts."""
-        return tuple(path for path in self.places if path is not None)
+        own = (path for path in self.places if path is not None)
+        return tuple(path for path in own if path != self.config.extracted)
 
     @property
     def limited(self) -> Executor:
@@ -183,6 +183,8 @@ def _check_encoders(config: RunConfig) -> None:
 
 
 def _extract(run: _Run) -> None:
+    if run.config.extracted is not None:
+        return
     run_sentences(
         shard_files(run.config.shards),
         run.config.lid,

@@ -207,6 +207,20 @@ def test_language_pair_that_fails_leaves_the_others(
     assert (output / "report.html").is_file()
 
 
+def test_sentences_of_another_run_are_mined_without_their_shards(
+    recipe: RunConfig, whole: tuple[Path, float], tmp_path: Path
+) -> None:
+    first, _ = whole
+    config = dataclasses.replace(
+        recipe, shards=(), extracted=first / "sentences", pairs=(PAIRS[0],)
+    )
+    again = mine(tmp_path / "out", config)
+    assert list(again.pairs) == [PAIRS[0]]
+    assert not (tmp_path / "out/sentences").exists()
+    name = f"bitext/{PAIRS[0]}.parquet"
+    assert (tmp_path / "out" / name).read_bytes() == (first / name).read_bytes()
+
+
 def test_mistakes_in_a_recipe_are_named(tmp_path: Path) -> None:
     def message(**values: object) -> str:
         text = {"shards": ["a.jsonl"], "lid": "lid", **values}
@@ -221,6 +235,7 @@ def test_mistakes_in_a_recipe_are_named(tmp_path: Path) -> None:
         pairs=["deu_Latn-eng_Latn"], languages=["deu_Latn"]
     )
     assert "`shards` names no crawl shard" in message(shards=[])
+    assert "`shards` or `extracted`, not both" in message(extracted="sentences")
     assert "not trained on `ukr_Cyrl`" in message(languages=["ukr_Cyrl", "eng_Latn"])
     assert "no file matches" in message(shards=["*.gz"], languages=["deu_Latn", "eng_Latn"])
     assert "recipe.yaml:1" in message(pivots="eng_Latn")
