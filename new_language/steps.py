@@ -349,7 +349,7 @@ def _trainings(plan: Plan) -> Iterator[Step]:
 
 def _replayed(plan: Plan) -> dict[str, Any]:
     made = [plan.at("replay", str(i + 1)) for i in range(len(plan.config.replay))]
-    return {"bitext.distilled": made} if made else {}
+    return {"bitext.replay": made} if made else {}
 
 
 _WHAT = {
