@@ -36,6 +36,9 @@ class ScatterConfig(Config):
     languages: tuple[str, ...]
     """Languages to scatter, the pivot of the gold pairs first."""
 
+    other_languages: tuple[str, ...] = ()
+    """Languages of which there is other text only: what `languages` are to be told apart from."""
+
     other_lines: NonNegativeInt = 6000
     """Maximum lines of other text per language."""
 
@@ -53,8 +56,11 @@ class ScatterConfig(Config):
         super().__post_init__()
         if len(self.languages) < 2:
             raise UserError("`languages` names the pivot and at least one more language")
-        for language in self.languages:
+        for language in self.languages + self.other_languages:
             check_language(language)
+        both = sorted(set(self.languages) & set(self.other_languages))
+        if both:
+            raise UserError(f"`{both[0]}` is in both `languages` and `other_languages`")
 
 
 def scatter(text: Path, other: Path, output: Path, config: ScatterConfig) -> Summary:
@@ -71,16 +77,18 @@ def scatter(text: Path, other: Path, output: Path, config: ScatterConfig) -> Sum
         DataError: If the aligned files differ in their number of lines.
     """
     aligned, around = labeled_text_files(text), labeled_text_files(other)
-    for language in config.languages:
-        for directory, files in ((text, aligned), (other, around)):
+    every = config.languages + config.other_languages
+    for wanted, directory, files in ((config.languages, text, aligned), (every, other, around)):
+        for language in wanted:
             if language not in files:
                 raise UserError(f"{directory} holds no text of `{language}`")
     inputs = [files[language] for language in config.languages for files in (aligned, around)]
+    inputs += [around[language] for language in config.other_languages]
 
     def work(task: Task) -> Outcome:
         return _scatter(
             {language: read_lines(aligned[language]) for language in config.languages},
-            {language: read_lines(around[language]) for language in config.languages},
+            {language: read_lines(around[language]) for language in every},
             output,
             config,
         )
@@ -108,10 +116,11 @@ def _scatter(
     kept = list(_single_sentences(texts))
     outputs = list(_write_gold(texts, kept, output, config.languages))
     documents: list[tuple[str, bytes]] = []
-    for language in config.languages:
-        known = set(texts[language])
+    for language in config.languages + config.other_languages:
+        lines = texts.get(language, [])
+        known = set(lines)
         others = [line for line in map(normalize, around[language]) if line and line not in known]
-        documents += _documents(language, [texts[language][i] for i in kept], others, config)
+        documents += _documents(language, [lines[i] for i in kept if lines], others, config)
     _random(config.seed, "shards").shuffle(documents)
     for number, start in enumerate(range(0, len(documents), config.documents_per_shard)):
         path = output / "crawl" / f"shard-{number:03d}.warc.wet.gz"

@@ -1,114 +1,88 @@
 #!/usr/bin/env bash
-# The same commands on real text: from scattered crawl shards to FLORES scores, on two CPU cores.
+# A new language on real text, on two CPU cores: Czech, of captions of photographs.
 #
 #   DATA=... recipes/real/run.sh WORK
 #
-# DATA holds lid/, ntrex128/, nllb_seed/, tatoeba/, wmt_newstest/, flores200_dataset/ and crawl/;
-# docs/guide.md says what each is. Every step skips what is done: kill this anywhere and run it again.
+# There are a thousand Czech-English pairs, crawl shards in which nine thousand more lie scattered among
+# other text, and a model of English, German and French that has seen none of them. DATA holds multi30k/,
+# lid/, nllb_seed/, tatoeba/, wmt_newstest/ and flores200_dataset/; docs/guide.md says what each is. Every
+# step skips what is done: kill this anywhere and run it again.
 set -euo pipefail
 
 WORK=${1:?usage: DATA=... recipes/real/run.sh WORK}
-DATA=${DATA:?DATA is the directory of real text; see docs/guide.md}
+DATA=$(realpath "${DATA:?DATA is the directory of real text; see docs/guide.md}")
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-PIVOT=eng_Latn
-OTHERS="deu_Latn fra_Latn tur_Latn rus_Cyrl ell_Grek heb_Hebr hin_Deva zho_Hans"
-LANGUAGES="[$PIVOT, ${OTHERS// /, }]"
+CAPTIONS=$DATA/multi30k
+NEW=ces_Latn PIVOT=eng_Latn
+OLD="eng_Latn deu_Latn fra_Latn"
+# What the new language is to be told apart from, and what lies beside it in the shards.
+RELATIVES="deu_Latn fra_Latn slk_Latn pol_Latn slv_Latn hrv_Latn ukr_Cyrl rus_Cyrl"
+MORE="eng_Latn spa_Latn ita_Latn por_Latn ron_Latn nld_Latn swe_Latn nob_Latn dan_Latn fin_Latn
+  est_Latn lit_Latn lvs_Latn hun_Latn bos_Latn szl_Latn srp_Cyrl mkd_Cyrl bul_Cyrl bel_Cyrl tur_Latn
+  ell_Grek"
 
 # shellcheck source=../keep.sh
 source "$HERE/../keep.sh"
 mkdir -p "$WORK"
+cd "$WORK"
 
-# Copy a file atomically, unless it exists.
-bring() {
-  if ! [ -f "$2" ]; then
-    mkdir -p "$(dirname "$2")"
-    cp "$1" "$2.tmp"
-    mv "$2.tmp" "$2"
-  fi
+# Lines of the captions' training text. 1-19,000: the starting model's. 19,001-20,000: the seed.
+# 20,001-29,000: scattered in the shards.
+captions() { zcat "$CAPTIONS/train.$1.txt.gz" | sed -n "$2p"; }
+# Sixty lines of each test set are planted in the shards: the check for test sentences must find them.
+planted() { sed -n 1,60p "$CAPTIONS/val.$1.txt" "$CAPTIONS/test_2016_flickr.$1.txt" --separate; }
+pairs() { cat "$DATA"/{wmt_newstest,tatoeba}/"$PIVOT-$NEW.tsv"; }
+# News of other language pairs, without what the news in the new language translates.
+news() {
+  for language in fin_Latn tur_Latn; do
+    cut -f1 "$DATA/wmt_newstest/$PIVOT-$language.tsv" | tail -n 1500
+  done | grep -vxFf <(pairs | cut -f1) | awk '!seen[$0]++'
 }
+# A quarter of the lines for identification lies in the shards; the identifier learns from the others.
+identification() { zcat "$DATA/lid/$1.txt.gz" | awk "NR % 4 $2 0"; }
 
-say "1/9 Language identification: 196 languages, measured on FLORES-200"
-tongues lid train --data "$DATA/lid" --output "$WORK/lid" --config-file "$HERE/lid.yaml"
-keep "$WORK/lid_measure.json" \
-  tongues lid measure --model "$WORK/lid" --flores "$DATA/flores200_dataset" --split devtest --json
-
-say "2/9 Crawl shards: NTREX-128 scattered among other text"
-# The surrounding English text is from another source than the others'; otherwise they would contain
-# unknown translations of each other, and correct finds would count as errors.
-bring "$DATA/nllb_seed/$PIVOT.txt" "$WORK/other/$PIVOT.txt"
-for language in $OTHERS; do
-  bring "$DATA/lid/$language.txt.gz" "$WORK/other/$language.txt.gz"
+say "1/5 Test sets, seed, and text around the pairs"
+mkdir -p flores/dev flores/devtest start_bitext seed monolingual text other identification
+for language in $OLD $NEW; do
+  keep "flores/dev/$language.dev" cat "$CAPTIONS/val.$language.txt"
+  keep "flores/devtest/$language.devtest" cat "$CAPTIONS/test_2016_flickr.$language.txt"
 done
-tongues data scatter --text "$DATA/ntrex128" --other "$WORK/other" --output "$WORK/scattered" \
-  --config languages="$LANGUAGES"
-tongues mining sentences "$WORK"/scattered/crawl/*.warc.wet.gz --lid "$WORK/lid" \
-  --output "$WORK/sentences"
-# A real Common Crawl file. Its page is Aragonese, which is not among the 196 languages.
-tongues mining sentences "$DATA/crawl/whirlwind.warc.wet.gz" --lid "$WORK/lid" \
-  --output "$WORK/whirlwind"
-
-say "3/9 Seed bitext: Tatoeba and WMT news"
-for language in $OTHERS; do
-  for source in tatoeba wmt_newstest; do
-    file=$PIVOT-$language.tsv
-    if [ -f "$DATA/$source/$file" ]; then
-      bring "$DATA/$source/$file" "$WORK/seed/$source/$file"
-    fi
+for language in deu_Latn fra_Latn; do
+  for side in $PIVOT "$language"; do
+    keep "start_bitext/train.$PIVOT-$language.$side" captions "$side" 1,19000
   done
 done
-
-say "4/9 Sentence encoder: train, xsim on FLORES-200, embed"
-tongues mining train-encoder --bitext "$WORK/seed/tatoeba" --bitext "$WORK/seed/wmt_newstest" \
-  --output "$WORK/encoder" --config-file "$HERE/encoder.yaml"
-keep "$WORK/xsim.json" \
-  tongues mining xsim --encoder "$WORK/encoder" --flores "$DATA/flores200_dataset" \
-  --split devtest --json --config languages="$LANGUAGES"
-tongues mining embed --sentences "$WORK/sentences" --encoder "$WORK/encoder" \
-  --output "$WORK/embeddings"
-
-say "5/9 Mining and filtering; FLORES-200 is kept out of the training data"
-for language in $OTHERS; do
-  pair=$PIVOT-$language
-  tongues mining mine --sentences "$WORK/sentences" --embeddings "$WORK/embeddings" \
-    --source "$PIVOT" --target "$language" --output "$WORK/mined/$pair.parquet" \
-    --config-file "$HERE/mine.yaml"
-  tongues mining filter --bitext "$WORK/mined/$pair.parquet" \
-    --output "$WORK/bitext/$pair.parquet" --evaluation-sets "$DATA/flores200_dataset"
-  for source in tatoeba wmt_newstest; do
-    if [ -f "$WORK/seed/$source/$pair.tsv" ]; then
-      tongues mining filter --bitext "$WORK/seed/$source/$pair.tsv" \
-        --output "$WORK/primary/$source/$pair.parquet" \
-        --evaluation-sets "$DATA/flores200_dataset"
-    fi
-  done
+keep "seed/$PIVOT-$NEW.tsv" paste <(captions $PIVOT 19001,20000) <(captions $NEW 19001,20000)
+keep "monolingual/$NEW.txt" captions $NEW 1,9000
+for language in $PIVOT $NEW; do
+  keep "text/$language.txt" eval "captions $language 20001,29000; planted $language"
 done
-keep "$WORK/mining.json" \
-  tongues mining evaluate --bitext "$WORK/bitext" --gold "$WORK/scattered/gold" \
-  --sentences "$WORK/sentences" --json
-tongues mining report --bitext "$WORK/bitext" --mined "$WORK/mined" \
-  --sentences "$WORK/sentences" --embeddings "$WORK/embeddings" --output "$WORK/mining.html"
+keep "other/$NEW.txt" eval \
+  'for source in wmt_newstest tatoeba; do sed -n 1,4000p "$DATA/$source/$PIVOT-$NEW.tsv"; done | cut -f2'
+keep "other/$PIVOT.txt" eval 'cat "$DATA/nllb_seed/$PIVOT.txt"; news'
+for language in $RELATIVES; do
+  keep "other/$language.txt" eval "identification $language == | sed -n 1,800p"
+done
+for language in $RELATIVES $MORE; do
+  keep "identification/$language.txt" identification "$language" !=
+done
 
-say "6/9 Vocabulary"
-tongues nmt vocabulary --bitext "$WORK/primary/tatoeba" --bitext "$WORK/primary/wmt_newstest" \
-  --bitext "$WORK/bitext" --output "$WORK/vocabulary" --config-file "$HERE/vocabulary.yaml"
+say "2/5 Crawl shards: pairs scattered among other text"
+tongues data scatter --text text --other other --output scattered \
+  --config languages="[$PIVOT, $NEW]" --config other_languages="[${RELATIVES// /, }]" \
+  --config other_lines=8000
+mkdir -p gold
+keep "gold/$PIVOT-$NEW.tsv" grep -vxFf <(paste <(planted $PIVOT) <(planted $NEW)) \
+  "scattered/gold/$PIVOT-$NEW.tsv"
 
-say "7/9 Training: Mixture-of-Experts on CPU, seed bitext plus what was mined"
-tongues nmt train --config-file "$HERE/train.yaml" --output "$WORK/model" \
-  --config vocabulary="$WORK/vocabulary" \
-  --config bitext.primary="[$WORK/primary/tatoeba, $WORK/primary/wmt_newstest]" \
-  --config bitext.mined="$WORK/bitext"
+say "3/5 The starting identifier, without $NEW"
+tongues lid train --data identification --output identifier --config sampled_lines=150000 \
+  --config quantize=false
 
-say "8/9 Translation of FLORES-200 devtest"
-tongues nmt translate-flores --model "$WORK/model" --flores "$DATA/flores200_dataset" \
-  --split devtest --output "$WORK/hypotheses"
-keep "$WORK/experts.json" \
-  tongues nmt experts --model "$WORK/model" --flores "$DATA/flores200_dataset" --split dev --json
+say "4/5 The starting model: English to and from German and French"
+tongues nmt vocabulary --bitext start_bitext --output vocabulary
+tongues nmt train --config-file "$HERE/start.yaml" --output start \
+  --config vocabulary=vocabulary --config bitext.primary=start_bitext --config flores=flores
 
-say "9/9 Scores and report"
-tongues eval score --hypotheses "$WORK/hypotheses" --flores "$DATA/flores200_dataset" \
-  --split devtest --output "$WORK/scores" --metrics spbleu,chrf++ \
-  --config spm="$WORK/vocabulary/sentencepiece.model" --config baselines='[copy]'
-# The report shows sample translations beside their sources and references.
-mkdir -p "$WORK/data"
-ln -sfn "$(realpath "$DATA/flores200_dataset")" "$WORK/data/flores"
-tongues eval report --run "$WORK" --output "$WORK/report.html"
+say "5/5 $NEW"
+tongues new-language "$HERE/czech.yaml" --output czech

@@ -71,3 +71,20 @@ def test_language_without_text_is_named(tmp_path: Path) -> None:
     config = ScatterConfig(languages=("eng_Latn", "fra_Latn"))
     with pytest.raises(UserError, match="holds no text of `fra_Latn`"):
         scatter(text, other, tmp_path / "out", config)
+
+
+def test_other_languages_have_documents_and_no_gold(tmp_path: Path) -> None:
+    text = write(tmp_path / "text", ALIGNED)
+    other = write(tmp_path / "other", {**OTHER, "ukr_Cyrl": ["Інший рядок.", "Ще один."]})
+    config = ScatterConfig(languages=CONFIG.languages, other_languages=("ukr_Cyrl",))
+    scatter(text, other, tmp_path / "out", config)
+    lines = shard_lines(tmp_path / "out")
+    assert lines.count("Інший рядок.") == lines.count("Ще один.") == 1
+    assert [path.name for path in (tmp_path / "out" / "gold").iterdir()] == [
+        "eng_Latn-rus_Cyrl.tsv"
+    ]
+
+
+def test_language_is_scattered_or_other(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="`rus_Cyrl` is in both"):
+        ScatterConfig(languages=CONFIG.languages, other_languages=("rus_Cyrl",))
