@@ -30,7 +30,7 @@ cd "$WORK"
 # 20,001-29,000: scattered in the shards.
 captions() { zcat "$CAPTIONS/train.$1.txt.gz" | sed -n "$2p"; }
 # Sixty lines of each test set are planted in the shards: the check for test sentences must find them.
-planted() { sed -n 1,60p "$CAPTIONS/val.$1.txt" "$CAPTIONS/test_2016_flickr.$1.txt" --separate; }
+planted() { for set in val test_2016_flickr; do sed -n 1,60p "$CAPTIONS/$set.$1.txt"; done; }
 pairs() { cat "$DATA"/{wmt_newstest,tatoeba}/"$PIVOT-$NEW.tsv"; }
 # News of other language pairs, without what the news in the new language translates.
 news() {
