@@ -1,6 +1,7 @@
 """MB of WET per second and core of `tongues mining sentences`, and where the time goes.
 
     python benchmarks/sentences_speed.py --lid DIR --text DIR [--against CHECKOUT]
+        [--megabytes N]
 
 TEXT holds `<language>.txt`, a sentence per line (NTREX-128, say). A WET shard is made of it: lines
 of one to four sentences of one language, menus, copyright notices and broken encodings among them;
@@ -28,8 +29,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-MEGABYTES = 12
-TURNS = 3
 ROOT = Path(__file__).parent.parent
 
 
@@ -39,6 +38,8 @@ def main() -> None:
     parser.add_argument("--lid", type=Path, required=True)
     parser.add_argument("--text", type=Path)
     parser.add_argument("--against", type=Path)
+    parser.add_argument("--megabytes", type=int, default=12)
+    parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--turn", type=Path, help="(what a turn's own process is given)")
     arguments = parser.parse_args()
@@ -47,14 +48,14 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         shard = Path(folder) / "shard.warc.wet"
-        make_shard(shard, arguments.text)
+        make_shard(shard, arguments.text, arguments.megabytes)
         megabytes = shard.stat().st_size / 1e6
-        print(f"<!-- {megabytes:.1f} MB of WET; {TURNS} turns, medians -->")
+        print(f"<!-- {megabytes:.1f} MB of WET; {arguments.turns} turns, medians -->")
         versions = {"this": ROOT}
         if arguments.against is not None:
             versions["against"] = arguments.against
         turns: dict[str, list[dict[str, Any]]] = {name: [] for name in versions}
-        for _ in range(1 if arguments.profile else TURNS):
+        for _ in range(1 if arguments.profile else arguments.turns):
             for name, root in versions.items():
                 turns[name].append(run_turn(root, shard, arguments))
         print_table(turns, megabytes)
@@ -167,8 +168,8 @@ def digest_of(output: Path) -> str:
     return digest.hexdigest()
 
 
-def make_shard(path: Path, text: Path) -> None:
-    """Write a WET shard of about `MEGABYTES` out of the lines of all languages."""
+def make_shard(path: Path, text: Path, megabytes: int) -> None:
+    """Write a WET shard of about so many megabytes out of the lines of all languages."""
     from corpus.files import read_lines
 
     generator = random.Random(1)
@@ -176,7 +177,7 @@ def make_shard(path: Path, text: Path) -> None:
     lines = {language: read_lines(text / f"{language}.txt") for language in languages}
     with path.open("wb") as file:
         number = 0
-        while file.tell() < MEGABYTES * 1e6:
+        while file.tell() < megabytes * 1e6:
             language = generator.choice(languages)
             page = "\n".join(page_lines(lines[language], generator)).encode()
             header = (

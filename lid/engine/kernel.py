@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corpus.errors import DataError
+from corpus.joined_lines import JoinedLines
 from corpus.native import load_library
 from lid.engine.characters import character_tables
 from lid.engine.preparation import MAX_CHARACTERS
@@ -295,6 +296,8 @@ def prepare_lines(lines: Sequence[str]) -> list[str]:
 
 def join_lines(lines: Sequence[str]) -> tuple[bytes, NDArray[np.int64]]:
     """Return lines as one UTF-8 text and their offsets; lone surrogates become `?`."""
+    if isinstance(lines, JoinedLines):
+        return lines.data, np.ascontiguousarray(lines.bounds)
     encoded = [line[:MAX_CHARACTERS].encode("utf-8", "replace") for line in lines]
     offsets = np.zeros(len(lines) + 1, np.int64)
     np.cumsum(np.fromiter(map(len, encoded), np.int64, len(lines)), out=offsets[1:])

@@ -58,9 +58,14 @@ def line_candidates(
         rows.counts[SENTENCES] += 1
         candidate = Candidate(text, document, position)
         position += 1
-        reason = "notice" if is_notice(text) else damage_reason(text, profiles)
-        if reason:
-            rows.reject(f"rejected.{reason}", candidate)
-        else:
+        if not is_damaged(candidate, profiles, rows):
             found.append(candidate)
     return found, position
+
+
+def is_damaged(candidate: Candidate, profiles: Profiles, rows: Rejects) -> bool:
+    """Reject a normalized sentence, and say so, that is kept in no language."""
+    reason = "notice" if is_notice(candidate.text) else damage_reason(candidate.text, profiles)
+    if reason:
+        rows.reject(f"rejected.{reason}", candidate)
+    return bool(reason)

@@ -12,13 +12,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from corpus.crawl.documents import Document
+from corpus.joined_lines import JoinedLines
 from corpus.protocols import Prediction
-from corpus.text import sentence_hash
-from mining.sentences.candidates import Rejects, line_candidates
+from corpus.text import normalize, sentence_hash
+from mining.sentences.candidates import Candidate, Rejects, is_damaged, line_candidates
 from mining.sentences.clean import lines_of
 from mining.sentences.config import SentencesConfig
 from mining.sentences.filters import language_reason
-from mining.sentences.kernel import FORM_REASONS, Cleaned, Cleaner, Strings
+from mining.sentences.kernel import FORM_REASONS, Cleaned, Cleaner, Found
 from mining.sentences.profiles import Limits, Profiles
 from mining.sentences.runs import (
     KEY_BYTES,
@@ -60,7 +61,7 @@ def extract_compiled(
     profiles = Profiles(config.filters)
     answers = _Answers(frozenset(config.languages), profiles)
     for chunk in _chunks(documents):
-        texts = Strings.join([document.text for document in chunk])
+        texts = JoinedLines.join([document.text for document in chunk])
         cleaned = cleaner.clean(
             texts, profiles.least_characters, profiles.most_characters, config.repair_mojibake
         )
@@ -87,20 +88,20 @@ class _Sentences:
     """Sentences of a chunk, with their documents' numbers and positions there, [N]."""
 
     def __init__(
-        self, texts: Strings, documents: NDArray[np.int32], positions: NDArray[np.int64]
+        self, texts: JoinedLines, documents: NDArray[np.int32], positions: NDArray[np.int64]
     ) -> None:
         self.texts, self.documents, self.positions = texts, documents, positions
 
 
 def _with_handed(
-    texts: Strings,
+    texts: JoinedLines,
     cleaned: Cleaned,
     config: SentencesConfig,
     profiles: Profiles,
     rows: BatchRows,
     cleaner: Cleaner,
 ) -> _Sentences:
-    """Return all sentences: the pass's, and after them those of the lines that it handed back."""
+    """Return all sentences: the pass's, then those that Python had to look at."""
     rows.counts.update({name: count for name, count in cleaned.counts.items() if count})
     if cleaned.counts["lines"]:
         rows.counts["repaired_lines"] += 0
@@ -109,7 +110,7 @@ def _with_handed(
     positions: list[int] = []
     # Sentences of the lines handed back before each line, kept or not, and where documents begin.
     sizes = np.zeros(len(cleaned.handed) + 1, np.int64)
-    first = np.searchsorted(cleaned.handed[:, 0], np.arange(len(texts.bounds)))
+    first = np.searchsorted(cleaned.handed[:, 0], np.arange(len(texts) + 1))
     for number, (document, before, begin, end) in enumerate(cleaned.handed.tolist()):
         position = start = before + int(sizes[number] - sizes[first[document]])
         for line in lines_of(texts.data[begin:end].decode()):
@@ -120,15 +121,28 @@ def _with_handed(
             documents += [document] * len(candidates)
             positions += [candidate.position for candidate in candidates]
         sizes[number + 1] = sizes[number] + position - start
-    place = cleaned.ordinals + sizes[cleaned.handed_before] - sizes[first[cleaned.documents]]
+
+    def places(of: Found) -> NDArray[np.int64]:
+        return of.ordinals + sizes[of.handed_before] - sizes[first[of.documents]]
+
+    raw = cleaned.unfinished
+    for text, document, position in zip(
+        raw.texts, raw.documents.tolist(), places(raw).tolist(), strict=True
+    ):
+        candidate = Candidate(normalize(text), "", position)
+        if not is_damaged(candidate, profiles, rows):
+            found.append(candidate.text)
+            documents.append(document)
+            positions.append(position)
+    finished = cleaned.sentences
     if not found:
-        return _Sentences(cleaned.texts, cleaned.documents, place)
-    own = Strings.join(found)
+        return _Sentences(finished.texts, finished.documents, places(finished))
+    own = JoinedLines.join(found)
     cleaner.learn(own.data)
     return _Sentences(
-        cleaned.texts.append(own),
-        np.append(cleaned.documents, np.array(documents, np.int32)),
-        np.append(place, positions),
+        finished.texts.append(own),
+        np.append(finished.documents, np.array(documents, np.int32)),
+        np.append(places(finished), positions),
     )
 
 
@@ -167,9 +181,8 @@ def _identify_and_keep(
     cleaner: Cleaner,
     rows: BatchRows,
 ) -> None:
-    lines = sentences.texts.decode()
-    count = len(lines)
-    predictions = identifier.identify(lines)
+    count = len(sentences.texts)
+    predictions = identifier.identify(sentences.texts)
     languages = np.fromiter((answers[one.language] for one in predictions), np.int32, count)
     scores = np.fromiter((one.score for one in predictions), np.float64, count)
     is_low = scores < np.array(answers.least_scores)[languages]
@@ -186,14 +199,13 @@ def _identify_and_keep(
             rows.counts[f"rejected.{FORM_REASONS[reason]}"] += number
     kept = np.flatnonzero(~is_rejected & (reasons == 0))
     if len(kept):
-        keys = _sort_keys(kept, sentences, lines, languages, names, answers, cleaner)
+        keys = _sort_keys(kept, sentences, languages, names, answers, cleaner)
         rows.keep_batch(_batch(kept, sentences, keys, scores, names))
 
 
 def _sort_keys(
     kept: NDArray[np.int64],
     sentences: _Sentences,
-    lines: Sequence[str],
     languages: NDArray[np.int32],
     names: Sequence[str],
     answers: _Answers,
@@ -205,11 +217,11 @@ def _sort_keys(
         languages,
         bytes(answers.sort_keys),
         sentences.documents,
-        Strings.join(names, "replace"),
+        JoinedLines.join(names, "replace"),
         sentences.positions,
     )
     for number in without_template.tolist():
-        template = sentence_hash(lines[kept[number]]).to_bytes(8, "big")
+        template = sentence_hash(sentences.texts[int(kept[number])]).to_bytes(8, "big")
         keys[number, LANGUAGE_BYTES:TEMPLATE_BYTES] = np.frombuffer(template, np.uint8)
     return keys
 

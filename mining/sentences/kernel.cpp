@@ -146,7 +146,11 @@ class Blake {
       v[c] += v[d];
       v[b] = turn(v[b] ^ v[c], 63);
     };
-    for (const auto& s : kOrder) {
+#if defined(__GNUC__)
+#pragma GCC unroll 12
+#endif
+    for (int round = 0; round < 12; ++round) {
+      const uint8_t* const s = kOrder[round];
       mix(0, 4, 8, 12, m[s[0]], m[s[1]]);
       mix(1, 5, 9, 13, m[s[2]], m[s[3]]);
       mix(2, 6, 10, 14, m[s[4]], m[s[5]]);
@@ -190,10 +194,18 @@ class Cleaner {
   std::vector<uint32_t> unknown;     // characters
   std::vector<uint32_t> unasked;     // triples of classes
 
-  // Sentences that may be kept.
-  std::vector<char> text;
-  std::vector<int64_t> ends;
-  std::vector<int32_t> document, ordinal, handed_before;
+  struct Found {
+    std::vector<uint8_t> text;
+    std::vector<int64_t> ends;
+    std::vector<int32_t> document, ordinal, handed_before;
+
+    void resize(size_t sentences, size_t bytes) {
+      text.resize(bytes), ends.resize(sentences), document.resize(sentences);
+      ordinal.resize(sentences), handed_before.resize(sentences);
+    }
+  };
+  Found sentences;   // that may be kept
+  Found unfinished;  // of lines that may change in NFC, as they are
   // Lines that are handed back: document, sentences before it in the document, first byte, end.
   std::vector<int64_t> handed;
   int64_t counts[kCounts] = {};
@@ -247,7 +259,7 @@ class Cleaner {
 
   void clean(const uint8_t* data, const int64_t* bounds, int64_t documents, int64_t least,
              int64_t most, bool repairs) {
-    text.clear(), ends.clear(), document.clear(), ordinal.clear(), handed_before.clear();
+    sentences.resize(0, 0), unfinished.resize(0, 0);
     handed.clear(), unasked.clear();
     std::memset(counts, 0, sizeof counts);
     least_ = least, most_ = most, repairs_ = repairs, bytes_ = data;
@@ -340,7 +352,7 @@ class Cleaner {
   const uint8_t* bytes_ = nullptr;
 
   int64_t least_ = 0, most_ = 0;
-  bool repairs_ = false;
+  bool repairs_ = false, is_unfinished_ = false;
   int32_t document_ = 0, next_ = 0;
   std::vector<uint32_t> often_;
   std::vector<std::pair<uint64_t, int64_t>> slots_;
@@ -416,11 +428,12 @@ class Cleaner {
   }
 
   bool needs_python(bool& is_notice) {
-    if (met_ & (kSlow | kNotComposed)) return true;
+    if (met_ & kSlow) return true;
     if (met_ & kSign && has_signs(is_notice)) return true;
     // Only characters with a class of their own are in the pattern of wrong decodings.
     if (repairs_ && !is_ascii() && may_be_bad()) return true;
-    return !is_ascii() && may_change_in_nfc();
+    is_unfinished_ = met_ & kNotComposed || (!is_ascii() && may_change_in_nfc());
+    return false;
   }
 
   bool is_ascii() const { return bytes_at_[count_] == count_; }
@@ -547,7 +560,8 @@ class Cleaner {
 
   // corpus/split.py
   void split(const uint8_t* begin, const uint8_t* end) {
-    const size_t before = ends.size(), bytes_before = text.size();
+    Found& found = is_unfinished_ ? unfinished : sentences;
+    const size_t before = found.ends.size(), bytes_before = found.text.size();
     int64_t saved[kCounts];
     std::memcpy(saved, counts, sizeof saved);
     const int32_t next = next_;
@@ -556,8 +570,7 @@ class Cleaner {
       int64_t stop = 0;
       const Answer answer = ends_sentence(start, i, stop);
       if (answer == kHandBack) {
-        ends.resize(before), document.resize(before), ordinal.resize(before);
-        handed_before.resize(before), text.resize(bytes_before);
+        found.resize(before, bytes_before);
         std::memcpy(counts, saved, sizeof saved);
         --counts[kLines];
         next_ = next;
@@ -714,6 +727,13 @@ class Cleaner {
     if (from == to) return;
     ++counts[kSentences];
     const int32_t number = next_++;
+    if (is_unfinished_) {
+      const uint8_t *begin = line + bytes_at_[from], *end = line + bytes_at_[to];
+      unfinished.text.insert(unfinished.text.end(), begin, end);
+      note(unfinished, number);
+      return;
+    }
+    std::vector<uint8_t>& text = sentences.text;
     const size_t begin = text.size();
     int64_t length = 0;
     bool damaged = false;
@@ -735,10 +755,14 @@ class Cleaner {
       text.resize(begin);
       return;
     }
-    ends.push_back(static_cast<int64_t>(text.size()));
-    document.push_back(document_);
-    ordinal.push_back(number);
-    handed_before.push_back(static_cast<int32_t>(handed.size() / 4));
+    note(sentences, number);
+  }
+
+  void note(Found& found, int32_t number) {
+    found.ends.push_back(static_cast<int64_t>(found.text.size()));
+    found.document.push_back(document_);
+    found.ordinal.push_back(number);
+    found.handed_before.push_back(static_cast<int32_t>(handed.size() / 4));
   }
 
   int64_t commonest_letter() {
@@ -859,14 +883,16 @@ void tongues_clean(void* cleaner, const uint8_t* data, const int64_t* bounds, in
                       int64_t* sizes) {
   Cleaner& own = *static_cast<Cleaner*>(cleaner);
   own.clean(data, bounds, documents, least, most, repairs != 0);
-  const void* places[] = {own.unasked.data(), own.text.data(), own.ends.data(),
-                          own.document.data(), own.ordinal.data(), own.handed_before.data(),
-                          own.handed.data(), own.counts};
-  const size_t lengths[] = {own.unasked.size(), own.text.size(), own.ends.size(),
-                            own.document.size(), own.ordinal.size(), own.handed_before.size(),
-                            own.handed.size(), kCounts};
-  std::copy(std::begin(places), std::end(places), results);
-  std::copy(std::begin(lengths), std::end(lengths), sizes);
+  auto put = [&](const auto& values) {
+    *results++ = values.data();
+    *sizes++ = static_cast<int64_t>(values.size());
+  };
+  put(own.unasked), put(own.handed);
+  *results++ = own.counts;
+  *sizes++ = kCounts;
+  for (const auto* found : {&own.sentences, &own.unfinished})
+    put(found->text), put(found->ends), put(found->document), put(found->ordinal),
+        put(found->handed_before);
 }
 
 // Give sentences a reason why they are not kept in their language, 0 if they are. Sentences whose

@@ -12,7 +12,7 @@ import itertools
 import re
 import threading
 import unicodedata
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence, Sized
 from typing import Any, NamedTuple, Protocol
 
 import ftfy.badness
@@ -20,6 +20,7 @@ import numpy as np
 import regex
 from numpy.typing import NDArray
 
+from corpus.joined_lines import JoinedLines
 from corpus.native import load_library
 from corpus.split import (
     ABBREVIATIONS,
@@ -52,6 +53,11 @@ _COUNTS = (
     "boilerplate_lines.notice", "boilerplate_lines.fragment", "rejected.too_short",
     "rejected.too_long", "rejected.damaged_characters",
 )  # fmt: skip
+_FOUND_KINDS = (np.uint8, np.int64, np.int32, np.int32, np.int32)
+_RESULT_KINDS: tuple[type[Any], ...] = (
+    np.uint32, np.int64, np.int64, *_FOUND_KINDS, *_FOUND_KINDS,
+)  # fmt: skip
+_RESULTS = len(_RESULT_KINDS)
 _KNOWN = 1
 _NO, _PERHAPS, _YES = range(3)
 _END = 0xFFFFFFFF
@@ -94,48 +100,26 @@ class _Limits(ctypes.Structure):
     ]
 
 
-class Strings(NamedTuple):
-    """Strings one after the other."""
+class Found(NamedTuple):
+    """Sentences of some documents, [N]."""
 
-    data: bytes
-    """As UTF-8."""
-
-    bounds: NDArray[np.int64]
-    """Where each begins, and the last ends, [N + 1]."""
-
-    @classmethod
-    def join(cls, strings: Sequence[str], errors: str = "strict") -> Strings:
-        """Return strings as one."""
-        encoded = [string.encode("utf-8", errors) for string in strings]
-        bounds = np.zeros(len(encoded) + 1, np.int64)
-        np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)), out=bounds[1:])
-        return cls(b"".join(encoded), bounds)
-
-    def append(self, other: Strings) -> Strings:
-        """Return these strings and others after them."""
-        return Strings(
-            self.data + other.data, np.append(self.bounds, self.bounds[-1] + other.bounds[1:])
-        )
-
-    def decode(self) -> list[str]:
-        """Return them one by one."""
-        data, bounds = self.data, self.bounds.tolist()
-        if data.isascii():
-            text = data.decode("ascii")
-            return [text[a:b] for a, b in itertools.pairwise(bounds)]
-        return [data[a:b].decode() for a, b in itertools.pairwise(bounds)]
-
-
-class Cleaned(NamedTuple):
-    """Sentences of some documents that may be kept in some language, [N]."""
-
-    texts: Strings
+    texts: JoinedLines
     documents: NDArray[np.int32]
     ordinals: NDArray[np.int64]
     """Number in the document, without the lines that were handed back."""
 
     handed_before: NDArray[np.int64]
     """Lines handed back before it, of all documents."""
+
+
+class Cleaned(NamedTuple):
+    """What the pass makes of some documents."""
+
+    sentences: Found
+    """Normalized ones that may be kept in some language."""
+
+    unfinished: Found
+    """Those that are to be normalized, and looked at then."""
 
     handed: NDArray[np.int64]
     """Lines handed back: document, sentences before it there, first byte and end, [M, 4]."""
@@ -164,47 +148,40 @@ class Cleaner:
                 )
         self.learn(bytes(range(128)))
 
-    def clean(self, documents: Strings, least: int, most: int, repairs: bool) -> Cleaned:
+    def clean(self, documents: JoinedLines, least: int, most: int, repairs: bool) -> Cleaned:
         """Return the sentences of documents that have from `least` to `most` characters."""
         with self._lock:
             self._learn(documents.data)
-            results = (ctypes.c_void_p * 8)()
-            sizes = (ctypes.c_int64 * 8)()
+            results = (ctypes.c_void_p * _RESULTS)()
+            sizes = (ctypes.c_int64 * _RESULTS)()
             while True:
                 self._library.tongues_clean(
                     self._own,
                     documents.data,
                     _pointer(documents.bounds),
-                    ctypes.c_int64(len(documents.bounds) - 1),
+                    _count(documents),
                     ctypes.c_int64(least),
                     ctypes.c_int64(most),
                     ctypes.c_int64(repairs),
                     results,
                     sizes,
                 )
-                unasked = _copy(results[0], sizes[0], np.uint32).reshape(-1, 3)
+                arrays = list(map(_copy, results, sizes, _RESULT_KINDS))
+                unasked = arrays[0].reshape(-1, 3)
                 self._learn_sequences(unasked)
                 if len(unasked) < _MANY_UNASKED:
                     break
-            ends, document, ordinal, before, handed, counts = (
-                _copy(results[number], sizes[number], kind)
-                for number, kind in enumerate(
-                    (np.int64, np.int32, np.int32, np.int32, np.int64, np.int64), 2
-                )
-            )
-            text = _copy(results[1], sizes[1], np.uint8).tobytes()
+        _, handed, counts, *found = arrays
         return Cleaned(
-            Strings(text, np.append(np.int64(0), ends)),
-            document,
-            ordinal.astype(np.int64),
-            before.astype(np.int64),
+            _found(*found[:5]),
+            _found(*found[5:]),
             handed.reshape(-1, 4),
             dict(zip(_COUNTS, counts.tolist(), strict=True)),
         )
 
     def form_reasons(
         self,
-        texts: Strings,
+        texts: JoinedLines,
         languages: NDArray[np.int32],
         limits: Sequence[tuple[str, Limits]],
     ) -> NDArray[np.uint8]:
@@ -227,11 +204,11 @@ class Cleaner:
     def sort_keys(
         self,
         rows: NDArray[np.int64],
-        texts: Strings,
+        texts: JoinedLines,
         languages: NDArray[np.int32],
         language_keys: bytes,
         documents: NDArray[np.int32],
-        names: Strings,
+        names: JoinedLines,
         positions: NDArray[np.int64],
     ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Return keys as `mining.sentences.runs.sentence_sort_key` does, [R, KEY_BYTES].
@@ -273,7 +250,7 @@ class Cleaner:
             return
         codes = _copy(found.value, count, np.uint32)
         text = "".join(map(chr, codes.tolist()))
-        keys = Strings.join([self._key(character) for character in text])
+        keys = JoinedLines.join([self._key(character) for character in text])
         table = self._facts(text)
         self._learn_sequences(self._classes.new_pairs())
         self._library.tongues_learn_characters(
@@ -476,13 +453,28 @@ def _as_structure(language: str, limits: Limits) -> _Limits:
     )
 
 
+def _found(
+    text: NDArray[np.uint8],
+    ends: NDArray[np.int64],
+    documents: NDArray[np.int32],
+    ordinals: NDArray[np.int32],
+    handed_before: NDArray[np.int32],
+) -> Found:
+    return Found(
+        JoinedLines(text.tobytes(), np.append(np.int64(0), ends)),
+        documents,
+        ordinals.astype(np.int64),
+        handed_before.astype(np.int64),
+    )
+
+
 def _copy(address: int | None, count: int, kind: type[Any]) -> NDArray[Any]:
     size = np.dtype(kind).itemsize
     data = ctypes.string_at(address, count * size) if address and count else b""
     return np.frombuffer(data, kind)
 
 
-def _count(array: NDArray[Any]) -> ctypes.c_int64:
+def _count(array: Sized) -> ctypes.c_int64:
     return ctypes.c_int64(len(array))
 
 

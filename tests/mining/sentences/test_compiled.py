@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 
 from corpus.crawl.documents import Document, read_documents
 from corpus.files import read_lines
+from corpus.joined_lines import JoinedLines
 from corpus.protocols import Prediction
 from corpus.text import scripts_of, sentence_hash
 from mining.sentences import extract, kernel
 from mining.sentences.clean import looks_bad
 from mining.sentences.config import SentenceFilterConfig, SentencesConfig
-from mining.sentences.kernel import Cleaner, Strings, load_cleaner
+from mining.sentences.kernel import Cleaner, load_cleaner
 from mining.sentences.runs import LANGUAGE_BYTES, TEMPLATE_BYTES, language_of
 
 LANGUAGES = {
@@ -172,15 +173,15 @@ ANYTHING = SentenceFilterConfig(
     )
 )
 def test_what_looks_like_a_wrong_decoding_is_handed_back(cleaner: Cleaner, line: str) -> None:
-    found = cleaner.clean(Strings.join([f"words {line}"]), 1, 1000, True)
+    found = cleaner.clean(JoinedLines.join([f"words {line}"]), 1, 1000, True)
     assert len(found.handed) or not looks_bad(f"words {line}")
 
 
 def test_most_lines_are_not_handed_back(cleaner: Cleaner) -> None:
     files = sorted((real_text() / "flores200_dataset" / "devtest").iterdir())
     lines = [line for file in files for line in read_lines(file)[:12]]
-    cleaner.clean(Strings.join(lines), 1, 1000, True)  # what is met first is handed back
-    assert len(cleaner.clean(Strings.join(lines), 1, 1000, True).handed) < len(lines) / 20
+    cleaner.clean(JoinedLines.join(lines), 1, 1000, True)  # what is met first is handed back
+    assert len(cleaner.clean(JoinedLines.join(lines), 1, 1000, True).handed) < len(lines) / 20
     assert check_same(lines, cleaner) > len(lines) / 4
 
 
@@ -197,7 +198,7 @@ def test_damaged_shards_give_the_same(cleaner: Cleaner) -> None:
 
 def test_keys_are_those_of_python(cleaner: Cleaner) -> None:
     texts = ["ﬁ ½ 12 Straße 1٣4", "x" * 127, "x" * 128, "x" * 129, "é" * 500, "", "ｶﾞ ga"]
-    joined = Strings.join([unicodedata.normalize("NFC", text) for text in texts])
+    joined = JoinedLines.join([unicodedata.normalize("NFC", text) for text in texts])
     cleaner.learn(joined.data)
     count = len(texts)
     keys, slow = cleaner.sort_keys(
@@ -206,7 +207,7 @@ def test_keys_are_those_of_python(cleaner: Cleaner) -> None:
         np.zeros(count, np.int32),
         b"eng_Latn".ljust(LANGUAGE_BYTES, b"\0"),
         np.zeros(count, np.int32),
-        Strings.join(["https://a.example/"]),
+        JoinedLines.join(["https://a.example/"]),
         np.arange(count),
     )
     assert slow.tolist() == [6]
