@@ -339,9 +339,10 @@ def _trainings(plan: Plan) -> Iterator[Step]:
         learned = {"bitext.primary": [seed], "bitext.mined": [mined], **replay}
         yield _training(plan, "mined", learned)
         if "all" in config.systems:
-            yield from _back_translations(plan)
-            made = plan.at("back_translated")
-            yield _training(plan, "all", {**learned, "bitext.back_translated": [made]})
+            steps = list(_back_translations(plan))
+            yield from steps
+            made = [output for step in steps for output in step.outputs]
+            yield _training(plan, "all", {**learned, "bitext.back_translated": made})
     if "ceiling" in config.systems:
         pairs = [seed, *config.true_pairs]
         yield _training(plan, "ceiling", {"bitext.primary": pairs, **replay})

@@ -99,6 +99,19 @@ def test_no_step_reads_what_a_later_one_writes(tmp_path: Path) -> None:
     assert len({step.name for step in steps}) == len(steps)
 
 
+@pytest.mark.parametrize("monolingual", [[], ["mono"], ["mono", "more"]])
+def test_training_reads_all_back_translations(tmp_path: Path, monolingual: list[str]) -> None:
+    steps = {one.name: one for one in make_steps(plan_of(tmp_path, monolingual=monolingual))}
+    made = [
+        str(path)
+        for name, step in steps.items()
+        if name.startswith("back_translate")
+        for path in step.outputs
+    ]
+    assert len(made) == 1 + len(monolingual)
+    assert f"bitext.back_translated=[{', '.join(made)}]" in steps["train_all"].words
+
+
 def test_settings_go_to_their_step_and_those_of_one_training_win(tmp_path: Path) -> None:
     settings = {
         "train": {"updates": 9, "batches": {"max_tokens": 500}},
