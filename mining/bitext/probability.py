@@ -11,7 +11,7 @@ import functools
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from corpus.bitext import bitext_paths, check_bitext_name, direction_of
 from corpus.errors import DataError, UserError
-from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, run_file_job
+from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, run_file_job, run_job
 from corpus.languages import Direction
 from corpus.protocols import LanguageIdentifier, identifier_inputs
 from corpus.records import read_bitext, write_bitext
@@ -71,6 +71,10 @@ class ProbabilityInputs:
 
     lid: Path | None = None
     """Model directory of the language identifier."""
+
+
+class TooFewPairsError(DataError):
+    """There are too few pairs to learn from."""
 
 
 class _Side(NamedTuple):
@@ -122,6 +126,90 @@ def run_probability(
         UserError: If an input is missing, or output and input are one file.
         JobError: If there are too few pairs to learn from.
     """
+    work = functools.partial(
+        _judge, inputs=inputs, output=output, config=config, load_identifier=load_identifier
+    )
+    return run_file_job(
+        name=PROBABILITY_JOB,
+        inputs=_files(bitext, output, inputs, config),
+        work=work,
+        output=output,
+        config=config,
+        arguments={"known": inputs.known is not None},
+        executor=executor,
+    )
+
+
+def run_probability_pairs(
+    bitexts: Mapping[Path, ProbabilityInputs],
+    output: Path,
+    config: ProbabilityConfig,
+    *,
+    workers: int = 1,
+    executor: Executor = LOCAL,
+) -> Summary:
+    """Judge many bitext files as one job, each into a file of its name in `output`.
+
+    Files with too few pairs to learn from have no values in the columns.
+
+    Args:
+        bitexts: What each file is judged by; languages are not identified again.
+        output: Directory of the same pairs with `probability` and `doubt`.
+        config: How it is learned.
+        workers: Processes, each with a file.
+        executor: Where it runs.
+
+    Raises:
+        UserError: As `run_probability`.
+        JobError: If files failed; the others are done.
+    """
+    tasks = [
+        Task(
+            name=bitext.name.split(".")[0],
+            inputs=_files(bitext, output / bitext.name, inputs, config),
+            arguments={"known": inputs.known is not None, "output": bitext.name},
+        )
+        for bitext, inputs in bitexts.items()
+    ]
+    return run_job(
+        name=PROBABILITY_JOB,
+        tasks=tasks,
+        work=functools.partial(_judge_named, bitexts=bitexts, output=output, config=config),
+        output=output,
+        config=config,
+        workers=workers,
+        executor=executor,
+    )
+
+
+def _judge_named(
+    task: Task,
+    *,
+    bitexts: Mapping[Path, ProbabilityInputs],
+    output: Path,
+    config: ProbabilityConfig,
+) -> Outcome:
+    path = task.inputs[0]
+    written = output / task.arguments["output"]
+    try:
+        return _judge(task, inputs=bitexts[path], output=written, config=config)
+    except TooFewPairsError as few:
+        logger.warning("%s: %s Its pairs are kept whatever they are.", path, few)
+    table = read_bitext(path, config.columns, direction_of(path))
+    for name, kind in ((PROBABILITY, pa.float32()), (DOUBT, pa.string())):
+        table = table.append_column(name, pa.nulls(table.num_rows, kind))
+    write_bitext(written, table)
+    return Outcome(counts={"pairs": table.num_rows}, outputs=(written,))
+
+
+def _files(
+    bitext: Path, output: Path, inputs: ProbabilityInputs, config: ProbabilityConfig
+) -> tuple[Path, ...]:
+    """Return all that probabilities depend on, the bitext first.
+
+    Raises:
+        UserError: As `run_probability`.
+    """
     if not bitext.is_file():
         raise UserError(f"bitext {bitext} does not exist or is not a file")
     check_bitext_name(output)
@@ -133,18 +221,7 @@ def run_probability(
     )
     known = () if inputs.known is None else bitext_paths(inputs.known, direction)
     models = () if inputs.lid is None else identifier_inputs(inputs.lid)
-    work = functools.partial(
-        _judge, inputs=inputs, output=output, config=config, load_identifier=load_identifier
-    )
-    return run_file_job(
-        name=PROBABILITY_JOB,
-        inputs=(*bitext_paths(bitext, direction), *known, *models, *encoder_files),
-        work=work,
-        output=output,
-        config=config,
-        arguments={"known": inputs.known is not None},
-        executor=executor,
-    )
+    return (*bitext_paths(bitext, direction), *known, *models, *encoder_files)
 
 
 def _judge(
@@ -153,7 +230,7 @@ def _judge(
     inputs: ProbabilityInputs,
     output: Path,
     config: ProbabilityConfig,
-    load_identifier: Callable[[Path], LanguageIdentifier] | None,
+    load_identifier: Callable[[Path], LanguageIdentifier] | None = None,
 ) -> Outcome:
     path = task.inputs[0]
     direction = direction_of(path)
@@ -218,9 +295,9 @@ class _Judge:
         self._sides = []
         for side, near in enumerate((found.forward, found.backward)):
             if near.ids.shape[1] < k + 1:
-                raise DataError(
+                raise TooFewPairsError(
                     f"the bitext has {len(different[0])} different sources and"
-                    f" {len(different[1])} targets; neighborhoods need {k + 1}"
+                    f" {len(different[1])} targets; neighborhoods need {k + 1}."
                 )
             places = {text: place for place, text in enumerate(different[side])}
             place = np.array([places[text] for text in texts[side]], np.int64)
@@ -290,7 +367,7 @@ class _Judge:
         known = self._inputs.known
         source, target, places = self._own(mined) if known is None else self._known(known)
         if len(source.texts) < _FEWEST_PAIRS:
-            raise DataError(
+            raise TooFewPairsError(
                 f"{len(source.texts)} pairs to learn from are too few; {_FEWEST_PAIRS} are needed."
                 " Give more known pairs, or a bitext mined with a lower threshold."
             )

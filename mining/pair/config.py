@@ -6,7 +6,7 @@ from typing import Literal
 
 from corpus.bitext_columns import check_columns
 from corpus.config import Config
-from mining.bitext.config import FilterConfig
+from mining.bitext.config import FilterConfig, ProbabilityConfig
 from mining.encoders.embed_config import EmbedConfig, check_encoder_languages
 from mining.search.config import MineConfig
 
@@ -30,6 +30,10 @@ class PairConfig(Config):
 
     mine: MineConfig = field(default_factory=MineConfig)
     """How pairs are found, scored and kept."""
+
+    probability: ProbabilityConfig = field(default_factory=ProbabilityConfig)
+    """How the probability of each pair is learned, if `filter.min_probability` is not 0; `encoders`
+    and `embed` are those above."""
 
     filter: FilterConfig = field(default_factory=FilterConfig)
     """Which of these pairs the filters keep."""

@@ -2,7 +2,7 @@
 
 The steps are the jobs of the commands of their names, in a folder beside the output that goes when
 the bitext is there: lines to sentence shards, `embed`, `embed-known` where pairs are known, `mine`,
-`filter`, `report`.
+`probability` if pairs are filtered by it, `filter`, `report`.
 """
 
 import functools
@@ -23,6 +23,7 @@ from corpus.jobs import Outcome, Summary, Task, has_receipt, run_job
 from corpus.languages import Direction, check_language
 from corpus.records import bitext_files, read_bitext, sentence_shards, write_bitext
 from mining.bitext.filter import FilterInputs, run_filter
+from mining.bitext.probability import ProbabilityInputs, run_probability_pairs
 from mining.bitext.report import write_report
 from mining.encoders.embed import run_embed
 from mining.encoders.embed_config import KnownConfig
@@ -174,9 +175,9 @@ def _run_steps(inputs: PairInputs, known: Path | None, parts: Path, config: Pair
         logger.warning("%s", doubt)
     for encoder, languages in _encoders(inputs, config).items():
         run_embed(sentences, encoder, embeddings, config.embed, languages)
-    planted = None
+    planted, pairs = None, parts / "known-pairs"
     if known is not None:
-        pairs, planted = parts / "known-pairs", parts / "known"
+        planted = parts / "known"
         write_bitext(pairs / f"{inputs.direction}.parquet", _known_table(known, inputs, config))
         given = {name: getattr(config.embed, name) for name in config.embed.__dataclass_fields__}
         run_embed_known(
@@ -184,8 +185,15 @@ def _run_steps(inputs: PairInputs, known: Path | None, parts: Path, config: Pair
         )
     mined = parts / "mined" / f"{inputs.direction}.parquet"
     run_mine(sentences, embeddings, source, target, mined, config.mine, planted)
+    judged = mined
+    if config.filter.min_probability:
+        own = known if known is None else pairs / mined.name
+        by = ProbabilityInputs(encoder=inputs.encoder, known=own)
+        learned = replace(config.probability, encoders=config.encoders, embed=config.embed)
+        run_probability_pairs({mined: by}, parts / "judged", learned)
+        judged = parts / "judged" / mined.name
     run_filter(
-        mined,
+        judged,
         parts / "filtered" / mined.name,
         FilterInputs(evaluation_sets=inputs.evaluation_sets),
         config.filter,

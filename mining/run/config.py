@@ -7,7 +7,7 @@ from corpus.config import Config, PositiveFloat, PositiveInt, execution_only
 from corpus.errors import UserError
 from corpus.languages import check_language, parse_direction
 from corpus.protocols import BUILTIN as BUILTIN_LID
-from mining.bitext.config import FilterConfig
+from mining.bitext.config import FilterConfig, ProbabilityConfig
 from mining.encoders import BUILTIN
 from mining.encoders.embed_config import EmbedConfig, check_encoder_languages
 from mining.search.config import MineConfig
@@ -72,6 +72,10 @@ class RunConfig(Config):
 
     mine: MineConfig = field(default_factory=MineConfig)
     """How pairs are found, scored and kept."""
+
+    probability: ProbabilityConfig = field(default_factory=ProbabilityConfig)
+    """How the probability of each pair is learned, if `filter.min_probability` is not 0; `encoders`
+    and `embed` are those above."""
 
     filter: FilterConfig = field(default_factory=FilterConfig)
     """Which of these pairs the filters keep."""

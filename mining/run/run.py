@@ -28,10 +28,12 @@ from corpus.jobs import (
     run_job,
     task_counts,
 )
-from corpus.languages import Direction
+from corpus.languages import Direction, parse_direction
 from corpus.protocols import IdentifierLoader
+from corpus.records import bitext_files
 from corpus.remote import find_files
 from mining.bitext.filter import FILTER_JOB, FilterInputs, run_filter_pairs
+from mining.bitext.probability import ProbabilityInputs, run_probability_pairs
 from mining.bitext.report import write_report
 from mining.encoders.embed import run_embed
 from mining.encoders.embed_config import KnownConfig
@@ -240,15 +242,40 @@ def _embed(run: _Run, pairs: Sequence[Direction]) -> None:
 
 def _filter(run: _Run, mined: Sequence[str]) -> None:
     """Filter what was mined; it does not count, so that nothing is mined and then not usable."""
+    folder = run.places.output
+    if run.config.filter.min_probability:
+        folder = _judge(run, mined)
     inputs = FilterInputs(evaluation_sets=run.config.evaluation_sets, toxicity=run.config.toxicity)
     run_filter_pairs(
-        [run.places.output / f"{pair}.parquet" for pair in mined],
+        [folder / f"{pair}.parquet" for pair in mined],
         run.bitext,
         inputs,
         run.config.filter,
         workers=run.config.workers,
         executor=run.executor,
     )
+
+
+def _judge(run: _Run, mined: Sequence[str]) -> Path:
+    """Add probabilities to what was mined; return the directory."""
+    config = run.config
+    known = [bitext_files(files) for files in config.known]
+    bitexts = {}
+    for pair in mined:
+        direction = parse_direction(pair)
+        own = [found[direction] for found in known if direction in found]
+        bitexts[run.places.output / f"{pair}.parquet"] = ProbabilityInputs(
+            encoder=config.encoder, known=own[0] if own else None
+        )
+    judged = run.output / "judged"
+    run_probability_pairs(
+        bitexts,
+        judged,
+        replace(config.probability, encoders=config.encoders, embed=config.embed),
+        workers=config.workers,
+        executor=run.executor,
+    )
+    return judged
 
 
 def _report(run: _Run, left: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ import importlib.util
 import logging
 import os
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -314,3 +315,43 @@ def test_damaged_gzip_is_named(encoder: Path, tmp_path: Path) -> None:
     files[1].write_bytes(files[1].read_bytes()[:-20])
     with pytest.raises((JobError, DataError), match=r"b\.txt\.gz"):
         run_pair(inputs(files, encoder), tmp_path / "x.tsv", CONFIG)
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_learned_filter_drops_wrong_pairs_of_a_low_threshold(
+    encoder: Path, tmp_path: Path, is_known: bool
+) -> None:
+    pytest.importorskip("sklearn")
+    files = write_texts(tmp_path)
+    known = None
+    if is_known:
+        known = tmp_path / f"{SOURCE}-{TARGET}.tsv"
+        lines = "".join(f"{text}\t{translate(text)}\n" for text in sentences(60, 8))
+        known.write_text(lines, encoding="utf-8")
+    low = replace(CONFIG, mine=MineConfig(margin_threshold=0.0))
+    learned = replace(low, filter=replace(low.filter, min_probability=0.5))
+    found = {}
+    for name, config in (("all", low), ("learned", learned)):
+        output, _ = run_pair(inputs(files, encoder, known), tmp_path / f"{name}.tsv", config)
+        found[name] = rows(output)
+    right = {
+        name: sum(row["target"] == translate(row["source"]) for row in pairs)
+        for name, pairs in found.items()
+    }
+    assert right["learned"] >= 0.9 * right["all"] >= 80
+    wrong = {name: len(pairs) - right[name] for name, pairs in found.items()}
+    assert wrong["learned"] <= 0.5 * wrong["all"]
+    assert all(0.5 <= float(row["probability"]) <= 1 for row in found["learned"])
+
+
+def test_too_few_pairs_to_learn_from_are_kept(
+    encoder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    texts = sentences(12, 2)
+    files = tmp_path / "a.txt", tmp_path / "b.txt"
+    files[0].write_text("\n".join(texts), encoding="utf-8")
+    files[1].write_text("\n".join(map(translate, texts)), encoding="utf-8")
+    config = replace(CONFIG, filter=replace(CONFIG.filter, min_probability=0.5))
+    output, _ = run_pair(inputs(files, encoder), tmp_path / "pairs.tsv", config)
+    assert len(rows(output)) >= 10
+    assert "too few" in caplog.text

@@ -265,3 +265,24 @@ def test_run_killed_at_random_moments_gives_the_same_bytes(
     found, expected = files(tmp_path / "out"), files(whole[0])
     assert sorted(found) == sorted(expected), f"seed {seed}"
     assert [name for name in expected if found[name] != expected[name]] == [], f"seed {seed}"
+
+
+def test_learned_filter_judges_every_language_pair(recipe: RunConfig, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    config = dataclasses.replace(
+        recipe,
+        mine=MineConfig(margin_threshold=0.0),
+        filter=dataclasses.replace(recipe.filter, min_probability=0.5),
+    )
+    result = mine(tmp_path, config)
+    for pair, found in result.pairs.items():
+        source, target = pair.split("-")
+        table = read_bitext(tmp_path / "bitext" / f"{pair}.parquet")
+        columns = (table.column(name).to_pylist() for name in ("source", "target"))
+        right = [in_latin(a, source) == in_latin(b, target) for a, b in zip(*columns, strict=True)]
+        assert sum(right) >= 0.8 * SHARED, pair
+        assert len(right) < found["mined"], pair
+        assert min(table.column("probability").to_pylist()) >= 0.5
+    before = files(tmp_path)
+    mine(tmp_path, config)
+    assert files(tmp_path) == before
