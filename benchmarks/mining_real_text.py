@@ -10,6 +10,7 @@ from pathlib import Path
 from corpus.files import read_lines, write_lines
 from corpus.records import labeled_text_files
 from corpus.text import sentence_hash
+from mining.encoders import BUILTIN_LANGUAGES
 
 DONE = "prepared.txt"
 PIVOT = "eng_Latn"
@@ -38,9 +39,8 @@ class Experiment:
     """Languages mined against English."""
 
     pairs: tuple[tuple[str, str], ...]
-    """Pairs without English. Noise of the first language is text for language identification that
-    no student has seen; noise of the second is held-out Tatoeba and WMT text, so that no
-    unlisted translations are between them."""
+    """Pairs without English. Noise of both is of different English sentences, so that no unlisted
+    translations are between them."""
 
     related: tuple[str, ...]
     """More languages that students learn, relatives of those mined."""
@@ -211,6 +211,8 @@ class Text:
         lines = self.hidden(language, part)
         kept = set(map(sentence_hash, lines))
         parts = [line for name in self._rows for line in self.hidden(language, name)]
+        if language != PIVOT and self._experiment.hidden == "ntrex128":
+            parts += self.aligned(language)
         unwanted = set(map(sentence_hash, parts))
         seen = {} if language == PIVOT else self._seen(language)
         fresh = [line for line in self._outside(language) if sentence_hash(line) not in seen]
@@ -225,7 +227,17 @@ class Text:
         return lines
 
     def _outside(self, language: str) -> list[str]:
-        """Return noise of other corpora than the hidden one, which no student has seen."""
+        """Return noise of other corpora than the hidden one, which no student has seen.
+
+        Where NTREX-128 is hidden, English is of NLLB-Seed, and other text of Tatoeba and WMT up to
+        2018. Text for language identification has other translations of NTREX-128's sentences
+        (WMT's of 2019, French of Canada) and of WMT's, which a good encoder finds.
+        """
+        if self._experiment.hidden == "ntrex128":
+            if language == PIVOT:
+                return self.aligned(PIVOT)
+            buckets = self._noise_buckets(language)
+            return [foreign for *_, foreign, number in self.bitext(language) if number in buckets]
         if language == PIVOT:
             paths = sorted(self._data.glob(f"wmt_newstest/{PIVOT}-*.tsv"))
             languages = [path.stem.split("-")[1] for path in paths]
@@ -238,6 +250,12 @@ class Text:
         if language in self._experiment.seconds:
             return [foreign for *_, foreign, number in self.bitext(language) if number in (1, 2)]
         return read_lines(labeled_text_files(self._data / "lid")[language])
+
+    def _noise_buckets(self, language: str) -> tuple[int, ...]:
+        """Return the buckets of noise: no two languages of a pair share one, nor with training."""
+        if language in self._experiment.seconds:
+            return (1, 2)
+        return (0, *range(3, BUCKETS)) if language in BUILTIN_LANGUAGES else (0,)
 
     def _seen(self, language: str) -> dict[int, str]:
         """Return what students are trained on, but for translations of the second noise."""
