@@ -229,15 +229,13 @@ class Text:
     def _outside(self, language: str) -> list[str]:
         """Return noise of other corpora than the hidden one, which no student has seen.
 
-        Where NTREX-128 is hidden, English is of NLLB-Seed, and other text of Tatoeba and WMT up to
-        2018. Text for language identification has other translations of NTREX-128's sentences
-        (WMT's of 2019, French of Canada) and of WMT's, which a good encoder finds.
+        Where NTREX-128 is hidden, English is of NLLB-Seed, and text of the builtin encoder's other
+        languages of Tatoeba and WMT up to 2018: text for language identification has more
+        translations of NTREX-128's sentences (WMT's of 2019, French of Canada) and of WMT's.
         """
-        if self._experiment.hidden == "ntrex128":
-            if language == PIVOT:
-                return self.aligned(PIVOT)
-            buckets = self._noise_buckets(language)
-            return [foreign for *_, foreign, number in self.bitext(language) if number in buckets]
+        is_news = self._experiment.hidden == "ntrex128"
+        if language == PIVOT and is_news:
+            return self.aligned(PIVOT)
         if language == PIVOT:
             paths = sorted(self._data.glob(f"wmt_newstest/{PIVOT}-*.tsv"))
             languages = [path.stem.split("-")[1] for path in paths]
@@ -247,15 +245,14 @@ class Text:
                 for _, english, _, number in pairs
                 if number == 0 and len(english) >= LEAST_CHARACTERS
             ]
-        if language in self._experiment.seconds:
-            return [foreign for *_, foreign, number in self.bitext(language) if number in (1, 2)]
+        is_second = language in self._experiment.seconds
+        if is_second or (is_news and language in BUILTIN_LANGUAGES):
+            return [
+                foreign
+                for *_, foreign, number in self.bitext(language)
+                if (number in (1, 2)) == is_second
+            ]
         return read_lines(labeled_text_files(self._data / "lid")[language])
-
-    def _noise_buckets(self, language: str) -> tuple[int, ...]:
-        """Return the buckets of noise: no two languages of a pair share one, nor with training."""
-        if language in self._experiment.seconds:
-            return (1, 2)
-        return (0, *range(3, BUCKETS)) if language in BUILTIN_LANGUAGES else (0,)
 
     def _seen(self, language: str) -> dict[int, str]:
         """Return what students are trained on, but for translations of the second noise."""
