@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from corpus.config import Bounds, Config, NonNegativeInt, PositiveInt, execution_only
+from corpus.config import Bounds, Config, NonNegativeInt, PositiveFloat, PositiveInt, execution_only
 from corpus.errors import UserError
 from corpus.languages import Direction, check_language, parse_direction
 from corpus.protocols import BUILTIN
@@ -56,7 +56,12 @@ class NewLanguageConfig(Config):
 
     identifier_text: tuple[Path, ...] = ()
     """Directories of labeled text in other languages. With it, a new identifier is trained on that
-    and the seed's sentences; without it, `identifier` must know the language."""
+    and the seed's sentences. With neither this nor `label_shards`, `identifier` must know the
+    language."""
+
+    label_shards: bool = False
+    """Where there is only a model: let `identifier` label the text of the shards, and train a new
+    one on that and the seed's sentences. Languages with little text are learned, too."""
 
     identifier_test: Path | None = None
     """Directory in FLORES-200's layout to measure the new identifier on: the more languages, the
@@ -97,6 +102,11 @@ class NewLanguageConfig(Config):
     rounds: Annotated[int, Bounds(at_least=1, at_most=9)] = 2
     """How often is mined: after the first round, the student learns from the mined pairs as well,
     finds more, and mining is repeated."""
+
+    budget_core_minutes: PositiveFloat | None = None
+    """CPU time of everything, about, on a core like that of docs/experiments.md. It bounds shards,
+    rounds, updates of the trainings and text translated back, by nominal speeds: the same on any
+    machine. null for no bound. `settings` win."""
 
     held_out: NonNegativeInt = 200
     """Seed pairs that are not trained on, to calibrate mining; at most a quarter of all."""

@@ -126,7 +126,7 @@ def _shards(plan: Plan) -> dict[str, Any]:
 
 def _student(plan: Plan) -> dict[str, Any]:
     errors = []
-    for number in range(1, plan.config.rounds + 1):
+    for number in range(1, plan.rounds + 1):
         measured = _object(plan.round(number, "xsim.json", of="similarity"))
         errors.append(measured and measured["mean_error"])
     there = [error for error in errors if error is not None]

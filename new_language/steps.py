@@ -4,6 +4,8 @@ They meet through files only: nothing of the stages is imported here. What is do
 commands themselves, which also refuse what does not fit their inputs.
 """
 
+import functools
+import glob
 import json
 import re
 import shlex
@@ -15,6 +17,7 @@ from typing import Any
 from corpus.errors import UserError
 from corpus.files import read_json
 from corpus.languages import Direction, find_language, parse_direction
+from new_language.budget import Sizes, decide
 from new_language.config import NewLanguageConfig, System
 
 START = "start"
@@ -24,12 +27,14 @@ REPORT = "report"
 COPY = "copy"
 METRICS = ("chrf++", "bleu")
 _MOST_OTHERS = 6
+_POSITIONS = 8192
+"""Of a batch, about, where the recipe does not say."""
 _PLAIN = re.compile(r"[\w./-]+")
 
 SETTINGS = (
-    "split", "identifier", "identify", "student", "similarity", "mine", "evaluate", "contamination",
-    "extend", "replay", "train", "train_scratch", "train_seed", "train_mined", "train_all",
-    "train_ceiling", "vocabulary", "back_translate", "translate", "score", "compare",
+    "split", "label", "identifier", "identify", "student", "similarity", "mine", "evaluate",
+    "contamination", "extend", "replay", "train", "train_scratch", "train_seed", "train_mined",
+    "train_all", "train_ceiling", "vocabulary", "back_translate", "translate", "score", "compare",
     "export_transformers", "export_ctranslate2",
 )  # fmt: skip
 """Steps, and kinds of them, that `settings` may name; `mine_2` is a round's."""
@@ -116,9 +121,54 @@ class Plan:
         return self.at("models", system)
 
     @property
+    def labeled(self) -> tuple[Path, ...]:
+        """Directories of labeled text that a new identifier is trained on, beside the seed's."""
+        own = (self.at("labeled"),) if self.config.label_shards else ()
+        return (*self.config.identifier_text, *own)
+
+    @property
     def identifier(self) -> Path:
         """The identifier that knows the language."""
-        return self.at("identifier") if self.config.identifier_text else self.config.identifier
+        return self.at("identifier") if self.labeled else self.config.identifier
+
+    @functools.cached_property
+    def sizes(self) -> Sizes | None:
+        """What fits into the recipe's budget; None without one."""
+        config = self.config
+        if config.budget_core_minutes is None:
+            return None
+        self._description()
+        batches = config.settings.get("train", {}).get("batches", {})
+        return decide(
+            config.budget_core_minutes,
+            shards=self.files,
+            rounds=config.rounds,
+            trainings=len(config.systems),
+            positions=batches.get("max_tokens") or _POSITIONS,
+            weights=config.model / "model.safetensors",
+        )
+
+    @functools.cached_property
+    def files(self) -> tuple[str, ...]:
+        """The shards that the recipe's wildcards name, in order."""
+        found: list[str] = []
+        for pattern in self.config.shards:
+            is_local = "://" not in pattern and glob.has_magic(pattern)
+            matches = sorted(glob.glob(pattern)) if is_local else [pattern]  # noqa: PTH207
+            if not matches:
+                raise UserError(f"`shards`: no file matches {pattern}")
+            found += matches
+        return tuple(found)
+
+    @property
+    def shards(self) -> tuple[str, ...]:
+        """The shards to mine."""
+        return self.config.shards if self.sizes is None else self.sizes.shards
+
+    @property
+    def rounds(self) -> int:
+        """How often is mined."""
+        return self.config.rounds if self.sizes is None else self.sizes.rounds
 
     def round(self, number: int, *parts: str, of: str = "mined") -> Path:
         """Return a path in what a round made; that of the first has no number."""
@@ -126,7 +176,7 @@ class Plan:
 
     def mined(self, *parts: str) -> Path:
         """Return a path in what the last round mined."""
-        return self.round(self.config.rounds, *parts)
+        return self.round(self.rounds, *parts)
 
     @property
     def sentences(self) -> Path:
@@ -207,8 +257,16 @@ def _data(plan: Plan) -> Iterator[Step]:
         "Write the pairs as a TSV of two columns without a header, name it"
         f" {config.pair}.tsv, and give that as `seed`.",
     )  # fmt: skip
-    if config.identifier_text:
-        data = [*config.identifier_text, plan.at("seed", "text")]
+    if config.label_shards:
+        files = plan.files if plan.sizes is None else plan.shards
+        yield _step(
+            plan, "label", "Text of the shards by language", ("mining", "text"),
+            [*files, "--lid", config.identifier], plan.at("labeled"), {},
+            "Give labeled text as `identifier_text`, and leave `label_shards` out.",
+            inside=("sentences",),
+        )  # fmt: skip
+    if plan.labeled:
+        data = [*plan.labeled, plan.at("seed", "text")]
         yield _step(
             plan, "identifier", f"Language identification with {config.language}",
             ("lid", "train"), _repeated("--data", data), plan.at("identifier"), {"quantize": False},
@@ -232,7 +290,7 @@ def _is_directory(path: Path) -> bool:
 def _mining(plan: Plan) -> Iterator[Step]:
     config = plan.config
     evaluation_sets = [config.flores, *config.evaluation_sets]
-    for number in range(1, config.rounds + 1):
+    for number in range(1, plan.rounds + 1):
         yield from _round(plan, number, evaluation_sets)
     if config.gold is not None:
         words = ["--bitext", plan.bitext, "--gold", config.gold]
@@ -283,7 +341,7 @@ def _round(plan: Plan, number: int, evaluation_sets: Sequence[Path]) -> Iterator
         kind="similarity",
     )  # fmt: skip
     read: dict[str, Any] = (
-        {"shards": config.shards, "lid": plan.identifier}
+        {"shards": plan.shards, "lid": plan.identifier}
         if number == 1
         else {"extracted": plan.sentences}
     )
@@ -376,6 +434,7 @@ def _training(plan: Plan, system: System, values: dict[str, Any]) -> Step:
         # What the others lost is measured on all of the test set, below.
         "comparison.max_trained": 0,
         "comparison.max_others": 0,
+        **({} if plan.sizes is None else {"max_updates": plan.sizes.max_updates}),
     }
     return _step(
         plan, f"train_{system}", _WHAT[system], ("nmt", "train"), [], plan.model(system),
@@ -397,7 +456,9 @@ def _back_translations(plan: Plan) -> Iterator[Step]:
             plan, name, "Text translated back", ("nmt", "back-translate"),
             ["--model", plan.model("mined"), "--text", text,
              "--directions", ",".join(map(str, directions))],
-            output, {"translate.threads": config.threads},
+            output,
+            {"translate.threads": config.threads,
+             **({} if plan.sizes is None else {"max_sentences": plan.sizes.back_translated})},
             "Less time: `settings.back_translate.max_sentences`, and remove"
             f" {output}; or leave the system `all` out.",
             kind="back_translate",

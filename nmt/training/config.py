@@ -161,6 +161,9 @@ class TrainConfig(Config):
     epochs of 1,000 pairs, fewer of more. With fresh weights what else is null is then chosen by
     pairs, too: size, dropout, batches, learning rate and schedule, validation, selection."""
 
+    max_updates: PositiveInt | None = None
+    """Most updates where `updates` is open: a budget. null for as many as the pairs suggest."""
+
     label_smoothing: Annotated[float, Bounds(at_least=0, below=1)] = 0.1
     """Share of the target probability that is spread evenly over the vocabulary (NLLB-200)."""
 

@@ -73,7 +73,8 @@ def decide(config: TrainConfig, data: Data) -> dict[str, Any]:
     epochs = min(max(epochs, _FEWEST_EPOCHS), _MOST_EPOCHS)
     share = 1 - config.batches.replay_share if data.is_replayed else 1.0
     enough = epochs * data.tokens / (FILLED * positions * share)
-    updates = config.updates or max(_FEWEST_UPDATES, _STEPS * math.ceil(enough / _STEPS))
+    wanted = max(_FEWEST_UPDATES, _STEPS * math.ceil(enough / _STEPS))
+    updates = config.updates or min(wanted, config.max_updates or wanted)
     keep = config.selection.keep or ("best" if data.is_validated else "last")
     waits = keep == "best" and data.is_validated
     patience = config.selection.patience

@@ -138,6 +138,7 @@ def decide(config: TrainConfig, data: FreshData) -> dict[str, Any]:
     warmup = config.optimizer.warmup_updates
     updates = min(max(enough, _FEWEST_UPDATES), _MOST_UPDATES)
     updates = _UPDATES_STEP * math.ceil(max(updates, (warmup or 0) + 1) / _UPDATES_STEP)
+    updates = min(updates, config.max_updates or updates)
     every = held_out_every(config, data)
     is_validated = data.has_test_set or every > 0
     keep = config.selection.keep or ("best" if is_validated else "last")

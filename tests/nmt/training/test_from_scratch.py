@@ -42,6 +42,7 @@ def config(*overrides: str) -> TrainConfig:
 
 def test_pairs_decide_on_size_batches_updates_and_validation() -> None:
     decided = decide(config(), DATA)
+    assert decide(config("max_updates=700"), DATA)["updates"] == 700
     assert decided["model"] == {"size": "small_dense", "dropout_p": 0.2}
     assert decided["batches"] == {"max_tokens": 1500}
     # By hand: 20 epochs · 1,500,000 tokens / (0.9 · 1,500 positions) = 22,222, up to a 100th

@@ -215,6 +215,8 @@ def test_more_pairs_are_trained_for_fewer_epochs_and_with_less_dropout(
 ) -> None:
     config = config_from(trained_model, bitext, "batches.max_tokens=4000")
     few = decide(config, DATA)
+    assert decide(dataclasses.replace(config, max_updates=300), DATA)["updates"] == 300
+    assert decide(dataclasses.replace(config, max_updates=900), DATA)["updates"] == few["updates"]
     # By hand: 40 epochs · 40,000 tokens / (0.9 · 4,000 positions) = 444.4, up to a multiple of 20
     assert few["updates"] == 460
     assert few["optimizer"]["warmup_updates"] == 46
