@@ -1,9 +1,10 @@
 """Language identification on FLORES-200: the defaults against NLLB's settings and other packages.
 
-    python benchmarks/lid_quality.py --lid DIR --flores DIR --work DIR
+    python benchmarks/lid_quality.py --lid DIR --flores DIR --work DIR [--only closed]
 
 Trains what is not there yet in WORK and prints tables in Markdown: closed set, short and altered
 text, open set with 30 languages held out whole, calibration, other packages on the same lines.
+NLLB's settings are trained by fastText, on many threads; `--without-nllb` leaves them out.
 `pip install lingua-language-detector py3langid pycld2` beforehand for the last.
 """
 
@@ -42,25 +43,31 @@ def main() -> None:
     parser.add_argument("--lid", type=Path, required=True)
     parser.add_argument("--flores", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--only", choices=("closed", "calibration", "open", "peers"))
+    parser.add_argument("--without-nllb", action="store_true")
+    parser.add_argument("--config", action="append", default=[], help="of `tongues lid train`")
     arguments = parser.parse_args()
     counts = {p.name[:8]: len(read_lines(p)) for p in sorted(arguments.lid.glob("*.txt.gz"))}
     tested = [name for name, count in counts.items() if count >= LEAST_LINES]
     flores = {name: read_lines(arguments.flores / "devtest" / f"{name}.devtest") for name in counts}
-    ours = train(arguments.lid, arguments.work / "defaults", ["--config", "reproducible=false"])
-    nllb = train(
-        arguments.lid,
-        arguments.work / "nllb",
-        ["--config-file", str(ROOT / "recipes/lid/nllb.yaml")],
-    )
-    identifiers = {
-        "defaults": LanguageIdentifier.load(ours),
-        "NLLB's settings": LanguageIdentifier.load(nllb),
-    }
     known = {name: flores[name] for name in tested}
-    closed_set(identifiers, known)
-    calibration(identifiers, known)
-    open_set(arguments.lid, arguments.work, counts, flores)
-    peers(identifiers["defaults"], known)
+    options = [part for pair in arguments.config for part in ("--config", pair)]
+    if arguments.only in (None, "open"):
+        open_set(arguments.lid, arguments.work, counts, flores, options)
+    if arguments.only == "open":
+        return
+    ours = train(arguments.lid, arguments.work / "defaults", options)
+    identifiers = {"defaults": LanguageIdentifier.load(ours)}
+    if not arguments.without_nllb:
+        settings = ["--config-file", str(ROOT / "recipes/lid/nllb.yaml")]
+        nllb = train(arguments.lid, arguments.work / "nllb", settings)
+        identifiers["NLLB's settings"] = LanguageIdentifier.load(nllb)
+    if arguments.only in (None, "closed"):
+        closed_set(identifiers, known)
+    if arguments.only in (None, "calibration"):
+        calibration(identifiers, known)
+    if arguments.only in (None, "peers"):
+        peers(identifiers["defaults"], known)
 
 
 def train(data: Path, output: Path, options: Sequence[str]) -> Path:
@@ -152,11 +159,13 @@ RULES: dict[str, Callable[..., bool]] = {
 """When an answer is given, by the best class, its margin and what `identify` answers."""
 
 
-def open_set(lid: Path, work: Path, counts: Mapping[str, int], flores: Lines) -> None:
+def open_set(
+    lid: Path, work: Path, counts: Mapping[str, int], flores: Lines, options: Sequence[str]
+) -> None:
     """Hold 30 languages out whole, five times others; ask for them, for noise and known ones."""
     shares = {}
     for fold in range(5):
-        shares[fold] = hold_out(lid, work, counts, flores, fold)
+        shares[fold] = hold_out(lid, work, counts, flores, fold, options)
     print("\nMeans of the five draws\n")
     header = "known kept right | unknown accepted | no sister accepted | noise accepted |"
     print(f"| rule | {header}\n|---|---|---|---|---|")
@@ -173,7 +182,12 @@ def cells(shares: Sequence[float]) -> str:
 
 
 def hold_out(
-    lid: Path, work: Path, counts: Mapping[str, int], flores: Lines, fold: int
+    lid: Path,
+    work: Path,
+    counts: Mapping[str, int],
+    flores: Lines,
+    fold: int,
+    options: Sequence[str],
 ) -> dict[str, list[float]]:
     """Train without every fifth language, 30 in all; return for each rule what it lets through.
 
@@ -191,12 +205,9 @@ def hold_out(
     for name in counts:
         if name not in held_out and not (data / f"{name}.txt.gz").exists():
             (data / f"{name}.txt.gz").symlink_to((lid / f"{name}.txt.gz").resolve())
+    output = work / f"without_30_{fold}"
     identifier = LanguageIdentifier.load(
-        train(
-            data,
-            work / f"without_30_{fold}",
-            ["--config", "reproducible=false", "--config", "quantize=false"],
-        )
+        train(data, output, [*options, "--config", "quantize=false"])
     )
     sisters = {
         code: group_codes(group) for group in CONFUSABLE_GROUPS for code in group_codes(group)
