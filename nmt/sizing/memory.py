@@ -26,8 +26,9 @@ layer keeps its input, 4D, and the widest layer is at work.
 Loss. The gradient of the output embedding and of hidden states, and a chunk's logits: in fp32,
 which the gradient overwrites, and where products are in half precision, those of the product.
 
-peak = weights + moments + copies + max(activations + loss, gradients): activations are freed as
-gradients come.
+peak = weights + moments + copies + max(activations + loss, gradients + summed): activations are
+freed as gradients come, and at the end the look-ups' gradient of the embedding, as large as the
+output's, is added to that one. Few tokens and a large vocabulary make this the larger.
 """
 
 from typing import NamedTuple
@@ -58,11 +59,13 @@ class Memory(NamedTuple):
     copies: int
     activations: int
     loss: int
+    summed: int
+    """A second gradient of the embedding, which is added to that of the output."""
 
     @property
     def peak(self) -> int:
         """The most that is there at once, in bytes, without what the allocator leaves unused."""
-        at_work = max(self.activations + self.loss, self.gradients)
+        at_work = max(self.activations + self.loss, self.gradients + self.summed)
         return self.weights + self.moments + self.copies + at_work
 
 
@@ -95,6 +98,7 @@ def estimate_memory(
         copies=_copies(model, layout),
         activations=_activations(config, layout, device),
         loss=_loss(config, layout, device, model.output_weight.requires_grad),
+        summed=_FP32 * model.output_weight.numel() * model.output_weight.requires_grad,
     )
 
 

@@ -83,9 +83,9 @@ class SelectionConfig(Config):
     chrF++, over directions."""
 
     max_loss: NonNegativeFloat = 1.0
-    """chrF++ that directions may lose on average against the start: with replay the replayed ones,
-    when the best update is selected by the others, and the others of `comparison` when averages
-    are."""
+    """chrF++ that directions may lose on average against the start: with replay and `score` chrf++
+    the replayed ones, when the best update is selected by the others, and the others of
+    `comparison` when averages are. Likelihood sets no limit."""
 
     patience: NonNegativeInt | None = None
     """Validations in a row without a better score after which training stops; 0 for never. null: 0,

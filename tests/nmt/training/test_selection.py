@@ -50,8 +50,24 @@ def test_best_update_learned_most_among_those_that_forgot_little() -> None:
     new, old = [10.0, 40.0, 50.0, 60.0], [70.0, 69.5, 69.0, 68.9]
     assert best(new, old) == 20
     assert best(new, old, max_loss=2) == 30
-    assert best(new, old, max_loss=0) == 10  # none keeps to it: the one that lost the least
+    assert best(new, old, max_loss=0) == 30  # none keeps to it: the best of all
     assert best([10.0, 40.0, 30.0], [70.0, 60.0, 69.5]) == 20  # the loss may fall again
+
+
+def test_likelihood_of_references_sets_no_limit() -> None:
+    chosen = update_scores(SelectionConfig(keep="best"), PAIRS, {NEW, OLD}.__contains__)
+    assert not chosen.needs_start
+    # As after 0, 100, 200 and 600 updates on Multi30k.
+    found = Curves(
+        [],
+        {
+            str(direction): [Validation(10 * i, nll, None) for i, nll in enumerate(values)]
+            for direction, values in (
+                (NEW, [6.347, 4.224, 3.99, 3.662]), (OLD, [2.324, 2.614, 2.69, 2.731]),
+            )
+        },
+    )  # fmt: skip
+    assert max(chosen.of(found), key=lambda pair: pair[1]) == (30, -3.662)
 
 
 def test_start_is_no_update_and_patience_counts_by_the_same_scores() -> None:
@@ -85,7 +101,7 @@ def test_training_with_replay_validates_its_start_and_compares_replayed_directio
         # Distilled bitext is trained one way, so that the other way is replayed only.
         "bitext.primary=[]", f"bitext.distilled={tmp_path / 'new'}",
         f"bitext.replay={tmp_path / 'replay'}", "directions=[]", f"flores={flores}", "updates=4",
-        "report_every=2", "checkpoint_every=2", "validate_every=2", "chrf.sentences=0",
+        "report_every=2", "checkpoint_every=2", "validate_every=2", "chrf.sentences=2", "selection.score=chrf++",
         "comparison.sentences=2", "comparison.max_others=9", "optimizer.learning_rate=0.03",
         "optimizer.warmup_updates=0", "selection.max_loss=0",
     )  # fmt: skip
@@ -96,7 +112,7 @@ def test_training_with_replay_validates_its_start_and_compares_replayed_directio
     assert sorted(validated) == ["qaa_Latn-qab_Latn", "qab_Latn-qaa_Latn"]
     assert {tuple(v.update for v in own) for own in validated.values()} == {(0, 2, 4)}
     scores = update_scores(
-        SelectionConfig(keep="best", max_loss=0),
+        SelectionConfig(keep="best", score="chrf++", max_loss=0),
         {
             Direction(*name.split("-")): PAIRS[OLD if name.startswith("qab") else NEW]
             for name in validated
