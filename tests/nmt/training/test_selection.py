@@ -102,8 +102,8 @@ def test_training_with_replay_validates_its_start_and_compares_replayed_directio
         "bitext.primary=[]", f"bitext.distilled={tmp_path / 'new'}",
         f"bitext.replay={tmp_path / 'replay'}", "directions=[]", f"flores={flores}", "updates=4",
         "report_every=2", "checkpoint_every=2", "validate_every=2", "chrf.sentences=2",
-        "selection.score=chrf++", "comparison.sentences=2", "comparison.max_others=9", "optimizer.learning_rate=0.03",
-        "optimizer.warmup_updates=0", "selection.max_loss=0",
+        "selection.score=chrf++", "comparison.sentences=2", "comparison.max_others=9",
+        "optimizer.learning_rate=0.03", "optimizer.warmup_updates=0", "selection.max_loss=0",
     )  # fmt: skip
     config = config_from(trained_model, tmp_path / "new", *settings)
     train(config, tmp_path / "model", load_scorer=lambda: lambda hypotheses, references: 50.0)
