@@ -17,7 +17,7 @@ from `mmap`, and how many do."""
 _LARGE_BLOCK = 32 << 20
 """The largest size that glibc takes for that threshold."""
 
-_LARGE_MODEL = 1 << 30
+_LARGE_MODEL = 512 << 20
 """Bytes of weights from which on blocks of the largest matrices are worth giving back."""
 
 
