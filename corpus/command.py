@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from corpus import stores
 from corpus.config import load_config
 from corpus.config_reference import commented_yaml
 from corpus.console import format_table
@@ -18,6 +19,19 @@ from corpus.languages import parse_language
 F = TypeVar("F", bound=Callable[..., Any])
 
 PATH = click.Path(path_type=Path)
+
+
+class _PlaceType(click.ParamType):  # type: ignore[type-arg]
+    name = "place"
+
+    def convert(
+        self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path:
+        return stores.open_place(str(value))
+
+
+PLACE = _PlaceType()
+"""A path, or a URL of an object store, which is worked on in a copy; see `corpus.stores`."""
 
 
 class _LanguageType(click.ParamType):  # type: ignore[type-arg]

@@ -11,9 +11,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from corpus import stores
 from corpus.bitext import BitextReader, bitext_files, bitext_writer
 from corpus.errors import DataError, UserError
 from corpus.files import atomic_path
+from corpus.jobs.receipts import recorded_outputs
 from corpus.languages import Direction, find_language, is_language, language_choices, parse_language
 from corpus.parquet import (
     MAX_TABLE_BYTES,
@@ -204,6 +206,10 @@ def count_rows(path: Path) -> int:
     Raises:
         DataError: If it is not Parquet.
     """
+    place = stores.place_of(path)
+    if place is not None and not path.exists():
+        with place.file.open() as source, open_parquet(source, place.file) as file:
+            return int(file.metadata.num_rows)
     with open_parquet(path, path) as file:
         return int(file.metadata.num_rows)
 
@@ -312,14 +318,26 @@ def sentence_shards(directory: Path, language: str) -> list[Path]:
     Raises:
         UserError: If there are none.
     """
-    # Not `*.parquet`, which finds what a killed run left half-written under a hidden name.
-    shards = sorted((directory / language).glob("[!.]*.parquet"))
+    shards = _shards_in(directory / language)
+    if stores.place_of(directory) is not None:
+        # What a killed run uploaded before it wrote the receipt is no result.
+        results = recorded_outputs(directory)
+        shards = [shard for shard in shards if not results or shard in results]
     if not shards:
-        there = [path.name for path in directory.glob("*") if is_language(path.name)]
+        there = [name for name in stores.names_in(directory) if is_language(name)]
         other = find_language(language, there)
         hint = f"; it has them as `{other}`" if other not in (None, language) else ""
-        raise UserError(f"{directory} holds no sentences of `{language}`{hint}")
+        raise UserError(f"{stores.shown(directory)} holds no sentences of `{language}`{hint}")
     return shards
+
+
+def _shards_in(folder: Path) -> list[Path]:
+    # Not those that a killed run left half-written under a hidden name.
+    return [
+        folder / name
+        for name in stores.names_in(folder)
+        if name.endswith(".parquet") and not name.startswith(".")
+    ]
 
 
 def sentence_languages(directory: Path) -> Iterator[str]:
@@ -327,12 +345,11 @@ def sentence_languages(directory: Path) -> Iterator[str]:
 
     Other directories with shards are listed in a warning.
     """
-    if not directory.is_dir():
-        raise UserError(f"sentences directory {directory} does not exist")
+    names = stores.names_in(directory)
+    if not names and not directory.is_dir():
+        raise UserError(f"sentences directory {stores.shown(directory)} does not exist")
     with_shards = [
-        folder.name
-        for folder in sorted(directory.iterdir())
-        if not folder.name.startswith(".") and any(folder.glob("[!.]*.parquet"))
+        name for name in names if not name.startswith(".") and _shards_in(directory / name)
     ]
     others = tuple(name for name in with_shards if not is_language(name))
     if others:

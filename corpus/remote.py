@@ -8,6 +8,7 @@ A file is read in ranges whose lengths are checked, and what may pass (a broken 
 that is busy or says nothing, fewer bytes than it should be) is tried again with growing pauses.
 """
 
+import datetime
 import glob
 import importlib
 import io
@@ -46,12 +47,19 @@ _VERSIONS = (
 )  # fmt: skip
 """Names of file systems' version fields, the most reliable first."""
 
+_CHANGES = ("LastModified", "last_modified", "mtime", "modified", "updated", "created")
+"""Names of file systems' times of change."""
+
 _NETWORK_ERRORS = (
     ("aiohttp", "ClientError"),
     ("botocore.exceptions", "BotoCoreError"),
     ("botocore.exceptions", "ClientError"),
 )
 """Exceptions of packages that fsspec's file systems are built on, which are no OSError."""
+
+
+class MissingFileError(DataError):
+    """A file that is not there."""
 
 
 @dataclass(frozen=True)
@@ -185,20 +193,133 @@ class RemoteFile:
             "version": _version(information),
         }
 
+    def find(self) -> dict[str, Any] | None:
+        """Return size, version and time of its last change, or None if it is not there.
+
+        Raises:
+            DataError: If its server does not answer.
+        """
+        system, path = connect(self.url)
+        with self.naming_errors():
+            try:
+                information = self._try(lambda: self._ask_again(system, path))
+            except FileNotFoundError:
+                return None
+        return _entry(information)
+
+    def _ask_again(self, system: Any, path: str) -> Any:
+        system.invalidate_cache(system._parent(path))
+        return system.info(path)
+
+    def entries(self) -> dict[str, dict[str, Any]]:
+        """Return the files and directories in a directory by name; none if it is not there.
+
+        Returns:
+            What `find` returns of each, with `is_directory`.
+
+        Raises:
+            DataError: If its server does not answer.
+        """
+        system, path = connect(self.url)
+
+        def ask() -> Any:
+            system.invalidate_cache(path)
+            return system.ls(path, detail=True)
+
+        with self.naming_errors():
+            try:
+                listed = self._try(ask)
+            except (FileNotFoundError, NotADirectoryError):
+                return {}
+        above = str(path).rstrip("/")
+        found = {str(one["name"]).rstrip("/"): one for one in listed}
+        return {
+            name.rpartition("/")[2]: _entry(one) for name, one in found.items() if name != above
+        }
+
+    def read(self) -> bytes:
+        """Return all of a small file.
+
+        Raises:
+            MissingFileError: If it is not there.
+            DataError: If it cannot be read.
+        """
+        system, path = connect(self.url)
+        with self.naming_errors():
+            return bytes(self._try(lambda: system.cat_file(path)))
+
+    def write(self, data: bytes, *, is_new: bool = False) -> None:
+        """Write it, whole or not at all.
+
+        With `is_new`, only if it is not there. Stores decide that between several writers: S3 since
+        2024 and what speaks as it does, Google's, Azure's.
+
+        Raises:
+            FileExistsError: If it is there and should be new.
+            DataError: If it cannot be written.
+        """
+        system, path = connect(self.url)
+        options = {"mode": "create"} if is_new else {}
+        with self.naming_errors("output", "written"):
+            self._try(
+                lambda: self._check_size(
+                    system, path, len(data), system.pipe_file(path, data, **options)
+                )
+            )
+
+    def upload(self, file: Path) -> None:
+        """Write it from a file on this machine, whole or not at all.
+
+        Raises:
+            DataError: If it cannot be written.
+        """
+        system, path = connect(self.url)
+        with self.naming_errors("output", "written"):
+            size = file.stat().st_size
+            self._try(
+                lambda: self._check_size(system, path, size, system.put_file(str(file), path))
+            )
+
+    def _check_size(self, system: Any, path: str, size: int, _: object) -> None:
+        """Look at what was just written."""
+        found = self._ask_again(system, path).get("size")
+        if found is not None and found != size:
+            raise OSError(f"{size:,} bytes were written, and it has {found:,}")
+
+    def remove(self) -> None:
+        """Remove it if it is there.
+
+        Raises:
+            DataError: If it cannot be removed.
+        """
+        system, path = connect(self.url)
+        with self.naming_errors("output", "removed"):
+            try:
+                self._try(lambda: system.rm_file(path))
+            except FileNotFoundError:
+                return
+
     @contextmanager
-    def naming_errors(self) -> Iterator[None]:
+    def naming_errors(self, kind: str = "input", done: str = "read") -> Iterator[None]:
         """Name the file in errors of the block.
+
+        Args:
+            kind: What it is.
+            done: What cannot be done with it.
 
         Raises:
             DataError: For those of a file system or a network.
+            FileExistsError: As it is.
         """
         try:
             yield
+        except FileExistsError:
+            raise
         except network_errors() as error:
             found = _cause(error)
             if isinstance(found, FileNotFoundError):
-                raise DataError(f"input {self} does not exist") from None
-            raise DataError(f"input {self} cannot be read: {found}. Run again.") from error
+                raise MissingFileError(f"{kind} {self} does not exist") from None
+            raise DataError(f"{kind} {self} cannot be {done}: {found}. Run again.") from error
 
 
 class _Blocks(io.RawIOBase):
@@ -241,6 +362,21 @@ class _Blocks(io.RawIOBase):
         return len(part)
 
 
+def _entry(information: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of an entry of fsspec this program uses."""
+    changed = next((information[key] for key in _CHANGES if information.get(key)), None)
+    if isinstance(changed, str):
+        changed = datetime.datetime.fromisoformat(changed)
+    if isinstance(changed, datetime.datetime):
+        changed = changed.timestamp()
+    return {
+        "bytes": information.get("size"),
+        "version": _version(information),
+        "changed": changed,
+        "is_directory": information.get("type") == "directory",
+    }
+
+
 def _version(information: Mapping[str, Any]) -> str:
     return str(next((information[key] for key in _VERSIONS if information.get(key)), ""))
 
@@ -258,10 +394,19 @@ def _cause(error: BaseException) -> BaseException:
 def _may_pass(failure: BaseException) -> bool:
     """Return whether asking again may help."""
     error = _cause(failure)
-    if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
+    if isinstance(
+        error,
+        FileNotFoundError | FileExistsError | PermissionError | IsADirectoryError
+        | NotADirectoryError,
+    ):  # fmt: skip
         return False
     status = getattr(error, "status", None)  # of aiohttp's errors
     return not isinstance(status, int) or status >= 500 or status in _PASSING_STATUSES
+
+
+def is_url(text: str) -> bool:
+    """Return whether a text is a URL rather than a path."""
+    return _URL.match(text) is not None
 
 
 def find_files(arguments: Sequence[str]) -> list[Path | RemoteFile]:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from corpus.command import PATH, print_json
+from corpus import stores
+from corpus.command import PLACE, print_json
 from corpus.console import format_duration, format_table
 from corpus.errors import UserError
 from corpus.jobs import JobStatus, job_statuses
@@ -14,26 +15,28 @@ _SHOWN = 5
 
 
 @click.command()
-@click.argument("directory", type=PATH)
+@click.argument("directory", type=PLACE)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def group(directory: Path, as_json: bool) -> None:
     """Say how far the jobs in DIRECTORY are: done, running, failed, rate and time left.
 
     Reads what running processes write, on any machine that sees it; disturbs none of them.
     """
-    if not directory.is_dir():
+    if stores.place_of(directory) is None and not directory.is_dir():
         raise UserError(f"{directory} is not a directory")
     jobs = job_statuses(directory)
     if not jobs:
-        raise UserError(f"no job has written to {directory} or to a directory below it")
+        raise UserError(
+            f"no job has written to {stores.shown(directory)} or to a directory below it"
+        )
     if as_json:
-        print_json({"directory": str(directory), "jobs": [_plain(job) for job in jobs]})
+        print_json({"directory": stores.shown(directory), "jobs": [_plain(job) for job in jobs]})
         return
     click.echo(describe(directory, jobs))
 
 
 def _plain(job: JobStatus) -> dict[str, object]:
-    return {**dataclasses.asdict(job), "directory": str(job.directory)}
+    return {**dataclasses.asdict(job), "directory": stores.shown(job.directory)}
 
 
 def describe(directory: Path, jobs: list[JobStatus]) -> str:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import click
 
+from corpus import stores
 from corpus.command import (
     LANGUAGE,
     PATH,
+    PLACE,
     JobOptions,
     config_options,
     job_options,
@@ -79,7 +81,7 @@ def group() -> None:
 @click.option("--expand", type=click.IntRange(1, 20), default=None, help=_EXPAND_HELP)
 @click.option("--prefix", default=COMMON_CRAWL, show_default=True, help=_PREFIX_HELP)
 @lid_option
-@click.option("--output", type=PATH, required=True, help="Table of ranges, .parquet or .tsv.")
+@click.option("--output", type=PLACE, required=True, help="Table of ranges, .parquet or .tsv.")
 @job_options
 @config_options(SelectConfig)
 @click.pass_context
@@ -142,11 +144,11 @@ def select(
 @click.option(
     "--shards-from", default=None, help="List of them, path or URL, a path a line: wet.paths.gz."
 )
-@click.option("--ranges", type=PATH, default=None, help="Table of `mining select`: only these.")
+@click.option("--ranges", type=PLACE, default=None, help="Table of `mining select`: only these.")
 @click.option("--prefix", default=None, help=_PREFIX_HELP)
 @click.option("--sample", type=float, default=None, help="About so many of the shards, as 0.01.")
 @lid_option
-@click.option("--output", type=PATH, required=True, help="Directory of the sentences.")
+@click.option("--output", type=PLACE, required=True, help="Directory of the sentences.")
 @priced_job_options
 @config_options(SentencesConfig)
 @click.pass_context
@@ -179,6 +181,7 @@ def sentences(
     records = None
     files: list[Path | RemoteFile] = []
     if ranges is not None:
+        stores.fetch(ranges)
         records = Ranges(ranges, prefix or COMMON_CRAWL, sample)
         plan = plan_ranges(ranges, config.ranges)
         if job.dry_run:
@@ -204,9 +207,9 @@ def sentences(
 
 @group.command()
 @click.argument("shards", nargs=-1)
-@click.option("--sentences", type=PATH, default=None, help="Directory of `mining sentences`.")
+@click.option("--sentences", type=PLACE, default=None, help="Directory of `mining sentences`.")
 @lid_option
-@click.option("--output", type=PATH, required=True, help="Directory of the text.")
+@click.option("--output", type=PLACE, required=True, help="Directory of the text.")
 @click.option(
     "--language", "languages", type=LANGUAGE, multiple=True, help="Only this one; may be repeated."
 )
@@ -341,9 +344,9 @@ def xsim(
 
 
 @group.command()
-@click.option("--sentences", type=PATH, required=True, help="Directory of `mining sentences`.")
+@click.option("--sentences", type=PLACE, required=True, help="Directory of `mining sentences`.")
 @encoder_option
-@click.option("--output", type=PATH, required=True, help="Directory of the embeddings.")
+@click.option("--output", type=PLACE, required=True, help="Directory of the embeddings.")
 @click.option(
     "--language", "languages", type=LANGUAGE, multiple=True, help="Only this one; may be repeated."
 )
@@ -371,7 +374,7 @@ def embed(
 @group.command()
 @click.option("--bitext", type=PATH, multiple=True, required=True, help="Pairs; may be repeated.")
 @encoder_option
-@click.option("--output", type=PATH, required=True, help="Directory of the embedded pairs.")
+@click.option("--output", type=PLACE, required=True, help="Directory of the embedded pairs.")
 @job_options
 @config_options(KnownConfig)
 def embed_known(
@@ -442,7 +445,7 @@ def pair(
 
 
 @group.command()
-@click.option("--output", type=PATH, required=True, help="Directory of everything that is made.")
+@click.option("--output", type=PLACE, required=True, help="Directory of everything that is made.")
 @job_options
 @config_options(RunConfig, is_recipe=True)
 @click.pass_context
@@ -461,7 +464,7 @@ def run(context: click.Context, output: Path, config: RunConfig, job: JobOptions
         header = ["pair", *next(iter(result.pairs.values()))]
         rows = [[pair, *found.values()] for pair, found in result.pairs.items()]
         click.echo(format_table(header, rows), err=True)
-        click.echo(f"page: {output / 'report.html'}", err=True)
+        click.echo(f"page: {stores.shown(output / 'report.html')}", err=True)
     click.echo(f"core hours up to mining: {result.core_hours:.3f}", err=True)
     if result.stopped_in is not None:
         click.echo(
@@ -473,12 +476,12 @@ def run(context: click.Context, output: Path, config: RunConfig, job: JobOptions
 
 
 @group.command()
-@click.option("--sentences", type=PATH, required=True, help="Directory of `mining sentences`.")
-@click.option("--embeddings", type=PATH, required=True, help="Directory of `mining embed`.")
+@click.option("--sentences", type=PLACE, required=True, help="Directory of `mining sentences`.")
+@click.option("--embeddings", type=PLACE, required=True, help="Directory of `mining embed`.")
 @click.option("--source", type=LANGUAGE, required=True, help="Source language.")
 @click.option("--target", type=LANGUAGE, required=True, help="Target language.")
-@click.option("--output", type=PATH, required=True, help="Bitext, .parquet or .tsv[.zst].")
-@click.option("--known", type=PATH, default=None, help="Directory of `embed-known`: calibrates.")
+@click.option("--output", type=PLACE, required=True, help="Bitext, .parquet or .tsv[.zst].")
+@click.option("--known", type=PLACE, default=None, help="Directory of `embed-known`: calibrates.")
 @priced_job_options
 @config_options(MineConfig)
 def mine(
@@ -661,8 +664,8 @@ def probability(
 
 
 @group.command("filter")
-@click.option("--bitext", type=PATH, required=True, help="Bitext, named <source>-<target>.")
-@click.option("--output", type=PATH, required=True, help="Bitext that is kept.")
+@click.option("--bitext", type=PLACE, required=True, help="Bitext, named <source>-<target>.")
+@click.option("--output", type=PLACE, required=True, help="Bitext that is kept.")
 @click.option(
     "--evaluation-sets",
     type=PATH,
@@ -673,7 +676,7 @@ def probability(
 @click.option(
     "--toxicity", type=PATH, default=None, help="Word lists: <language>.txt in a directory."
 )
-@click.option("--rejects", type=PATH, default=None, help="Where the rejects go, with reasons.")
+@click.option("--rejects", type=PLACE, default=None, help="Where the rejects go, with reasons.")
 @job_options
 @config_options(FilterConfig)
 @click.pass_context

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from corpus import stores
 from corpus.config import dump_config, plain_config, with_defaults, without_execution
 from corpus.errors import UserError
 from corpus.files import write_text
@@ -80,7 +81,7 @@ def forget_config(output: Path, config_name: str = CONFIG_FILE) -> None:
     """Delete a config that nothing was made with, unless a process is running with it."""
     with hold_lock(output / RECEIPTS / RUNNING, config_name) as is_alone:
         if is_alone:
-            (output / config_name).unlink(missing_ok=True)
+            stores.remove(output / config_name)
 
 
 def _is_writable(directory: Path) -> bool:

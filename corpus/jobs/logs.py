@@ -12,7 +12,8 @@ A line is a JSON object of one of these kinds:
     {"run": …, "ended": …}              a run of the job: all its tasks, and when it began
 
 Of several lines about a task the latest holds. The end of a log may be torn, or lost in a power
-cut: then its shards are done again. Outputs reach the disk before the receipts that name them.
+cut: then its shards are done again. Outputs reach the disk before the receipts that name them. In
+an object store a log is an object that its process replaces, and begins another when it has grown.
 """
 
 import contextlib
@@ -27,9 +28,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from corpus import stores
 from corpus.errors import DataError
 from corpus.files import atomic_path, make_directory, read_object
+from corpus.jobs.claims import CLAIM_SECONDS, Claims
 from corpus.jobs.locks import LockFile
+from corpus.remote import MissingFileError
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +42,9 @@ TABLE = "table.jsonl"
 _SUFFIX = ".jsonl"
 _FOLDING = "fold"
 _MANY_LOGS = 64
+_LOG_BYTES = 1 << 20
+"""From where on a process begins another log in an object store."""
+
 _COMMIT_SECONDS = 1.0
 """Receipts are written together for so long, so that tiny tasks share the wait for the disk."""
 
@@ -332,9 +339,27 @@ def _signature(file: Path) -> tuple[int, ...]:
 
 
 @functools.cache
-def _log_name(process: int) -> str:
+def _log_name(process: int, domain: str = "", segment: int = 0) -> str:
     """Return the name of this process's logs; `process` is its number, which a fork changes."""
-    return f"{machine()}~{process}~{time.time_ns()}{_SUFFIX}"
+    told = f"{process}.{domain}.{segment}" if domain else str(process)
+    return f"{machine()}~{told}~{time.time_ns()}{_SUFFIX}"
+
+
+def _log_path(directory: Path) -> Path:
+    """Return the log of this process: in an object store, the last that is not full."""
+    domain = stores.domain(directory)
+    segment = 0
+    while True:
+        path = directory / _log_name(os.getpid(), domain, segment)
+        if not domain or not path.exists() or path.stat().st_size < _LOG_BYTES:
+            return path
+        segment += 1
+
+
+def is_of(log: str, domain: str) -> bool:
+    """Return whether a process of a scratch space writes a log of that name."""
+    parts = log.split("~")
+    return len(parts) == 3 and parts[1].split(".")[1:2] == [domain]
 
 
 def machine() -> str:
@@ -361,8 +386,9 @@ class LogWriter:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._path = directory / _log_name(os.getpid())
+        self._path = _log_path(directory)
         self._locks = LockFile(directory / LOCK)
+        self._claims = Claims(directory, self._path.name)
         self._descriptor = -1
         self._pending: list[str] = []
         self._outputs: set[Path] = set()
@@ -383,10 +409,15 @@ class LogWriter:
             if self._descriptor >= 0:
                 os.close(self._descriptor)
             self._locks.__exit__()
+            self._claims.release()
 
     def lock(self, task: str) -> bool:
         """Take a task's lock, which is held until this is closed; return whether it was free."""
-        return self._locks.take(task)
+        return self._locks.take(task) and self._claims.take(task)
+
+    def renewing(self) -> contextlib.AbstractContextManager[None]:
+        """Keep the locks during the block, however long it takes."""
+        return self._claims.renewing()
 
     def begin(self, task: str) -> None:
         """Say at once, for `tongues status`, that this process does a task."""
@@ -424,6 +455,7 @@ class LogWriter:
         self._outputs.clear()
         self._write(text)
         os.fsync(self._descriptor)
+        stores.publish(self._path)
 
     def _write(self, text: str) -> None:
         if self._descriptor < 0:
@@ -465,22 +497,89 @@ def fold(directory: Path) -> None:
     logs = _log_sizes(directory)
     if not (logs or _has_old_files(directory)) or not os.access(directory, os.W_OK):
         return
+    claims = Claims(directory, "")
     with LockFile(directory / LOCK) as locks:
         locks.take(_FOLDING, wait=True)
-        ended = [name for name in logs if locks.take(name)]
-        known = JobLog(directory).refresh()
-        files = {TABLE, *ended, *map(str, known.old_files)}
-        make_directory(directory)
-        with atomic_path(directory / TABLE) as temporary, temporary.open("wb") as file:
-            file.writelines(known.lines(files))
-        _synchronize(directory)
-        for name in ended:
-            (directory / name).unlink(missing_ok=True)
+        if not claims.take(_FOLDING):
+            return  # another machine folds
+        try:
+            pull_logs(directory)
+            silent = _silent_logs(directory)
+            ended = [
+                name
+                for name in _log_sizes(directory)
+                if (silent is None or name in silent) and locks.take(name)
+            ]
+            known = JobLog(directory).refresh()
+            files = {TABLE, *ended, *map(str, known.old_files)}
+            make_directory(directory)
+            with atomic_path(directory / TABLE) as temporary, temporary.open("wb") as file:
+                file.writelines(known.lines(files))
+            _synchronize(directory)
+            stores.publish(directory / TABLE)
+            for name in ended:
+                stores.remove(directory / name)
+        finally:
+            claims.release()
         for path in known.old_files:
             path.unlink(missing_ok=True)
         for parent in sorted({path.parent for path in known.old_files}, reverse=True):
             with contextlib.suppress(OSError):  # not empty, or `directory`, which has the table
                 parent.rmdir()
+
+
+def _silent_logs(directory: Path) -> set[str] | None:
+    """Return the logs of a job in a store that processes of other scratch space do not write to.
+
+    None where locks tell.
+    """
+    place = stores.place_of(directory)
+    if place is None:
+        return None
+    domain = stores.domain(directory)
+    return {
+        name
+        for name, entry in place.file.entries().items()
+        if is_of(name, domain) or time.time() - (entry["changed"] or 0.0) > CLAIM_SECONDS
+    } | {name for name in _log_sizes(directory) if is_of(name, domain)}
+
+
+def pull_logs(directory: Path) -> None:
+    """Fetch what processes of other scratch space wrote about a job in a store."""
+    place = stores.place_of(directory)
+    if place is None:
+        return
+    place.store.listed.pop(place.name, None)
+    there = place.store.entries(place.name)
+    domain = stores.domain(directory)
+    others = [
+        name
+        for name in {*there, *_log_sizes(directory)}
+        if name.endswith(_SUFFIX) and name != TABLE and not is_of(name, domain)
+    ]
+    for name in others:
+        if name in there:
+            with contextlib.suppress(MissingFileError):  # it was folded just now
+                stores.fetch_changed(directory / name)
+    # After the logs: what is folded meanwhile is then in the table.
+    if TABLE in there:
+        stores.fetch_changed(directory / TABLE)
+    else:
+        (directory / TABLE).unlink(missing_ok=True)
+    for name in others:
+        if name not in there:
+            (directory / name).unlink(missing_ok=True)
+
+
+def push_logs(directory: Path) -> None:
+    """Upload what killed processes of this scratch space did not."""
+    if stores.place_of(directory) is None:
+        return
+    domain = stores.domain(directory)
+    with LockFile(directory / LOCK) as locks:
+        for name in _log_sizes(directory):
+            if is_of(name, domain) and locks.take(name):
+                stores.publish(directory / name)
 
 
 def has_many_logs(directory: Path) -> bool:
@@ -501,6 +600,7 @@ _read: dict[Path, JobLog] = {}
 
 def read_log(directory: Path) -> JobLog:
     """Return what is recorded of a job now; a process reads only what was added since before."""
+    pull_logs(directory)
     return _known(_read, directory, None).refresh()
 
 
@@ -509,6 +609,7 @@ _read_since: dict[Path, JobLog] = {}
 
 def read_log_since(directory: Path, mark: Mark) -> JobLog:
     """Return what is recorded of a job after a mark that another process made."""
+    pull_logs(directory)
     return _known(_read_since, directory, mark).refresh()
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from corpus import stores
 from corpus.config import with_defaults, without_execution
 from corpus.errors import DataError, UserError
 from corpus.files import digest_file
@@ -28,6 +29,9 @@ def describe_input(file: Path | RemoteFile) -> dict[str, Any]:
     """
     if isinstance(file, RemoteFile):
         return file.describe()
+    stored = stores.describe(file)
+    if stored is not None:
+        return stored
     if not file.is_file():
         raise DataError(f"input {file} does not exist or is not a file")
     stat = file.stat()
@@ -73,7 +77,11 @@ def describe_shared(tasks: Sequence[Task]) -> dict[str, Value]:
     that is missing is left to the tasks, each of which then fails.
     """
     uses = Counter(path for task in tasks for path in task.inputs)
-    shared = [path for path, count in uses.items() if count > 1 and path.is_file()]
+    shared = [
+        path
+        for path, count in uses.items()
+        if count > 1 and path.is_file() and stores.place_of(path) is None
+    ]
     return {str(path): as_value(describe_input(path)) for path in shared}
 
 
@@ -91,7 +99,8 @@ def describe_inputs(task: Task, shared: Mapping[str, Value]) -> tuple[list[Any],
             entries.append(known.digest)
             values.append(known)
         else:
-            entries.append(describe_input(file))
+            copied = stores.describe_copy(file) if isinstance(file, Path) else None
+            entries.append(copied or describe_input(file))
     return entries, values
 
 
@@ -166,7 +175,11 @@ class Matching:
             )
         for record, file in zip(recorded, files, strict=True):
             if isinstance(file, RemoteFile):
-                _check_remote_input(place, record, file)
+                _check_remote_input(place, record, str(file), file.describe())
+                continue
+            stored = stores.describe(file)
+            if stored is not None:
+                _check_remote_input(place, record, stored["path"], stored)
                 continue
             key = str(file), str(record.get("blake2b"))
             if key not in self._same_files:
@@ -181,7 +194,13 @@ def has_outputs(log: JobLog, task: str) -> bool:
 
 
 def _has_outputs(output: Path, receipt: Mapping[str, Any]) -> bool:
+    if stores.place_of(output) is not None:
+        return all(stores.exists(_below(output, name)) for name in receipt["outputs"])
     return all(os.path.exists(output / name) for name in receipt["outputs"])  # noqa: PTH110
+
+
+def _below(output: Path, name: str) -> Path:
+    return Path(os.path.normpath(output / name))
 
 
 _REDO = (
@@ -211,8 +230,9 @@ def _check_input(place: str, record: dict[str, Any], file: Path) -> None:
         )
 
 
-def _check_remote_input(place: str, record: dict[str, Any], file: RemoteFile) -> None:
-    now = file.describe()
+def _check_remote_input(
+    place: str, record: dict[str, Any], file: str, now: Mapping[str, Any]
+) -> None:
     # Not the URL: the same file may have another one, for instance with a new signature.
     for key in ("bytes", "version"):
         if record.get(key) != now[key]:
@@ -225,11 +245,26 @@ def _check_remote_input(place: str, record: dict[str, Any], file: RemoteFile) ->
 def recorded_jobs(output: Path) -> list[str]:
     """Return the names of the jobs that have receipts, or logs, in a directory, sorted."""
     receipts = output / RECEIPTS
+    place = stores.place_of(receipts)
+    if place is not None:
+        entries = place.store.entries(place.name)
+        return sorted(name for name, entry in entries.items() if entry["is_directory"])
     return (
         sorted(path.name for path in receipts.iterdir() if path.is_dir())
         if receipts.is_dir()
         else []
     )
+
+
+def recorded_outputs(output: Path) -> set[Path]:
+    """Return the files in a directory that receipts there name; none if there are no receipts."""
+    return {
+        _below(output, name)
+        for job in recorded_jobs(output)
+        for log in (read_log(output / RECEIPTS / job),)
+        for task in log.receipts
+        for name in (log.receipt(task) or {"outputs": ()})["outputs"]
+    }
 
 
 def task_counts(output: Path, job: str) -> dict[str, dict[str, int]]:
@@ -321,7 +356,7 @@ def forget_outdated(receipts: Path, tasks: Sequence[Task], *, keep_others: bool)
             pass
         outdated.append(name)
         for made in (log.receipt(name) or {"outputs": ()})["outputs"]:
-            (receipts.parent.parent / made).unlink(missing_ok=True)
+            stores.remove(_below(receipts.parent.parent, made))
     forget_receipts(receipts.parent.parent, receipts.name, outdated)
 
 

@@ -18,10 +18,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from corpus import stores
 from corpus.config import plain_config, without_execution
 from corpus.console import Progress, format_duration
 from corpus.errors import BudgetSpent, DataError, JobError, ShareDone, UserError
 from corpus.files import remove_leftovers
+from corpus.jobs.claims import is_claimed_elsewhere
 from corpus.jobs.executors import LOCAL, Executor
 from corpus.jobs.executors.batches import BATCH_SECONDS
 from corpus.jobs.job_config import CONFIG_FILE, hold_config
@@ -36,6 +38,7 @@ from corpus.jobs.logs import (
     has_many_logs,
     machine,
     now,
+    push_logs,
     read_log,
     read_log_since,
 )
@@ -128,7 +131,12 @@ def run_job(
     receipts = output / RECEIPTS / name
     matching = Matching(receipts, config_values, config)
     has_begun = functools.partial(_has_begun, receipts, tasks)
+    stores.look_again()
+    stores.fetch(output / config_name)
+    push_logs(receipts)
     with hold_config(output, name, config_name, config, config_values, has_begun):
+        if config is not None:
+            stores.publish(output / config_name)
         # In a directory that several jobs share, others' folders are not looked through.
         is_alone = config_name == CONFIG_FILE
         remove_leftovers(output, is_deep=is_alone)
@@ -187,7 +195,9 @@ def run_file_job(
 
 def _say_what_is_done(name: str, output: Path, share: int, todo: int) -> None:
     if not todo:
-        logger.info("%s: nothing to do, %s already done in %s", name, _shards(share), output)
+        logger.info(
+            "%s: nothing to do, %s already done in %s", name, _shards(share), stores.shown(output)
+        )
     elif todo < share:
         logger.info("%s: %d of %s already done", name, share - todo, _shards(share))
 
@@ -210,6 +220,7 @@ def _end_run(
 ) -> Summary:
     """Log and return the result; raise what has to be said of shards that are not done."""
     receipts = output / RECEIPTS / name
+    stores.look_again()
     mine = {task.name for task in share}
     log = read_log(receipts)
     left = [task for task in tasks if task.name not in mine and not matching.is_done(log, task)]
@@ -337,6 +348,9 @@ class Known(NamedTuple):
     shared: Mapping[str, Value]
     """Entries of the files that several tasks read, by path."""
 
+    places: tuple[stores.Store, ...] = ()
+    """Object stores that paths are copies of."""
+
 
 def _prepare(todo: Sequence[Task], receipts: Path) -> Known:
     log = read_log(receipts)
@@ -345,7 +359,7 @@ def _prepare(todo: Sequence[Task], receipts: Path) -> Known:
         for task in todo:
             if task.name in known:
                 earlier[task.name] = max(earlier.get(task.name, 0.0), known[task.name].ended)
-    return Known(log.mark(), earlier, describe_shared(todo))
+    return Known(log.mark(), earlier, describe_shared(todo), stores.known())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -365,6 +379,7 @@ class Attempt:
 
         The results of those for which there was time; the first is always among them.
         """
+        stores.use(self.known.places)
         results: list[Result] = []
         began = time.monotonic()
         try:
@@ -379,7 +394,10 @@ class Attempt:
 
     def _try(self, task: Task, writer: LogWriter) -> Result:
         try:
-            return self._do(task, writer) if writer.lock(task.name) else Busy()
+            if not writer.lock(task.name):
+                return Busy()
+            with writer.renewing():
+                return self._do(task, writer)
         except DataError as error:
             return Failed(str(error))
         except Exception as error:
@@ -390,8 +408,12 @@ class Attempt:
             return Done()
         started, cpu_started = time.monotonic(), time.process_time()
         writer.begin(task.name)
+        for path in task.inputs:
+            stores.fetch(path)
         inputs, shared = describe_inputs(task, self.known.shared)
         outcome = self.work(task)
+        for path in outcome.outputs:
+            stores.upload(path)
         config, version = self._common
         writer.note_outputs(outcome.outputs)
         receipt = {
@@ -418,7 +440,10 @@ class Attempt:
 
     def _is_done(self, task: Task) -> bool:
         log = read_log_since(self.receipts, self.known.mark)
-        return task.name in log.receipts and self._matching.is_done(log, task)
+        if task.name not in log.receipts:
+            return False
+        stores.look_again()  # its outputs are new
+        return self._matching.is_done(log, task)
 
     @functools.cached_property
     def _matching(self) -> Matching:
@@ -492,7 +517,10 @@ def _wait_for_others(name: str, receipts: Path, busy: Sequence[Task]) -> None:
 
 def _is_any_free(receipts: Path, tasks: Sequence[Task]) -> bool:
     with LockFile(receipts / LOCK) as locks:
-        return any(locks.take(task.name) for task in tasks)
+        return any(
+            locks.take(task.name) and not is_claimed_elsewhere(receipts, task.name)
+            for task in tasks
+        )
 
 
 def _log_run(output: Path, name: str, summary: Summary, run: _Run) -> None:

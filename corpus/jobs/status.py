@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from corpus import stores
+from corpus.jobs.claims import claims_of
 from corpus.jobs.locks import is_held_elsewhere
-from corpus.jobs.logs import LOCK, Entry, JobLog, machine_of, started_at
+from corpus.jobs.logs import LOCK, Entry, JobLog, machine_of, pull_logs, started_at
 from corpus.jobs.receipts import RECEIPTS, recorded_jobs
 
 RATE_SECONDS = 600.0
@@ -90,16 +92,32 @@ def job_statuses(directory: Path) -> list[JobStatus]:
 
 def _outputs(directory: Path) -> Iterator[Path]:
     """Yield the directories that hold receipts."""
+    if stores.place_of(directory) is not None:
+        yield from _stored_outputs(directory)
+        return
     for folder, folders, _ in os.walk(directory):
         if RECEIPTS in folders:
             folders.remove(RECEIPTS)
             yield Path(folder)
 
 
+def _stored_outputs(directory: Path) -> Iterator[Path]:
+    place = stores.place_of(directory)
+    entries = {} if place is None else place.store.entries(place.name)
+    folders = [name for name, entry in entries.items() if entry["is_directory"]]
+    if RECEIPTS in folders:
+        yield directory
+    for name in folders:
+        if name != RECEIPTS:
+            yield from _stored_outputs(directory / name)
+
+
 def _status(output: Path, job: str) -> JobStatus:
+    pull_logs(output / RECEIPTS / job)
     log = JobLog(output / RECEIPTS / job).refresh()
     now = time.time()
-    in_use = _logs_in_use(log, now)
+    is_stored = stores.place_of(output) is not None
+    in_use = _take_claims(log) if is_stored else _logs_in_use(log, now)
     running = _running(log, in_use, now)
     failures: dict[str, str] = {}
     done: Counter[str] = Counter()
@@ -138,6 +156,15 @@ def _status(output: Path, job: str) -> JobStatus:
             for place in sorted({*done, *here} - {""})
         },
     )
+
+
+def _take_claims(log: JobLog) -> set[str]:
+    """Note the tasks that are claimed in a store as begun; return the logs of who does them."""
+    in_use = set()
+    for claim in claims_of(log.directory):
+        in_use.add(claim["log"])
+        log.begun[claim["task"]] = Entry(claim["begun"], b"", file=claim["log"])
+    return in_use
 
 
 def _logs_in_use(log: JobLog, now: float) -> set[str]:

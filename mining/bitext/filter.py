@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from corpus import stores
 from corpus.bitext import (
     BitextReader,
     bitext_paths,
@@ -92,6 +93,7 @@ def run_filter(
     Raises:
         UserError: If an input is missing, or two of the files are one.
     """
+    stores.fetch(bitext)
     check_files(bitext, output, rejects)
     task = _task(bitext, output, inputs, config, rejects)
     work = functools.partial(
@@ -129,6 +131,7 @@ def run_filter_pairs(
         JobError: If files failed; the others are done.
     """
     for bitext in bitexts:
+        stores.fetch(bitext)
         check_files(bitext, output / bitext.name, None)
     return run_job(
         name=FILTER_JOB,

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from corpus import stores
 from corpus.bitext import BitextReader
 from corpus.files import read_object
 from corpus.jobs import task_counts
@@ -185,8 +186,9 @@ def _sentences_by_domain(sentences: Path, languages: set[str]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for language in sentence_languages(sentences):
         if language in languages:
-            for document, count in _document_counts(sentence_shards(sentences, language)):
-                counts[domain_of(document)] += count
+            stores.pull(sentences / language)
+        for document, count in _document_counts(sentence_shards(sentences, language)):
+            counts[domain_of(document)] += count
     return counts
 
 

@@ -5,6 +5,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from corpus import stores
 from corpus.jobs import Cut, Price, Trial, finished, price_job, spread
 from corpus.records import (
     SENTENCES_SCHEMA,
@@ -58,7 +59,9 @@ def _cut_shards(size: int, folder: Path, *, paths: Mapping[str, Path]) -> Cut:
     chosen = spread(list(paths), _CUT_SHARDS)
     cuts = []
     for name in chosen:
-        table = read_first_rows(paths[name], SENTENCES_SCHEMA, -(-size // len(chosen)))
+        table = read_first_rows(
+            stores.fetch(paths[name]), SENTENCES_SCHEMA, -(-size // len(chosen))
+        )
         write_table(folder / f"{name}.parquet", table)
         cuts.append(table.num_rows)
     return Cut(sum(cuts), max(cuts))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from corpus import stores
 from corpus.config import dump_config
 from corpus.crawl.documents import Shard
 from corpus.errors import BudgetSpent, JobError, UserError
@@ -298,7 +299,7 @@ def _report(run: _Run, left: Sequence[str]) -> None:
             left=left,
         )
         write_text(run.output / CONFIG_FILE, dump_config(run.config))
-        return Outcome(outputs=(page,))
+        return Outcome(outputs=(page, run.output / CONFIG_FILE))
 
     redo_changed(REPORT_JOB, [task], run.output)
     run_job(name=REPORT_JOB, tasks=[task], work=work, output=run.output)
@@ -310,7 +311,7 @@ def _done(directory: Path, job: str) -> list[str]:
 
 
 def _found(run: _Run, pair: str) -> dict[str, Any]:
-    known = read_json(calibration_file(run.places.output / f"{pair}.parquet"))
+    known = read_json(stores.fetch(calibration_file(run.places.output / f"{pair}.parquet")))
     filtered = task_counts(run.bitext, FILTER_JOB).get(pair)
     return {
         "source_sentences": known["source_sentences"],

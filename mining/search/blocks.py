@@ -13,6 +13,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from corpus import stores
 from corpus.errors import DataError
 from corpus.files import atomic_path
 from corpus.jobs import Outcome, Task
@@ -143,7 +144,9 @@ def merge_blocks(
         DataError: If a part is damaged.
     """
     sources, targets = blocks.counts
-    grid = [[blocks.part(output, i, j) for j in range(targets)] for i in range(sources)]
+    grid = [
+        [stores.fetch(blocks.part(output, i, j)) for j in range(targets)] for i in range(sources)
+    ]
     turned = [list(column) for column in zip(*grid, strict=True)]
     return Found(
         _merge(grid, "forward", blocks.size, sizes[0], min(neighbors, sizes[1]), scratch),
@@ -183,6 +186,7 @@ def _read(path: Path, way: str) -> Neighbors:
 
 def remove_parts(output: Path, pair: str) -> None:
     """Delete the parts of a pair that has been mined."""
+    stores.remove_all(output / _PARTS / pair)
     shutil.rmtree(output / _PARTS / pair, ignore_errors=True)
     if (output / _PARTS).is_dir() and not any((output / _PARTS).iterdir()):
         (output / _PARTS).rmdir()

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from corpus import stores
 from corpus.errors import DataError, UserError
 from corpus.jobs import check_digests
 from corpus.languages import Direction
@@ -62,6 +63,7 @@ def known_files(directory: Path, source: str, target: str) -> KnownFiles:
     Raises:
         UserError: If the directory has neither direction.
     """
+    stores.pull(directory)
     for direction, swaps in ((Direction(source, target), False), (Direction(target, source), True)):
         path = directory / f"{direction}.parquet"
         if path.is_file():
@@ -75,7 +77,9 @@ def known_files(directory: Path, source: str, target: str) -> KnownFiles:
 def has_known(directory: Path | None, direction: Direction) -> bool:
     """Say whether a directory has known pairs of a direction, either way round."""
     ways = (direction, direction.reverse)
-    return directory is not None and any((directory / f"{way}.parquet").is_file() for way in ways)
+    return directory is not None and any(
+        stores.exists(directory / f"{way}.parquet") for way in ways
+    )
 
 
 def load_known(

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from corpus import stores
 from corpus.bitext import check_bitext_name
 from corpus.errors import BudgetSpent, DataError, JobError, UserError
 from corpus.files import make_directory
@@ -111,6 +112,8 @@ def run_mine_pairs(
         UserError: As `run_mine`.
         JobError: If language pairs failed; the others are done.
     """
+    for language in {language for direction in directions for language in direction}:
+        stores.pull(places.sentences / language)
     sizes = {
         language: sum(map(count_rows, sentence_shards(places.sentences, language)))
         for language in {language for direction in directions for language in direction}
@@ -218,7 +221,7 @@ def _divide(
 
 def _is_searched(parts: Sequence[Task], output: Path) -> bool:
     """Return whether all blocks of a language pair have been searched."""
-    return all(part_of(one, output).is_file() for one in parts)
+    return all(stores.exists(part_of(one, output)) for one in parts)
 
 
 def check_threshold(config: MineConfig, *, is_known: bool) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from corpus import stores
 from corpus.errors import UserError
 from corpus.languages import Direction, check_language
 from corpus.records import count_rows, sentence_shards
@@ -73,6 +74,9 @@ def language_files(
         check_language(language)
     if source == target:
         raise UserError(f"source and target are both `{source}`")
+    for language in (source, target):
+        stores.pull(sentences / language)
+        stores.pull(embeddings / language)
     shards = {language: sentence_shards(sentences, language) for language in (source, target)}
     check_one_space([embeddings / language / SPACE_FILE for language in (source, target)])
     vectors = {

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from corpus import stores
 from corpus.errors import UserError
 from corpus.files import make_directory
 from corpus.jobs import Cut, Price, Trial, finished, price_job
@@ -44,6 +45,9 @@ def price_mine(
             is to be searched and is not there.
         DataError: If embeddings are missing.
     """
+    for language in (source, target):
+        stores.pull(sentences / language)
+        stores.pull(embeddings / language)
     shards = {language: sentence_shards(sentences, language) for language in (source, target)}
     rows = [sum(count_rows(path) for path in paths) for paths in shards.values()]
     if not all(rows):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from corpus import stores
 from corpus.errors import DataError, UserError
 from corpus.files import atomic_path, read_object, write_json
 from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, check_digests, run_job
@@ -152,6 +153,7 @@ def index_files(embeddings: Path) -> tuple[Path, ...]:
     Raises:
         UserError: If there is none.
     """
+    stores.pull(embeddings / INDEX_FOLDER)
     files = tuple(embeddings / INDEX_FOLDER / name for name in (_INDEX_FILE, _DESCRIPTION))
     if not all(path.is_file() for path in files):
         raise UserError(

@@ -15,6 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from corpus import stores
 from corpus.crawl.ranges import check_ranges_name, read_ranges, write_ranges
 from corpus.files import make_directory, remove_parts
 from corpus.jobs import LOCAL, Executor, Outcome, Task, has_receipt, run_job
@@ -117,7 +118,9 @@ def run_select(
     summary = run_job(
         name=SELECT_JOB, tasks=[task], work=work, output=output.parent, executor=executor
     )
+    stores.remove_all(parts)
     remove_parts(parts)
+    stores.fetch(output)
     return summary.counts
 
 
@@ -140,7 +143,7 @@ def _scan(task: Task, *, query: Query, parts: Path) -> Outcome:
 def _merge(
     task: Task, *, output: Path, parts: Sequence[Path], once: bool, scanned: Mapping[str, int]
 ) -> Outcome:
-    found = pa.concat_tables([read_table(path, SELECTED_SCHEMA) for path in parts])
+    found = pa.concat_tables([read_table(stores.fetch(one), SELECTED_SCHEMA) for one in parts])
     table = in_order(found, once=once)
     write_ranges(output, table)
     counts = {**count_pages(table), "same_content": found.num_rows - table.num_rows, **scanned}

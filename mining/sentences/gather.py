@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from corpus import stores
 from corpus.files import atomic_path, read_object, write_json
 from corpus.jobs import RECEIPTS, Executor, Outcome, Task, forget_outdated, hold_lock, run_job
 from mining.sentences.duplicates import join_copies
@@ -123,5 +124,7 @@ def list_runs(listed: Path, runs: Sequence[Path]) -> None:
     for path in runs:
         with open_run(path) as run:
             digests[path.relative_to(listed.parent).as_posix()] = run.digest
+    stores.fetch(listed)
     if not listed.exists() or read_object(listed) != digests:
         write_json(listed, digests)
+        stores.upload(listed)

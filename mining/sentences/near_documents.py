@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from corpus import stores
 from corpus.errors import JobError
 from corpus.files import atomic_path, make_directory, read_object, temporary_path
 from corpus.jobs import Executor, Outcome, Task, run_job
@@ -87,7 +88,7 @@ def find_near_documents(
     signed = (folder / _SIGNED / f"{name}{RUN_SUFFIX}" for name in names)
     gathering = Gathering("gather-signatures", output, config.workers, executor)
     runs, counts = gathering.gather(
-        [path for path in signed if path.exists()], folder / _ROWS, keep_copies=True
+        [path for path in signed if stores.exists(path)], folder / _ROWS, keep_copies=True
     )
     list_runs(folder / _LISTED, runs)
     buckets = count_buckets(counts.get(_ALL, 0), config.bucket_sentences)
@@ -167,7 +168,7 @@ def find_in_bucket(task: Task, *, folder: Path) -> Outcome:
     low, high = key_range(_ALL, task.arguments["bucket"], task.arguments["buckets"])
     least = task.arguments["similarity"]
     signatures = functools.lru_cache(maxsize=_OPEN_SIGNATURES)(
-        lambda shard: np.load(folder / _SIGNED / f"{shard}.npy", mmap_mode="r")
+        lambda shard: np.load(stores.fetch(folder / _SIGNED / f"{shard}.npy"), mmap_mode="r")
     )
     dropped: set[tuple[str, int]] = set()
     leaders: list[UInt32] = []
@@ -207,11 +208,11 @@ def dropped_documents(task: Task, output: Path) -> frozenset[int]:
 
 
 def _numbers(folder: Path, shard: str) -> list[int]:
-    levels = sorted((folder / _MERGED).iterdir(), key=lambda path: int(path.name))
+    level = max(stores.names_in(folder / _MERGED), key=int)
     low = _place_key(shard, 0)
     high = low[:TEMPLATE_BYTES] + b"\xff" * (len(low) - TEMPLATE_BYTES)
     found: set[int] = set()
-    for batch in merge_runs([levels[-1] / f"0000{RUN_SUFFIX}"], low, high):
+    for batch in merge_runs([folder / _MERGED / level / f"0000{RUN_SUFFIX}"], low, high):
         rows = batch.to_pydict()
         pairs = zip(rows["document"], rows["position"], strict=True)
         found.update(number for name, number in pairs if name == shard)

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from corpus import stores
 from corpus.errors import DataError, UserError
 from corpus.files import digest_file
 
@@ -246,7 +247,7 @@ def open_run(path: Path) -> Iterator[Run]:
     Raises:
         DataError: If it is not whole.
     """
-    with path.open("rb") as file:
+    with stores.fetch(path).open("rb") as file:
         yield Run(path, file)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from corpus import stores
 from corpus.crawl.documents import Shard
 from corpus.errors import JobError, UserError
 from corpus.jobs import LOCAL, Executor, Task, hold_lock, run_job, task_counts
@@ -148,7 +149,7 @@ def _merge(
     """Gather the runs of all shards and merge them bucket by bucket; return what that counted."""
     folder = output / WORK / SHARDS
     paths = (folder / f"{shard}{RUN_SUFFIX}" for shard in sorted(shards))
-    runs = [path for path in paths if path.exists()]
+    runs = [path for path in paths if stores.exists(path)]
     gathering = Gathering(GATHER_JOB, output, config.workers, executor)
     runs, counts = gathering.gather(
         runs, output / WORK / _GATHERED, keep_copies=config.write_rejects
@@ -189,7 +190,8 @@ def least_sure(output: Path, language: str) -> tuple[float, str]:
 
     These tell best whether a language is there at all, or only mistakes of the identifier.
     """
-    batch = next(sentence_batches(sentence_shards(output, language)[0], ("text", "lid_score")))
+    shard = stores.fetch(sentence_shards(output, language)[0])
+    batch = next(sentence_batches(shard, ("text", "lid_score")))
     row = int(np.argmin(batch["lid_score"].to_numpy()))
     return float(batch["lid_score"][row].as_py()), str(batch["text"][row].as_py())
 

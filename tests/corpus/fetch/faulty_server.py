@@ -12,6 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+_OF_BODY = ("content-length", "content-md5", "x-amz-content-sha256")
+"""Headers that depend on the body, with checksums of `x-amz-`."""
+
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 
@@ -27,7 +30,8 @@ Backend = Callable[[str, str, dict[str, str], bytes], Answer]
 
 class FaultyServer(http.server.ThreadingHTTPServer):
     """Attributes: `faults`, taken from the left, one per request that reads a range, "" for none;
-    `head_faults`, those of requests for headers;
+    `head_faults`, those of requests for headers; `write_faults`, those of writes, of which `lost`
+    loses the end;
     `requests`, the path and range of each; `sent`, body bytes so far; `moments`, when each came.
     """
 
@@ -38,6 +42,7 @@ class FaultyServer(http.server.ThreadingHTTPServer):
         self.backend = backend
         self.faults: deque[str] = deque()
         self.head_faults: deque[str] = deque()
+        self.write_faults: deque[str] = deque()
         self.always = ""
         self.requests: list[tuple[str, str]] = []
         self.moments: list[float] = []
@@ -77,6 +82,8 @@ def forward_to(server: str) -> Backend:
     """Pass requests on to a server."""
 
     def answer(method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
+        # Without one, urllib would call it a form.
+        headers = {"content-type": "application/octet-stream", **headers}
         request = urllib.request.Request(
             server.rstrip("/") + path, data=body or None, headers=headers, method=method
         )
@@ -100,8 +107,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _handle(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
         body = self.rfile.read(int(headers.get("content-length", 0)))
-        answer = self.server.backend(self.command, self.path, headers, body)
         fault = ""
+        if self.command == "PUT" and self.server.write_faults:
+            fault = self.server.write_faults.popleft()
+        if fault == "lost":
+            body = body[:-3]
+            headers = {"content-length": str(len(body))} | {
+                key: headers[key] for key in headers if key not in _OF_BODY
+            }
+        answer = self.server.backend(self.command, self.path, headers, body)
         if self.command == "HEAD" and self.server.head_faults:
             fault = self.server.head_faults.popleft()
         elif self.command == "GET" and "range" in headers:
