@@ -260,7 +260,8 @@ class TranslationRecipe(base.Recipe):
         torch.set_float32_matmul_precision(config.matmul_precision)
         module = context.get_model_as(Translator)
         self.module = module
-        keep_freed_memory(sum(p.numel() * p.element_size() for p in module.parameters()))
+        if self._shards == 1:  # a process that holds a share is to be no larger than that
+            keep_freed_memory(sum(p.numel() * p.element_size() for p in module.parameters()))
         if config.distillation is not None:
             module.teacher_targets = Teacher(config.distillation, context.device).teacher_targets
         model = context.get_data_parallel_model()

@@ -5,6 +5,8 @@ and puts empty memory, which takes none until something is written to it, in the
 parameters. So no process ever has more than one layer whole.
 """
 
+import mmap
+
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import Parameter
@@ -30,10 +32,20 @@ def keep_own_rows(module: nn.Module, shards: int, rank: int) -> None:
             if hasattr(parameter, _OWN_ROWS) or parameter.is_meta:
                 continue
             begin, end = row_range(len(parameter), shards, rank)
-            place = torch.empty(parameter.shape, dtype=parameter.dtype, device="cpu")
-            kept = Parameter(place, parameter.requires_grad)
+            kept = Parameter(_untouched(parameter), parameter.requires_grad)
             setattr(kept, _OWN_ROWS, (parameter[begin:end].to("cpu", copy=True), begin))
             part.register_parameter(name, kept)
+
+
+def _untouched(like: Tensor) -> Tensor:
+    """Return a tensor on the CPU whose memory is there only where it is written to.
+
+    It is mapped here: an allocator would give out what has just been freed, which is there.
+    """
+    if not like.numel():
+        return torch.empty(like.shape, dtype=like.dtype, device="cpu")
+    memory = mmap.mmap(-1, like.nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return torch.frombuffer(memory, dtype=like.dtype).view(like.shape)
 
 
 def own_rows(parameter: Tensor) -> tuple[Tensor, int]:

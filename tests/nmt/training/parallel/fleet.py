@@ -7,6 +7,7 @@ runs `tongues.main`, as the command does, with the variables that torchrun sets.
 import importlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -36,6 +37,11 @@ class Finished:
     code: int
     stderr: str
 
+    @property
+    def peak_bytes(self) -> int:
+        """The most memory that it had at once, what it shares with the first process included."""
+        return 1024 * int(re.findall(r"VmHWM:\s*(\d+) kB", self.stderr)[-1])
+
 
 class Fleet:
     """The process that others are forked from."""
@@ -46,6 +52,9 @@ class Fleet:
         environment = {
             **os.environ,
             "OMP_NUM_THREADS": "1",
+            # Freed blocks go back to the system, so that a process is as large as its tensors are.
+            "MALLOC_MMAP_THRESHOLD_": "65536",
+            "MALLOC_TRIM_THRESHOLD_": "65536",
             "PYTHONPATH": str(ROOT),
         }
         self._server = subprocess.Popen(
@@ -203,6 +212,7 @@ def _fork(arguments: list[str], environment: dict[str, str], log: str) -> int:
     import tongues
 
     faulthandler.register(signal.SIGUSR2, sys.stderr, all_threads=True)
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins here
 
     code = 1
     try:
@@ -210,6 +220,8 @@ def _fork(arguments: list[str], environment: dict[str, str], log: str) -> int:
     except BaseException:  # as the interpreter would, which never gets to it here
         traceback.print_exc()
     finally:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        sys.stderr.write(next(line for line in status.splitlines() if "VmHWM" in line) + "\n")
         sys.stderr.flush()
         os._exit(code)
 

@@ -103,6 +103,7 @@ class Trainings:
     def run(self, size: int, name: str, *overrides: str) -> list[Finished]:
         finished = self.start(size, name, *overrides).wait()
         assert [process.code for process in finished] == [0] * size, finished
+        self.peaks = [process.peak_bytes for process in finished]
         return finished
 
     def run_under_srun(self, size: int, name: str) -> None:
@@ -331,6 +332,25 @@ def test_job_that_loses_a_process_is_queued_again_and_ends_with_the_same_bytes(
     first, second = (trainings.folder / name / WEIGHTS_FILE for name in ("whole", "queued"))
     assert first.read_bytes() == second.read_bytes()
     assert trainings.losses("queued") == trainings.losses("whole")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads peaks of memory from /proc")
+def test_no_process_ever_holds_the_whole_model(trainings: Trainings) -> None:
+    # 40 million parameters in sixteen layers, of which next to nothing is trained, so that the
+    # memory is that of weights: a quarter, the quarter as the checkpoint has it, a few layers.
+    shape = (
+        "model.model_dim=256", "model.num_experts=4", "model.moe_every_n_layers=1",
+        "model.num_encoder_layers=8", "model.num_decoder_layers=8", "freeze=[encoder,decoder]",
+        "batches.max_tokens=200", "updates=2", "checkpoint_every=2", "validate_every=2",
+        "flores=null", "optimizer.warmup_updates=0", "compute.activation_checkpointing=true",
+    )  # fmt: skip
+    trainings.run(4, "weights_small", *shape, "model.ffn_inner_dim=8", *FSDP)
+    small = max(trainings.peaks)
+    trainings.run(4, "weights_large", *shape, "model.ffn_inner_dim=1024", *FSDP)
+    size = (trainings.folder / "weights_large" / WEIGHTS_FILE).stat().st_size
+    assert size > 150_000_000
+    assert max(trainings.peaks) - small < 0.8 * size
 
 
 def process_of_rank(rank: int, output: str) -> int:
