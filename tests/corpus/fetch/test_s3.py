@@ -95,7 +95,7 @@ def test_an_index_on_s3_is_listed_and_selected_from_and_its_records_read(
         if path.is_file():
             put(moto, str(path.relative_to(tmp_path / "crawl")), path.read_bytes())
     index = find_index(["s3://crawl/cc-index/"], "unused/", ("warc",))
-    assert [one.file.name for one in index] == ["part-00000.parquet"]
+    assert [one.file.name for one in index] == ["part-00000-made.c000.gz.parquet"]
     run_select(index, query_of(ONE, [], ["ru", "in"], []), tmp_path / "r.parquet", ONE)
     store.faults.extend(["503", "cut"])
     counts = read(tmp_path / "r.parquet", "s3://crawl/", tmp_path / "out", QUICK)

@@ -1,6 +1,7 @@
 """A crawl made for tests: WARC files as Common Crawl writes them, and their columnar index."""
 
 import base64
+import datetime
 import hashlib
 import io
 from collections.abc import Sequence
@@ -23,23 +24,41 @@ TEXTS = {
 
 SCHEMA = pa.schema(
     [
-        ("url_surtkey", pa.string()),
-        ("url", pa.string()),
-        ("url_host_name", pa.string()),
+        pa.field("url_surtkey", pa.string(), nullable=False),
+        pa.field("url", pa.string(), nullable=False),
+        pa.field("url_host_name", pa.string(), nullable=False),
         ("url_host_tld", pa.string()),
+        ("url_host_2nd_last_part", pa.string()),
+        ("url_host_3rd_last_part", pa.string()),
+        ("url_host_4th_last_part", pa.string()),
+        ("url_host_5th_last_part", pa.string()),
+        ("url_host_registry_suffix", pa.string()),
         ("url_host_registered_domain", pa.string()),
+        ("url_host_private_suffix", pa.string()),
         ("url_host_private_domain", pa.string()),
-        ("url_path", pa.string()),
-        ("fetch_status", pa.int16()),
+        ("url_host_name_reversed", pa.string()),
+        pa.field("url_protocol", pa.string(), nullable=False),
+        ("url_port", pa.int32()),
+        pa.field("url_path", pa.string(), nullable=False),
+        ("url_query", pa.string()),
+        pa.field("fetch_time", pa.timestamp("ms", "UTC"), nullable=False),
+        pa.field("fetch_status", pa.int16(), nullable=False),
+        ("fetch_redirect", pa.string()),
         ("content_digest", pa.string()),
+        ("content_mime_type", pa.string()),
         ("content_mime_detected", pa.string()),
+        ("content_charset", pa.string()),
         ("content_languages", pa.string()),
-        ("warc_filename", pa.string()),
-        ("warc_record_offset", pa.int32()),
-        ("warc_record_length", pa.int32()),
-        ("warc_segment", pa.string()),
+        ("content_truncated", pa.string()),
+        pa.field("warc_record_id", pa.binary(), nullable=False),
+        pa.field("warc_filename", pa.string(), nullable=False),
+        pa.field("warc_record_offset", pa.int32(), nullable=False),
+        pa.field("warc_record_length", pa.int32(), nullable=False),
+        pa.field("warc_segment", pa.string(), nullable=False),
     ]
 )
+"""Common Crawl's, column by column, as of CC-MAIN-2026-30: `cc-index-schema-flat.json` of
+github.com/commoncrawl/cc-index-table. `crawl` and `subset` are directories."""
 
 
 class Page(NamedTuple):
@@ -94,7 +113,8 @@ def write_crawl(root: Path, pages: Sequence[Page], row_group_size: int = 4) -> P
     index = root / "cc-index" / f"crawl={CRAWL}" / "subset=warc"
     index.mkdir(parents=True, exist_ok=True)
     table = pa.Table.from_pylist(rows, SCHEMA)
-    pq.write_table(table, index / "part-00000.parquet", row_group_size=row_group_size)
+    file = index / "part-00000-made.c000.gz.parquet"
+    pq.write_table(table, file, row_group_size=row_group_size, compression="gzip")
     return root / "cc-index"
 
 
@@ -119,6 +139,12 @@ def _write(writer: WARCWriter, file: io.BufferedWriter, page: Page, name: str) -
         "url_host_tld": host[-1],
         "url_host_registered_domain": ".".join(host[-2:]),
         "url_host_private_domain": ".".join(host[-2:]),
+        "url_host_name_reversed": ".".join(reversed(host)),
+        "url_protocol": page.url.partition(":")[0],
+        "fetch_time": datetime.datetime(2026, 1, 20, tzinfo=datetime.UTC),
+        "content_mime_type": page.media_type,
+        "content_charset": "UTF-8",
+        "warc_record_id": hashlib.sha1(page.url.encode()).digest()[:16],
         "url_path": "/" + page.url.split("/", 3)[3],
         "fetch_status": page.status,
         "content_digest": base64.b32encode(hashlib.sha1(body).digest()).decode(),

@@ -332,7 +332,8 @@ def test_rows_of_an_index_that_name_no_record_are_counted(crawl: Path, tmp_path:
     rows[1]["warc_record_offset"] = -5
     rows[2]["warc_record_length"] = 0
     rows[3]["warc_record_length"] = None
-    pq.write_table(pa.Table.from_pylist(rows, pq.read_schema(path)), path)
+    damaged = pa.schema([field.with_nullable(True) for field in pq.read_schema(path)])
+    pq.write_table(pa.Table.from_pylist(rows, damaged), path)
     index = find_index([str(crawl / "cc-index")], "unused/")
     every = SelectConfig(workers=1, statuses=(), media_types=())
     query = query_of(every, [], ["com", "uk", "ru", "in"], [])
