@@ -42,7 +42,7 @@ news() {
 identification() { zcat "$DATA/lid/$1.txt.gz" | awk "NR % 4 $2 0"; }
 
 say "1/5 Test sets, seed, and text around the pairs"
-mkdir -p flores/dev flores/devtest start_bitext old seed monolingual text other identification
+mkdir -p flores/dev flores/devtest start_bitext seed monolingual text other identification
 ln -sfn "$DATA/flores200_dataset" .
 for language in $OLD $NEW; do
   keep "flores/dev/$language.dev" cat "$CAPTIONS/val.$language.txt"
@@ -51,7 +51,6 @@ done
 for language in deu_Latn fra_Latn; do
   for side in $PIVOT "$language"; do
     keep "start_bitext/train.$PIVOT-$language.$side" captions "$side" 1,19000
-    keep "old/train.$PIVOT-$language.$side" captions "$side" 1,2000
   done
 done
 keep "seed/$PIVOT-$NEW.tsv" paste <(captions $PIVOT 19001,20000) <(captions $NEW 19001,20000)
