@@ -6,6 +6,7 @@ each process. Whatever is shared out is so along its first dimension, in the ord
 (FSDP2's, and that of experts): joined, it is whole. Replicas are saved once.
 """
 
+import gc
 import logging
 import pickle
 import shutil
@@ -308,6 +309,7 @@ def _save(state: Mapping[str, Any], new: Path, kind: str, rank: int) -> None:
     path = new / kind / _SHARDS.format(rank)
     make_directory(path.parent)
     torch.save(dict(state), path)
+    gc.collect()  # `torch.save` leaves cycles, which would hold each shard until some collection
 
 
 def keep_plain_state(optimizer: Optimizer) -> None:
