@@ -1,6 +1,7 @@
 """A real S3 server on the loopback, moto's, and one before it that answers wrongly when told to."""
 
 import os
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -28,6 +29,9 @@ def s3_server() -> Iterator[str]:
     server.start()
     host, port = server.get_host_and_port()
     url = f"http://{host}:{port}"
+    # What one server of a process holds, the next holds too.
+    reset = urllib.request.Request(f"{url}/moto-api/reset", method="POST")
+    urllib.request.urlopen(reset, timeout=10).close()
     system_of(url).mkdir(BUCKET)
     yield url
     server.stop()

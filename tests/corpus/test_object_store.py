@@ -6,22 +6,19 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-pytest.importorskip("s3fs", reason="needs the extra `s3`")
-moto_server = pytest.importorskip("moto.server", reason="needs moto with its server")
-
-import fsspec  # noqa: E402
-
-from corpus import remote  # noqa: E402
-from corpus.crawl.documents import read_documents  # noqa: E402
-from corpus.errors import DataError, JobError, UserError  # noqa: E402
-from corpus.files import write_text  # noqa: E402
-from corpus.jobs import Outcome, Summary, Task, run_job  # noqa: E402
-from corpus.remote import RemoteFile, find_files  # noqa: E402
-from tests.corpus.fetch.faulty_server import FaultyServer, faulty_server, forward_to  # noqa: E402
+from corpus import remote
+from corpus.crawl.documents import read_documents
+from corpus.errors import DataError, JobError, UserError
+from corpus.files import write_text
+from corpus.jobs import Outcome, Summary, Task, run_job
+from corpus.remote import RemoteFile, find_files
+from tests.corpus.fetch.faulty_server import FaultyServer
+from tests.object_store import s3_server, system_of, through_faults
 
 TEXTS = [f"page {i} {random.Random(i).random()}\n" for i in range(200)]
 SHARD = gzip.compress("\n".join(TEXTS).encode())
@@ -30,22 +27,9 @@ SHARD = gzip.compress("\n".join(TEXTS).encode())
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
     """URL of an S3 server with a bucket `crawl` of two shards."""
-    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    url = f"http://{host}:{port}"
-    system = fsspec.filesystem("s3", **access(url))
-    system.mkdir("crawl")
-    system.pipe({"crawl/a.txt.gz": SHARD, "crawl/b.txt.gz": SHARD})
-    yield url
-    server.stop()
-
-
-def access(url: str) -> dict[str, object]:
-    client = {"endpoint_url": url}
-    # Its own attempts are few here, so that ours are seen.
-    settings = {"retries": {"total_max_attempts": 1}, "read_timeout": 1, "connect_timeout": 1}
-    return {"key": "x", "secret": "x", "client_kwargs": client, "config_kwargs": settings}
+    with s3_server() as url:
+        system_of(url).pipe({"crawl/a.txt.gz": SHARD, "crawl/b.txt.gz": SHARD})
+        yield url
 
 
 @pytest.fixture
@@ -53,9 +37,7 @@ def faulty(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyServer]:
     """The same server behind one that can fail; the bucket is read through that."""
     monkeypatch.setattr(remote, "BLOCK_BYTES", 1000)
     monkeypatch.setattr(remote, "_WAITS_SECONDS", (0.0, 0.0, 0.0))
-    monkeypatch.setattr("s3fs.core.S3FileSystem.retries", 1)
-    with faulty_server(forward_to(s3)) as server:
-        monkeypatch.setitem(fsspec.config.conf, "s3", access(server.url.rstrip("/")))
+    with through_faults(s3, monkeypatch) as server:
         yield server
 
 
@@ -111,7 +93,7 @@ def test_server_that_goes_on_failing_fails_the_shard_and_a_rerun_mends_it(
 
 def test_object_that_changed_is_refused(faulty: FaultyServer, tmp_path: Path, s3: str) -> None:
     run(tmp_path)
-    system = fsspec.filesystem("s3", **access(s3))
+    system = system_of(s3)
     system.pipe("crawl/b.txt.gz", gzip.compress(b"another\n"))
     fsspec.filesystem("s3", **fsspec.config.conf["s3"]).invalidate_cache()
     try:
@@ -124,7 +106,7 @@ def test_object_that_changed_is_refused(faulty: FaultyServer, tmp_path: Path, s3
 def test_parquet_is_read_by_seeking(faulty: FaultyServer, s3: str, tmp_path: Path) -> None:
     table = pa.table({"text": TEXTS, "url": [f"https://example.org/{i}" for i in range(200)]})
     pq.write_table(table, tmp_path / "c.parquet", row_group_size=20)
-    system = fsspec.filesystem("s3", **access(s3))
+    system = system_of(s3)
     system.pipe("crawl/c.parquet", (tmp_path / "c.parquet").read_bytes())
     faulty.faults.extend(["", "500", "", "cut"])
     assert texts("s3://crawl/c.parquet") == TEXTS
