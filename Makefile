@@ -14,7 +14,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 # Any name that uv's option --torch-backend takes.
 TORCH_BACKEND ?=
 UV_VERSION := 0.13.9
-EXTRAS := lid,cld2,mining,nmt,export,serve,eval,learned,ray,dev
+EXTRAS := lid,cld2,mining,nmt,export,serve,eval,learned,ray,s3,dev
 # An absolute path, so that recipes find `tongues` wherever they run.
 BIN := $(abspath $(VENV))/bin
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo "$(BIN)/uv")
