@@ -130,7 +130,7 @@ def _worth(results: Results) -> str:
                 found = score_of(results, system, direction, metric)
                 cells.append(None if found is None else _with_interval(found))
         rows.append(cells)
-    header = ["system", "pairs learned from"]
+    header = ["system", "pairs learned from, replayed ones included"]
     header += [f"{way}, {name}" for way in directions for name in (_METRIC, "BLEU")]
     words = (
         f"{_METRIC} and BLEU on devtest, with intervals of 95 %; ▲ and ▼ differ from the seed"

@@ -187,8 +187,8 @@ def _sentences_by_domain(sentences: Path, languages: set[str]) -> Counter[str]:
     for language in sentence_languages(sentences):
         if language in languages:
             stores.pull(sentences / language)
-        for document, count in _document_counts(sentence_shards(sentences, language)):
-            counts[domain_of(document)] += count
+            for document, count in _document_counts(sentence_shards(sentences, language)):
+                counts[domain_of(document)] += count
     return counts
 
 
