@@ -42,7 +42,7 @@ news() {
 identification() { zcat "$DATA/lid/$1.txt.gz" | awk "NR % 4 $2 0"; }
 
 say "1/5 Test sets, seed, and text around the pairs"
-mkdir -p flores/dev flores/devtest start_bitext seed monolingual text other identification
+mkdir -p flores/dev flores/devtest start_bitext replay seed monolingual text other identification
 ln -sfn "$DATA/flores200_dataset" .
 for language in $OLD $NEW; do
   keep "flores/dev/$language.dev" cat "$CAPTIONS/val.$language.txt"
@@ -51,6 +51,10 @@ done
 for language in deu_Latn fra_Latn; do
   for side in $PIVOT "$language"; do
     keep "start_bitext/train.$PIVOT-$language.$side" captions "$side" 1,19000
+    # Replayed pairs are trained on from source to target only.
+    for pair in "$PIVOT-$language" "$language-$PIVOT"; do
+      keep "replay/train.$pair.$side" captions "$side" 1,19000
+    done
   done
 done
 keep "seed/$PIVOT-$NEW.tsv" paste <(captions $PIVOT 19001,20000) <(captions $NEW 19001,20000)
