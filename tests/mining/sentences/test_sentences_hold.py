@@ -175,9 +175,9 @@ def test_shards_left_out_take_their_sentences_with_them(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_memory_is_bounded_by_the_configuration_not_by_the_shard(tmp_path: Path) -> None:
-    # 80,000 sentences, most of them different: as Python objects some 60 MB.
+    # 320,000 sentences, most of them different: some 60 MB.
     warm_up = write_shards(tmp_path / "warm", make_documents(20, 10, 100), 1)
-    shard = write_shards(tmp_path / "in", make_documents(3200, 25, 80_000), 1)
+    shard = write_shards(tmp_path / "in", make_documents(12_800, 25, 320_000), 1)
     result = run(tmp_path / "small", [*warm_up, *shard], "limit_mb=24", "memory_mb=4", "workers=1")
     assert result.returncode == 0, result.stderr
     assert run(tmp_path / "large", shard, "memory_mb=1024", "workers=1").returncode == 0

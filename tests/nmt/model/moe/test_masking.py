@@ -128,8 +128,7 @@ from nmt.training.parallel.experts import AgreedGatingDropout
 rank, place = int(sys.argv[1]), sys.argv[2]
 dist.init_process_group("gloo", init_method=f"file://{place}", rank=rank, world_size=2)
 torch.manual_seed(rank)
-dropout = AgreedGatingDropout(
-    p=0.3, num_ranks=2, rank=rank, group=dist.group.WORLD, device=torch.device("cpu"))
+dropout = AgreedGatingDropout(p=0.3, num_ranks=2, rank=rank, group=dist.group.WORLD)
 print("".join(str(int(dropout.draw())) for _ in range(500)))
 dist.destroy_process_group()
 """

@@ -308,8 +308,8 @@ def test_job_that_loses_a_process_is_queued_again_and_ends_with_the_same_bytes(
     write_program(
         tmp_path,
         "srun",
-        "while [[ $1 == --* ]]; do shift; done;"
-        ' exec torchrun --standalone --nproc-per-node=2 --no-python "$@"',
+        f"while [[ $1 == --* ]]; do shift; done; exec {sys.executable} -m torch.distributed.run"
+        ' --standalone --nproc-per-node=2 --no-python "$@"',
     )
     write_program(tmp_path, "tongues", f'exec {sys.executable} {ROOT / "tongues.py"} "$@"')
     write_program(tmp_path, "scontrol", f'echo "$@" >> {tmp_path / "calls"}')
