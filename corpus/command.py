@@ -13,12 +13,28 @@ from corpus import stores
 from corpus.config import load_config
 from corpus.config_reference import commented_yaml
 from corpus.console import format_table
+from corpus.errors import UserError
 from corpus.jobs import EXECUTORS, LOCAL, Executor, Price, describe_price, find_executor
 from corpus.languages import parse_language
+from corpus.remote import RemoteFile, is_url
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-PATH = click.Path(path_type=Path)
+
+class _PathType(click.Path):
+    """A path on this machine. A URL would be taken for a directory named `s3:`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if is_url(str(value)):
+            option = "this" if param is None else param.opts[0]
+            raise UserError(
+                f"`{option}` takes a path on this machine, not the URL {RemoteFile(str(value))};"
+                " docs/guide.md names the commands that work in object stores"
+            )
+        return super().convert(value, param, ctx)
+
+
+PATH = _PathType(path_type=Path)
 
 
 class _PlaceType(click.ParamType):  # type: ignore[type-arg]

@@ -77,8 +77,8 @@ def _student(results: Mapping[str, Any]) -> _Advice:
             *([f"the student's xsim error is {error:.0%}"] if error is not None else []),
         ]
         yield (
-            "More pairs for the student: bitext of relatives (`student_bitext`), or a second round"
-            " with the surest mined pairs as seed.",
+            "More pairs for the student: bitext of relatives (`student_bitext`), or another round"
+            " (`rounds`).",
             f"{' and '.join(figures)}.".capitalize(),
         )
 
@@ -101,11 +101,11 @@ def _identifier(results: Mapping[str, Any]) -> _Advice:
 
 def _others(results: Mapping[str, Any]) -> _Advice:
     best = best_system(results)
-    change = best and mean_change(results, best)
-    if change is not None and change != "" and change < -_MOST_LOST:
+    change = None if best is None else mean_change(results, best)
+    if change is not None and change < -_MOST_LOST:
         yield (
-            "More replay: text of the model's other languages in `replay`; or"
-            " `settings.train.comparison.averages: [0.5, 0.75]`, or a `start_penalty`.",
+            "More replay: text of the model's other languages in `replay`, or the pairs that it was"
+            " trained on in `settings.train.bitext.replay`, each in both orders; and more updates.",
             f"With `{best}` the other directions lost {-change:.1f} chrF++ on average.",
         )
 

@@ -39,7 +39,7 @@ def best_system(results: Mapping[str, Any]) -> str | None:
 
 
 def mean_change(results: Mapping[str, Any], system: str) -> float | None:
-    """Return the mean change of the other directions, less what they had; None without any."""
+    """Return by how much the other directions changed in their mean; None without any."""
     rows = [row for row in results["others"] if row["system"] == system]
     changes = [row["difference"] for row in rows if row["difference"] is not None]
     return sum(changes) / len(changes) if changes else None

@@ -110,6 +110,16 @@ def test_recipe_that_is_there_already_or_unknown_is_refused(
     assert "exists" in capsys.readouterr().err
 
 
+def test_a_url_is_not_taken_for_a_directory_of_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert tongues.main(["data", "constructed", "--output", "s3://bucket/data"]) == 2
+    message = "`--output` takes a path on this machine, not the URL s3://bucket/data"
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_packages_say_that_they_are_typed() -> None:
     root = Path(tongues.__file__).parent
     assert all(

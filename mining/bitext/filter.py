@@ -16,7 +16,6 @@ from corpus.bitext import (
     BitextReader,
     bitext_paths,
     bitext_writer,
-    check_bitext_name,
     direction_of,
 )
 from corpus.errors import DataError, UserError
@@ -28,6 +27,7 @@ from corpus.protocols import LanguageIdentifier, identifier_inputs
 from corpus.terms import TermMatcher
 from corpus.word_lists import WordList, find_list, read_word_lists
 from mining.bitext.config import FilterConfig
+from mining.bitext.files import check_files
 from mining.bitext.pairs import median_length_ratio
 from mining.bitext.rules import PROBABILITY, REASONS, Knowledge, PairFilter
 
@@ -94,7 +94,7 @@ def run_filter(
         UserError: If an input is missing, or two of the files are one.
     """
     stores.fetch(bitext)
-    check_files(bitext, output, rejects)
+    _check_files(bitext, output, rejects)
     task = _task(bitext, output, inputs, config, rejects)
     work = functools.partial(
         _filter_file,
@@ -132,7 +132,7 @@ def run_filter_pairs(
     """
     for bitext in bitexts:
         stores.fetch(bitext)
-        check_files(bitext, output / bitext.name, None)
+        check_files(bitext, output / bitext.name)
     return run_job(
         name=FILTER_JOB,
         tasks=[_task(bitext, output / bitext.name, inputs, config, None) for bitext in bitexts],
@@ -167,19 +167,8 @@ def _direction(bitext: Path, config: FilterConfig) -> Direction | None:
     return parse_direction(config.direction) if config.direction else direction_of(bitext)
 
 
-def check_files(bitext: Path, output: Path, rejects: Path | None) -> None:
-    """Refuse a missing bitext, and outputs that are unusable or another of the files.
-
-    Raises:
-        UserError: Naming the file.
-    """
-    if not bitext.is_file():
-        raise UserError(f"bitext {bitext} does not exist")
-    written = [output] if rejects is None else [output, rejects]
-    for path in written:
-        check_bitext_name(path)
-        if path.resolve() == bitext.resolve():
-            raise UserError(f"{path} is the input; choose another output")
+def _check_files(bitext: Path, output: Path, rejects: Path | None) -> None:
+    check_files(bitext, output, *([] if rejects is None else [rejects]))
     if rejects is not None and output.resolve() == rejects.resolve():
         raise UserError(f"{output} is to hold both the pairs that are kept and the rejects")
 

@@ -20,14 +20,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from corpus.bitext import bitext_paths, check_bitext_name, direction_of
-from corpus.errors import DataError, UserError
+from corpus.bitext import bitext_paths, direction_of
+from corpus.errors import DataError
 from corpus.jobs import LOCAL, Executor, Outcome, Summary, Task, run_file_job, run_job
 from corpus.languages import Direction
 from corpus.protocols import LanguageIdentifier, identifier_inputs
 from corpus.records import read_bitext, write_bitext
 from corpus.text import normalize, sentence_hash
 from mining.bitext.config import FilterConfig, ProbabilityConfig
+from mining.bitext.files import check_files
 from mining.bitext.hard_negatives import change_number, drop_part
 from mining.bitext.pair_features import (
     FEATURES,
@@ -210,11 +211,7 @@ def _files(
     Raises:
         UserError: As `run_probability`.
     """
-    if not bitext.is_file():
-        raise UserError(f"bitext {bitext} does not exist or is not a file")
-    check_bitext_name(output)
-    if bitext.resolve() == output.resolve():
-        raise UserError(f"{output} is the input; choose another output")
+    check_files(bitext, output)
     direction = direction_of(bitext)
     encoder_files = pair_encoder_files(
         direction, inputs.encoder, config.encoders, all_languages=config.embed.all_languages

@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 from corpus.bitext import (
     BitextReader,
     bitext_paths,
-    check_bitext_name,
     count_pairs,
     direction_of,
 )
@@ -34,6 +33,7 @@ from corpus.jobs import (
 from corpus.records import read_bitext, write_bitext
 from corpus.text import sentence_hash
 from mining.bitext.config import ScoreConfig
+from mining.bitext.files import check_files
 from mining.embeddings import open_array, write_array
 from mining.encoders import Encoder, load_encoder
 from mining.encoders.embed import runs_on_gpu
@@ -132,11 +132,7 @@ def score_inputs(
     Raises:
         UserError: If the bitext or the encoder is missing, or output and input are one file.
     """
-    if not bitext.is_file():
-        raise UserError(f"bitext {bitext} does not exist or is not a file")
-    check_bitext_name(output)
-    if bitext.resolve() == output.resolve():
-        raise UserError(f"{output} is the input; choose another output")
+    check_files(bitext, output)
     direction = direction_of(bitext)
     if direction is None and config.encoders:
         raise UserError(

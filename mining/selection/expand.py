@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 
+from corpus import stores
 from corpus.crawl.ranges import check_ranges_name, write_ranges
 from corpus.errors import JobError, UserError
 from corpus.files import write_lines
@@ -125,11 +126,17 @@ def run_expand(
     every = pa.concat_tables(tables)
     mask = pa.array([name in kept_names for name in every.column(HOST).to_pylist()], pa.bool_())
     pages = in_order(every.filter(mask), once=config.once)
-    write_ranges(output, pages)
+    _write(output, pages)
     return {
         **count_pages(pages), "rounds": done,
         "hosts_read": len(seen), "hosts_kept": len(kept_names),
     }  # fmt: skip
+
+
+def _write(path: Path, table: pa.Table) -> None:
+    """Write a table of ranges, no job's output, where it is asked for."""
+    write_ranges(path, table)
+    stores.upload(path)
 
 
 def _sample(table: pa.Table, seen: Mapping[str, Host], config: ExpandConfig) -> pa.Table:
@@ -165,10 +172,9 @@ def _look(
     executor: Executor,
 ) -> dict[str, Host]:
     """Read the sampled pages of hosts and return what is there."""
-    if not (here / _SAMPLE).exists() or not read_table(here / _SAMPLE, SELECTED_SCHEMA).equals(
-        sample
-    ):
-        write_ranges(here / _SAMPLE, sample)
+    file = stores.fetch(here / _SAMPLE)
+    if not file.exists() or not read_table(file, SELECTED_SCHEMA).equals(sample):
+        _write(file, sample)
     try:
         run_sentences(
             [],
@@ -177,7 +183,7 @@ def _look(
             config.expand.sentences,
             inputs.load_identifier,
             executor,
-            Ranges(here / _SAMPLE, inputs.prefix),
+            Ranges(file, inputs.prefix),
         )
     except JobError as error:
         # A page that is gone is missed in a sample as little as one that was not chosen.
@@ -189,7 +195,7 @@ def _look(
     in_language: Counter[str] = Counter()
     for code in sentence_languages(here / _SENTENCES):
         for shard in sentence_shards(here / _SENTENCES, code):
-            for batch in sentence_batches(shard, ["document"]):
+            for batch in sentence_batches(stores.fetch(shard), ["document"]):
                 hosts = [_host_of(url, host_of) for url in batch["document"].to_pylist()]
                 every.update(hosts)
                 if code == language:
@@ -222,3 +228,4 @@ def _write_hosts(path: Path, hosts: Iterable[Host]) -> None:
     lines = ["\t".join(Host._fields)]
     lines += ["\t".join(map(str, (*host[:-1], "yes" if host.is_kept else "no"))) for host in rows]
     write_lines(path, lines)
+    stores.upload(path)

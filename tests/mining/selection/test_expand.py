@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import tongues
+from corpus import stores
 from corpus.crawl.ranges import read_ranges
 from corpus.errors import FetchError, UserError
 from corpus.fetch.byte_ranges import RangesConfig
@@ -15,6 +16,7 @@ from mining.sentences.config import SentencesConfig
 from tests.corpus.fetch.faulty_server import faulty_server, serve_files
 from tests.mining.selection.made_crawl import Page, write_crawl
 from tests.mining.sentences.test_sentences import load_by_script
+from tests.object_store import objects, s3_server, through_faults
 
 QUICK = RangesConfig(requests_per_second=1e6, wait_seconds=0.0, attempts=1)
 HOSTS = {
@@ -111,6 +113,26 @@ def test_it_resumes_and_pages_that_are_gone_stop_it_not(crawl: Path, tmp_path: P
     lenient = config(min_sentences=1)
     _, half = expand(crawl, tmp_path / "half.tsv", 3, lenient, domains=("com",))
     assert half == every
+
+
+def test_what_is_found_lies_in_an_object_store_and_is_known_to_other_machines(
+    crawl: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expand(crawl, tmp_path / "out.tsv", 2, config(), domains=("com",))
+    with s3_server() as url, through_faults(url, monkeypatch):
+        # The other machine reads no page again.
+        (tmp_path / "nothing").mkdir()
+        for scratch, pages in (("one", crawl), ("two", tmp_path / "nothing")):
+            monkeypatch.setattr(stores, "_stores", {})
+            monkeypatch.setenv(stores.SCRATCH_VARIABLE, str(tmp_path / scratch))
+            output = stores.open_place("s3://crawl/out/out.tsv")
+            start = {"domains": ("com",), "prefix": (str(pages),)}
+            expand(crawl, output, 2, config(), **start)
+            made = objects(url, "out")
+            assert made["out.tsv"] == (tmp_path / "out.tsv").read_bytes()
+            hosts = (tmp_path / "out.expand" / "hosts.tsv").read_bytes()
+            assert made["out.expand/hosts.tsv"] == hosts
+            assert "out.expand/round-1/sample.parquet" in made
 
 
 def test_the_command_needs_one_language(
