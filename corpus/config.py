@@ -31,6 +31,7 @@ How a config is declared:
 import dataclasses
 import difflib
 import math
+import os
 import re
 import types
 import typing
@@ -213,12 +214,23 @@ def without_execution(config: Any, values: Any) -> Any:
     return kept
 
 
-def with_defaults(config: Any, values: Any) -> Any:
-    """Return plain `values` of a config with the defaults of the keys that they lack.
+def recorded_values(config: Any, values: Any) -> Any:
+    """Return plain values that an earlier run recorded, as a run of `config` would write them.
 
-    What an earlier version recorded has no keys that came later: it ran as their defaults say.
+    Keys that they lack, since an earlier version did not know them, have their defaults: it ran as
+    these say. A path that is another spelling of the config's, relative or absolute, is spelled as
+    there: what a file holds is compared where files are read.
     """
-    if not dataclasses.is_dataclass(config) or not isinstance(values, Mapping):
+    if isinstance(config, Path) and isinstance(values, str):
+        return str(config) if _absolute(values) == _absolute(config) else values
+    if isinstance(values, list) and isinstance(config, list | tuple):
+        known = [*config[: len(values)], *[None] * (len(values) - len(config))]
+        return [recorded_values(one, value) for one, value in zip(known, values, strict=True)]
+    if not isinstance(values, Mapping):
+        return values
+    if isinstance(config, Mapping):
+        return {key: recorded_values(config.get(key), value) for key, value in values.items()}
+    if not dataclasses.is_dataclass(config):
         return values
     filled = dict(values)
     for field in dataclasses.fields(config):
@@ -226,8 +238,12 @@ def with_defaults(config: Any, values: Any) -> Any:
         if field.name not in filled and default is not REQUIRED:
             filled[field.name] = plain_config(default)
         elif field.name in filled:
-            filled[field.name] = with_defaults(getattr(config, field.name), filled[field.name])
+            filled[field.name] = recorded_values(getattr(config, field.name), filled[field.name])
     return filled
+
+
+def _absolute(path: Path | str) -> str:
+    return os.path.abspath(path)  # noqa: PTH100 - symbolic links stay, `..` goes
 
 
 def _read_config(file: Path) -> Located:

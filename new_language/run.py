@@ -5,13 +5,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from corpus.console import format_duration
 from corpus.errors import TonguesError, UserError
 from corpus.files import make_directory, write_text
-from corpus.jobs import hold_lock
+from corpus.jobs import RECEIPTS, Outcome, Task, hold_lock, redo_changed, run_job
 from new_language.report import write_report
 from new_language.steps import REPORT, Plan, Step, make_steps
 from new_language.times import Times, note_time, step_times
@@ -19,6 +19,10 @@ from new_language.times import Times, note_time, step_times
 logger = logging.getLogger(__name__)
 
 _LOCK, _NAME = "steps.lock", "steps"
+_MEASURE_JOB = "measure"
+_NO_CONFIG = "measure.config.yaml"
+"""Measurements have none; named so that other directories are not looked through for leftovers."""
+_RECORDS = {RECEIPTS, "logs", "statistics"}
 
 
 class StepFailed(TonguesError):  # noqa: N818 - the command of a step failed, not this one
@@ -67,9 +71,43 @@ def run_steps(plan: Plan) -> None:
             logger.info("== %d/%d %s", i + 1, len(steps), step.title)
             if step.name == REPORT:
                 write_report(plan, step_times(plan.output))
+            elif step.reads:
+                _measure(plan, step)
             else:
                 _run(plan, step)
     logger.info("all steps in %s", format_duration(time.monotonic() - begin))
+
+
+def _measure(plan: Plan, step: Step) -> None:
+    """Run a step that measures, unless it did with the same words, on the same files."""
+    task = Task(
+        name=step.name,
+        inputs=tuple(_files_in(step.reads)),
+        arguments={"words": list(step.words)},
+    )
+    if not redo_changed(_MEASURE_JOB, [task], plan.output):
+        logger.info("%s: already done", step.name)
+        return
+    _run(plan, step)
+    made = [path for path in (*step.outputs, step.stdout) if path is not None]
+    run_job(
+        name=_MEASURE_JOB,
+        tasks=[task],
+        work=lambda _: Outcome(outputs=tuple(_files_in(made))),
+        output=plan.output,
+        config_name=_NO_CONFIG,
+    )
+
+
+def _files_in(places: Iterable[Path]) -> Iterator[Path]:
+    """Yield files, and those in directories, sorted; without records of what made them."""
+    for place in places:
+        if not place.is_dir():
+            yield from [place] if place.is_file() else []
+            continue
+        for path in sorted(place.rglob("*")):
+            if path.is_file() and not _RECORDS & set(path.relative_to(place).parts):
+                yield path
 
 
 def _run(plan: Plan, step: Step) -> None:

@@ -1,7 +1,8 @@
 """The steps of a recipe, each a plain `tongues` command.
 
 They meet through files only: nothing of the stages is imported here. What is done is skipped by the
-commands themselves, which also refuse what does not fit their inputs.
+commands themselves, which also refuse what does not fit their inputs; measurements, whose commands
+keep no receipts, have theirs in the directory of all steps.
 """
 
 import functools
@@ -57,6 +58,9 @@ class Step:
 
     stdout: Path | None = None
     """File that gets what it prints."""
+
+    reads: tuple[Path, ...] = ()
+    """Of a measurement, whose command keeps no receipt: files and directories that it reads."""
 
     def shell(self) -> str:
         """Return the command as a shell takes it."""
@@ -273,14 +277,19 @@ def _data(plan: Plan) -> Iterator[Step]:
             "Train an identifier yourself, give it as `identifier`, and leave out"
             " `identifier_text`.",
         )  # fmt: skip
-        against = ["--against", config.identifier] if _is_directory(config.identifier) else []
+        against = [config.identifier] if _is_directory(config.identifier) else []
         yield _step(
             plan, "identify", "What it is confused with", ("lid", "measure"),
-            ["--model", plan.identifier, "--flores", config.identifier_test or config.flores,
-             "--split", "devtest", *against],
+            ["--model", plan.identifier, "--flores", _test_set(plan), "--split", "devtest",
+             *_repeated("--against", against)],
             plan.at("identified"), {},
             "The figures are for the page only: the test set needs lines of some of its languages.",
+            reads=(plan.identifier, *against, _test_set(plan) / "devtest"),
         )  # fmt: skip
+
+
+def _test_set(plan: Plan) -> Path:
+    return plan.config.identifier_test or plan.config.flores
 
 
 def _is_directory(path: Path) -> bool:
@@ -300,6 +309,7 @@ def _mining(plan: Plan) -> Iterator[Step]:
             words, None, {"directions": [str(config.pair)]},
             "The figures are for the page only: leave out `gold`.",
             stdout=plan.mined("evaluation.json"),
+            reads=(plan.bitext, config.gold, plan.sentences),
         )  # fmt: skip
     tests = _repeated("--test-set", evaluation_sets)
     for name, pairs in (("seed", plan.at("seed", "train")), ("mined", plan.bitext)):
@@ -339,6 +349,7 @@ def _round(plan: Plan, number: int, evaluation_sets: Sequence[Path]) -> Iterator
         {"directions": [str(plan.new[1])], f"encoders.{config.language}": student},
         "The figure is for the page only: `dev` needs lines of both languages.",
         kind="similarity",
+        reads=(config.encoder, student, config.flores / "dev"),
     )  # fmt: skip
     read: dict[str, Any] = (
         {"shards": plan.shards, "lid": plan.identifier}
@@ -567,6 +578,7 @@ def _step(
     kind: str = "",
     inside: Sequence[str] = (),
     stdout: Path | None = None,
+    reads: Sequence[Path] = (),
 ) -> Step:
     """Return a step; `kind` are further settings of it, `inside` directories with receipts."""
     given = {**values, **plan.settings(*dict.fromkeys((kind or name, name)))}
@@ -579,4 +591,5 @@ def _step(
         outputs=() if output is None else (output, *(output / one for one in inside)),
         by_hand=by_hand,
         stdout=stdout,
+        reads=tuple(reads),
     )

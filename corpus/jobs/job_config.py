@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from corpus import stores
-from corpus.config import dump_config, plain_config, with_defaults, without_execution
+from corpus.config import dump_config, plain_config, recorded_values, without_execution
 from corpus.errors import UserError
 from corpus.files import write_text
 from corpus.jobs.locks import hold_lock
@@ -119,7 +119,7 @@ def _check_config(path: Path, name: str, config: Any, values: Any) -> None:
 
 def _difference(path: Path, config: Any, values: Any) -> str | None:
     """Return how the existing config differs, or None."""
-    there = without_execution(config, with_defaults(config, read_yaml(path)))
+    there = without_execution(config, recorded_values(config, read_yaml(path)))
     here = json.loads(json.dumps(values))
     return None if there == here else differences(there, here)
 

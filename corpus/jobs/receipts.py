@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from corpus import stores
-from corpus.config import with_defaults, without_execution
+from corpus.config import recorded_values, without_execution
 from corpus.errors import DataError, UserError
 from corpus.files import digest_file
 from corpus.jobs.logs import JobLog, LogWriter, Value, as_value, now, read_log
@@ -158,7 +158,7 @@ class Matching:
         place = log.place(task.name)
         recorded = receipt.get("config")
         if recorded is not self._same_config:  # most name one value
-            values = without_execution(self._shape, with_defaults(self._shape, recorded))
+            values = without_execution(self._shape, recorded_values(self._shape, recorded))
             _refuse_other(place, "config", values, self._config)
             self._same_config = recorded
         _refuse_other(place, "argument", receipt["arguments"], dict(task.arguments))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from corpus.config import plain_config, with_defaults, without_execution
+from corpus.config import plain_config, recorded_values, without_execution
 from corpus.errors import UserError
 from corpus.files import read_object, write_json
 from corpus.jobs import CONFIG_FILE, describe_input, differences
@@ -55,7 +55,7 @@ def _differences(
 ) -> str:
     """Return what differs of the settings and the files; empty if nothing does."""
     found = []
-    recorded = without_execution(config, with_defaults(config, there["settings"]))
+    recorded = without_execution(config, recorded_values(config, there["settings"]))
     if recorded != settings:
         found.append(differences(recorded, settings))
     before = there["files"]

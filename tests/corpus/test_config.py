@@ -16,6 +16,8 @@ from corpus.config import (
     dump_config,
     execution_only,
     load_config,
+    plain_config,
+    recorded_values,
     without_execution,
 )
 from corpus.errors import UserError
@@ -156,3 +158,58 @@ def test_dumped_config_loads_as_the_same_config(tmp_path: Path) -> None:
 def test_execution_fields_do_not_count_as_identity() -> None:
     config = load_config(Stage, None, ["name=x"])
     assert "workers" not in without_execution(config, {"name": "x", "workers": 2})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data(Config):
+    start: Path | None = None
+    known: tuple[Path, ...] = ()
+    encoders: dict[str, Path] = field(default_factory=dict)
+    name: str = ""
+    pairs: Pairs = field(default_factory=Pairs)
+
+
+def test_recorded_paths_are_compared_however_they_are_spelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recorded = {
+        "start": "models/../start",
+        "known": ["a", f"{tmp_path}/b"],
+        "encoders": {"ces_Latn": "student/"},
+        "name": "start",
+    }
+    config = Data(
+        start=tmp_path / "start",
+        known=(tmp_path / "a", Path("b")),
+        encoders={"ces_Latn": tmp_path / "student"},
+        name="start",
+    )
+    assert recorded_values(config, recorded) == plain_config(config)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"start": "start2"},
+        {"start": None},
+        {"known": ["a"]},
+        {"known": ["b", "a"]},
+        {"known": ["a", "b", "c"]},
+        {"encoders": {"slk_Latn": "student"}},
+        {"name": "./x"},
+    ],
+)
+def test_other_recorded_paths_stay_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: dict[str, object]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = Data(
+        start=tmp_path / "start",
+        known=(Path("a"), Path("b")),
+        encoders={"ces_Latn": Path("student")},
+        name="x",
+    )
+    recorded = {**plain_config(config), **other}
+    assert recorded_values(config, recorded) != plain_config(config)
+    assert recorded_values(config, recorded)[next(iter(other))] == next(iter(other.values()))

@@ -181,6 +181,59 @@ def test_a_step_that_fails_is_named_with_its_command_and_what_helps(tmp_path: Pa
     assert set(step_times(plan.output)) == {"split"}
 
 
+def test_a_measurement_is_made_again_when_what_it_reads_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, there = tmp_path / "model", tmp_path / "measured"
+    (model / "receipts").mkdir(parents=True)
+    (model / "model.bin").write_text("one")
+    printed = tmp_path / "printed.json"
+    step = Step(
+        name="measure",
+        title="A measurement",
+        words=("lid", "measure"),
+        outputs=(there,),
+        by_hand="",
+        stdout=printed,
+        reads=(model, tmp_path / "not there"),
+    )
+    calls = []
+
+    def call(words: tuple[str, ...], *, is_kept: bool) -> tuple[int, str]:
+        calls.append(words)
+        there.mkdir(exist_ok=True)
+        (there / "measure.json").write_text("{}")
+        return 0, "{}"
+
+    monkeypatch.setattr("new_language.run._call", call)
+    monkeypatch.setattr("new_language.run.make_steps", lambda plan: [step])
+    plan = plan_of(tmp_path)
+    run_steps(plan)
+    run_steps(plan)
+    assert len(calls) == 1
+    (model / "receipts" / "log.jsonl").write_text("what made the model is no input")
+    run_steps(plan)
+    assert len(calls) == 1
+    (model / "model.bin").write_text("two")
+    run_steps(plan)
+    assert len(calls) == 2
+    printed.unlink()
+    run_steps(plan)
+    assert len(calls) == 3
+
+
+def test_steps_that_measure_name_all_that_they_read(tmp_path: Path) -> None:
+    """What a measurement is given is either one of the files it reads, or written by it."""
+    for step in make_steps(plan_of(tmp_path)):
+        if not step.reads:
+            continue
+        words = " ".join(step.words)
+        given = set(re.findall(rf"{tmp_path}[\w/.-]*|(?<= )lid(?= )", words))
+        known = {str(path) for path in (*step.reads, *step.outputs)}
+        for path in given:
+            assert any(one.startswith(path) for one in known), (step.name, path)
+
+
 def test_dry_run_prints_a_script_and_writes_nothing(tmp_path: Path) -> None:
     plan = plan_of(tmp_path)
     recipe = tmp_path / "recipe.yaml"

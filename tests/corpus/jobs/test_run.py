@@ -28,6 +28,7 @@ from tests.receipts import read_receipt
 @dataclass(frozen=True, kw_only=True)
 class Config:
     suffix: str = "!"
+    words: Path | None = None
     workers: int = execution_only(1)
 
 
@@ -188,6 +189,17 @@ def test_config_that_nothing_was_made_with_gives_way(tmp_path: Path) -> None:
     forget_receipts(tmp_path / "out", "shout", ["a"])
     with pytest.raises(UserError, match=r"another config: `suffix` is '\?' there and '!' now"):
         run(tmp_path, Config(suffix="!"))  # the file that was made with it is there
+
+
+def test_another_spelling_of_a_path_is_no_other_config(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run(tmp_path, Config(words=Path("words")))
+    again = run(tmp_path, Config(words=tmp_path / "words"))
+    assert (again.done, again.skipped) == (0, 2)
+    with pytest.raises(UserError, match="another config: `words` is 'words' there"):
+        run(tmp_path, Config(words=tmp_path / "others"))
 
 
 def test_an_output_that_changed_after_its_receipt_is_refused_by_its_readers(
