@@ -15,7 +15,7 @@ from corpus.console import format_table
 from corpus.errors import UserError
 from corpus.languages import parse_language
 from corpus.protocols import BUILTIN, BUILTIN_USED, IdentifierOptions
-from lid.config import CalibrationConfig, MeasureConfig, TrainConfig
+from lid.config import CalibrationConfig, ExtendConfig, MeasureConfig, TrainConfig
 from lid.directory import NLLB, OPENLID, PLAIN, PREPARATIONS
 
 if TYPE_CHECKING:
@@ -132,6 +132,50 @@ def identify(
 
 
 @group.command()
+@click.option(
+    "--model",
+    type=PATH,
+    default=BUILTIN,
+    show_default=True,
+    help="Identifier directory, or `builtin`: it stays as it is.",
+)
+@click.option("--language", required=True, help="The language to add.")
+@click.option(
+    "--text",
+    type=PATH,
+    required=True,
+    multiple=True,
+    help="Directory of <language>.txt[.gz|.zst] with known text of it; may be repeated.",
+)
+@click.option(
+    "--labeled",
+    type=PATH,
+    required=True,
+    multiple=True,
+    help="Directory of text as the model labels it (`mining text`); may be repeated.",
+)
+@click.option("--output", type=PATH, required=True, help="Identifier directory to write.")
+@config_options(ExtendConfig)
+def extend(
+    model: Path,
+    language: str,
+    text: tuple[Path, ...],
+    labeled: tuple[Path, ...],
+    output: Path,
+    config: ExtendConfig,
+) -> None:
+    """Add a language to a model of which there is no training text: a detector beside it.
+
+    Lines of the language that the model labels as its relatives are found and learned from.
+    """
+    from lid.extend import extend as extend_identifier
+
+    code = parse_language(language).code
+    summary = extend_identifier(model, code, text, labeled, output, config)
+    print_counts("lines", dict(summary.counts))
+
+
+@group.command()
 @click.option("--model", type=PATH, required=True, help="Model directory.")
 @click.option("--data", type=PATH, required=True, help="Directory of <language>.txt[.gz|.zst].")
 @click.option("--output", type=PATH, required=True, help="Model directory to write.")
@@ -169,7 +213,7 @@ def import_command(model_file: Path, output: Path, sha256: str, preparation: str
 
 
 @group.command()
-@click.option("--model", type=PATH, required=True, help="Model directory.")
+@click.option("--model", type=PATH, required=True, help="Model directory, or `builtin`.")
 @click.option("--flores", type=PATH, required=True, help="Directory in FLORES-200's layout.")
 @click.option("--split", default="devtest", show_default=True, help="Split to measure on.")
 @click.option(

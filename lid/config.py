@@ -182,6 +182,20 @@ class TrainConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExtendConfig(TrainConfig):
+    """How `tongues lid extend` trains the detector of a language."""
+
+    sampled_lines: PositiveInt = 150_000
+    quantize: bool = False
+
+    most_lines: PositiveInt = 20_000
+    """Lines that are read of a language at most, of the new one as of each label."""
+
+    least_lines: PositiveInt = 20
+    """Labels with fewer lines are left out of the detector: their answers stay the identifier's."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class MeasureConfig(Config):
     """What `tongues lid measure` reports."""
 

@@ -21,6 +21,8 @@ DESCRIPTION_FILE = "model.json"
 ROWS_FILE, SCALES_FILE, OUTPUT_FILE = "rows.npy", "row_scales.npy", "output.npy"
 WEIGHT_FILES = (ROWS_FILE, SCALES_FILE, OUTPUT_FILE)
 PROFILES_FILE = "profiles.npy"
+EXTENDED_FILE = "extended.json"
+"""In a directory of two identifiers; see `lid.extended`."""
 
 MODEL_FILES = (
     MODEL_FILE,
@@ -186,6 +188,19 @@ def check_directory(path: Path) -> None:
         UserError: If it is not a model directory.
         DataError: If a file is missing, differs from what was written, or has no checksum.
     """
+    checksums = check_checksums(path)
+    for name in MODEL_FILES:
+        if name not in checksums and (name in REQUIRED_FILES or (path / name).exists()):
+            raise DataError(f"{path / CHECKSUMS_FILE} has no checksum of {name}. {_COPY_AGAIN}")
+
+
+def check_checksums(path: Path) -> set[str]:
+    """Check that the files of which a directory has checksums are as they were; return their names.
+
+    Raises:
+        UserError: If it has no checksums.
+        DataError: If a file is missing, or differs from what was written.
+    """
     file = path / CHECKSUMS_FILE
     if not file.is_file():
         raise UserError(
@@ -196,9 +211,7 @@ def check_directory(path: Path) -> None:
     checksums = _read_checksums(file)
     for name in checksums:
         _check_file(path / name, *checksums[name])
-    for name in MODEL_FILES:
-        if name not in checksums and (name in REQUIRED_FILES or (path / name).exists()):
-            raise DataError(f"{file} has no checksum of {name}. {_COPY_AGAIN}")
+    return set(checksums)
 
 
 def _read_checksums(file: Path) -> dict[str, tuple[int, str]]:

@@ -15,6 +15,7 @@ from corpus.languages import NO_LANGUAGE, UNKNOWN_LANGUAGE, find_language, is_la
 from corpus.protocols import LanguageIdentifier as IdentifierProtocol
 from corpus.protocols import Prediction
 from lid.directory import (
+    EXTENDED_FILE,
     FAMILIARITY_FILE,
     MODEL_FILE,
     NLLB,
@@ -124,6 +125,11 @@ class LanguageIdentifier:
             DataError: If a file in it is damaged.
         """
         compiled = not needs_fasttext(path)
+        if (path / EXTENDED_FILE).is_file():
+            raise UserError(
+                f"{path} is an identifier with a detector beside it: name one of the two model"
+                " directories in it."
+            )
         if verify:
             check_directory(path)
         description = read_description(path)

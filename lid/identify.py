@@ -27,6 +27,7 @@ from corpus.protocols import (
 )
 from corpus.protocols import LanguageIdentifier as IdentifierProtocol
 from lid.engine.preparation import MAX_CHARACTERS
+from lid.extended import is_extended, load_extended
 from lid.groups import GroupIdentifier, read_groups
 from lid.identifier import Agreement, LanguageIdentifier
 from lid.spans import SpanIdentifier
@@ -105,7 +106,8 @@ def load_identifier(
 
     Raises:
         UserError: If there is none, it lacks a language, two of `top` above 1, a second model,
-            groups and spans are asked for, or one but the second of the builtin identifier.
+            groups and spans are asked for, or one but the second of an identifier that gives no
+            scores of all languages.
         DataError: If it is damaged.
     """
     asked = {
@@ -126,7 +128,7 @@ def load_identifier(
         return first
     if not isinstance(first, LanguageIdentifier):
         raise UserError(
-            f"{names[0]} needs the scores of all languages, which the builtin identifier does not"
+            f"{names[0]} needs the scores of all languages, which {_without_scores(model)} does not"
             " give. Name a model directory (`tongues lid train`, `tongues lid import`)."
         )
     if options.groups:
@@ -134,8 +136,16 @@ def load_identifier(
     return SpanIdentifier(first) if options.spans else first
 
 
+def _without_scores(model: Path) -> str:
+    if model == BUILTIN:
+        return "the builtin identifier"
+    return f"an identifier with a detector beside it ({model})"
+
+
 def _load(model: Path, languages: Sequence[str]) -> IdentifierProtocol:
     if model != BUILTIN:
+        if is_extended(model):
+            return load_extended(model, languages, _load)
         return LanguageIdentifier.load(model, languages=languages)
     builtin_files()
     from lid.builtin import BuiltinIdentifier

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from corpus.files import read_lines
+from corpus.protocols import BUILTIN
 from lid.config import MeasureConfig
 from lid.directory import LANGUAGES_FILE
-from lid.identifier import LanguageIdentifier
+from lid.extended import DETECTOR, is_extended, read_extended
+from lid.identify import load_identifier
 from lid.measuring.measurement import measure
 
 
@@ -24,16 +26,16 @@ def measure_directory(
     """Measure the model in a directory; see `lid.measuring.measurement.measure`.
 
     Args:
-        model: Model directory.
+        model: Model directory, or `builtin`.
         flores: Directory in FLORES-200's layout.
         split: Name of the split.
         config: Groups, trials and how many confusions are listed.
         unknown: Directory of lines in none of the model's languages.
         against: Model directory to compare with on the same lines.
     """
-    other = LanguageIdentifier.load(against) if against is not None else None
+    other = load_identifier(against) if against is not None else None
     measured = measure(
-        LanguageIdentifier.load(model),
+        load_identifier(model),
         flores,
         split,
         config,
@@ -49,6 +51,12 @@ def measure_directory(
 
 def read_training_lines(model: Path) -> dict[str, int]:
     """Read the number of training lines per language; empty if the model does not record it."""
+    if is_extended(model):
+        language, base = read_extended(model)
+        learned = read_training_lines(model / DETECTOR)
+        return {**read_training_lines(base), language: learned[language]}
+    if model == BUILTIN:
+        return {}
     header, *rows = [line.split("\t") for line in read_lines(model / LANGUAGES_FILE)] or [[]]
     if "lines" not in header:
         return {}

@@ -60,8 +60,8 @@ class NewLanguageConfig(Config):
     language."""
 
     label_shards: bool = False
-    """Where there is only a model: let `identifier` label the text of the shards, and train a new
-    one on that and the seed's sentences. Languages with little text are learned, too."""
+    """Where there is only a model: let `identifier` label the text of the shards. A detector of the
+    language, trained on that and the seed's sentences, then stands beside it."""
 
     identifier_test: Path | None = None
     """Directory in FLORES-200's layout to measure the new identifier on: the more languages, the
@@ -135,6 +135,8 @@ class NewLanguageConfig(Config):
         for text in self.other_directions:
             if self.language in parse_direction(text):
                 raise UserError(f"`other_directions` has {text}, which is of the new language")
+        if self.label_shards and self.identifier_text:
+            raise UserError("`label_shards` is for want of `identifier_text`: leave one out")
         if "all" in self.systems and "mined" not in self.systems:
             raise UserError("`systems` has `all`, which needs `mined` to translate back")
         if ("ceiling" in self.systems) != bool(self.true_pairs):

@@ -125,15 +125,11 @@ class Plan:
         return self.at("models", system)
 
     @property
-    def labeled(self) -> tuple[Path, ...]:
-        """Directories of labeled text that a new identifier is trained on, beside the seed's."""
-        own = (self.at("labeled"),) if self.config.label_shards else ()
-        return (*self.config.identifier_text, *own)
-
-    @property
     def identifier(self) -> Path:
         """The identifier that knows the language."""
-        return self.at("identifier") if self.labeled else self.config.identifier
+        config = self.config
+        is_made = config.identifier_text or config.label_shards
+        return self.at("identifier") if is_made else config.identifier
 
     @functools.cached_property
     def sizes(self) -> Sizes | None:
@@ -261,39 +257,45 @@ def _data(plan: Plan) -> Iterator[Step]:
         "Write the pairs as a TSV of two columns without a header, name it"
         f" {config.pair}.tsv, and give that as `seed`.",
     )  # fmt: skip
+    by_hand = (
+        "Train an identifier yourself, give it as `identifier`, and leave out `identifier_text` and"
+        " `label_shards`."
+    )
+    seed_text = plan.at("seed", "text")
     if config.label_shards:
-        files = plan.files if plan.sizes is None else plan.shards
         yield _step(
             plan, "label", "Text of the shards by language", ("mining", "text"),
-            [*files, "--lid", config.identifier], plan.at("labeled"), {},
-            "Give labeled text as `identifier_text`, and leave `label_shards` out.",
+            [*(plan.files if plan.sizes is None else plan.shards), "--lid", config.identifier],
+            plan.at("labeled"), {},
+            "Give labeled text as `identifier_text` in place of `label_shards`.",
             inside=("sentences",),
         )  # fmt: skip
-    if plan.labeled:
-        data = [*plan.labeled, plan.at("seed", "text")]
+        yield _step(
+            plan, "identifier", f"A detector of {config.language} beside the identifier",
+            ("lid", "extend"),
+            ["--model", config.identifier, "--language", config.language, "--text", seed_text,
+             "--labeled", plan.at("labeled")],
+            plan.at("identifier"), {}, by_hand,
+        )  # fmt: skip
+    elif config.identifier_text:
         yield _step(
             plan, "identifier", f"Language identification with {config.language}",
-            ("lid", "train"), _repeated("--data", data), plan.at("identifier"), {"quantize": False},
-            "Train an identifier yourself, give it as `identifier`, and leave out"
-            " `identifier_text`.",
+            ("lid", "train"), _repeated("--data", [*config.identifier_text, seed_text]),
+            plan.at("identifier"), {"quantize": False}, by_hand,
         )  # fmt: skip
-        against = [config.identifier] if _is_directory(config.identifier) else []
+    if plan.identifier != config.identifier:
         yield _step(
             plan, "identify", "What it is confused with", ("lid", "measure"),
             ["--model", plan.identifier, "--flores", _test_set(plan), "--split", "devtest",
-             *_repeated("--against", against)],
+             "--against", config.identifier],
             plan.at("identified"), {},
             "The figures are for the page only: the test set needs lines of some of its languages.",
-            reads=(plan.identifier, *against, _test_set(plan) / "devtest"),
+            reads=(plan.identifier, config.identifier, _test_set(plan) / "devtest"),
         )  # fmt: skip
 
 
 def _test_set(plan: Plan) -> Path:
     return plan.config.identifier_test or plan.config.flores
-
-
-def _is_directory(path: Path) -> bool:
-    return path.name != "builtin" or path.is_dir()
 
 
 def _mining(plan: Plan) -> Iterator[Step]:

@@ -6,7 +6,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from corpus.console import Progress
 from corpus.errors import DataError, UserError
@@ -20,9 +20,11 @@ from corpus.languages import (
     language_name,
     script_of,
 )
+from corpus.protocols import LanguageIdentifier as IdentifierProtocol
+from corpus.protocols import Prediction
 from lid.config import MeasureConfig
 from lid.directory import SPECIAL_CLASSES
-from lid.identifier import LanguageIdentifier
+from lid.identifier import Ranked
 from lid.labeled_text import SUFFIXES
 from lid.measuring.scores import (
     Confusions,
@@ -46,15 +48,22 @@ EXPLAINED_BELOW = 0.5
 _NAMED = 2  # other languages that an explanation names on each side
 
 
+@runtime_checkable
+class _Ranking(Protocol):
+    def rank(self, lines: Sequence[str]) -> Sequence[Ranked]: ...
+
+    def apply_threshold(self, best: Ranked) -> Prediction: ...
+
+
 def measure(
-    identifier: LanguageIdentifier,
+    identifier: IdentifierProtocol,
     flores: Path,
     split: str,
     config: MeasureConfig,
     *,
     training_lines: Mapping[str, int] | None = None,
     unknown: Path | None = None,
-    other: LanguageIdentifier | None = None,
+    other: IdentifierProtocol | None = None,
 ) -> dict[str, Any]:
     """Measure a model on the languages that it knows and the split has.
 
@@ -188,7 +197,7 @@ def explain(
     return explanations
 
 
-def measure_unknown(identifier: LanguageIdentifier, directory: Path) -> dict[str, Any]:
+def measure_unknown(identifier: IdentifierProtocol, directory: Path) -> dict[str, Any]:
     """Measure how much text of no language it knows a model answers with a language.
 
     Args:
@@ -226,16 +235,22 @@ def measure_unknown(identifier: LanguageIdentifier, directory: Path) -> dict[str
     return {"lines": counts["lines"], "accepted_share": share, "files": files}
 
 
-def _names_in_split(identifier: LanguageIdentifier, available: Sequence[str]) -> dict[str, str]:
+def _names_in_split(identifier: IdentifierProtocol, available: Sequence[str]) -> dict[str, str]:
     """Return what the split calls the languages that a model knows, by the model's names."""
     found = {code: find_language(code, identifier.languages) for code in available}
     return {known: code for code, known in found.items() if known is not None}
 
 
 def _answer(
-    identifier: LanguageIdentifier, lines: Sequence[str], names: Mapping[str, str]
+    identifier: IdentifierProtocol, lines: Sequence[str], names: Mapping[str, str]
 ) -> tuple[list[str], list[str]]:
-    """Return each line's best class and its answer with thresholds, by the split's names."""
+    """Return each line's best class and its answer with thresholds, by the split's names.
+
+    An identifier that has no classes without thresholds answers the same both times.
+    """
+    if not isinstance(identifier, _Ranking):
+        given = [names.get(one.language, one.language) for one in identifier.identify(lines)]
+        return given, given
     ranked = identifier.rank(lines)
     answers = [identifier.apply_threshold(best).language for best in ranked]
     best = [one.language for one in ranked]

@@ -277,7 +277,7 @@ def test_comparison_counts_what_only_one_gets_right(flores: Path) -> None:
 def test_command_writes_the_page_and_prints_what_it_holds(
     flores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(LanguageIdentifier, "load", lambda _: Parrot(CODES))
+    monkeypatch.setattr(LanguageIdentifier, "load", lambda *_, **__: Parrot(CODES))
     model = tmp_path / "model"
     write_lines(model / "languages.tsv", ["language\tlines", "aka_Latn\t12"])
     write_lines(tmp_path / "unknown" / "<b>.txt", ["eng_Latn 0.9", "zxx 0.9"])

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from corpus.errors import UserError
 from new_language.budget import decide
 from new_language.steps import make_steps
 from tests.new_language.test_steps import plan_of
@@ -54,12 +55,12 @@ def test_sizes_are_those_of_the_commands_and_settings_win(tmp_path: Path) -> Non
     assert f"max_updates={plan.sizes.max_updates}" in steps["train_mined"]
 
 
-@pytest.mark.parametrize("text", [[], ["text"]])
-def test_identifier_that_is_only_a_model_labels_the_shards(tmp_path: Path, text: list[str]) -> None:
-    plan = plan_of(
-        tmp_path, shards=["https://x/a.gz"], identifier_text=text, label_shards=True
-    )  # fmt: skip
+def test_identifier_that_is_only_a_model_gets_a_detector(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, shards=["https://x/a.gz"], identifier_text=[], label_shards=True)
     steps = {step.name: step.words for step in make_steps(plan)}
     assert steps["label"][:5] == ("mining", "text", "https://x/a.gz", "--lid", "lid")
+    assert steps["identifier"][:4] == ("lid", "extend", "--model", "lid")
     assert str(plan.at("labeled")) in steps["identifier"]
     assert f"lid={plan.at('identifier')}" in steps["mine"]
+    with pytest.raises(UserError, match="leave one out"):
+        plan_of(tmp_path, identifier_text=["text"], label_shards=True)
