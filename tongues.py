@@ -65,7 +65,7 @@ LEARNED_PACKAGES = {"safetensors", "torch", "transformers"}
 
 def load_identifier(path: Path, options: "IdentifierOptions | None" = None) -> "LanguageIdentifier":
     """Load a language identifier: a model directory (`lid.identifier`), or the builtin one."""
-    from lid.identify import load_identifier as load
+    from lid.load import load_identifier as load
 
     return load(path) if options is None else load(path, options)
 

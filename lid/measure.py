@@ -10,7 +10,7 @@ from corpus.protocols import BUILTIN
 from lid.config import MeasureConfig
 from lid.directory import LANGUAGES_FILE
 from lid.extended import DETECTOR, is_extended, read_extended
-from lid.identify import load_identifier
+from lid.load import load_identifier
 from lid.measuring.measurement import measure
 
 

@@ -8,7 +8,7 @@ import pytest
 from corpus.errors import UserError
 from corpus.languages import is_language
 from corpus.protocols import BUILTIN, IdentifierOptions, builtin_files
-from lid.identify import load_identifier
+from lid.load import load_identifier
 from tongues import main
 
 if importlib.util.find_spec("pycld2") is None:

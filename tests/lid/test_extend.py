@@ -17,7 +17,7 @@ from lid.config import ExtendConfig, MeasureConfig
 from lid.extend import extend
 from lid.extended import ExtendedIdentifier
 from lid.identifier import LanguageIdentifier
-from lid.identify import load_identifier
+from lid.load import load_identifier
 from lid.measure import measure_directory
 from lid.training.unmix import find_own_lines
 from tests.lid.conftest import make_sentences
