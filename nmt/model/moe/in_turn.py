@@ -82,30 +82,40 @@ class _InTurn(torch.autograd.Function):
         loads, gradient_AD = context.loads, gradients[0].contiguous()
         tokens_gradient_AD = torch.empty_like(tokens_AD)
         tokens_gradient_AD[sum(loads) :] = 0
-        of_weights = tuple(
-            torch.empty_like(like)
-            for weight in (inner_weight_EFD, output_weight_EDF)
-            for like in (weight, weight[..., 0])
+        shaped_as = (
+            inner_weight_EFD,
+            inner_weight_EFD[..., 0],
+            output_weight_EDF,
+            output_weight_EDF[..., 0],
         )
-        inner, inner_bias, output, output_bias = (gradient.unbind() for gradient in of_weights)
+        of_weights = tuple(
+            torch.empty_like(like) if is_trained else None
+            for like, is_trained in zip(shaped_as, context.needs_input_grad[1:5], strict=True)
+        )
+        inner, inner_bias, output, output_bias = of_weights
         inner_weights, output_weights = inner_weight_EFD.unbind(), output_weight_EDF.unbind()
         for e, load in enumerate(loads):
             if load == 0:
                 for gradient in of_weights:
-                    gradient[e] = 0
+                    if gradient is not None:
+                        gradient[e] = 0
         space_BF = hidden_AF.new_empty(max(loads, default=0), hidden_AF.shape[1])
         for e, begin, end in _spans(loads):
             outputs_BD, hidden_BF = gradient_AD[begin:end], hidden_AF[begin:end]
-            multiply_into(output[e], outputs_BD.T, hidden_BF)
-            torch.sum(outputs_BD, 0, out=output_bias[e])
+            if output is not None:
+                multiply_into(output[e], outputs_BD.T, hidden_BF)
+            if output_bias is not None:
+                torch.sum(outputs_BD, 0, out=output_bias[e])
             inner_BF = space_BF[: end - begin]
             multiply_into(inner_BF, outputs_BD, output_weights[e])
             # What autograd calls for ReLU, in place; `masked_fill_` takes ten times as long.
             torch.ops.aten.threshold_backward.grad_input(
                 inner_BF, hidden_BF, 0, grad_input=inner_BF
             )
-            multiply_into(inner[e], inner_BF.T, tokens_AD[begin:end])
-            torch.sum(inner_BF, 0, out=inner_bias[e])
+            if inner is not None:
+                multiply_into(inner[e], inner_BF.T, tokens_AD[begin:end])
+            if inner_bias is not None:
+                torch.sum(inner_BF, 0, out=inner_bias[e])
             multiply_into(tokens_gradient_AD[begin:end], inner_BF, inner_weights[e])
         return tokens_gradient_AD, *of_weights, None, None
 

@@ -76,7 +76,8 @@ class SharedOutExperts(nn.Module):
         share = self.num_experts // gangs.sdp.size
         self.first_expert = begin = gangs.sdp.rank * share
         for name, weight in whole.named_parameters():
-            self.register_parameter(name, Parameter(weight.detach()[begin : begin + share].clone()))
+            own = weight.detach()[begin : begin + share].clone()
+            self.register_parameter(name, Parameter(own, weight.requires_grad))
         # In a tuple, so that it is not a submodule: it lends its code and has no weights.
         self._code = (whole.to("meta"),)
 
@@ -92,9 +93,8 @@ class SharedOutExperts(nn.Module):
             local = weight.detach()
             # On the meta device where a checkpoint is about to be loaded.
             local = torch.empty_like(local, device=device) if local.is_meta else local.to(device)
-            self.register_parameter(
-                name, Parameter(DTensor.from_local(local, mesh, placements, run_check=False))
-            )
+            shared = DTensor.from_local(local, mesh, placements, run_check=False)
+            self.register_parameter(name, Parameter(shared, weight.requires_grad))
 
     def forward(self, tokens_AD: Tensor, load_E: Tensor, *, is_local: bool = False) -> Tensor:
         """Apply expert e to its `load_E[e]` tokens; rows beyond all loads come out as zeros."""

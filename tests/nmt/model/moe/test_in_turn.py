@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch.nn import functional
 
+from nmt.model.moe import in_turn
 from nmt.model.moe.experts import Experts
 from nmt.model.moe.in_turn import apply_in_turn
+from nmt.products import multiply_into
 
 E, D, F, A = 4, 6, 10, 9
 LOADS = [[3, 0, 4, 1], [0, 0, 0, 9], [2, 3, 3, 1], [0, 0, 0, 0]]
@@ -51,6 +53,35 @@ def test_gradients_of_all_weights_are_those_of_numerical_differences() -> None:
     assert torch.autograd.gradcheck(
         lambda *tensors: apply_in_turn(*tensors, load), leaves(torch.float64)
     )
+
+
+def test_products_for_gradients_of_frozen_weights_are_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    load = torch.tensor([3, 0, 4, 1])
+    expected = leaves(torch.float32)
+    apply_in_turn(*expected, load).square().sum().backward()  # type: ignore[call-arg]
+    calls: list[torch.Tensor] = []
+
+    def counted(product: torch.Tensor, *arguments: torch.Tensor) -> None:
+        calls.append(product)
+        multiply_into(product, *arguments)
+
+    monkeypatch.setattr(in_turn, "multiply_into", counted)
+    # Of three experts with rows: two products each for the tokens, one more for each weight.
+    for frozen, products in (([], 12), ([1, 2, 3, 4], 6), ([3], 9), ([2, 4], 12)):
+        tensors = leaves(torch.float32)
+        for place in frozen:
+            tensors[place].requires_grad_(False)
+        outputs = apply_in_turn(*tensors, load)  # type: ignore[call-arg]
+        calls.clear()
+        outputs.square().sum().backward()
+        assert len(calls) == products
+        for place, (found, wanted) in enumerate(zip(tensors, expected, strict=True)):
+            if place in frozen:
+                assert found.grad is None
+            else:
+                torch.testing.assert_close(found.grad, wanted.grad, rtol=0, atol=0)
 
 
 def test_without_gradients_outputs_are_the_same_and_one_expert_is_held_at_a_time() -> None:

@@ -64,6 +64,21 @@ def test_experts_that_are_shared_give_what_whole_ones_do(
         torch.testing.assert_close(of_shared, of_whole)
 
 
+def test_shared_experts_that_are_frozen_stay_frozen_when_they_are_shared_out(
+    one_process: None,
+) -> None:
+    whole = Experts(4, 8, 16, 0.0)
+    whole.inner_weight.requires_grad_(False)
+    experts = SharedOutExperts(whole, gangs(1))
+    experts.output_bias.requires_grad_(False)
+    experts.distribute()
+    trained = {name for name, weight in experts.named_parameters() if weight.requires_grad}
+    assert trained == {"inner_bias", "output_weight"}
+    experts(torch.randn(6, 8), torch.tensor([2, 1, 0, 3])).sum().backward()
+    given = {name for name, weight in experts.named_parameters() if weight.grad is not None}
+    assert given == trained
+
+
 @pytest.mark.skipif(GROUPED_MM is None, reason="torch has no grouped product")
 @pytest.mark.parametrize("is_local", [False, True])
 def test_step_with_a_capacity_reads_no_value_back(
