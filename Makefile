@@ -5,7 +5,9 @@ VENV ?= .venv
 # with a reason where it is not there.
 DATA ?= ../shared/data
 DEMO ?= demo
-REAL ?= real
+# The language of `make real`: czech or ukrainian.
+NEW ?= czech
+REAL ?= real$(if $(filter-out czech,$(NEW)),-$(NEW))
 WHEELS ?= dist
 TEST_PROCESSES ?= 2
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || \
@@ -43,7 +45,7 @@ demo: setup
 	PATH="$(BIN):$$PATH" recipes/demo/run.sh "$(DEMO)"
 
 real: setup
-	PATH="$(BIN):$$PATH" DATA="$(DATA)" recipes/real/run.sh "$(REAL)"
+	PATH="$(BIN):$$PATH" DATA="$(DATA)" recipes/real/run.sh "$(REAL)" "$(NEW)"
 
 # Two processes; tests/conftest.py says which tests stay together.
 PYTEST = TONGUES_DATA="$${TONGUES_DATA:-$(abspath $(DATA))}" "$(BIN)/python" -m pytest -q \
@@ -76,4 +78,4 @@ format: setup
 	"$(BIN)/ruff" check --fix .
 
 clean:
-	rm -rf "$(DEMO)" "$(REAL)" "$(WHEELS)" build .mypy_cache .ruff_cache .pytest_cache
+	rm -rf "$(DEMO)" "$(REAL)" real-ukrainian "$(WHEELS)" build .mypy_cache .ruff_cache .pytest_cache

@@ -78,6 +78,10 @@ class NewLanguageConfig(Config):
     other_directions: tuple[str, ...] = ()
     """Directions that the model must not lose: scored before and after, and replayed."""
 
+    other_flores: Path | None = None
+    """Test sets of the model's other directions, in FLORES-200's layout, where there is no text in
+    all languages: a test set of the new pair has no lines in the others. null: `flores`."""
+
     evaluation_sets: tuple[Path, ...] = ()
     """Further test sets that are kept out of everything that is learned from."""
 
@@ -143,6 +147,16 @@ class NewLanguageConfig(Config):
             raise UserError("`true_pairs` are for the system `ceiling`: give both or neither")
         if self.exports and self.exported not in ("best", *self.systems):
             raise UserError(f"`exported` is `{self.exported}`, which `systems` lacks")
+
+    @property
+    def others_flores(self) -> Path:
+        """Where test sets of the model's other directions are."""
+        return self.other_flores or self.flores
+
+    @property
+    def test_sets(self) -> tuple[Path, ...]:
+        """All test sets, each once: their sentences are kept out of what is learned from."""
+        return tuple(dict.fromkeys((self.flores, self.others_flores, *self.evaluation_sets)))
 
     @property
     def pair(self) -> Direction:

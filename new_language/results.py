@@ -206,6 +206,7 @@ def _pages(plan: Plan) -> dict[str, str]:
             for system in plan.config.systems
         },
         "Scores": plan.at("scores", "report.html"),
+        "Scores of the other directions": plan.at("scores_others", "report.html"),
         "Other directions, before and after": plan.at("comparison", "comparison.html"),
     }
     return {

@@ -13,7 +13,7 @@ from corpus.errors import TonguesError, UserError
 from corpus.files import make_directory, write_text
 from corpus.jobs import RECEIPTS, Outcome, Task, hold_lock, redo_changed, run_job
 from new_language.report import write_report
-from new_language.steps import REPORT, Plan, Step, make_steps
+from new_language.steps import REPORT, Plan, Step, check_test_sets, make_steps
 from new_language.times import Times, note_time, step_times
 
 logger = logging.getLogger(__name__)
@@ -60,6 +60,7 @@ def run_steps(plan: Plan) -> None:
         UserError: If another process works in the output, or the recipe names what is not there.
     """
     steps = make_steps(plan)
+    check_test_sets(plan)
     make_directory(plan.output)
     with hold_lock(plan.output / _LOCK, _NAME) as is_mine:
         if not is_mine:

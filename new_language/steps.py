@@ -17,12 +17,16 @@ from typing import Any
 
 from corpus.errors import UserError
 from corpus.files import read_json
+from corpus.flores import split_languages
 from corpus.languages import Direction, find_language, parse_direction
 from new_language.budget import Sizes, decide
 from new_language.config import NewLanguageConfig, System
 
 START = "start"
 """The model before it learned the language, among the systems that are scored."""
+
+OTHERS = "others"
+"""`devtest` of `other_flores`, where that is another than `flores`."""
 
 REPORT = "report"
 COPY = "copy"
@@ -98,7 +102,7 @@ class Plan:
         if self.config.other_directions:
             return tuple(map(parse_direction, self.config.other_directions))
         known = [Direction(*text.split("-")) for text in self._description()["directions"]]
-        there = {path.stem for path in (self.config.flores / "devtest").glob("*_*")}
+        there = {path.stem for path in (self.config.others_flores / "devtest").glob("*_*")}
         known = [one for one in known if all(find_language(code, there) for code in one)]
         count = min(_MOST_OTHERS, len(known))
         return tuple(known[i * len(known) // count] for i in range(count))
@@ -116,9 +120,14 @@ class Plan:
         """Return a path in the output."""
         return self.output.joinpath(*parts)
 
-    def hypotheses(self, system: str, split: str = "devtest") -> Path:
-        """Return where a system's translations are."""
-        return self.at("hypotheses" if split == "devtest" else f"hypotheses_{split}", system)
+    def hypotheses(self, system: str, of: str = "devtest") -> Path:
+        """Return where a system's translations of a split are; `OTHERS` is that of theirs."""
+        return self.at("hypotheses" if of == "devtest" else f"hypotheses_{of}", system)
+
+    @property
+    def others_split(self) -> str:
+        """Of which split the translations in the model's other directions are."""
+        return "devtest" if self.config.others_flores == self.config.flores else OTHERS
 
     def model(self, system: str) -> Path:
         """Return where a system's model is."""
@@ -223,6 +232,27 @@ def _text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+def check_test_sets(plan: Plan) -> None:
+    """Check that the test sets have the languages that are scored, before hours of work.
+
+    Raises:
+        UserError: If a file is missing.
+    """
+    config = plan.config
+    wanted = [(config.flores, split, set(config.pair)) for split in ("dev", "devtest")]
+    others = {language for direction in plan.others for language in direction}
+    wanted.append((config.others_flores, "devtest", others))
+    for flores, split, languages in wanted:
+        there = split_languages(flores, split) if languages else ()
+        missing = sorted(one for one in languages if find_language(one, there) is None)
+        if missing:
+            raise UserError(
+                f"{flores / split} has no file of {', '.join(missing)}. `flores` needs lines of"
+                f" {config.pivot} and {config.language}; `other_directions` are scored on"
+                " `other_flores`, where that is given."
+            )
+
+
 def make_steps(plan: Plan) -> list[Step]:
     """Return the steps of a recipe in order.
 
@@ -300,9 +330,8 @@ def _test_set(plan: Plan) -> Path:
 
 def _mining(plan: Plan) -> Iterator[Step]:
     config = plan.config
-    evaluation_sets = [config.flores, *config.evaluation_sets]
     for number in range(1, plan.rounds + 1):
-        yield from _round(plan, number, evaluation_sets)
+        yield from _round(plan, number)
     if config.gold is not None:
         words = ["--bitext", plan.bitext, "--gold", config.gold]
         words += ["--sentences", plan.sentences, "--json"]
@@ -313,7 +342,7 @@ def _mining(plan: Plan) -> Iterator[Step]:
             stdout=plan.mined("evaluation.json"),
             reads=(plan.bitext, config.gold, plan.sentences),
         )  # fmt: skip
-    tests = _repeated("--test-set", evaluation_sets)
+    tests = _repeated("--test-set", config.test_sets)
     for name, pairs in (("seed", plan.at("seed", "train")), ("mined", plan.bitext)):
         yield _step(
             plan, f"contamination_{name}", f"Test sentences among the {name} pairs",
@@ -324,7 +353,7 @@ def _mining(plan: Plan) -> Iterator[Step]:
         )  # fmt: skip
 
 
-def _round(plan: Plan, number: int, evaluation_sets: Sequence[Path]) -> Iterator[Step]:
+def _round(plan: Plan, number: int) -> Iterator[Step]:
     """Yield the steps of a round of mining: a student, and what it finds."""
     config = plan.config
     end = "" if number == 1 else f"_{number}"
@@ -364,7 +393,7 @@ def _round(plan: Plan, number: int, evaluation_sets: Sequence[Path]) -> Iterator
         {**read, "pairs": [str(config.pair)], "languages": [config.pivot, config.language],
          "encoder": config.encoder, f"encoders.{config.language}": student,
          **({"known": [plan.at("seed", "held_out")]} if config.held_out else {}),
-         "evaluation_sets": evaluation_sets},
+         "evaluation_sets": config.test_sets},
         "`tongues status` says how far it is, shard by shard. A shard that cannot be read can be"
         " left out of `shards`; where no sentence of the language was found, look at the page of"
         " the identifier.",
@@ -379,7 +408,7 @@ def _model(plan: Plan) -> Iterator[Step]:
         plan, "extend", f"{config.language} in the model's vocabulary", ("nmt", "extend"),
         ["--model", config.model, "--language", config.language,
          *(["--like", config.like] if config.like else []), "--text", plan.at("seed", "text")],
-        plan.at("extended"), {"flores": config.flores},
+        plan.at("extended"), {"flores": config.others_flores},
         "If too much old text would be cut otherwise, set `settings.extend.max_pieces` lower, or"
         " `max_changed_share` higher. A model that has the language already needs no new one.",
     )  # fmt: skip
@@ -442,7 +471,7 @@ def _training(plan: Plan, system: System, values: dict[str, Any]) -> Step:
     )
     common = {
         "flores": config.flores,
-        "evaluation_sets": config.evaluation_sets,
+        "evaluation_sets": config.test_sets[1:],
         "threads": config.threads,
         # What the others lost is measured on all of the test set, below.
         "comparison.max_trained": 0,
@@ -484,45 +513,66 @@ def _scores(plan: Plan) -> Iterator[Step]:
         for system in config.candidates:
             yield _translation(plan, system, new, "dev")
         yield _score(plan, config.candidates, "dev", "scores_dev")
-    if others:
-        yield _translation(plan, START, others, "devtest")
-    for system in config.systems:
-        directions = new if system == "scratch" else (*new, *others)
-        yield _translation(plan, system, directions, "devtest")
-    systems = [*config.systems, *([START] if others else [])]
-    yield _score(plan, systems, "devtest", "scores")
     tuned = [system for system in config.systems if system != "scratch"]
-    if others and tuned:
-        words = _repeated("--hypotheses", map(plan.hypotheses, (START, *tuned)))
-        yield _step(
-            plan, "compare", "What the other directions lost", ("eval", "compare"),
-            [*words, "--flores", config.flores, "--split", "devtest"], plan.at("comparison"),
-            {"pivot": config.pivot}, "`comparison/comparison.html` is the page of this step.",
-        )  # fmt: skip
-
-
-def _translation(plan: Plan, system: str, directions: Sequence[Direction], split: str) -> Step:
-    model = plan.config.model if system == START else plan.model(system)
-    return _step(
-        plan, f"translate_{split}_{system}", f"{split} translated by `{system}`",
-        ("nmt", "translate-flores"),
-        ["--model", model, "--flores", plan.config.flores, "--split", split,
-         "--directions", ",".join(map(str, directions))],
-        plan.hypotheses(system, split), {"threads": plan.config.threads},
-        "The test set needs lines of all languages of these directions.", kind="translate",
+    of, with_new = plan.others_split, plan.others_split != OTHERS
+    if others:
+        yield _translation(plan, START, others, of)
+    for system in config.systems:
+        directions = (*new, *others) if with_new and system in tuned else new
+        yield _translation(plan, system, directions, "devtest")
+    has_start = with_new and others
+    yield _score(plan, [*config.systems, *([START] if has_start else [])], "devtest", "scores")
+    if not others or not tuned:
+        return
+    if not with_new:
+        for system in tuned:
+            yield _translation(plan, system, others, of)
+        yield _score(plan, [START, *tuned], of, "scores_others")
+    words = _repeated("--hypotheses", (plan.hypotheses(system, of) for system in (START, *tuned)))
+    yield _step(
+        plan, "compare", "What the other directions lost", ("eval", "compare"),
+        [*words, "--flores", config.others_flores, "--split", "devtest"], plan.at("comparison"),
+        {"pivot": config.pivot}, "`comparison/comparison.html` is the page of this step.",
     )  # fmt: skip
 
 
-def _score(plan: Plan, systems: Sequence[str], split: str, output: str) -> Step:
-    words = _repeated("--hypotheses", (plan.hypotheses(system, split) for system in systems))
-    words += ["--flores", plan.config.flores, "--split", split, "--metrics", ",".join(METRICS)]
-    baseline = "seed" if "seed" in systems else systems[0]
+def _translation(plan: Plan, system: str, directions: Sequence[Direction], of: str) -> Step:
+    model = plan.config.model if system == START else plan.model(system)
+    flores, split = _test_set_of(plan, of)
     return _step(
-        plan, f"score_{split}", f"Scores on {split}", ("eval", "score"),
+        plan, f"translate_{of}_{system}", f"{_words(of)} translated by `{system}`",
+        ("nmt", "translate-flores"),
+        ["--model", model, "--flores", flores, "--split", split,
+         "--directions", ",".join(map(str, directions))],
+        plan.hypotheses(system, of), {"threads": plan.config.threads},
+        "The test set needs lines of all languages of these directions; where none has all, give"
+        " that of `other_directions` as `other_flores`.",
+        kind="translate",
+    )  # fmt: skip
+
+
+def _score(plan: Plan, systems: Sequence[str], of: str, output: str) -> Step:
+    flores, split = _test_set_of(plan, of)
+    words = _repeated("--hypotheses", (plan.hypotheses(system, of) for system in systems))
+    words += ["--flores", flores, "--split", split, "--metrics", ",".join(METRICS)]
+    baseline = "seed" if of != OTHERS and "seed" in systems else systems[0]
+    return _step(
+        plan, f"score_{of}", f"Scores on {_words(of)}", ("eval", "score"),
         [*words, "--baseline", baseline], plan.at(output),
         {"baselines": [COPY], "pivot": plan.config.pivot},
         f"`{output}/report.html` is the page of this step.", kind="score",
     )  # fmt: skip
+
+
+def _words(of: str) -> str:
+    return "devtest of the other directions" if of == OTHERS else of
+
+
+def _test_set_of(plan: Plan, of: str) -> tuple[Path, str]:
+    """Return the test set and the split of some translations."""
+    if of == OTHERS:
+        return plan.config.others_flores, "devtest"
+    return plan.config.flores, of
 
 
 def exported_system(plan: Plan) -> str:

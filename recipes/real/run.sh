@@ -1,70 +1,54 @@
 #!/usr/bin/env bash
-# A new language on real text, on two CPU cores: Czech, of captions of photographs.
+# A new language on real text, on two CPU cores.
 #
-#   DATA=... recipes/real/run.sh WORK
+#   DATA=... recipes/real/run.sh WORK [czech|ukrainian]
 #
-# There are a thousand Czech-English pairs, crawl shards in which nine thousand more lie scattered among
-# other text, and a model of English, German and French that has seen none of them. DATA holds multi30k/,
-# lid/, nllb_seed/, tatoeba/, wmt_newstest/ and flores200_dataset/; docs/guide.md says what each is. Every
-# step skips what is done: kill this anywhere and run it again.
+# There are a thousand pairs of the language with English, crawl shards in which some nine thousand more lie
+# scattered among other text, and a model of English and two other languages that has seen none of them.
+# czech.sh (captions of photographs) and ukrainian.sh (Tatoeba) say which lines are which; DATA is the directory
+# of real text that docs/guide.md describes. Every step skips what is done: kill this anywhere and run it again.
 set -euo pipefail
 
-WORK=${1:?usage: DATA=... recipes/real/run.sh WORK}
+WORK=${1:?usage: DATA=... recipes/real/run.sh WORK [czech|ukrainian]}
+NAME=${2:-czech}
 DATA=$(realpath "${DATA:?DATA is the directory of real text; see docs/guide.md}")
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-CAPTIONS=$DATA/multi30k
-NEW=ces_Latn PIVOT=eng_Latn
-OLD="eng_Latn deu_Latn fra_Latn"
-# What the new language is to be told apart from, and what lies beside it in the shards.
-RELATIVES="deu_Latn fra_Latn slk_Latn pol_Latn slv_Latn hrv_Latn ukr_Cyrl rus_Cyrl"
-MORE="eng_Latn spa_Latn ita_Latn por_Latn ron_Latn nld_Latn swe_Latn nob_Latn dan_Latn fin_Latn
-  est_Latn lit_Latn lvs_Latn hun_Latn bos_Latn szl_Latn srp_Cyrl mkd_Cyrl bul_Cyrl bel_Cyrl tur_Latn
-  ell_Grek"
+PIVOT=eng_Latn
 
 # shellcheck source=../keep.sh
 source "$HERE/../keep.sh"
+[ -f "$HERE/$NAME.sh" ] || { echo "there is no $HERE/$NAME.sh: czech or ukrainian" >&2; exit 2; }
+# It sets NEW; OLD, what the starting model knows beside English; RELATIVES, of which there is text in the shards;
+# MORE, which the identifier is to know, too; RECIPES; and START_FLORES. `prepare` makes the test sets and what only
+# its recipe names; `start SIDE LANGUAGE`, `seed`, `hidden SIDE` and `around SIDE` print lines.
+# shellcheck source=czech.sh
+source "$HERE/$NAME.sh"
 mkdir -p "$WORK"
 cd "$WORK"
 
-# Lines of the captions' training text. 1-19,000: the starting model's. 19,001-20,000: the seed.
-# 20,001-29,000: scattered in the shards.
-captions() { zcat "$CAPTIONS/train.$1.txt.gz" | sed -n "$2p"; }
 # Sixty lines of each test set are planted in the shards: the check for test sentences must find them.
-planted() { for set in val test_2016_flickr; do sed -n 1,60p "$CAPTIONS/$set.$1.txt"; done; }
-pairs() { cat "$DATA"/{wmt_newstest,tatoeba}/"$PIVOT-$NEW.tsv"; }
-# News of other language pairs, without what the news in the new language translates.
-news() {
-  for language in fin_Latn tur_Latn; do
-    cut -f1 "$DATA/wmt_newstest/$PIVOT-$language.tsv" | tail -n 1500
-  done | grep -vxFf <(pairs | cut -f1) | awk '!seen[$0]++'
-}
+planted() { for split in dev devtest; do sed -n 1,60p "flores/$split/$1.$split"; done; }
 # A quarter of the lines for identification lies in the shards; the identifier learns from the others.
 identification() { zcat "$DATA/lid/$1.txt.gz" | awk "NR % 4 $2 0"; }
 
 say "1/5 Test sets, seed, and text around the pairs"
-mkdir -p flores/dev flores/devtest start_bitext replay seed monolingual text other identification
+mkdir -p flores/dev flores/devtest start_bitext replay seed text other identification
 ln -sfn "$DATA/flores200_dataset" .
-for language in $OLD $NEW; do
-  keep "flores/dev/$language.dev" cat "$CAPTIONS/val.$language.txt"
-  keep "flores/devtest/$language.devtest" cat "$CAPTIONS/test_2016_flickr.$language.txt"
-done
-for language in deu_Latn fra_Latn; do
+prepare
+for language in $OLD; do
   for side in $PIVOT "$language"; do
-    keep "start_bitext/train.$PIVOT-$language.$side" captions "$side" 1,19000
+    keep "start_bitext/train.$PIVOT-$language.$side" start "$side" "$language"
     # Replayed pairs are trained on from source to target only.
     for pair in "$PIVOT-$language" "$language-$PIVOT"; do
-      keep "replay/train.$pair.$side" captions "$side" 1,19000
+      keep "replay/train.$pair.$side" start "$side" "$language"
     done
   done
 done
-keep "seed/$PIVOT-$NEW.tsv" paste <(captions $PIVOT 19001,20000) <(captions $NEW 19001,20000)
-keep "monolingual/$NEW.txt" captions $NEW 1,9000
+keep "seed/$PIVOT-$NEW.tsv" seed
 for language in $PIVOT $NEW; do
-  keep "text/$language.txt" eval "captions $language 20001,29000; planted $language"
+  keep "text/$language.txt" eval "hidden $language; planted $language"
+  keep "other/$language.txt" around "$language"
 done
-keep "other/$NEW.txt" eval \
-  'for source in wmt_newstest tatoeba; do sed -n 1,4000p "$DATA/$source/$PIVOT-$NEW.tsv"; done | cut -f2'
-keep "other/$PIVOT.txt" eval 'cat "$DATA/nllb_seed/$PIVOT.txt"; news'
 for language in $RELATIVES; do
   keep "other/$language.txt" eval "identification $language == | sed -n 1,800p"
 done
@@ -77,17 +61,17 @@ tongues data scatter --text text --other other --output scattered \
   --config languages="[$PIVOT, $NEW]" --config other_languages="[${RELATIVES// /, }]" \
   --config other_lines=8000
 mkdir -p gold
-keep "gold/$PIVOT-$NEW.tsv" grep -vxFf <(paste <(planted $PIVOT) <(planted $NEW)) \
+keep "gold/$PIVOT-$NEW.tsv" grep -vxFf <(paste <(planted $PIVOT) <(planted "$NEW")) \
   "scattered/gold/$PIVOT-$NEW.tsv"
 
 say "3/5 The starting identifier, without $NEW"
 tongues lid train --data identification --output identifier --config sampled_lines=150000 \
   --config quantize=false
 
-say "4/5 The starting model: English to and from German and French"
+say "4/5 The starting model: English to and from ${OLD// / and }"
 tongues nmt vocabulary --bitext start_bitext --output vocabulary
 tongues nmt train --config-file "$HERE/start.yaml" --output start \
-  --config vocabulary=vocabulary --config bitext.primary=start_bitext --config flores=flores
+  --config vocabulary=vocabulary --config bitext.primary=start_bitext --config flores="$START_FLORES"
 
 say "5/5 $NEW"
-tongues new-language "$HERE/czech.yaml" --output czech
+tongues new-language "${RECIPES[@]/#/$HERE/}" --output "$NAME"

@@ -72,10 +72,15 @@ def parse(step: Step) -> tuple[click.Command, dict[str, Any]]:
     return command, command.make_context("tongues", words).params
 
 
+@pytest.mark.parametrize("other_flores", [None, "own"])
 @pytest.mark.parametrize("systems", [["seed"], ["scratch", "seed", "mined", "all", "ceiling"]])
-def test_every_step_is_a_command_with_keys_that_it_has(tmp_path: Path, systems: list[str]) -> None:
-    true_pairs = ["gold"] if "ceiling" in systems else []
-    steps = make_steps(plan_of(tmp_path, systems=systems, true_pairs=true_pairs))
+def test_every_step_is_a_command_with_keys_that_it_has(
+    tmp_path: Path, systems: list[str], other_flores: str | None
+) -> None:
+    values: dict[str, Any] = {"systems": systems, "other_flores": other_flores}
+    values |= {"true_pairs": ["gold"] if "ceiling" in systems else []}
+    values |= {"other_directions": ["eng_Latn-deu_Latn"]}
+    steps = make_steps(plan_of(tmp_path, **values))
     (tmp_path / "recipe.yaml").write_text(
         "{language: ces_Latn, pivot: eng_Latn, seed: [s], shards: [c], model: m, flores: f}"
     )
@@ -88,8 +93,10 @@ def test_every_step_is_a_command_with_keys_that_it_has(tmp_path: Path, systems: 
     assert parse(steps[-1])[1]["report_only"]
 
 
-def test_no_step_reads_what_a_later_one_writes(tmp_path: Path) -> None:
-    plan = plan_of(tmp_path)
+@pytest.mark.parametrize("other_flores", [None, "own"])
+def test_no_step_reads_what_a_later_one_writes(tmp_path: Path, other_flores: str | None) -> None:
+    others = ["eng_Latn-deu_Latn"]
+    plan = plan_of(tmp_path, other_flores=other_flores, other_directions=others)
     steps = make_steps(plan)
     outputs = {path: i for i, step in enumerate(steps) for path in step.outputs}
     for i, step in enumerate(steps[:-1]):
@@ -133,6 +140,54 @@ def test_other_directions_are_those_of_the_model_that_the_test_set_has(tmp_path:
     assert [str(one) for one in plan.others] == ["eng_Latn-deu_Latn", "deu_Latn-eng_Latn"]
     chosen = plan_of(tmp_path, other_directions=["deu_Latn-fra_Latn"]).others
     assert chosen == (Direction("deu_Latn", "fra_Latn"),)
+
+
+def test_other_directions_may_have_a_test_set_of_their_own(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    for split in ("dev", "devtest"):
+        (own / split).mkdir(parents=True)
+        for code in ("eng_Latn", "deu_Latn"):
+            (own / split / f"{code}.{split}").write_text("a\nb\nc\n")
+    plan = plan_of(tmp_path, other_flores=str(own))
+    assert [str(one) for one in plan.others] == ["eng_Latn-deu_Latn", "deu_Latn-eng_Latn"]
+    others, new = "eng_Latn-deu_Latn,deu_Latn-eng_Latn", "eng_Latn-ces_Latn,ces_Latn-eng_Latn"
+    steps = {step.name: step for step in make_steps(plan)}
+
+    def translates(name: str) -> list[Any]:
+        given = parse(steps[name])[1]
+        return [given[key] for key in ("flores", "split", "directions", "output")]
+
+    for system in ("start", "seed", "mined", "all", "ceiling"):
+        where = plan.hypotheses(system, "others")
+        assert translates(f"translate_others_{system}") == [own, "devtest", others, where]
+        if system != "start":
+            expected = [tmp_path / "flores", "devtest", new, plan.hypotheses(system)]
+            assert translates(f"translate_devtest_{system}") == expected
+    assert "translate_devtest_start" not in steps
+    compared = " ".join(steps["compare"].words)
+    assert f"--hypotheses {plan.hypotheses('start', 'others')} --hypotheses" in compared
+    assert f"--flores {own} --split devtest" in compared
+    # Both are kept out of mining and training, and the old text that `extend` looks at is there.
+    for name in ("mine", "mine_2", "train_mined"):
+        [line] = [word for word in steps[name].words if word.startswith("evaluation_sets=")]
+        assert str(own) in line
+    assert f"flores={own}" in steps["extend"].words
+
+
+@pytest.mark.parametrize(
+    ("values", "missing"),
+    [
+        ({"language": "slk_Latn", "student_languages": []}, "flores/dev has no file of slk_Latn"),
+        ({"other_directions": ["eng_Latn-ita_Latn"]}, "flores/devtest has no file of ita_Latn"),
+    ],
+)
+def test_languages_that_a_test_set_lacks_are_told_of_before_the_first_step(
+    tmp_path: Path, values: dict[str, Any], missing: str
+) -> None:
+    plan = plan_of(tmp_path, **values)
+    with pytest.raises(UserError, match=missing):
+        run_steps(plan)
+    assert not plan.output.exists()
 
 
 def test_best_on_dev_is_exported(tmp_path: Path) -> None:
