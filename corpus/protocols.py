@@ -4,7 +4,7 @@ import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,19 @@ class Prediction(NamedTuple):
     score: float
 
 
+class Predictions(NamedTuple):
+    """The languages of many lines, and the probabilities given to them."""
+
+    languages: Sequence[str]
+    """All answers that there may be."""
+
+    numbers: NDArray[np.int32]
+    """The answer to each line, an index into `languages`, [N]."""
+
+    scores: NDArray[np.float32]
+    """In [0, 1], [N]."""
+
+
 class Span(NamedTuple):
     """A part of a line in one language."""
 
@@ -59,6 +72,15 @@ class LanguageIdentifier(Protocol):
 
     def identify(self, lines: Sequence[str]) -> list[Prediction]:
         """Return one prediction per line, in order."""
+        ...
+
+
+@runtime_checkable
+class ArrayIdentifier(LanguageIdentifier, Protocol):
+    """Answers in arrays, too: objects for each of many lines take a tenth of the time."""
+
+    def identify_arrays(self, lines: Sequence[str]) -> Predictions:
+        """Return what `identify` does."""
         ...
 
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from corpus.languages import find_language
-from corpus.protocols import LanguageIdentifier, Prediction
+from corpus.protocols import ArrayIdentifier, LanguageIdentifier, Prediction, Predictions
 
 
 class RenamedIdentifier:
@@ -37,3 +39,20 @@ class RenamedIdentifier:
             Prediction(self.name(one.language), one.score)
             for one in self._identifier.identify(lines)
         ]
+
+    def identify_arrays(self, lines: Sequence[str]) -> Predictions:
+        """Return what `identify` does, in arrays."""
+        if isinstance(self._identifier, ArrayIdentifier):
+            found = self._identifier.identify_arrays(lines)
+            if not self._names:
+                return found
+            return found._replace(languages=[self.name(code) for code in found.languages])
+        predictions = self.identify(lines)
+        numbers: dict[str, int] = {}
+        return Predictions(
+            numbers=np.array(
+                [numbers.setdefault(one.language, len(numbers)) for one in predictions], np.int32
+            ),
+            scores=np.array([one.score for one in predictions], np.float32),
+            languages=list(numbers),
+        )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from corpus.errors import UserError
 from corpus.languages import NO_LANGUAGE, UNKNOWN_LANGUAGE, find_language, is_language
 from corpus.protocols import LanguageIdentifier as IdentifierProtocol
-from corpus.protocols import Prediction
+from corpus.protocols import Prediction, Predictions
 from lid.directory import (
     EXTENDED_FILE,
     FAMILIARITY_FILE,
@@ -167,18 +167,27 @@ class LanguageIdentifier:
 
         Any line gets an answer: an empty one is `und` with score 0, one without letters `zxx`.
         """
-        answers: list[Prediction] = []
+        languages, numbers, scores = self.identify_arrays(lines)
+        names = [languages[number] for number in numbers.tolist()]
+        return list(map(Prediction, names, scores.tolist()))
+
+    def identify_arrays(self, lines: Sequence[str]) -> Predictions:
+        """Return what `identify` does, in arrays."""
+        languages = [*self._classes, UNKNOWN_LANGUAGE, NO_LANGUAGE]
+        unknown, none = len(self._classes), len(self._classes) + 1
+        numbers, scores = np.empty(len(lines), np.int32), np.empty(len(lines), np.float32)
+        start = 0
         for batch in self._batches(lines, 1):
             best = batch.labels[:, 0]
             known = self._accepts(best, batch.scores[:, 0], batch.familiarity)
-            names = [
-                self._classes[label] if is_known else UNKNOWN_LANGUAGE
-                for label, is_known in zip(best.tolist(), known.tolist(), strict=True)
-            ]
-            for row in np.flatnonzero(batch.states <= EMPTY).tolist():
-                names[row] = _answer_without_letters(int(batch.states[row])).language
-            answers += map(Prediction, names, _answer_scores(batch).tolist())
-        return answers
+            found = np.where(known, best, unknown)
+            is_empty = batch.states <= EMPTY
+            found[is_empty] = unknown
+            found[is_empty & (batch.states == NO_LETTERS)] = none
+            numbers[start : start + len(best)] = found
+            scores[start : start + len(best)] = _answer_scores(batch)
+            start += len(best)
+        return Predictions(languages, numbers, scores)
 
     def apply_threshold(self, best: Ranked) -> Prediction:
         """Turn a best class into an answer: `und` where the line does not fit it."""

@@ -31,8 +31,10 @@ class AddressList:
 
     def __contains__(self, address: str) -> bool:
         """Whether the page, a path above it, or its domain or one above it is listed."""
+        if not len(self._hashes):
+            return False
         wanted = np.array([key_hash(place) for place in _places(address)], np.uint64)
-        if not len(wanted) or not len(self._hashes):
+        if not len(wanted):
             return False
         found = np.searchsorted(self._hashes, wanted)
         found[found == len(self._hashes)] = 0

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from corpus.crawl.documents import Document
 from corpus.joined_lines import JoinedLines
-from corpus.protocols import Prediction
+from corpus.protocols import Prediction, Predictions
 from corpus.text import normalize, sentence_hash
 from mining.sentences.candidates import Candidate, Rejects, is_damaged, line_candidates
 from mining.sentences.clean import lines_of
@@ -45,7 +45,7 @@ class BatchRows(Rejects, Protocol):
 class Identifies(Protocol):
     """What is asked of an identifier here."""
 
-    def identify(self, lines: Sequence[str]) -> list[Prediction]:
+    def identify_arrays(self, lines: Sequence[str]) -> Predictions:
         """Return one prediction per line, in order."""
         ...
 
@@ -181,22 +181,24 @@ def _identify_and_keep(
     cleaner: Cleaner,
     rows: BatchRows,
 ) -> None:
-    count = len(sentences.texts)
-    predictions = identifier.identify(sentences.texts)
-    languages = np.fromiter((answers[one.language] for one in predictions), np.int32, count)
-    scores = np.fromiter((one.score for one in predictions), np.float64, count)
+    found = identifier.identify_arrays(sentences.texts)
+    known = np.zeros(len(found.languages), np.int32)
+    for number in np.unique(found.numbers).tolist():
+        known[number] = answers[found.languages[number]]
+    languages, scores = known[found.numbers], found.scores.astype(np.float64)
     is_low = scores < np.array(answers.least_scores)[languages]
-    has_reason = np.array([[bool(one) for one in both] for both in answers.reasons])
-    is_rejected = has_reason[languages, is_low.astype(np.int8)]
-    for language, low in zip(*np.nonzero(has_reason), strict=True):
-        if number := int(((languages == language) & (is_low == bool(low))).sum()):
-            rows.counts[f"rejected.{answers.reasons[language][low]}"] += number
+    cases = 2 * languages + is_low
+    why = [reason for both in answers.reasons for reason in both]
+    is_rejected = np.array([bool(reason) for reason in why])[cases]
+    for reason, count in zip(why, np.bincount(cases).tolist(), strict=False):
+        if reason and count:
+            rows.counts[f"rejected.{reason}"] += count
     reasons = cleaner.form_reasons(
         sentences.texts, np.where(is_rejected, np.int32(-1), languages), answers.limits
     )
-    for reason, number in enumerate(np.bincount(reasons).tolist()):
-        if reason and number:
-            rows.counts[f"rejected.{FORM_REASONS[reason]}"] += number
+    for form, count in enumerate(np.bincount(reasons).tolist()):
+        if form and count:
+            rows.counts[f"rejected.{FORM_REASONS[form]}"] += count
     kept = np.flatnonzero(~is_rejected & (reasons == 0))
     if len(kept):
         keys = _sort_keys(kept, sentences, languages, names, answers, cleaner)

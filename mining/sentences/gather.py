@@ -28,6 +28,9 @@ from mining.sentences.runs import (
 
 GATHER_JOB = "gather"
 _LEAST = 16
+FEW = 16
+"""So many runs are not gathered: each bucket reads all of them."""
+
 _LOCK = ".lock"
 
 
@@ -52,6 +55,16 @@ def gather_runs(task: Task, *, folder: Path, keep_copies: bool) -> Outcome:
             _count(batch, counts)
             run.add(batch)
     return Outcome(counts=counts, outputs=(path,))
+
+
+def count_rows(runs: Sequence[Path]) -> Counter[str]:
+    """Return the sentences of each language in some runs, all copies included."""
+    counts: Counter[str] = Counter()
+    for path in runs:
+        with open_run(path) as run:
+            for block in range(run.blocks):
+                _count(run.read_keys(block), counts)
+    return counts
 
 
 def _count(batch: pa.RecordBatch, counts: Counter[str]) -> None:

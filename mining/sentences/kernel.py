@@ -368,9 +368,9 @@ class _BadClasses:
     def new_pairs(self) -> NDArray[np.uint32]:
         """Return the pairs of classes that were not returned before, as sequences, [N, 3]."""
         before, self._paired = self._paired, len(self._examples)
-        pairs = itertools.product(range(self._paired), repeat=2)
-        found = [(*pair, _END) for pair in pairs if max(pair) >= before]
-        return np.array(found, np.uint32).reshape(-1, 3)
+        pairs = np.indices((self._paired, self._paired), np.uint32).reshape(2, -1).T
+        fresh = pairs[pairs.max(axis=1) >= before]
+        return np.column_stack([fresh, np.full(len(fresh), _END, np.uint32)])
 
     def answer(self, first: int, second: int, third: int) -> int:
         """Return whether a match begins with characters of these classes; `_PERHAPS` with two."""

@@ -61,6 +61,7 @@ FAN_IN = 320
 BLOCK_BYTES = 1 << 18
 _BLOCK_ROWS = 1024
 _READ_OPTIONS = pa.ipc.IpcReadOptions(use_threads=False)
+_READ_KEYS = pa.ipc.IpcReadOptions(use_threads=False, included_fields=[0, 1])
 _SCHEMA_MESSAGE = RUN_SCHEMA.serialize().to_pybytes()
 _TRAILER = struct.Struct("<QQ16s8s")
 _MAGIC = b"tongues1"
@@ -229,13 +230,20 @@ class Run:
         Raises:
             DataError: If it is damaged.
         """
+        return self._read(block, _READ_OPTIONS)
+
+    def read_keys(self, block: int) -> pa.RecordBatch:
+        """Return the keys of a block, and how many sentences each stands for; errors as `read`."""
+        return self._read(block, _READ_KEYS)
+
+    def _read(self, block: int, options: pa.ipc.IpcReadOptions) -> pa.RecordBatch:
         try:
             start, end = (int(place) for place in self._offsets[block : block + 2])
             self._file.seek(start)
             data = self._file.read(end - start)
             # The stream's writer puts the schema before the first block only.
             stream = pa.BufferReader(data if not block else _SCHEMA_MESSAGE + data)
-            return pa.ipc.open_stream(stream, options=_READ_OPTIONS).read_next_batch()
+            return pa.ipc.open_stream(stream, options=options).read_next_batch()
         except (pa.ArrowException, OSError, StopIteration) as error:
             raise DataError(f"{self._path} is damaged: {error}. Delete it and run again.") from None
 

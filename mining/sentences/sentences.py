@@ -31,7 +31,7 @@ from mining.sentences.extract import (
     SHARDS,
     extract_shard,
 )
-from mining.sentences.gather import GATHER_JOB, Gathering, list_runs
+from mining.sentences.gather import FEW, GATHER_JOB, Gathering, count_rows, list_runs
 from mining.sentences.inputs import Ranges, range_tasks, shard_tasks
 from mining.sentences.merge import (
     CHARACTERS,
@@ -146,14 +146,17 @@ def _refuse_earlier_version(output: Path) -> None:
 def _merge(
     output: Path, shards: Sequence[str], config: SentencesConfig, executor: Executor
 ) -> Mapping[str, int]:
-    """Gather the runs of all shards and merge them bucket by bucket; return what that counted."""
+    """Gather the runs of many shards and merge them bucket by bucket; return what that counted."""
     folder = output / WORK / SHARDS
     paths = (folder / f"{shard}{RUN_SUFFIX}" for shard in sorted(shards))
     runs = [path for path in paths if stores.exists(path)]
     gathering = Gathering(GATHER_JOB, output, config.workers, executor)
-    runs, counts = gathering.gather(
-        runs, output / WORK / _GATHERED, keep_copies=config.write_rejects
-    )
+    if len(runs) > FEW:
+        runs, counts = gathering.gather(
+            runs, output / WORK / _GATHERED, keep_copies=config.write_rejects
+        )
+    else:
+        counts = count_rows(runs)
     return gathering.run(
         MERGE_JOB,
         _bucket_tasks(output / WORK / _RUNS, runs, counts, config.bucket_sentences),

@@ -4,11 +4,12 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from corpus.errors import UserError
 from corpus.files import write_lines
-from corpus.protocols import Prediction
+from corpus.protocols import Prediction, Predictions
 from corpus.records import labeled_text_files, sentence_languages, sentence_shards
 from corpus.renamed_identifier import RenamedIdentifier
 from corpus.word_lists import find_list, read_word_lists
@@ -28,6 +29,27 @@ def test_an_identifier_answers_with_the_names_of_the_data() -> None:
     assert renamed.languages == ["bre_Latn", "cmn_Hans", "est_Latn"]
     answers = renamed.identify(["zho_Hans", "bre_Latn", "est_Latn", "und"])
     assert [one.language for one in answers] == ["cmn_Hans", "bre_Latn", "est_Latn", "und"]
+
+
+class ParrotOfArrays(Parrot):
+    """Answers in arrays, too."""
+
+    def identify_arrays(self, lines: Sequence[str]) -> Predictions:
+        numbers = [self.languages.index(line) for line in lines]
+        scores = np.full(len(lines), 0.9, np.float32)
+        return Predictions(self.languages, np.array(numbers, np.int32), scores)
+
+
+@pytest.mark.parametrize("identifier", [Parrot(), ParrotOfArrays()])
+@pytest.mark.parametrize("names", [[], ["cmn_Hans"]])
+def test_answers_in_arrays_are_those_in_objects(identifier: Parrot, names: list[str]) -> None:
+    renamed = RenamedIdentifier(identifier, names)
+    lines = ["zho_Hans", "bre_Latn", "zho_Hans"]
+    languages, numbers, scores = renamed.identify_arrays(lines)
+    found = [languages[number] for number in numbers]
+    assert found == [one.language for one in renamed.identify(lines)]
+    assert found[0] == ("cmn_Hans" if names else "zho_Hans")
+    assert scores.tolist() == pytest.approx([0.9] * 3)
 
 
 def test_a_word_list_is_found_under_another_name(tmp_path: Path) -> None:

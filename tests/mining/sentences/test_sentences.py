@@ -17,6 +17,7 @@ from corpus.remote import find_files
 from corpus.text import scripts_of
 from mining.sentences import price, sentences
 from mining.sentences.config import SentencesConfig
+from mining.sentences.gather import FEW
 from mining.sentences.rejects import REJECTS_SCHEMA
 from mining.sentences.sentences import run_sentences
 from tests.receipts import read_receipt
@@ -233,7 +234,22 @@ def test_a_shard_is_one_file_however_many_languages(tmp_path: Path, lid: Path) -
     run(write_shards(tmp_path / "in", PAGES, 4), lid, tmp_path / "out")
     work = tmp_path / "out" / ".work"
     assert len([path for path in (work / "shards").iterdir() if path.is_file()]) == 4
-    assert len(list((work / "gathered").rglob("*.arrows"))) == 1
+
+
+def test_runs_of_many_shards_are_gathered_and_give_the_rows_of_few(
+    tmp_path: Path, lid: Path
+) -> None:
+    found = {}
+    for count in (1, FEW, FEW + 1):
+        output = tmp_path / f"out{count}"
+        run(write_shards(tmp_path / f"in{count}", PAGES * 20, count), lid, output)
+        assert (output / ".work" / "gathered").exists() == (count > FEW)
+        found[count] = {
+            path.relative_to(output): path.read_bytes()
+            for path in sorted(output.glob("*_*/*.parquet"))
+        }
+    assert found[1] == found[FEW] == found[FEW + 1]
+    assert len(found[1]) > 1
 
 
 def test_large_shard_has_several_tasks_and_the_same_result(tmp_path: Path, lid: Path) -> None:
