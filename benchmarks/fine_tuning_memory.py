@@ -5,8 +5,8 @@
 A random model of the named size, with its vocabulary of 256,206 tokens, is trained on random words
 for ten updates, killed after the fifth, resumed, and exported to transformers. Each step is a
 process of its own; its peak is what Linux says of it (VmHWM). Beside it stands what `tongues nmt
-describe` estimates for such an update on a CPU, and what the process holds with a model of no size:
-the libraries. The batch is small, which makes hardly a difference beside the weights.
+describe` estimates for such an update on a CPU, libraries included. The batch is small, which makes
+hardly a difference beside the weights.
 """
 
 from __future__ import annotations
@@ -120,12 +120,12 @@ def estimated(size: str, mode: str) -> int:
     from nmt.sizing.memory import estimate_memory, limit_training
 
     rank = 16 if mode == "lora" else 0
-    layout = LayoutConfig(precision="fp32", max_tokens=MAX_TOKENS, lora_rank=rank)
+    layout = LayoutConfig(device="cpu", max_tokens=MAX_TOKENS, lora_rank=rank)
     config = dataclasses.replace(named_config(size), vocab_size=TOKENS)
     with torch.device("meta"):
         model = create_model(config)
         limit_training(model, layout)
-    return estimate_memory(model, config, layout, device="cpu").peak
+    return estimate_memory(model, config, layout).peak
 
 
 def write_model(work: Path, size: str) -> None:

@@ -7,16 +7,20 @@ A model meets a language of which it has seen nothing and of which there are som
 `constructed`, ten constructed languages (`--data`, what `tongues data constructed` wrote, of which
 the seed bitext is used) and an eleventh, a relative of their pivot, in sentences of at most six
 words; `multi30k`, English, German and French of Multi30k (`--data`, its lines in
-`train.<language>.txt.gz`, `val.*`, `test_2016_flickr.*`), and Czech. The model is trained here, or
-`--model`. Systems:
+`train.<language>.txt.gz`, `val.*`, `test_2016_flickr.*`), of which the last 10,000 captions are
+left to Czech. The model is trained here, or `--model`. Systems:
 
-- scratch: fresh weights of a small dense model, the new pairs alone; update by validation loss;
+- scratch: fresh weights of a small dense model, a vocabulary of the new pairs and nothing else;
+  update by validation loss;
 - joint: fresh weights, the new pairs and the bitext of the model, as many updates as the model had;
-- tuned: the model extended by the new text (`nmt extend`), then the new pairs alone, with the
-  defaults of `start_from`;
+- tuned: the model extended by the new text (`nmt extend`), then the new pairs alone; with the
+  defaults of `start_from` in the constructed world, in the other one with those of
+  recipes/real/czech.yaml, found on `val`;
 - the same with a remedy: `penalty` (L2 to the start), `averages` (of start and end), `lora`,
   `replay` (the model's own translations of `REPLAYED` sentences a direction, half of each batch),
-  `replay+kl` (its distributions as well), `replay+averages`.
+  `replay+limit` (the best update among those that lost at most 1 chrF++ there), `replay+kl` (its
+  distributions as well), `replay+averages`, `pairs` (replay of the model's own training pairs, both
+  orders, where they are still at hand).
 
 Choices are made on validation sentences: the update on `dev`, the average on `devtest`. Printed:
 chrF++ on `test`, which nothing else reads, into and from the new language, and the mean over up to
@@ -60,6 +64,19 @@ from nmt.vocabulary.config import ExtendConfig, VocabularyConfig
 from nmt.vocabulary.train import train_vocabulary
 
 
+def tuning(*, updates: int, learning_rate: float, dropout_p: float) -> dict[str, Any]:
+    """Return settings of recipes/real/czech.yaml, for so many updates."""
+    return {
+        "optimizer": {"learning_rate": learning_rate, "warmup_updates": 100, "schedule": "linear"},
+        "model": {"dropout_p": dropout_p},
+        "selection": {"keep": "last"},
+        "updates": updates,
+        "validate_every": updates // 2,
+        "checkpoint_every": updates // 2,
+        "report_every": 100,
+    }
+
+
 @dataclasses.dataclass(frozen=True)
 class World:
     """Languages, their data and the trainings that fit them."""
@@ -76,7 +93,17 @@ class World:
     updates: int
     """Of the model, and of joint training."""
 
+    scratch: dict[str, object]
+    """Model from the new pairs alone."""
+
     scratch_updates: int
+    tuning: dict[int, dict[str, Any]]
+    """Settings of fine-tuning by the number of pairs; the defaults where it is missing.
+
+    `updates` are those with replay, which has half of each batch: without it half as many see the
+    pairs as often.
+    """
+
     validate_every: int
     validation_sentences: int
     extend: dict[str, object]
@@ -91,7 +118,9 @@ CONSTRUCTED = World(
     batches={"max_tokens": 1500, "max_length": 64},
     learning_rate=0.002,
     updates=3600,
+    scratch={"size": "tiny", "num_experts": 0, "dropout_p": 0.1},
     scratch_updates=400,
+    tuning={2000: {"max_updates": 1500}},  # for the time it takes
     validate_every=20,
     validation_sentences=30,
     extend={"min_count": 3, "tokens_per_character": 0.4},
@@ -111,15 +140,21 @@ MULTI30K = World(
     pivot="eng_Latn",
     new="ces_Latn",
     old=dict.fromkeys(("deu_Latn", "fra_Latn")),
-    pieces=2000,
-    model={"size": "small_dense", "ffn_inner_dim": 512, "dropout_p": 0.1},
-    batches={"max_tokens": 2048, "max_length": 64},
+    pieces=4000,
+    model={"size": "small_dense", "dropout_p": 0.1},
+    batches={"max_tokens": 1500, "max_length": 100},
     learning_rate=0.003,
-    updates=2000,
-    scratch_updates=600,
+    updates=4500,
+    scratch={"size": "small_dense", "dropout_p": 0.3},
+    scratch_updates=2000,
+    tuning={
+        500: tuning(updates=1200, learning_rate=0.002, dropout_p=0.2),
+        2000: tuning(updates=1800, learning_rate=0.002, dropout_p=0.2),
+        10_000: tuning(updates=3000, learning_rate=0.003, dropout_p=0.1),
+    },
     validate_every=100,
     validation_sentences=100,
-    extend={"min_count": 10},
+    extend={"min_count": 5},
 )  # fmt: skip
 WORLDS = {"constructed": CONSTRUCTED, "multi30k": MULTI30K}
 MAX_NEW = {"constructed": 2000, "multi30k": 10_000}
@@ -137,10 +172,13 @@ REMEDIES: dict[str, dict[str, Any]] = {
     "averages": {"comparison": {"averages": [0.25, 0.5, 0.75]}},
     "lora": {"lora": {"rank": 8, "also": ["embeddings"]}},
     "replay": {},
+    "replay+limit": {"selection": {"score": "chrf++"}, "chrf": {"sentences": 20}},
     "replay+kl": {"distillation": {"weight": 0.5, "top_k": 0}},
     "replay+averages": {"comparison": {"averages": [0.5, 0.75]}},
+    "pairs": {},
 }
 SYSTEMS = ("scratch", "joint", *REMEDIES)
+HALVED = ("updates", "validate_every", "checkpoint_every")
 
 logger = logging.getLogger(__name__)
 
@@ -179,11 +217,14 @@ def main() -> None:
             train_once(cell, recipe)
         score(world, work, "model", cell / "model", time.process_time() - begin)
         model = cell / "model"
-    replay(work, model)
     rows = []
     for pairs in map(int, arguments.pairs.split(",")):
         extend(world, work, model, pairs)
         for system in arguments.systems.split(","):
+            if system == "pairs":
+                write_pairs(work)
+            elif system.startswith("replay"):
+                replay(work, model)
             recipe = recipe_of(world, work, system, pairs)
             if arguments.tuning_updates and "start_from" in recipe:
                 recipe["updates"] = arguments.tuning_updates
@@ -232,7 +273,8 @@ def short_sentences(
 def write_multi30k(world: World, data: Path, work: Path) -> None:
     """Write splits, the model's bitext and the new language's pairs of Multi30k.
 
-    Updates are chosen on the first half of `val`, averages on some of the second.
+    Updates are chosen on the first half of `val`, averages on some of the second. No caption of
+    the new language is one of the model's.
     """
     train_lines: dict[str, list[str]] = {}
     for code in (world.pivot, *world.old, world.new):
@@ -246,10 +288,10 @@ def write_multi30k(world: World, data: Path, work: Path) -> None:
     for code in (*world.old, world.new):
         pairs = zip(train_lines[world.pivot], train_lines[code], strict=True)
         lines = [f"{source}\t{target}" for source, target in pairs]
-        # The new pairs come from the end, the replayed sentences from the beginning.
         is_new = code == world.new
         folder = work / ("new" if is_new else "bitext")
-        chosen = lines[-MAX_NEW["multi30k"] :] if is_new else lines
+        new = MAX_NEW["multi30k"]
+        chosen = lines[-new:] if is_new else lines[:-new]
         write_lines(folder / f"{world.pivot}-{code}.tsv", chosen)
 
 
@@ -266,6 +308,7 @@ def extend(world: World, work: Path, model: Path, pairs: int) -> None:
     write_lines(folder / "bitext" / name, lines)
     text = [line.split("\t")[1] for line in lines]
     write_lines(folder / "text" / f"{world.new}.txt", text)
+    train_vocabulary([folder / "bitext"], folder / "vocabulary", VocabularyConfig())
     config = load_config(
         ExtendConfig, None, overrides({"flores": str(work / "flores"), **world.extend})
     )
@@ -274,7 +317,7 @@ def extend(world: World, work: Path, model: Path, pairs: int) -> None:
 
 
 def replay(work: Path, model: Path) -> None:
-    """Write the model's own translations of some sentences of its languages; once."""
+    """Write the model's own translations of some sentences of its languages, both orders; once."""
     if (work / "replay.done").exists():
         return
     for path in sorted((work / "bitext").glob("*.tsv")):
@@ -282,6 +325,16 @@ def replay(work: Path, model: Path) -> None:
     translate = DistillBitextConfig(threads=1, beam_size=BEAM_SIZE)
     distill_bitext(model, work / "replay-sources", (), work / "replay", translate)
     write_lines(work / "replay.done", [])
+
+
+def write_pairs(work: Path) -> None:
+    """Write the pairs that the model was trained on in both orders; replay is one way."""
+    for path in sorted((work / "bitext").glob("*.tsv")):
+        lines = read_lines(path)
+        write_lines(work / "pairs" / path.name, lines)
+        turned = "-".join(reversed(path.stem.split("-")))
+        swapped = ["\t".join(reversed(line.split("\t"))) for line in lines]
+        write_lines(work / "pairs" / f"{turned}.tsv", swapped)
 
 
 def recipe_from_scratch(
@@ -313,6 +366,8 @@ def common(world: World, work: Path, bitext: list[Path]) -> dict[str, Any]:
         "validation_sentences": world.validation_sentences,
         "chrf": {"sentences": 0},
         "comparison": {"sentences": 50},
+        # Captions are alike: lines of the test set are left out, and no others.
+        "data": {"evaluation_containment": 1.0 if world is MULTI30K else 0.5},
         "threads": 1,
         "compute": {"peak_teraflops": 0.1, "tensorboard": False},
     }
@@ -325,25 +380,32 @@ def recipe_of(world: World, work: Path, system: str, pairs: int) -> dict[str, An
     if system in ("scratch", "joint"):
         if system == "joint":
             bitext.append(work / "bitext")
-        most = world.updates if system == "joint" else world.scratch_updates
-        vocabulary = folder / "model" / "vocabulary"
-        recipe = recipe_from_scratch(world, work, bitext, vocabulary, most)
-        recipe["selection"] = {"keep": "best"}
-        if system == "scratch":
+            vocabulary = folder / "model" / "vocabulary"
+            recipe = recipe_from_scratch(world, work, bitext, vocabulary, world.updates)
+            for name in ("checkpoint_every", "validate_every", "report_every"):
+                recipe[name] = world.updates // 5
+            recipe["selection"] = {"keep": "best"}
+        else:
+            most = world.scratch_updates
+            recipe = recipe_from_scratch(world, work, bitext, folder / "vocabulary", most)
             # What a training from nothing needs with little data.
-            recipe["model"] = {"size": "tiny", "num_experts": 0, "dropout_p": 0.1}
-            recipe["optimizer"]["learning_rate"] = 0.003
-            recipe["selection"]["patience"] = 5
+            recipe["model"] = world.scratch
+            recipe["optimizer"] |= {"learning_rate": 0.003, "warmup_updates": 100}
+            recipe["selection"] = {"keep": "best", "patience": 5}
         return recipe
     recipe = {
         "start_from": str(folder / "model"),
         **common(world, work, bitext),
         "batches": world.batches,
     }
-    for key, value in REMEDIES[system].items():
+    replayed = "replay" if system.startswith("replay") else "pairs" if system == "pairs" else ""
+    settings = dict(world.tuning.get(pairs, {}))
+    if not replayed:
+        settings |= {key: settings[key] // 2 for key in HALVED if key in settings}
+    for key, value in [*settings.items(), *REMEDIES[system].items()]:
         recipe[key] = {**recipe.get(key, {}), **value} if isinstance(value, dict) else value
-    if system.startswith("replay"):
-        recipe["bitext"]["replay"] = [str(work / "replay")]
+    if replayed:
+        recipe["bitext"]["replay"] = [str(work / replayed)]
     return recipe
 
 

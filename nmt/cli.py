@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -196,6 +197,13 @@ def curriculum(training: Path, output: Path, config: DerivationConfig) -> None:
     is_flag=True,
     help="Prefix each line with its score and log-probability, separated by tabs.",
 )
+@click.option("--adapter", type=PATH, help="Adapter that a training with `lora` kept.")
+@click.option("--glossary", type=PATH, help="TSV of terms whose translations must appear.")
+@click.option(
+    "--encoder",
+    type=PATH,
+    help="Encoder directory, or `builtin`: count sentences that may have lost a part.",
+)
 @executor_option
 @config_options(TranslateConfig)
 @click.pass_context
@@ -207,13 +215,24 @@ def translate(
     target: str,
     output: Path | None,
     scores: bool,
+    adapter: Path | None,
+    glossary: Path | None,
+    encoder: Path | None,
     executor: Executor,
     config: TranslateConfig,
 ) -> None:
     """Translate the lines of standard input, one line out for each; or FILES into a directory.
 
-    Files are plain, .gz or .zst, and are written under their own names.
+    Files are plain, .gz or .zst, and are written under their own names. `--adapter`, `--glossary`
+    and `--encoder` are keys of the config, too; an encoder also makes `omissions` count.
     """
+    config = replace(
+        config,
+        adapter=adapter or config.adapter,
+        glossary=glossary or config.glossary,
+        encoder=encoder or config.encoder,
+        omissions="count" if encoder and config.omissions == "ignore" else config.omissions,
+    )
     direction = Direction(source, target)
     if (output is None) != (not files):
         raise click.UsageError("give FILES and --output together, or neither")
@@ -387,7 +406,8 @@ def describe(size: str, as_json: bool, vocabulary_size: int | None, config: Layo
     rows = [[name, f"{v:,}" if isinstance(v, int) else v] for name, v in description.items()]
     click.echo(format_table(["figure", "value"], rows))
     rows = [[name, f"{size / 1e9:,.2f} GB"] for name, size in memory.items()]
-    click.echo("\n" + format_table(["memory per GPU", "estimate"], rows))
+    place = "memory per GPU" if config.device == "cuda" else "memory of the process"
+    click.echo("\n" + format_table([place, "estimate"], rows))
     if cost is None:
         return
     rows = [

@@ -1,4 +1,4 @@
-"""The layout of a training on GPUs, from which its memory and its cost are estimated."""
+"""The layout of a training, from which its memory and its cost are estimated."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +35,10 @@ class CostConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class LayoutConfig(Config):
-    """The layout of a training on GPUs."""
+    """The layout of a training on GPUs, or on CPUs."""
+
+    device: Literal["cuda", "cpu"] = "cuda"
+    """On a `cpu` the memory is that of the process, libraries included."""
 
     gpus: PositiveInt = 1
     """Processes in all, each with a GPU."""
@@ -46,8 +49,8 @@ class LayoutConfig(Config):
     expert_parallel: bool = False
     """Send tokens to the experts instead of gathering the experts' weights."""
 
-    precision: Literal["fp32", "bf16", "fp16"] = "bf16"
-    """Of products."""
+    precision: Literal["fp32", "bf16", "fp16"] | None = None
+    """Of products; null: bf16 on a GPU, fp32 on a CPU."""
 
     max_tokens: PositiveInt = 8192
     """Source and target positions of a batch on one GPU, half and half."""
@@ -62,6 +65,12 @@ class LayoutConfig(Config):
     """Keep only the inputs of layers and compute the rest again."""
 
     cost: CostConfig = field(default_factory=CostConfig)
+
+    @property
+    def product_bytes(self) -> int:
+        """Bytes of a value of products."""
+        precision = self.precision or ("fp32" if self.device == "cpu" else "bf16")
+        return 4 if precision == "fp32" else 2
 
     def __post_init__(self) -> None:
         super().__post_init__()

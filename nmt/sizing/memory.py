@@ -1,4 +1,4 @@
-"""Estimate of the memory that training needs on each GPU.
+"""Estimate of the memory that training needs on each GPU, or in a process on a CPU.
 
 States. Weights, gradients and Adam's two moments are fp32: 4 + 4 + 8 bytes per parameter, divided
 by the processes that share out a copy of the model, experts too. What is not trained, because it is
@@ -26,9 +26,11 @@ layer keeps its input, 4D, and the widest layer is at work.
 Loss. The gradient of the output embedding and of hidden states, and a chunk's logits: in fp32,
 which the gradient overwrites, and where products are in half precision, those of the product.
 
-peak = weights + moments + copies + max(activations + loss, gradients + summed): activations are
-freed as gradients come, and at the end the look-ups' gradient of the embedding, as large as the
-output's, is added to that one. Few tokens and a large vocabulary make this the larger.
+Libraries. On a CPU, what the process holds of them before there is a model; a constant, measured.
+
+peak = weights + moments + copies + libraries + max(activations + loss, gradients + summed):
+activations are freed as gradients come, and at the end the look-ups' gradient of the embedding, as
+large as the output's, is added to that one. Few tokens and a large vocabulary make this the larger.
 """
 
 from typing import NamedTuple
@@ -48,6 +50,9 @@ _FP32 = 4
 _MOMENTS = 2
 _LAYERS_GATHERED = 2
 _MASK_BYTES = {"cuda": 1, "cpu": 4}
+_LIBRARIES = {"cuda": 0, "cpu": 815_000_000}
+"""Peak of a training of a model of no size: torch, fairseq2 and what they load
+(docs/experiments.md). On a GPU their memory is the host's."""
 
 
 class Memory(NamedTuple):
@@ -62,23 +67,24 @@ class Memory(NamedTuple):
     summed: int
     """A second gradient of the embedding, which is added to that of the output."""
 
+    libraries: int
+    """Of the process; on a CPU."""
+
     @property
     def peak(self) -> int:
         """The most that is there at once, in bytes, without what the allocator leaves unused."""
         at_work = max(self.activations + self.loss, self.gradients + self.summed)
-        return self.weights + self.moments + self.copies + at_work
+        return self.weights + self.moments + self.copies + self.libraries + at_work
 
 
-def estimate_memory(
-    model: Translator, config: MoEConfig, layout: LayoutConfig, *, device: str = "cuda"
-) -> Memory:
-    """Estimate the memory of training on each GPU.
+def estimate_memory(model: Translator, config: MoEConfig, layout: LayoutConfig) -> Memory:
+    """Estimate the memory of training on each GPU, or of a process on a CPU.
 
     Args:
         model: The model, on any device, the meta device too; what needs no gradient is not trained.
         config: Its shape.
-        layout: Processes, precision, batch.
-        device: `cuda` or `cpu`, which keeps wider masks and holds fewer logits at once.
+        layout: Processes, precision, batch, device. A CPU keeps wider masks and holds fewer logits
+            at once.
 
     Raises:
         UserError: If experts cannot be divided among processes.
@@ -96,9 +102,10 @@ def estimate_memory(
         gradients=trained_share,
         moments=_MOMENTS * trained_share,
         copies=_copies(model, layout),
-        activations=_activations(config, layout, device),
-        loss=_loss(config, layout, device, model.output_weight.requires_grad),
+        activations=_activations(config, layout),
+        loss=_loss(config, layout, model.output_weight.requires_grad),
         summed=_FP32 * model.output_weight.numel() * model.output_weight.requires_grad,
+        libraries=_LIBRARIES[layout.device],
     )
 
 
@@ -111,15 +118,11 @@ def limit_training(model: Translator, layout: LayoutConfig) -> None:
     freeze(model, layout.freeze)
 
 
-def _product_bytes(layout: LayoutConfig) -> int:
-    return _FP32 if layout.precision == "fp32" else 2
-
-
 def _copies(model: Translator, layout: LayoutConfig) -> int:
-    size = _product_bytes(layout)
+    size = layout.product_bytes
     total = sum(parameter.numel() for parameter in model.parameters())
     if layout.shard_size == 1:
-        return 0 if layout.precision == "fp32" else size * total
+        return 0 if size == _FP32 else size * total
     layer = max(
         _gathered(layer, layout)
         for stack in (model.encoder, model.decoder)
@@ -136,8 +139,8 @@ def _gathered(layer: nn.Module, layout: LayoutConfig) -> int:
     return count
 
 
-def _activations(config: MoEConfig, layout: LayoutConfig, device: str) -> int:
-    layers = _LayerActivations(config, _product_bytes(layout), device)
+def _activations(config: MoEConfig, layout: LayoutConfig) -> int:
+    layers = _LayerActivations(config, layout.product_bytes, layout.device)
     positions = layout.max_tokens // 2
     ends = (2 * _FP32 + layers.mask) * config.model_dim
     kept = 2 * ends * positions
@@ -182,10 +185,10 @@ class _LayerActivations:
         return _FP32 * dim + gate + experts + (dense if config.cmr else 0)
 
 
-def _loss(config: MoEConfig, layout: LayoutConfig, device: str, trains_output: bool) -> int:
+def _loss(config: MoEConfig, layout: LayoutConfig, trains_output: bool) -> int:
     positions, dim = layout.max_tokens // 2, config.model_dim
-    rows = min(positions, chunk_size(config.vocab_size, device))
-    size = _product_bytes(layout)
+    rows = min(positions, chunk_size(config.vocab_size, layout.device))
+    size = layout.product_bytes
     logits = (_FP32 + (size if size < _FP32 else 0)) * rows * config.vocab_size
     rows_of_gradients = positions + (config.vocab_size if trains_output else 0)
     return _FP32 * dim * rows_of_gradients + logits

@@ -61,8 +61,12 @@ def test_estimated_activations_are_within_a_tenth_of_what_autograd_keeps(
         expert_output_masking_p=0.0,
         **differences,
     )
-    layout = LayoutConfig(precision=precision, max_tokens=2 * SEQUENCES * LENGTH)  # type: ignore[arg-type]
-    estimate = estimate_memory(create_model(config), config, layout, device="cpu")
+    layout = LayoutConfig(
+        device="cpu",
+        precision=precision,  # type: ignore[arg-type]
+        max_tokens=2 * SEQUENCES * LENGTH,
+    )
+    estimate = estimate_memory(create_model(config), config, layout)
     assert estimate.activations == pytest.approx(measure_kept(config, precision), rel=0.1)
 
 
@@ -96,14 +100,15 @@ config = dataclasses.replace(
     **json.loads(sys.argv[2]))
 tokens = torch.randint(4, config.vocab_size, (int(sys.argv[3]), 48))
 plan = LayoutConfig(
-    precision="fp32", max_tokens=2 * tokens.numel(), **json.loads(sys.argv[1]))
+    device="cpu", max_tokens=2 * tokens.numel(), **json.loads(sys.argv[1]))
 # Code and buffers of the libraries are there before anything is measured.
 small = dataclasses.replace(config, model_dim=32, ffn_inner_dim=64, vocab_size=1000)
 train(small, tokens[:2] % 1000)
 before = peak()
 model = train(config, tokens)
 measured = peak() - before
-print(json.dumps([measured, estimate_memory(model, config, plan, device="cpu").peak]))
+estimate = estimate_memory(model, config, plan)
+print(json.dumps([measured, estimate.peak - estimate.libraries]))
 """
 
 
@@ -179,6 +184,25 @@ def test_layouts_that_cannot_be_are_refused() -> None:
         LayoutConfig(max_tokens=0)
     with pytest.raises(UserError, match="shares out 4 experts to 8 processes"):
         describe_size("tiny", 40, LayoutConfig(gpus=8, shard_size=8, expert_parallel=True))
+
+
+def test_process_on_a_cpu_has_libraries_and_products_in_fp32(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import tongues
+
+    memory = {}
+    for device, precision in (("cpu", None), ("cpu", "fp32"), ("cuda", None), ("cuda", "fp32")):
+        layout = LayoutConfig(device=device, precision=precision)  # type: ignore[arg-type]
+        memory[device, precision] = describe_size("600m", layout=layout)["memory_per_gpu"]
+    cpu, gpu = memory["cpu", None], memory["cuda", "fp32"]
+    assert cpu == memory["cpu", "fp32"]
+    assert cpu["copies"] == gpu["copies"] == 0 < memory["cuda", None]["copies"]
+    assert cpu["libraries"] > gpu["libraries"] == 0
+    at_work = max(cpu["activations"] + cpu["loss"], cpu["gradients"] + cpu["summed"])
+    assert cpu["peak"] == cpu["weights"] + cpu["moments"] + cpu["libraries"] + at_work
+    assert tongues.main(["nmt", "describe", "--size", "tiny", "--config", "device=cpu"]) == 0
+    assert "memory of the process" in capsys.readouterr().out
 
 
 def test_gpu_hours_and_energy_follow_from_operations_peak_and_utilization(

@@ -1,3 +1,4 @@
+import functools
 import io
 import json
 import math
@@ -276,6 +277,26 @@ def test_terms_of_a_glossary_and_what_is_kept_are_in_the_translation(
         translator(model, glossary=glossary, n_best=2)
     plain.warn()
     assert "1 placeholders are not in the translations as they were" in caplog.text
+
+
+def test_options_are_the_configs_keys(
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsysbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    glossary = tmp_path / "terms.tsv"
+    glossary.write_text("qaa_Latn\tqab_Latn\nkino\ttugu ba\n", encoding="utf-8")
+    way = ["--model", str(model), "--source", "qaa_Latn", "--target", "qab_Latn"]
+    run_way = functools.partial(run, monkeypatch, capsysbinary, "bara kino\n", *way)
+    code, lines, _ = run_way("--glossary", str(glossary))
+    assert code == 0
+    assert "tugu ba" in lines[0]
+    nowhere = str(tmp_path / "nowhere")
+    for option, message in (("--adapter", "there is no adapter"), ("--encoder", "nowhere")):
+        code, lines, log = run_way(option, nowhere)
+        assert (code, lines) == (2, [""])
+        assert message in log
 
 
 def test_sentence_that_lost_a_part_is_translated_again_in_parts(
