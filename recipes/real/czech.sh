@@ -6,7 +6,7 @@ MORE="eng_Latn spa_Latn ita_Latn por_Latn ron_Latn nld_Latn swe_Latn nob_Latn da
   est_Latn lit_Latn lvs_Latn hun_Latn bos_Latn szl_Latn srp_Cyrl mkd_Cyrl bul_Cyrl bel_Cyrl tur_Latn
   ell_Grek"
 RECIPES=(czech.yaml)
-START_FLORES=flores
+START=(--config flores=flores)
 CAPTIONS=$DATA/multi30k
 
 # Lines of the captions' training text. 1-19,000: the starting model's. 19,001-20,000: the seed.

@@ -19,8 +19,8 @@ PIVOT=eng_Latn
 source "$HERE/../keep.sh"
 [ -f "$HERE/$NAME.sh" ] || { echo "there is no $HERE/$NAME.sh: czech or ukrainian" >&2; exit 2; }
 # It sets NEW; OLD, what the starting model knows beside English; RELATIVES, of which there is text in the shards;
-# MORE, which the identifier is to know, too; RECIPES; and START_FLORES. `prepare` makes the test sets and what only
-# its recipe names; `start SIDE LANGUAGE`, `seed`, `hidden SIDE` and `around SIDE` print lines.
+# MORE, which the identifier is to know, too; RECIPES; and START, config of the starting model. `prepare` makes the
+# test sets and what only its recipe names; `start SIDE LANGUAGE`, `seed`, `hidden SIDE` and `around SIDE` print lines.
 # shellcheck source=czech.sh
 source "$HERE/$NAME.sh"
 mkdir -p "$WORK"
@@ -71,7 +71,7 @@ tongues lid train --data identification --output identifier --config sampled_lin
 say "4/5 The starting model: English to and from ${OLD// / and }"
 tongues nmt vocabulary --bitext start_bitext --output vocabulary
 tongues nmt train --config-file "$HERE/start.yaml" --output start \
-  --config vocabulary=vocabulary --config bitext.primary=start_bitext --config flores="$START_FLORES"
+  --config vocabulary=vocabulary --config bitext.primary=start_bitext "${START[@]}"
 
 say "5/5 $NEW"
 tongues new-language "${RECIPES[@]/#/$HERE/}" --output "$NAME"
