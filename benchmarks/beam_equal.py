@@ -1,15 +1,18 @@
 """Beam search beside transformers' `generate` and CTranslate2, on models that end by themselves.
 
     python benchmarks/beam_equal.py --run demo --dense DIR --work DIR
+    python benchmarks/beam_equal.py --flores DIR --directions A-B,C-D --dense DIR --work DIR
 
 `--run` is a directory of `make demo`, whose model with experts translates constructed languages;
 `--dense` a dense model of the same languages, or a directory to train one in (minutes of CPU); with
-none, the model with experts is compared alone. They are exported, and all systems search for the
-translations of the same sentences, greedily and with a beam of five. Where tokens differ, both
-hypotheses are scored anew by the model: `tie` if their scores are nearly equal, `they are better`
-or `we are better` if not, which is a search that kept other beams, `empty` if ours has no token and
-theirs has, and `limit` if one of them did not end. CTranslate2 bars the end as first token where it
-is not the likeliest; it is also compared with our search by that rule (`unlikely_empty: false`).
+none, the model with experts is compared alone. With `--flores` it is a dense model of other
+languages, which translates that split in the named directions. They are exported, and all systems
+search for the translations of the same sentences, greedily and with a beam of five. Where tokens
+differ, both hypotheses are scored anew by the model: `tie` if their scores are nearly equal, `they
+are better` or `we are better` if not, which is a search that kept other beams, `empty` if ours has
+no token and theirs has, and `limit` if one of them did not end. CTranslate2 bars the end as first
+token where it is not the likeliest; it is also compared with our search by that rule
+(`unlikely_empty: false`).
 
 On an AMD processor, set `CT2_USE_MKL=1`.
 """
@@ -28,6 +31,7 @@ import torch
 from corpus.config import load_config
 from corpus.console import format_table
 from corpus.files import read_lines
+from corpus.languages import Direction, parse_directions
 from nmt.fairseq import BatchLayout
 from nmt.interop.config import ExportConfig
 from nmt.interop.ctranslate import export_to_ctranslate2
@@ -57,7 +61,10 @@ Search = Callable[[list[list[int]], int, int, int], list[Found]]
 def main() -> None:
     """Export, search, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--run", type=Path, default=None)
+    parser.add_argument("--flores", type=Path, default=None)
+    parser.add_argument("--split", default="devtest")
+    parser.add_argument("--directions", default="")
     parser.add_argument("--dense", type=Path, default=None)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--sentences", type=int, default=500)
@@ -65,7 +72,9 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     models = {}
-    if (arguments.run / "model" / "model.json").exists():
+    directions = [Direction(*p) for o in OTHERS for p in ((PIVOT, o), (o, PIVOT))]
+    directions = parse_directions(arguments.directions) or directions
+    if arguments.run is not None and (arguments.run / "model" / "model.json").exists():
         models["with experts"] = arguments.run / "model"
     if arguments.dense is not None:
         models["dense"] = arguments.dense
@@ -82,9 +91,9 @@ def main() -> None:
             pairs: dict[str, list[tuple[list[int], Found, Found, int, int]]] = {
                 p: [] for p in peers
             }
-            for source, target in [p for o in OTHERS for p in ((PIVOT, o), (o, PIVOT))]:
+            for source, target in directions:
                 language = model.vocabulary.language_index(target)
-                for batch in batches(model, sentences(arguments.run, source, arguments), source):
+                for batch in batches(model, sentences(source, arguments), source):
                     limit = 2 * max(map(len, batch)) + 10
                     found = {
                         search: search(batch, language, beam_size, limit)
@@ -138,8 +147,12 @@ def train_dense(run: Path, output: Path, updates: int) -> None:
     train(load_config(TrainConfig, None, recipe), output)
 
 
-def sentences(run: Path, language: str, arguments: argparse.Namespace) -> list[str]:
-    """Return the run's held-out sentences of a language, and seed sentences if those are few."""
+def sentences(language: str, arguments: argparse.Namespace) -> list[str]:
+    """Return held-out sentences of a language, of a run also seed sentences if those are few."""
+    if arguments.flores is not None:
+        name = f"{language}.{arguments.split}"
+        return read_lines(arguments.flores / arguments.split / name)[: arguments.sentences]
+    run: Path = arguments.run
     flores = run / "data" / "flores"
     held = [line for s in ("dev", "devtest") for line in read_lines(flores / s / f"{language}.{s}")]
     seed = run / "data" / "seed"

@@ -149,8 +149,8 @@ MULTI30K = World(
     scratch_updates=2000,
     tuning={
         500: tuning(updates=1200, learning_rate=0.002, dropout_p=0.2),
-        2000: tuning(updates=1800, learning_rate=0.002, dropout_p=0.2),
-        10_000: tuning(updates=3000, learning_rate=0.003, dropout_p=0.1),
+        2000: tuning(updates=1400, learning_rate=0.002, dropout_p=0.2),
+        10_000: tuning(updates=1800, learning_rate=0.003, dropout_p=0.1),
     },
     validate_every=100,
     validation_sentences=100,

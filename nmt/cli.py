@@ -268,7 +268,7 @@ def _translate_input(
     from nmt.translation.translator import check_direction, open_translator
     from nmt.usage.expert_selection import Needed
 
-    check_direction(direction, *model_languages(model))
+    check_direction(direction, *model_languages(model, config.adapter))
     translator = open_translator(model, config, Needed.of([direction]), load_encoder)
     lines = stdin_lines()
     output = sys.stdout.buffer

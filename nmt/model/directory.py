@@ -22,7 +22,7 @@ from nmt.model.files import DESCRIPTION_FILE as DESCRIPTION_FILE
 from nmt.model.files import VOCABULARY_DIRECTORY as VOCABULARY_DIRECTORY
 from nmt.model.files import WEIGHTS_FILE as WEIGHTS_FILE
 from nmt.model.files import check_model
-from nmt.model.lora import apply_adapter
+from nmt.model.lora import adapter_directions, apply_adapter
 from nmt.model.moe.gate import MAX_CHOICES
 from nmt.model.pruned import Kept, LostChoices, read_weights, resize
 from nmt.model.tensor_files import read_header, read_into
@@ -174,7 +174,13 @@ def load_model(
     if adapter is not None:
         apply_adapter(translator, adapter, description.weights_digest)
     translator.eval()
-    return TrainedModel(translator, vocabulary, description.directions, lost)
+    return TrainedModel(translator, vocabulary, trained_directions(directory, adapter), lost)
+
+
+def trained_directions(directory: Path, adapter: Path | None = None) -> tuple[Direction, ...]:
+    """Return what a model, and an adapter of it, were trained on, sorted."""
+    directions = set(read_description(directory).directions)
+    return tuple(sorted(directions.union(adapter_directions(adapter) if adapter else ())))
 
 
 def _load_all(translator: Translator, weights: Path) -> None:

@@ -7,7 +7,7 @@ the shape that it had.
 
 import json
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch.nn.parameter import Parameter
 
 from corpus.errors import DataError, UserError
 from corpus.files import atomic_path
+from corpus.languages import Direction, parse_direction
 from nmt.model.freezing import is_in
 
 _PROJECTIONS = {
@@ -116,7 +117,13 @@ def merge_lora(model: nn.Module) -> None:
                 del hooks[key]
 
 
-def save_adapter(path: Path, model: nn.Module, also: Collection[str], base: str) -> None:
+def save_adapter(
+    path: Path,
+    model: nn.Module,
+    also: Collection[str],
+    base: str,
+    directions: Sequence[Direction],
+) -> None:
     """Write what a training with adaptations changed.
 
     Args:
@@ -124,6 +131,7 @@ def save_adapter(path: Path, model: nn.Module, also: Collection[str], base: str)
         model: A model with adaptations.
         also: Parts that were trained too.
         base: Digest of the weights that it is for.
+        directions: What it was trained on.
     """
     kept = {
         name: parameter.detach().contiguous()
@@ -131,7 +139,8 @@ def save_adapter(path: Path, model: nn.Module, also: Collection[str], base: str)
         if is_lora(name) or is_in(name, also)
     }
     scale = next(module.scale for module in model.modules() if isinstance(module, Lora))
-    metadata = {_FORMAT: json.dumps({"scale": scale, "base": base})}
+    about = {"scale": scale, "base": base, "directions": sorted(map(str, directions))}
+    metadata = {_FORMAT: json.dumps(about)}
     with atomic_path(path) as temporary:
         safetensors.torch.save_file(kept, str(temporary), metadata)
 
@@ -149,16 +158,11 @@ def apply_adapter(model: nn.Module, path: Path, base: str) -> None:
         UserError: If the file is not an adapter, or one for another model.
         DataError: If it does not fit the model.
     """
-    if not path.is_file():
-        raise UserError(f"there is no adapter {path}")
+    about = _read_about(path)
     try:
-        with safetensors.safe_open(path, "pt") as file:
-            about: dict[str, Any] = json.loads((file.metadata() or {}).get(_FORMAT, "null"))
         tensors = safetensors.torch.load_file(path)
-    except (safetensors.SafetensorError, ValueError) as error:
+    except safetensors.SafetensorError as error:
         raise DataError(f"{path} is not a readable adapter: {error}") from error
-    if not isinstance(about, dict):
-        raise UserError(f"{path} is not an adapter: `tongues nmt train` with `lora` writes one")
     if about.get("base") != base:
         raise UserError(
             f"{path} was trained on another model: its weights have the digest"
@@ -176,3 +180,26 @@ def apply_adapter(model: nn.Module, path: Path, base: str) -> None:
                 state[name].copy_(tensor)
     except (KeyError, RuntimeError) as error:
         raise DataError(f"{path} does not fit the model: {error}") from error
+
+
+def adapter_directions(path: Path) -> tuple[Direction, ...]:
+    """Return what an adapter file was trained on; nothing where it does not say.
+
+    Raises:
+        UserError: If the file is not an adapter.
+        DataError: If it cannot be read.
+    """
+    return tuple(map(parse_direction, _read_about(path).get("directions", [])))
+
+
+def _read_about(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise UserError(f"there is no adapter {path}")
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {}).get(_FORMAT, "null"))
+    except (safetensors.SafetensorError, ValueError) as error:
+        raise DataError(f"{path} is not a readable adapter: {error}") from error
+    if not isinstance(about, dict):
+        raise UserError(f"{path} is not an adapter: `tongues nmt train` with `lora` writes one")
+    return about

@@ -221,7 +221,7 @@ def _train_model(
     if lora is not None and lora.save == "adapter":
         assert start is not None
         adapter = output / ADAPTER_FILE
-        save_adapter(adapter, model, lora.also, start.description.weights_digest)
+        save_adapter(adapter, model, lora.also, start.description.weights_digest, list(pairs))
         return Outcome(
             counts=_counts(bitext, pairs, trained, trained.parameters),
             outputs=(adapter, *compared),

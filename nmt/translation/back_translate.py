@@ -154,7 +154,7 @@ def back_translate(
     """
     config.translate.check_single()
     shards = {d: _shards(text, d.target) for d in directions}
-    vocabulary, trained = model_languages(model)
+    vocabulary, trained = model_languages(model, config.translate.adapter)
     for direction in directions:
         check_direction(direction.reverse, vocabulary, trained)
     needed = Needed.of(direction.reverse for direction in directions)

@@ -100,7 +100,7 @@ def distill_bitext(
         UserError: If a direction has no bitext, or nothing is left to do.
     """
     config.check_single()
-    vocabulary, trained = model_languages(teacher)
+    vocabulary, trained = model_languages(teacher, config.adapter)
     files = dict(_both_ways(bitext))
     chosen = list(directions) or [direction for direction in sorted(files) if direction in trained]
     if not chosen:

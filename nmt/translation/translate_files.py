@@ -17,7 +17,7 @@ from nmt.model.directory import (
     DESCRIPTION_FILE,
     VOCABULARY_DIRECTORY,
     WEIGHTS_FILE,
-    read_description,
+    trained_directions,
 )
 from nmt.translation.decoding.config import TranslateConfig
 from nmt.translation.translator import TextTranslator, check_direction, open_translator
@@ -43,9 +43,11 @@ def needed_arguments(config: TranslateConfig, needed: Needed) -> dict[str, Any]:
     return {"experts_for": needed._asdict()} if config.experts.usage else {}
 
 
-def model_languages(model: Path) -> tuple[Vocabulary, tuple[Direction, ...]]:
+def model_languages(
+    model: Path, adapter: Path | None = None
+) -> tuple[Vocabulary, tuple[Direction, ...]]:
     """Return a model's vocabulary and what it was trained on, without its weights."""
-    trained = read_description(model).directions
+    trained = trained_directions(model, adapter)
     return Vocabulary.load(model / VOCABULARY_DIRECTORY), trained
 
 
@@ -153,7 +155,7 @@ def translate_flores(
         load_encoder: Loads the config's `encoder`.
     """
     config.check_single()
-    vocabulary, trained = model_languages(model)
+    vocabulary, trained = model_languages(model, config.adapter)
     chosen = list(directions) or list(trained)
     read_split(flores, split, sorted({language for direction in chosen for language in direction}))
     for direction in chosen:
@@ -199,7 +201,7 @@ def translate_files(
             raise UserError(f"{path} does not exist or is not a file")
         if path.resolve().parent == output.resolve():
             raise UserError(f"{path} lies in {output}, where its translation goes; choose another")
-    check_direction(direction, *model_languages(model))
+    check_direction(direction, *model_languages(model, config.adapter))
     tasks = [
         Task(
             name=path.name,

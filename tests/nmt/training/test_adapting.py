@@ -9,10 +9,12 @@ from safetensors.torch import load_file
 
 from corpus.config import load_config
 from corpus.errors import DataError, UserError
-from nmt.model.directory import WEIGHTS_FILE, load_model
+from corpus.languages import Direction
+from nmt.model.directory import WEIGHTS_FILE, load_model, trained_directions
 from nmt.model.freezing import freeze, is_in
 from nmt.model.lora import (
     Lora,
+    adapter_directions,
     add_lora,
     apply_adapter,
     freeze_all_but_lora,
@@ -100,7 +102,12 @@ def test_adapter_file_does_to_its_model_what_merging_does(
             torch.nn.init.normal_(module.up)
     with torch.no_grad():
         model.output_weight.add_(0.1)
-    save_adapter(tmp_path / "adapter", model, ["embeddings"], "digest")
+    new = Direction("qab_Latn", "qac_Cyrl")
+    save_adapter(tmp_path / "adapter", model, ["embeddings"], "digest", [new])
+    assert adapter_directions(tmp_path / "adapter") == (new,)
+    assert trained_directions(trained_model, tmp_path / "adapter") == tuple(
+        sorted((*load_model(trained_model).directions, new))
+    )
     plain = load_model(trained_model).translator
     apply_adapter(plain, tmp_path / "adapter", "digest")
     assert torch.allclose(logits_of(plain), logits_of(model), atol=1e-4)
