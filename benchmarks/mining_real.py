@@ -175,9 +175,9 @@ def write_gold(work: Path, experiment: Experiment) -> None:
         write_lines(work / "gold" / f"{source}-{target}.tsv", lines)
 
 
-def measure(data: Path, work: Path, experiment: Experiment) -> list[Row]:
+def measure(data: Path, work: Path, experiment: Experiment, has_filter: bool) -> list[Row]:
     """Filter every pair at its calibrated threshold; return what the table shows."""
-    for source, target in experiment.mined:
+    for source, target in experiment.mined if has_filter else ():
         pair = f"{source}-{target}"
         curve = read_json(work / "mined" / f"{pair}.calibration.json")["curve"]
         chosen = max(curve, key=lambda point: f1(point["precision"], point["recall"]))
@@ -193,21 +193,25 @@ def measure(data: Path, work: Path, experiment: Experiment) -> list[Row]:
             *options(f"min_score={chosen['threshold']}"),
         )
     scores = keep(
-        work / "mining.json",
+        work / f"{'filtered' if has_filter else 'mining'}.json",
         "mining",
         "evaluate",
         "--bitext",
-        work / "bitext",
+        work / ("bitext" if has_filter else "mined"),
         "--gold",
         work / "gold",
         "--sentences",
         work / "sentences",
         "--json",
     )["pairs"]
-    return [
+    rows = [
         row_of(work, f"{source}-{target}", f"{target}-{source}", scores[f"{source}-{target}"])
         for source, target in experiment.mined
     ]
+    if not has_filter:
+        for row in rows:
+            del row["F1 filtered"]
+    return rows
 
 
 def row_of(work: Path, pair: str, direction: str, filtered: dict[str, float]) -> Row:
@@ -326,6 +330,9 @@ def main() -> None:
     parser.add_argument(
         "--small", action="store_true", help="three languages, 1,000 lines around: a CPU minute"
     )
+    parser.add_argument(
+        "--unfiltered", action="store_true", help="leave out the filter and its column"
+    )
     arguments = parser.parse_args()
     data, work = arguments.data.resolve(), arguments.work.resolve()
     chosen = [one for one in EXPERIMENTS if arguments.only in (None, one.name)]
@@ -350,7 +357,7 @@ def main() -> None:
         started = resource.getrusage(resource.RUSAGE_CHILDREN)
         own = work / experiment.name
         run(data, own, identifier, experiment)
-        show(experiment, measure(data, own, experiment))
+        show(experiment, measure(data, own, experiment, not arguments.unfiltered))
         show_targets(own, experiment)
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds = used.ru_utime + used.ru_stime - started.ru_utime - started.ru_stime

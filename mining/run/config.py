@@ -35,8 +35,8 @@ class RunConfig(Config):
     """Mine every language with this one. Without it and `pairs`: each language with each other."""
 
     languages: tuple[str, ...] = ()
-    """Languages to keep of the shards. Empty: all that are identified; those that the encoder does
-    not know are in no pair."""
+    """Languages to keep of the shards, or to mine of `extracted`. Empty: all that are identified;
+    those that the encoder does not know are in no pair."""
 
     min_sentences: PositiveInt = execution_only(100)  # noqa: RUF009
     """Languages with fewer are in no pair, unless `pairs` names it."""

@@ -215,8 +215,13 @@ def shard_files(patterns: Sequence[str]) -> list[Shard]:
 
 
 def _sentence_counts(run: _Run) -> dict[str, int]:
-    counts = count_by_language(run.places.sentences, MERGE_JOB)
-    return {language: count[KEPT] for language, count in counts.items() if count[KEPT]}
+    """Return the sentences of each language; of another run's, those of `languages` only."""
+    wanted, extracted = run.config.languages, run.config.extracted
+    counts = count_by_language(run.places.sentences, MERGE_JOB, wanted)
+    found = {language: count[KEPT] for language, count in counts.items() if count[KEPT]}
+    if extracted is not None and (missing := sorted(set(wanted) - set(found))):
+        raise UserError(f"{extracted} has no sentences of {', '.join(missing)}, of `languages`")
+    return found
 
 
 def _embed(run: _Run, pairs: Sequence[Direction]) -> None:

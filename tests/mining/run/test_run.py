@@ -221,6 +221,18 @@ def test_sentences_of_another_run_are_mined_without_their_shards(
     assert (tmp_path / "out" / name).read_bytes() == (first / name).read_bytes()
 
 
+def test_of_another_runs_sentences_only_the_languages_named_are_mined(
+    recipe: RunConfig, whole: tuple[Path, float], tmp_path: Path
+) -> None:
+    extracted = whole[0] / "sentences"
+    config = dataclasses.replace(
+        recipe, shards=(), extracted=extracted, languages=(LATIN, CYRILLIC)
+    )
+    assert list(mine(tmp_path / "out", config).pairs) == [PAIRS[0]]
+    with pytest.raises(UserError, match="no sentences of ukr_Cyrl, of `languages`"):
+        mine(tmp_path / "other", dataclasses.replace(config, languages=("ukr_Cyrl", LATIN)))
+
+
 def test_mistakes_in_a_recipe_are_named(tmp_path: Path) -> None:
     def message(**values: object) -> str:
         text = {"shards": ["a.jsonl"], "lid": "lid", **values}
