@@ -27,7 +27,7 @@ _MOST_INVALID = 0.2
 """Share of lines that are not UTF-8 from which a file is taken for no text."""
 
 _SCRIPT_LINES = 1000
-"""Lines by which the script of a file is told."""
+"""Lines by which the script of a file is told, and whether it is text."""
 
 _FEWEST_LINES = 20
 _OWN_SCRIPT = 0.5
@@ -45,20 +45,28 @@ class Line(NamedTuple):
 
 
 def check_texts(files: tuple[Path, Path]) -> None:
-    """Refuse files that are missing, or the same.
+    """Refuse files that are missing, or the same, or whose first lines are no text.
 
     Raises:
         UserError: Naming the file.
+        DataError: Likewise.
     """
     for file in files:
         if not file.is_file():
             kind = "is a directory, not a file" if file.is_dir() else "does not exist"
             raise UserError(f"{file} {kind}")
+        _check_first_lines(file)
     sizes = [file.stat().st_size for file in files]
     if sizes[0] == sizes[1] and len({digest_file(file) for file in files}) == 1:
         raise UserError(
             f"{files[0]} and {files[1]} have the same content; give one file for each language"
         )
+
+
+def _check_first_lines(file: Path) -> None:
+    lines = _sentences(file, "line", Counter())
+    if not list(itertools.islice(lines, _SCRIPT_LINES)):
+        raise DataError(f"{file} holds no line with text")
 
 
 def run_text_files(

@@ -215,11 +215,15 @@ def test_mistakes_are_named(encoder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is a directory, not a file"):
         run_pair(inputs((a, tmp_path), encoder), output, CONFIG)
     b.write_text("\n \n***\n", encoding="utf-8")
-    with pytest.raises(JobError, match=r"b\.txt holds no line with text"):
+    with pytest.raises(DataError, match=r"b\.txt holds no line with text"):
         run_pair(inputs((a, b), encoder), output, CONFIG)
     b.write_bytes(b"\x1f\x8b\xff\xfe\n" * 9)
-    with pytest.raises(JobError, match=r"b\.txt is no text in UTF-8: 9 of its 9 lines"):
+    with pytest.raises(DataError, match=r"b\.txt is no text in UTF-8: 9 of its 9 lines"):
         run_pair(inputs((a, b), encoder), tmp_path / "d" / "out.tsv", CONFIG)
+    b.write_bytes("Guten Tag\n".encode("utf-16"))
+    with pytest.raises(DataError, match=r"b\.txt is UTF-16"):
+        run_pair(inputs((a, b), encoder), output, CONFIG)
+    b.write_text("Guten Tag\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"bitext is written as \.parquet"):
         run_pair(inputs((a, b), encoder), tmp_path / "out.csv", CONFIG)
     same = PairInputs(files=(a, b), direction=Direction(SOURCE, SOURCE), encoder=encoder)
