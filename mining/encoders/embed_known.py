@@ -96,7 +96,9 @@ def pair_encoder_files(
     *,
     all_languages: bool,
 ) -> tuple[Path, ...]:
-    """Return the files of the encoders of both languages, each encoder once.
+    """Return the files of the encoders of both languages, each encoder once, in their order.
+
+    Not in that of the paths, which are spelled in several ways: receipts list files in order.
 
     Args:
         direction: The languages, where they are known.
@@ -111,15 +113,17 @@ def pair_encoder_files(
     if not all_languages:
         for language in direction or ():
             check_builtin_languages(encoders.get(language, encoder), [language])
-    used = {encoder} if direction is None else {encoders.get(one, encoder) for one in direction}
-    spaces = {encoder_space(path): path for path in sorted(used)}
+    used = dict.fromkeys(
+        [encoder] if direction is None else [encoders.get(one, encoder) for one in direction]
+    )
+    spaces = {encoder_space(path): path for path in used}
     if len(spaces) > 1:
         first, second = spaces.values()
         raise UserError(
             f"{first} and {second} are encoders of different spaces; a language's own encoder must"
             " be a student of the other (`tongues mining distill`)"
         )
-    return tuple(file for path in sorted(used) for file in encoder_files(path))
+    return tuple(file for path in used for file in encoder_files(path))
 
 
 @functools.lru_cache(maxsize=2)

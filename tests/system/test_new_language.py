@@ -158,6 +158,21 @@ def test_recipe_ends_with_scores_of_all_systems_and_a_page(undisturbed: tuple[Pa
 
 
 @pytest.mark.slow
+def test_run_again_by_an_absolute_path_makes_nothing(undisturbed: tuple[Path, float]) -> None:
+    folder = undisturbed[0]
+    measured = ("identified", "similarity")
+
+    def times() -> dict[Path, int]:
+        files = [*(folder / "box").rglob("*.tsv"), *(folder / "box").rglob("*.parquet")]
+        return {path: path.stat().st_mtime_ns for path in files if path.parent.name not in measured}
+
+    before = times()
+    finish([str(folder / "box") if word == "box" else word for word in command()], folder)
+    assert before
+    assert times() == before
+
+
+@pytest.mark.slow
 def test_killed_run_that_the_script_ends_gives_the_same_bytes(
     prepared: Path, undisturbed: tuple[Path, float], tmp_path: Path
 ) -> None:
