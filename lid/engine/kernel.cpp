@@ -1,7 +1,7 @@
 // One pass over lines: decode, normalize (as lid/engine/preparation.py), hash n-grams (as fastText),
 // gather int8 rows, multiply with the classes, look the n-grams up in the answer's profile.
 //
-// Lines go through every step in groups: what one step asks the memory for is there when the next
+// Lines go through every step in groups: what one step asks the memory for is near when the next
 // needs it, and the class vectors are read once for a group.
 //
 // Nothing here knows Unicode: the tables come from lid/engine/characters.py, so this pass and the Python one
@@ -16,7 +16,7 @@
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
-#define TONGUES_AVX2
+#define TONGUES_X86
 #endif
 
 namespace {
@@ -306,25 +306,56 @@ void prepare(const Tables& t, const uint8_t* from, const uint8_t* to, int64_t mo
   text.writable = writable_scripts(t, text);
 }
 
-// Rows of the line's n-grams, all asked for before the first is read: the table is in memory.
+constexpr int64_t kAhead = 24;  // how long before it is read a row is asked for
+
+// Asks for a row of the table, which is in memory, as far as the second-level cache or the first:
+// the first has no room for a group's rows, and asked for all at once, many would not come at all.
+template <int kFirst>
+inline void ask(const int8_t* rows, const float* scale, int64_t dim, uint32_t row) {
+  const int8_t* const begin = rows + static_cast<int64_t>(row) * dim;
+  for (int64_t d = 0; d < dim; d += 64) __builtin_prefetch(begin + d, 0, kFirst ? 3 : 2);
+  __builtin_prefetch(scale + row, 0, kFirst ? 3 : 2);
+}
+
+// Rows of the line's n-grams; those of one length are asked for while the next are hashed.
 void find_rows(const Model& m, Workspace& w) {
   const tongues::Ngrams settings{static_cast<uint32_t>(m.buckets), static_cast<uint32_t>(m.min_ngram),
                                  static_cast<uint32_t>(m.max_ngram)};
-  tongues::hash_ngrams(settings, w.text.points.data(), w.text.points.size(), w.space, w.indices);
-  for (uint32_t row : w.indices) {
-    const int8_t* const begin = m.rows + static_cast<int64_t>(row) * m.dim;
-    for (int64_t d = 0; d < m.dim; d += 64) __builtin_prefetch(begin + d);
-    __builtin_prefetch(m.row_scale + row);
-  }
+  const auto ask_all = [&](const uint32_t* row, const uint32_t* end) {
+    for (; row < end; ++row) ask<0>(m.rows, m.row_scale, m.dim, *row);
+  };
+  tongues::hash_ngrams(settings, w.text.points.data(), w.text.points.size(), w.space, w.indices, ask_all);
 }
 
-#ifdef TONGUES_AVX2
-// gcc converts bytes one by one or by way of shorts; this is the same sum, in the same order.
-__attribute__((target("avx2"))) void sum_rows_64(const int8_t* rows, const float* scale,
-                                                 const uint32_t* indices, int64_t count, float* sum) {
+// The sums below are the same, in the same order. gcc converts bytes one by one or by way of shorts,
+// so those of 64 dimensions are written out.
+#ifdef TONGUES_X86
+__attribute__((target("avx512f"))) void sum_rows_avx512(const int8_t* rows, const float* scale,
+                                                        const uint32_t* indices, int64_t count,
+                                                        float* sum) {
+  __m512 total[4];
+  for (__m512& part : total) part = _mm512_setzero_ps();
+  for (int64_t i = 0; i < count; ++i) {
+    if (i + kAhead < count) ask<1>(rows, scale, 64, indices[i + kAhead]);
+    const int8_t* row = rows + static_cast<int64_t>(indices[i]) * 64;
+    const __m512 s = _mm512_set1_ps(scale[indices[i]]);
+    for (int part = 0; part < 4; ++part) {
+      const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + 16 * part));
+      // All lanes: without a mask gcc 12 warns of its own header.
+      const __m512i wide = _mm512_maskz_cvtepi8_epi32(0xFFFF, bytes);
+      const __m512 values = _mm512_maskz_cvtepi32_ps(0xFFFF, wide);
+      total[part] = _mm512_add_ps(total[part], _mm512_mul_ps(s, values));
+    }
+  }
+  for (int part = 0; part < 4; ++part) _mm512_storeu_ps(sum + 16 * part, total[part]);
+}
+
+__attribute__((target("avx2"))) void sum_rows_avx2(const int8_t* rows, const float* scale,
+                                                   const uint32_t* indices, int64_t count, float* sum) {
   __m256 total[8];
   for (__m256& part : total) part = _mm256_setzero_ps();
   for (int64_t i = 0; i < count; ++i) {
+    if (i + kAhead < count) ask<1>(rows, scale, 64, indices[i + kAhead]);
     const int8_t* row = rows + static_cast<int64_t>(indices[i]) * 64;
     const __m256 s = _mm256_set1_ps(scale[indices[i]]);
     for (int part = 0; part < 8; ++part) {
@@ -341,6 +372,7 @@ VECTORIZED void sum_rows(const int8_t* rows, const float* scale, const uint32_t*
                          int64_t count, int64_t dim, float* sum) {
   std::fill(sum, sum + dim, 0.0f);
   for (int64_t i = 0; i < count; ++i) {
+    if (i + kAhead < count) ask<1>(rows, scale, dim, indices[i + kAhead]);
     const int8_t* row = rows + static_cast<int64_t>(indices[i]) * dim;
     const float s = scale[indices[i]];
     for (int64_t d = 0; d < dim; ++d) sum[d] += s * static_cast<float>(row[d]);
@@ -360,7 +392,10 @@ void count_known(const uint8_t* profile, const Workspace& w, int32_t* grams, int
   const uint32_t* const end = bit + w.indices.size();
   auto count = [&](const uint32_t* to) {
     int32_t known = 0;
-    for (; bit < to; ++bit) known += profile[*bit >> 3] >> (*bit & 7) & 1;
+    for (; bit < to; ++bit) {
+      if (end - bit > kAhead) __builtin_prefetch(profile + (bit[kAhead] >> 3));
+      known += profile[*bit >> 3] >> (*bit & 7) & 1;
+    }
     return known;
   };
   *grams = count(first_word);
@@ -385,7 +420,7 @@ void find_places(const Model& m, int32_t* counts, Workspace& w) {
   uint32_t* out = begin;
   auto ask = [&](uint64_t hash) {
     const uint64_t bit = profile_bit(m, hash);
-    __builtin_prefetch(profile + (bit >> 3));
+    __builtin_prefetch(profile + (bit >> 3), 0, 2);
     *out++ = static_cast<uint32_t>(bit);
   };
   const uint32_t* text = w.padded.data();
@@ -454,13 +489,17 @@ bool begin_line(const Model& m, const uint8_t* from, const uint8_t* to, int32_t*
 
 void sum_line(const Model& m, Workspace& w, float* hidden) {
   const int64_t count = static_cast<int64_t>(w.indices.size());
-#ifdef TONGUES_AVX2
+  const uint32_t* const rows = w.indices.data();
+#ifdef TONGUES_X86
+  static const bool has_avx512 = __builtin_cpu_supports("avx512f");
   static const bool has_avx2 = __builtin_cpu_supports("avx2");
-  if (has_avx2 && m.dim == 64)
-    sum_rows_64(m.rows, m.row_scale, w.indices.data(), count, hidden);
+  if (has_avx512 && m.dim == 64)
+    sum_rows_avx512(m.rows, m.row_scale, rows, count, hidden);
+  else if (has_avx2 && m.dim == 64)
+    sum_rows_avx2(m.rows, m.row_scale, rows, count, hidden);
   else
 #endif
-    sum_rows(m.rows, m.row_scale, w.indices.data(), count, m.dim, hidden);
+    sum_rows(m.rows, m.row_scale, rows, count, m.dim, hidden);
   for (int64_t d = 0; d < m.dim; ++d) hidden[d] /= static_cast<float>(std::max<int64_t>(count, 1));
 }
 

@@ -160,6 +160,7 @@ class Kernel:
         self._weights, self._typical = weights, np.ascontiguousarray(typical)
         self._output = _side_by_side(weights.output)
         self._rows = in_large_pages(weights.rows)
+        self._scales = in_large_pages(weights.row_scale)
         assert self._typical.shape == (len(weights.scripts), 5)
         tables, _ = _tables()
         buckets, dim = weights.rows.shape
@@ -167,7 +168,7 @@ class Kernel:
         self._model = _Model(
             ctypes.addressof(tables),
             self._rows.ctypes.data,
-            weights.row_scale.ctypes.data,
+            self._scales.ctypes.data,
             self._output.ctypes.data,
             weights.scripts.ctypes.data,
             None if profiles is None else profiles.ctypes.data,

@@ -63,9 +63,10 @@ VECTORIZED inline void remainders(const uint32_t* hash, Divisor by, int64_t coun
 // Rows of the n-grams of words between single spaces: fastText's Dictionary::computeSubwords over each
 // word in `<` and `>`, FNV-1a of the bytes, all n-grams of one length before those of the next.
 // A bare `<` or `>` is none. All characters are hashed side by side, and what reaches beyond its word is
-// left out in the end.
+// left out in the end. `found` is called with the rows of each length once they are known.
+template <typename Found>
 inline void hash_ngrams(const Ngrams& settings, const uint32_t* points, size_t size, NgramSpace& space,
-                        std::vector<uint32_t>& rows) {
+                        std::vector<uint32_t>& rows, const Found& found) {
   const size_t most = 2 * size + 2 + settings.longest;
   for (auto& column : space.bytes) column.resize(most);
   space.left.resize(most);
@@ -117,6 +118,7 @@ inline void hash_ngrams(const Ngrams& settings, const uint32_t* points, size_t s
     for (int column = 0; column < columns; ++column)
       hash_bytes(space.bytes[column].data() + n - 1, column == 0, count, space.hash.data());
     if (n < settings.shortest) continue;
+    const uint32_t* const of_this_length = out;
     remainders(space.hash.data(), divisor, count, space.row.data());
     const uint32_t* const row = space.row.data();
     if (n == 1) {
@@ -130,6 +132,7 @@ inline void hash_ngrams(const Ngrams& settings, const uint32_t* points, size_t s
         out += left[at] >= n;
       }
     }
+    found(of_this_length, out);
   }
   rows.resize(static_cast<size_t>(out - rows.data()));
 }

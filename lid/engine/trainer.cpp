@@ -97,7 +97,8 @@ void hash(const Trainer& t, const uint8_t* from, const uint8_t* to, NgramSpace& 
   decode(from, to, one.points);
   const Ngrams settings{static_cast<uint32_t>(t.buckets), static_cast<uint32_t>(t.min_ngram),
                         static_cast<uint32_t>(t.max_ngram)};
-  tongues::hash_ngrams(settings, one.points.data(), one.points.size(), space, one.indices);
+  tongues::hash_ngrams(settings, one.points.data(), one.points.size(), space, one.indices,
+                       [](auto, auto) {});
   one.owned.resize(static_cast<size_t>(t.threads));
   for (auto& own : one.owned) own.clear();
   for (uint32_t index : one.indices) {

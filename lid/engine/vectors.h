@@ -13,7 +13,7 @@
 namespace tongues {
 
 constexpr int64_t kLanes = 16;
-constexpr int64_t kLinesAtOnce = 8;
+constexpr int64_t kLinesAtOnce = 4;
 constexpr float kNone = -std::numeric_limits<float>::infinity();
 
 #ifdef __GNUC__
@@ -24,27 +24,26 @@ typedef int32_t Int8 __attribute__((vector_size(32)));
 
 inline int64_t padded(int64_t classes) { return (classes + kLanes - 1) / kLanes * kLanes; }
 
-// Logits of up to kLinesAtOnce lines: each block of 16 class vectors is read once for four of them.
+// Logits of lines: each block of 16 class vectors is read once for kLinesAtOnce of them.
 //
 // output: [classes / 16, dim, 16]; hidden: [lines, dim]; logits[i]: [padded(classes)].
 VECTORIZED inline void multiply(const float* output, const float* hidden, int64_t classes, int64_t dim,
                                 int64_t lines, float* const* logits) {
-  constexpr int kTogether = 4;
-  for (int64_t first = 0; first < lines; first += kTogether) {
-    const float* own[kTogether];  // beyond the last line, the last again
-    for (int i = 0; i < kTogether; ++i) own[i] = hidden + std::min(first + i, lines - 1) * dim;
+  for (int64_t first = 0; first < lines; first += kLinesAtOnce) {
+    const float* own[kLinesAtOnce];  // beyond the last line, the last again
+    for (int i = 0; i < kLinesAtOnce; ++i) own[i] = hidden + std::min(first + i, lines - 1) * dim;
     for (int64_t c = 0; c < classes; c += kLanes) {
       const float* block = output + c * dim;
-      Float8 low[kTogether] = {}, high[kTogether] = {};
+      Float8 low[kLinesAtOnce] = {}, high[kLinesAtOnce] = {};
       for (int64_t d = 0; d < dim; ++d, block += kLanes) {
         const Float8 a = *reinterpret_cast<const Float8*>(block);
         const Float8 b = *reinterpret_cast<const Float8*>(block + 8);
-        for (int i = 0; i < kTogether; ++i) {
+        for (int i = 0; i < kLinesAtOnce; ++i) {
           low[i] += own[i][d] * a;
           high[i] += own[i][d] * b;
         }
       }
-      for (int i = 0; i < kTogether && first + i < lines; ++i) {
+      for (int i = 0; i < kLinesAtOnce && first + i < lines; ++i) {
         *reinterpret_cast<Float8*>(logits[first + i] + c) = low[i];
         *reinterpret_cast<Float8*>(logits[first + i] + c + 8) = high[i];
       }
@@ -72,8 +71,14 @@ __attribute__((always_inline)) inline Float8 exponential(Float8 value) {
 // values = exp(values - highest); returns their sum.
 VECTORIZED inline float exponentials(const float* values, int64_t count, float highest, float* results) {
   Float8 total = {};
-  for (int64_t i = 0; i < count; i += 8) {
-    const size_t bytes = sizeof(float) * static_cast<size_t>(std::min<int64_t>(8, count - i));
+  int64_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    const Float8 block = exponential(*reinterpret_cast<const Float8*>(values + i) - highest);
+    *reinterpret_cast<Float8*>(results + i) = block;
+    total += block;
+  }
+  if (i < count) {
+    const size_t bytes = sizeof(float) * static_cast<size_t>(count - i);
     Float8 block = Float8{} + kNone;
     std::memcpy(&block, values + i, bytes);
     block = exponential(block - highest);
