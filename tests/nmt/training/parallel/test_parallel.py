@@ -347,10 +347,16 @@ def test_no_process_ever_holds_the_whole_model(trainings: Trainings) -> None:
     )  # fmt: skip
     trainings.run(4, "weights_small", *shape, "model.ffn_inner_dim=8", *FSDP)
     small = max(trainings.peaks)
-    trainings.run(4, "weights_large", *shape, "model.ffn_inner_dim=1024", *FSDP)
-    size = (trainings.folder / "weights_large" / WEIGHTS_FILE).stat().st_size
-    assert size > 150_000_000
-    assert max(trainings.peaks) - small < 0.8 * size
+    for name, mode in (("weights_sharded", FSDP), ("weights_shared", EXPERTS)):
+        trainings.run(4, name, *shape, "model.ffn_inner_dim=1024", *mode)
+        size = (trainings.folder / name / WEIGHTS_FILE).stat().st_size
+        assert size > 150_000_000
+        assert max(trainings.peaks) - small < 0.6 * size
+    # As frozen parts are as they were drawn.
+    sharded, shared = (trainings.weights(f"weights_{name}") for name in ("sharded", "shared"))
+    for name, weight in sharded.items():
+        if name.startswith(("encoder.", "decoder.")):
+            assert torch.equal(shared[name], weight), name
 
 
 def process_of_rank(rank: int, output: str) -> int:
