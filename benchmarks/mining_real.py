@@ -287,6 +287,19 @@ def narrow(experiment: Experiment, pairs: str) -> Experiment:
     )
 
 
+def choose(experiment: Experiment, languages: Sequence[str]) -> Experiment:
+    """Return an experiment with the pairs of the builtin encoder's languages and some others."""
+    known = {*BUILTIN_LANGUAGES, *languages}
+    wanted = [pair for pair in experiment.mined if set(pair) <= known]
+    families = set(map(family_name, languages))
+    return dataclasses.replace(
+        experiment,
+        english=tuple(target for source, target in wanted if source == PIVOT),
+        pairs=tuple(pair for pair in wanted if PIVOT not in pair),
+        related=tuple(one for one in experiment.related if family_name(one) in families),
+    )
+
+
 def f1(precision: float, recall: float) -> float:
     """Return the harmonic mean."""
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
@@ -325,6 +338,7 @@ def main() -> None:
         "--pairs", choices=["builtin", "students"],
         help="only pairs of the builtin encoder's languages, or only the others",
     )  # fmt: skip
+    parser.add_argument("--languages", help="of the others only these, separated by commas")
     parser.add_argument("--other-lines", type=int, help="lines of noise in a language at most")
     parser.add_argument("--lid-lines", type=int, help="that the identifier is trained on")
     parser.add_argument(
@@ -339,6 +353,8 @@ def main() -> None:
     if arguments.pairs:
         chosen = [narrow(one, arguments.pairs) for one in chosen]
         chosen = [one for one in chosen if one.mined]
+    if arguments.languages:
+        chosen = [choose(one, arguments.languages.split(",")) for one in chosen]
     if arguments.other_lines:
         lines = arguments.other_lines
         chosen = [dataclasses.replace(one, other_lines=lines) for one in chosen]
