@@ -29,7 +29,8 @@ def group(
     """
     from new_language.report import write_report
     from new_language.run import run_steps, script
-    from new_language.steps import Plan
+    from new_language.settings import check_settings
+    from new_language.steps import Plan, make_steps
     from new_language.times import step_times
 
     given = context.params
@@ -46,5 +47,6 @@ def group(
     elif report_only:
         write_report(plan, step_times(output))
     else:
+        check_settings(make_steps(plan), context.find_root().command)
         run_steps(plan)
         click.echo(output / "report.html")

@@ -5,7 +5,7 @@ RELATIVES="deu_Latn rus_Cyrl bel_Cyrl bul_Cyrl mkd_Cyrl srp_Cyrl pol_Latn slk_La
 MORE="eng_Latn fra_Latn spa_Latn ita_Latn por_Latn ron_Latn nld_Latn swe_Latn nob_Latn dan_Latn fin_Latn
   est_Latn lit_Latn lvs_Latn hun_Latn ces_Latn slv_Latn hrv_Latn tur_Latn ell_Grek kaz_Cyrl tat_Cyrl"
 RECIPES=(czech.yaml ukrainian.yaml)
-START=(--config flores=other_flores --config updates=3000 --config validate_every=1000 --config checkpoint_every=1000)
+START=(--config flores=other_flores --config updates=2000 --config validate_every=1000 --config checkpoint_every=1000)
 
 # Tatoeba's pairs: a line each, the same sentence in several of them.
 tatoeba() { cat "$DATA/tatoeba/$PIVOT-$1.tsv"; }

@@ -17,6 +17,7 @@ from corpus.languages import Direction
 from new_language.config import NewLanguageConfig
 from new_language.report import write_report
 from new_language.run import StepFailed, run_steps, script
+from new_language.settings import check_settings
 from new_language.steps import Plan, Step, exported_system, make_steps
 from new_language.times import Times, note_time, step_times
 
@@ -128,6 +129,23 @@ def test_settings_go_to_their_step_and_those_of_one_training_win(tmp_path: Path)
     for name, updates in (("train_seed", 9), ("train_all", 7)):
         given = [word for word in steps[name] if word.startswith(("updates", "batches"))]
         assert sorted(given) == ["batches.max_tokens=500", f"updates={updates}"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"train_seed": {"checkpoint_every": 250, "report_every": 100}}, "a multiple of"),
+        ({"export_ctranslate2": {"quantisation": "int8"}}, "unknown key `quantisation`"),
+    ],
+)
+def test_settings_that_a_late_step_refuses_are_told_of_before_the_first(
+    tmp_path: Path, settings: dict[str, Any], message: str
+) -> None:
+    steps = make_steps(plan_of(tmp_path, settings=settings))
+    with pytest.raises(UserError, match=message) as refused:
+        check_settings(steps, tongues.cli)
+    assert f"`settings` of the step `{next(iter(settings))}`" in str(refused.value)
+    check_settings(make_steps(plan_of(tmp_path)), tongues.cli)
 
 
 def test_settings_of_no_step_are_refused(tmp_path: Path) -> None:
