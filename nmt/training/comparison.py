@@ -281,11 +281,21 @@ def _means(rows: Mapping[str, Mapping[str, Any]], kind: str, level: float) -> di
 
 
 def write_comparison(directory: Path, comparison: Mapping[str, Any]) -> tuple[Path, Path]:
-    """Write the comparison as JSON and as a page; log its table."""
+    """Write the comparison as JSON and as a page; log its tables."""
     write_json(directory / COMPARISON_FILE, comparison)
     write_text(directory / PAGE_FILE, render(comparison))
     header = ["direction", "", "before", "after", "difference", "p"]
     logger.info("chrF++ before and after:\n%s", format_table(header, _rows(comparison)))
+    averages = comparison.get("averages")
+    if averages:
+        kinds = _kinds(comparison)
+        rows = [[share, *(f"{means[k]:.1f}" for k in kinds)] for share, means in averages.items()]
+        logger.info(
+            "mean chrF++ of averages of start and end, of which %g of the trained weights is"
+            " kept:\n%s",
+            comparison["kept_average"],
+            format_table(["trained weights", *kinds], rows),
+        )
     return directory / COMPARISON_FILE, directory / PAGE_FILE
 
 
@@ -307,9 +317,13 @@ def _rows(comparison: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
+def _kinds(comparison: Mapping[str, Any]) -> list[str]:
+    return sorted(comparison["means"], reverse=True)  # trained before other
+
+
 def render(comparison: Mapping[str, Any]) -> str:
     """Return the page."""
-    kinds = sorted(comparison["means"], reverse=True)  # trained before other
+    kinds = _kinds(comparison)
     cards, sections = [], []
     for kind in kinds:
         means = comparison["means"][kind]

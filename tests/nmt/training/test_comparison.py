@@ -1,6 +1,7 @@
 """What a training from a model changed, and ways to stay near the start."""
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -83,8 +84,9 @@ def test_sample_of_other_directions_is_spread_and_what_is_named_is_in_it(tmp_pat
 
 
 def test_training_writes_what_it_changed_and_keeps_the_best_average(
-    trained_model: Path, tmp_path: Path
+    trained_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     write_bitext(tmp_path / "bitext" / "qaa_Latn-qab_Latn.tsv", 40, seed=5)
     flores = write_flores(tmp_path / "flores", ["bara kili mo", "tuno še"])
     config = config_from(
@@ -108,6 +110,7 @@ def test_training_writes_what_it_changed_and_keeps_the_best_average(
         "0": {"other": 50.0, "trained": 50.0}, "1": {"other": 50.0, "trained": 50.0},
     }  # fmt: skip
     assert found["kept_average"] == 1
+    assert "of which 1 of the trained weights is kept" in caplog.text
     assert asked
     assert "Before and after" in (training / PAGE_FILE).read_text(encoding="utf-8")
     assert (training / BEFORE_FILE).is_file()
