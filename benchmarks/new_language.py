@@ -20,7 +20,8 @@ left to Czech. The model is trained here, or `--model`. Systems:
   `replay` (the model's own translations of `REPLAYED` sentences a direction, half of each batch),
   `replay+limit` (the best update among those that lost at most 1 chrF++ there), `replay+kl` (its
   distributions as well), `replay+averages`, `pairs` (replay of the model's own training pairs, both
-  orders, where they are still at hand).
+  orders, where they are still at hand), `pairs+averages`, `pairs+rate` (at the rate of the model's
+  own training).
 
 Choices are made on validation sentences: the update on `dev`, the average on `devtest`. Printed:
 chrF++ on `test`, which nothing else reads, into and from the new language, and the mean over up to
@@ -176,6 +177,8 @@ REMEDIES: dict[str, dict[str, Any]] = {
     "replay+kl": {"distillation": {"weight": 0.5, "top_k": 0}},
     "replay+averages": {"comparison": {"averages": [0.5, 0.75]}},
     "pairs": {},
+    "pairs+averages": {"comparison": {"averages": [0.25, 0.4, 0.45, 0.5, 0.75]}},
+    "pairs+rate": {"optimizer": {"learning_rate": 0.002}, "selection": {"keep": "last"}},
 }
 SYSTEMS = ("scratch", "joint", *REMEDIES)
 HALVED = ("updates", "validate_every", "checkpoint_every")
@@ -221,7 +224,7 @@ def main() -> None:
     for pairs in map(int, arguments.pairs.split(",")):
         extend(world, work, model, pairs)
         for system in arguments.systems.split(","):
-            if system == "pairs":
+            if system.startswith("pairs"):
                 write_pairs(work)
             elif system.startswith("replay"):
                 replay(work, model)
@@ -398,7 +401,7 @@ def recipe_of(world: World, work: Path, system: str, pairs: int) -> dict[str, An
         **common(world, work, bitext),
         "batches": world.batches,
     }
-    replayed = "replay" if system.startswith("replay") else "pairs" if system == "pairs" else ""
+    replayed = next((name for name in ("replay", "pairs") if system.startswith(name)), "")
     settings = dict(world.tuning.get(pairs, {}))
     if not replayed:
         settings |= {key: settings[key] // 2 for key in HALVED if key in settings}
