@@ -317,11 +317,11 @@ def _languages_named(clean: str) -> frozenset[str]:
     words = _without_fillers(clean).removeprefix("translation_")
     if words != clean and clean.startswith("translation_"):
         return frozenset(_choices(words))
+    if re.fullmatch(r"[a-z]{3}_[a-z]{4}(_[a-z0-9]+)?", words):  # a code means itself
+        return frozenset(_choices(words))
     found = language_aliases().get(words, frozenset())
     if not found and re.fullmatch(r"[a-z]{2,3}_[a-z]{2}", words):  # with a region: en_US, pt-BR
         found = language_aliases().get(words.split("_")[0], frozenset())
-    if not found and re.fullmatch(r"[a-z]{3}_[a-z]{4}(_[a-z0-9]+)?", words):
-        found = frozenset(_choices(words))
     return found
 
 

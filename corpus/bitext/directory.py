@@ -76,7 +76,7 @@ def bitext_in(directory: Path, wanted: Direction | None = None) -> list[tuple[Di
     found, others = _search(directory, wanted)
     training = [(direction, path) for direction, path in found if not is_held_out(path.name)]
     if not found:
-        there = f" It holds {_listed(others)}." if others else ""
+        there = f" It holds {_listed(others)}{_advice(others)}." if others else ""
         raise UserError(f"{directory} holds no bitext; {_EXPECTED}.{there}")
     if training and len(training) < len(found):
         held_out = tuple(sorted({path.name for _, path in found if is_held_out(path.name)}))
@@ -110,7 +110,7 @@ def _search(
                 else []
             )
             found += inside
-            others += [] if inside else [path.name]
+            others += [] if inside else [f"{path.name}/"]
         elif stem_of(path.name) is None:
             sides.append(path)
         elif (part := part_of(path.name)) is None or part[1] == 0:
@@ -156,11 +156,21 @@ def _is_by_product(path: Path) -> bool:
     )
 
 
+def _advice(names: Sequence[str]) -> str:
+    if not any(name.endswith("/") for name in names):
+        return ""
+    return " (of directories, only those named by two languages, as en-fr, are searched)"
+
+
 @functools.cache
 def _warn_of_others(directory: Path, names: tuple[str, ...]) -> None:
     """Log what is left out of a directory of bitext, once per run."""
     logger.warning(
-        "%s: not read as bitext, because of the name: %s; %s", directory, _listed(names), _EXPECTED
+        "%s: not read as bitext, because of the name: %s%s; %s",
+        directory,
+        _listed(names),
+        _advice(names),
+        _EXPECTED,
     )
 
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from corpus.bitext import BitextReader, copy_first_pairs, count_pairs
-from corpus.bitext_columns import check_columns
+from corpus.bitext_columns import check_columns, column_languages
 from corpus.errors import DataError, UserError
 from corpus.languages import Direction
 from corpus.records import bitext_files, read_bitext
@@ -49,6 +49,13 @@ def test_header_in_other_words_names_the_columns(
         return
     table = read_bitext(swapped)
     assert (table["source"].to_pylist(), table["target"].to_pylist()) == tuple(PAIR.values())
+
+
+@pytest.mark.parametrize("code", ["twi_Latn_asan1239", "cmn_Hans", "ekk_Latn", "fas_Arab"])
+def test_columns_that_are_named_by_a_code_mean_that_code(code: str) -> None:
+    """Not what FLORES-200 calls it: outputs keep the names of the data."""
+    names = [f"sentence_{code}", f"translation.{code}", code]
+    assert column_languages(names) == [frozenset({code})] * 3
 
 
 def test_byte_order_mark_is_no_part_of_the_first_sentence(tmp_path: Path) -> None:
@@ -289,11 +296,12 @@ def test_files_that_are_left_out_because_of_their_name_are_named(
 ) -> None:
     for name in ("eng_Latn-fra_Latn.tsv", "en-zh.tsv", "fra_Latn.tsv", "config.yaml", ".hidden"):
         tsv(tmp_path, "a\tb\n", name)
+    (tmp_path / "parts").mkdir()
     for _ in range(2):
         assert list(bitext_files(tmp_path)) == [Direction("eng_Latn", "fra_Latn")]
     (record,) = caplog.records
     choices = "eng_Latn-zho_Hans.tsv or eng_Latn-zho_Hant.tsv"
-    assert f"en-zh.tsv ({choices}?), fra_Latn.tsv;" in record.getMessage()
+    assert f"en-zh.tsv ({choices}?), fra_Latn.tsv, parts/ (of directories," in record.getMessage()
     (tmp_path / "eng_Latn-fra_Latn.tsv").unlink()
     with pytest.raises(UserError, match=r"holds no bitext; .* It holds en-zh\.tsv"):
         bitext_files(tmp_path)
