@@ -272,7 +272,7 @@ def labeled_text_files(directory: Path) -> dict[str, Path]:
         suffix = next((one for one in _TEXT_SUFFIXES if path.name.endswith(one)), "")
         name = path.name.removesuffix(suffix)
         if not suffix or not language_choices(name):
-            others += [] if _is_by_product(path) else [path.name]
+            others += [] if is_by_product(path) else [path.name]
             continue
         try:
             language = parse_language(name).code
@@ -288,11 +288,11 @@ def labeled_text_files(directory: Path) -> dict[str, Path]:
         there = f"; it has {_listed(others)}" if others else ""
         raise UserError(f"{directory} holds no file named {expected}{there}")
     if others:
-        _warn_of_others(directory, tuple(others), f"text is in {expected}")
+        warn_of_others(directory, tuple(others), f"text is in {expected}")
     return dict(sorted(found.items()))
 
 
-def _is_by_product(path: Path) -> bool:
+def is_by_product(path: Path) -> bool:
     """Whether a file or directory beside input is known not to be one."""
     return (
         path.name.startswith(".")
@@ -302,7 +302,7 @@ def _is_by_product(path: Path) -> bool:
 
 
 @functools.cache
-def _warn_of_others(directory: Path, names: tuple[str, ...], expected: str) -> None:
+def warn_of_others(directory: Path, names: tuple[str, ...], expected: str) -> None:
     """Log what is left out of a directory, once per run."""
     logger.warning("%s: left out because of the name: %s; %s", directory, _listed(names), expected)
 
@@ -353,7 +353,7 @@ def sentence_languages(directory: Path) -> Iterator[str]:
     ]
     others = tuple(name for name in with_shards if not is_language(name))
     if others:
-        _warn_of_others(directory, others, "sentences are in <language>, as eng_Latn")
+        warn_of_others(directory, others, "sentences are in <language>, as eng_Latn")
     yield from (name for name in with_shards if is_language(name))
 
 

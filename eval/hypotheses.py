@@ -10,6 +10,7 @@ from typing import NamedTuple
 from corpus.errors import DataError, UserError
 from corpus.files import read_lines
 from corpus.languages import Direction, parse_direction, parse_language
+from corpus.records import is_by_product, warn_of_others
 from eval.tables import read_rows
 
 COPY = "copy"
@@ -71,6 +72,9 @@ def find_systems(directories: Sequence[Path], manifest: Path | None = None) -> S
         files = sorted(directory.glob("[!.]*.txt"))
         if not files:
             raise UserError(f"{directory} holds no hypotheses named <source>-<target>.txt\n{_HINT}")
+        others = sorted({*directory.iterdir()} - {*files})
+        if names := tuple(path.name for path in others if not is_by_product(path)):
+            warn_of_others(directory, names, "hypotheses are in <source>-<target>.txt")
         for path in files:
             if not path.is_file():
                 raise UserError(f"{path} is not a file, or a broken link; remove or replace it")

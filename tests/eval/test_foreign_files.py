@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 
 from corpus.errors import DataError, TonguesError, UserError
 from corpus.files import read_lines, write_json, write_lines
+from corpus.languages import Direction
 from eval.cli import group
 from eval.human.judgments import read_judgments
 from eval.hypotheses import find_systems
@@ -174,6 +175,17 @@ def test_file_of_another_name_is_told_of_the_manifest(name: str, tmp_path: Path)
     write_lines(tmp_path / "mine" / name, ["x"])
     with pytest.raises(UserError, match=r"(?s)Rename the files .*--manifest FILE"):
         find_systems([tmp_path / "mine"])
+
+
+def test_files_left_out_of_hypotheses_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in (f"{PAIR}.txt", "eng_Latn-hau_Latn.hyp", "readme.md", "config.yaml", ".hidden"):
+        write_lines(tmp_path / "mine" / name, ["x"])
+    (tmp_path / "mine" / "receipts").mkdir()
+    assert list(find_systems([tmp_path / "mine"])["mine"]) == [Direction("eng_Latn", "fra_Latn")]
+    (record,) = caplog.records
+    assert ": eng_Latn-hau_Latn.hyp, readme.md; hypotheses are in <s" in record.getMessage()
 
 
 def test_file_named_by_other_codes_is_of_their_direction(tmp_path: Path) -> None:
