@@ -6,13 +6,13 @@
 `--run` is a directory of `make demo`, whose model with experts translates constructed languages;
 `--dense` a dense model of the same languages, or a directory to train one in (minutes of CPU); with
 none, the model with experts is compared alone. With `--flores` it is a dense model of other
-languages, which translates that split in the named directions. They are exported, and all systems
-search for the translations of the same sentences, greedily and with a beam of five. Where tokens
-differ, both hypotheses are scored anew by the model: `tie` if their scores are nearly equal, `they
-are better` or `we are better` if not, which is a search that kept other beams, `empty` if ours has
-no token and theirs has, and `limit` if one of them did not end. CTranslate2 bars the end as first
-token where it is not the likeliest; it is also compared with our search by that rule
-(`unlikely_empty: false`).
+languages, which translates that split in the named directions; not one that was extended, whose
+tokens have other numbers in transformers. They are exported, and all systems search for the
+translations of the same sentences, greedily and with a beam of five. Where tokens differ, both
+hypotheses are scored anew by the model: `tie` if their scores are nearly equal, `they are better`
+or `we are better` if not, which is a search that kept other beams, `empty` if ours has no token and
+theirs has, and `limit` if one of them did not end. CTranslate2 bars the end as first token where it
+is not the likeliest; it is also compared with our search by that rule (`unlikely_empty: false`).
 
 On an AMD processor, set `CT2_USE_MKL=1`.
 """
