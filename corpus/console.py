@@ -19,7 +19,7 @@ def set_up_logging(verbose: bool = False) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
-    for room in ("corpus", "lid", "mining", "nmt", "eval", "tongues"):
+    for room in ("corpus", "lid", "mining", "nmt", "eval", "new_language", "tongues"):
         logging.getLogger(room).setLevel(logging.DEBUG if verbose else logging.INFO)
 
 

@@ -11,6 +11,9 @@ _SURE = 0.8
 _FOUND = 0.6
 """Expected recall, and one less the xsim error, below which the student is the bottleneck."""
 
+_FAILED = 0.7
+"""xsim error above which the student learned next to nothing."""
+
 _IDENTIFIED = 0.95
 """F1 of the language below which other languages' text is among its own, or its own is lost."""
 
@@ -28,11 +31,42 @@ _LONG = 0.4
 
 def advise(results: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return advice, each with `what` to do and `why`, that with the most to gain first."""
-    rules = (_shards, _precision, _student, _identifier, _others, _seed, _system, _vocabulary)
+    rules = (
+        _student_fails,
+        _mined_is_worse,
+        _shards,
+        _precision,
+        _student,
+        _identifier,
+        _others,
+        _seed,
+        _system,
+        _vocabulary,
+    )
     return [{"what": what, "why": why} for rule in rules for what, why in rule(results)]
 
 
 _Advice = Iterator[tuple[str, str]]
+
+
+def _student_fails(results: Mapping[str, Any]) -> _Advice:
+    error = results["student"]["xsim_error"]
+    if error is not None and error > _FAILED:
+        yield (
+            "Look at the seed before all else: are its sides in the right order, translations line"
+            " by line, in the language and script that `language` names?",
+            f"The student finds the translation of only {1 - error:.0%} of the sentences.",
+        )
+
+
+def _mined_is_worse(results: Mapping[str, Any]) -> _Advice:
+    seed, mined = (mean_score(results, system) for system in ("seed", "mined"))
+    if seed is not None and mined is not None and mined < seed:
+        yield (
+            "Look at the mined pairs: too few, or no translations? Were both systems trained long"
+            " enough (`settings.train.updates`)?",
+            f"The mined pairs cost {seed - mined:.1f} chrF++.",
+        )
 
 
 def _shards(results: Mapping[str, Any]) -> _Advice:

@@ -29,7 +29,7 @@ def group(
     """
     from new_language.report import write_report
     from new_language.run import run_steps, script
-    from new_language.settings import check_settings
+    from new_language.settings import check_files, check_settings
     from new_language.steps import Plan, make_steps
     from new_language.times import step_times
 
@@ -42,11 +42,13 @@ def group(
     )
     if dry_run and report_only:
         raise UserError("give --dry-run or --report-only, not both")
+    if report_only:
+        write_report(plan, step_times(output))
+        return
+    check_files(config)
+    check_settings(make_steps(plan), context.find_root().command)
     if dry_run:
         click.echo(script(plan))
-    elif report_only:
-        write_report(plan, step_times(output))
     else:
-        check_settings(make_steps(plan), context.find_root().command)
         run_steps(plan)
         click.echo(output / "report.html")

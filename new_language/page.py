@@ -192,6 +192,9 @@ def _marked(text: str) -> str:
 
 def _others(results: Results) -> str:
     title = "What the model's other directions lost"
+    if not results["others"] and not results["has_others"]:
+        words = "Not measured: `flores` has no two languages of the model; see `other_flores`."
+        return section(title, words, "")
     if not results["others"]:
         return absent(title, "comparison/comparison.tsv")
     rows = [

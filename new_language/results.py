@@ -49,6 +49,7 @@ def collect(plan: Plan, times: Mapping[str, Times]) -> dict[str, Any]:
         "scores": _table(plan.at("scores", "systems.tsv")),
         "scores_dev": _table(plan.at("scores_dev", "systems.tsv")),
         "others": _others(plan),
+        "has_others": bool(plan.others),
         "steps": _steps(plan, times),
         "pages": _pages(plan),
         "pairs": _sample_pairs(plan),

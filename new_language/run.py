@@ -10,15 +10,19 @@ from pathlib import Path
 
 from corpus.console import format_duration
 from corpus.errors import TonguesError, UserError
-from corpus.files import make_directory, write_text
-from corpus.jobs import RECEIPTS, Outcome, Task, hold_lock, redo_changed, run_job
+from corpus.files import make_directory, read_lines, write_text
+from corpus.jobs import RECEIPTS, Outcome, Task, begin_job, hold_lock, redo_changed, run_job
+from corpus.languages import find_language
 from new_language.report import write_report
-from new_language.steps import REPORT, Plan, Step, check_test_sets, make_steps
+from new_language.steps import REPORT, SPLIT, Plan, Step, check_test_sets, make_steps
 from new_language.times import Times, note_time, step_times
 
 logger = logging.getLogger(__name__)
 
 _LOCK, _NAME = "steps.lock", "steps"
+_LOOKED_AT = 200
+"""Lines of the seed that are identified, to see that its sides are in the right order."""
+
 _MEASURE_JOB = "measure"
 _NO_CONFIG = "measure.config.yaml"
 """Measurements have none; named so that other directories are not looked through for leftovers."""
@@ -61,6 +65,7 @@ def run_steps(plan: Plan) -> None:
     """
     steps = make_steps(plan)
     check_test_sets(plan)
+    _check_identifier(plan)
     make_directory(plan.output)
     with hold_lock(plan.output / _LOCK, _NAME) as is_mine:
         if not is_mine:
@@ -76,7 +81,48 @@ def run_steps(plan: Plan) -> None:
                 _measure(plan, step)
             else:
                 _run(plan, step)
+            if step.name == SPLIT:
+                _check_sides(plan)
     logger.info("all steps in %s", format_duration(time.monotonic() - begin))
+
+
+def _check_identifier(plan: Plan) -> None:
+    """Refuse an identifier that lacks the language and is to be used as it is.
+
+    Raises:
+        UserError: If it is one.
+    """
+    config = plan.config
+    if plan.identifier != config.identifier:
+        return
+    words = ("lid", "identify", "--model", str(config.identifier), "--languages", config.language)
+    code, _ = _call(words, is_kept=True, text="")
+    if code:
+        raise UserError(
+            f"`identifier`: {config.identifier} cannot find text in {config.language}; what it says"
+            " is above. Give text of other languages as `identifier_text`, or `label_shards: true`"
+        )
+
+
+def _check_sides(plan: Plan) -> None:
+    """Refuse seed pairs whose sides stand in the other order than their name says.
+
+    Raises:
+        UserError: If most lines of the language are in the pivot.
+    """
+    config = plan.config
+    file = plan.at("seed", "text", f"{config.language}.txt")
+    text = "".join(line + "\n" for line in read_lines(file)[:_LOOKED_AT])
+    words = ("lid", "identify", "--model", str(config.identifier))
+    code, printed = _call(words, is_kept=True, text=text)
+    answers = [line.split("\t")[0] for line in printed.splitlines()]
+    same = sum(find_language(config.pivot, [one]) is not None for one in answers)
+    if not code and same > len(answers) / 2:
+        raise UserError(
+            f"`seed`: {same:,} of the first {len(answers):,} lines of {config.language} are in"
+            f" {config.pivot}, as {config.identifier} says. Do the pairs' sides stand in the other"
+            f" order? Mend them, and remove {plan.at('seed')}"
+        )
 
 
 def _measure(plan: Plan, step: Step) -> None:
@@ -89,6 +135,7 @@ def _measure(plan: Plan, step: Step) -> None:
     if not redo_changed(_MEASURE_JOB, [task], plan.output):
         logger.info("%s: already done", step.name)
         return
+    begin_job()
     _run(plan, step)
     made = [path for path in (*step.outputs, step.stdout) if path is not None]
     run_job(
@@ -130,14 +177,21 @@ def _run(plan: Plan, step: Step) -> None:
 _CHILDREN = ("children_user", "children_system")
 
 
-def _call(words: Sequence[str], *, is_kept: bool) -> tuple[int, str]:
-    """Run `tongues` with some words; return its exit code, and what it printed if that is kept."""
+def _call(words: Sequence[str], *, is_kept: bool, text: str | None = None) -> tuple[int, str]:
+    """Run `tongues` with some words; return its exit code, and what it printed if that is kept.
+
+    Args:
+        words: The words.
+        is_kept: Whether what it prints is returned, not shown.
+        text: Its standard input; None for that of this process.
+    """
     program = Path(sys.executable).with_name("tongues")
     command = [str(program)] if program.is_file() else [sys.executable, "-m", "tongues"]
     output = subprocess.PIPE if is_kept else sys.stderr.fileno()
-    with subprocess.Popen([*command, *words], stdout=output) as process:
+    given = None if text is None else subprocess.PIPE
+    with subprocess.Popen([*command, *words], stdin=given, stdout=output) as process:
         try:
-            printed, _ = process.communicate()
+            printed, _ = process.communicate(None if text is None else text.encode())
         except KeyboardInterrupt:
             process.terminate()
             process.wait()

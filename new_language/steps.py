@@ -29,6 +29,7 @@ OTHERS = "others"
 """`devtest` of `other_flores`, where that is another than `flores`."""
 
 REPORT = "report"
+SPLIT = "split"
 COPY = "copy"
 METRICS = ("chrf++", "bleu")
 _MOST_OTHERS = 6
@@ -281,7 +282,7 @@ def make_steps(plan: Plan) -> list[Step]:
 def _data(plan: Plan) -> Iterator[Step]:
     config = plan.config
     yield _step(
-        plan, "split", "Seed pairs: for training, and held out", ("data", "split"),
+        plan, SPLIT, "Seed pairs: for training, and held out", ("data", "split"),
         [*config.seed, "--source", config.pivot, "--target", config.language],
         plan.at("seed"), {"held_out": config.held_out},
         "Write the pairs as a TSV of two columns without a header, name it"

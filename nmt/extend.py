@@ -4,7 +4,7 @@ import functools
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -224,7 +224,14 @@ def add_language(
         longer = append_pieces(model, pieces)
         extended = vocabulary.extended(longer, [language_symbol(language)])
         cut_after = extended.encode(sentences)
-        changed = [i for i, own in enumerate(cut_after) if own != cut_before[i]]
+        # A character that was unknown is gained; only what was cut well counts as cut otherwise.
+        gained = {vocabulary.size + i for i, piece in enumerate(pieces) if not piece.halves}
+        gained.add(vocabulary.unknown_index)
+        changed = [
+            i
+            for i, own in enumerate(cut_after)
+            if own != cut_before[i] and _without(own, gained) != _without(cut_before[i], gained)
+        ]
         if len(changed) <= config.max_changed_share * len(sentences):
             after = measure(extended, lines)
             return Extension(extended, longer, pieces, before, after, len(changed))
@@ -235,6 +242,10 @@ def add_language(
         f" be cut otherwise, more than `max_changed_share`, {config.max_changed_share:g}; raise"
         " `min_count`, or lower `max_pieces`"
     )
+
+
+def _without(tokens: Sequence[int], characters: Set[int]) -> list[int]:
+    return [token for token in tokens if token not in characters]
 
 
 def measure(vocabulary: Vocabulary, lines: Sequence[str]) -> Cost:

@@ -20,6 +20,7 @@ from corpus.jobs.receipts import (
 )
 from corpus.jobs.run import (
     Summary,
+    begin_job,
     check_not_inputs,
     has_receipt,
     redo_changed,
@@ -43,6 +44,7 @@ __all__ = [
     "Task",
     "Trial",
     "WithinBudget",
+    "begin_job",
     "check_config",
     "check_digests",
     "check_not_inputs",

@@ -17,7 +17,7 @@ from corpus.languages import Direction
 from new_language.config import NewLanguageConfig
 from new_language.report import write_report
 from new_language.run import StepFailed, run_steps, script
-from new_language.settings import check_settings
+from new_language.settings import check_files, check_settings
 from new_language.steps import Plan, Step, exported_system, make_steps
 from new_language.times import Times, note_time, step_times
 
@@ -148,6 +148,61 @@ def test_settings_that_a_late_step_refuses_are_told_of_before_the_first(
     check_settings(make_steps(plan_of(tmp_path)), tongues.cli)
 
 
+@pytest.mark.parametrize("key", ["seed", "flores", "gold", "replay", "other_flores"])
+def test_paths_that_do_not_exist_are_named_before_any_work(tmp_path: Path, key: str) -> None:
+    there = {
+        "seed": [str(tmp_path)],
+        **{name: [] for name in ("identifier_text", "student_bitext", "monolingual")},
+        **{name: [str(tmp_path)] for name in ("replay", "true_pairs", "evaluation_sets")},
+        "gold": str(tmp_path),
+    }
+    check_files(plan_of(tmp_path, **there).config)
+    missing = str(tmp_path / "nowhere")
+    is_list = isinstance(there.get(key), list)
+    config = plan_of(tmp_path, **{**there, key: [missing] if is_list else missing}).config
+    with pytest.raises(UserError, match=rf"`{key}`: {missing} does not exist"):
+        check_files(config)
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_seed_with_its_sides_swapped_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, swapped: bool
+) -> None:
+    plan = plan_of(tmp_path)
+    text = plan.at("seed", "text", "ces_Latn.txt")
+    text.parent.mkdir(parents=True)
+    text.write_text("a\nb\nc\n")
+    asked = []
+
+    def call(words: tuple[str, ...], *, is_kept: bool, text: str | None = None) -> tuple[int, str]:
+        asked.append((words[:2], text))
+        answers = ("eng_Latn", "eng_Latn" if swapped else "slk_Latn", "und")
+        return 0, "".join(f"{one}\t0.9\n" for one in answers)
+
+    step = next(step for step in make_steps(plan) if step.name == "split")
+    monkeypatch.setattr("new_language.run._call", call)
+    monkeypatch.setattr("new_language.run.make_steps", lambda plan: [step])
+    if swapped:
+        with pytest.raises(UserError, match="2 of the first 3 lines of ces_Latn are in eng_Latn"):
+            run_steps(plan)
+    else:
+        run_steps(plan)
+    assert asked[-1] == (("lid", "identify"), "a\nb\nc\n")
+
+
+def test_identifier_that_lacks_the_language_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def call(words: tuple[str, ...], *, is_kept: bool, text: str | None = None) -> tuple[int, str]:
+        assert words[:4] == ("lid", "identify", "--model", "lid")
+        assert text == ""
+        return 2, ""
+
+    monkeypatch.setattr("new_language.run._call", call)
+    with pytest.raises(UserError, match="`label_shards: true`"):
+        run_steps(plan_of(tmp_path, identifier_text=[]))
+
+
 def test_settings_of_no_step_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="`distil`, which is no step; there are split, "):
         make_steps(plan_of(tmp_path, settings={"distil": {}}))
@@ -272,7 +327,7 @@ def test_a_measurement_is_made_again_when_what_it_reads_changed(
     )
     calls = []
 
-    def call(words: tuple[str, ...], *, is_kept: bool) -> tuple[int, str]:
+    def call(words: tuple[str, ...], *, is_kept: bool, text: str | None = None) -> tuple[int, str]:
         calls.append(words)
         there.mkdir(exist_ok=True)
         (there / "measure.json").write_text("{}")
@@ -311,7 +366,7 @@ def test_dry_run_prints_a_script_and_writes_nothing(tmp_path: Path) -> None:
     plan = plan_of(tmp_path)
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
-        f"{{language: ces_Latn, pivot: eng_Latn, seed: [seed], shards: [a.gz],"
+        f"{{language: ces_Latn, pivot: eng_Latn, seed: [{tmp_path}], shards: [a.gz],"
         f" model: {plan.config.model}, flores: {plan.config.flores}}}"
     )
     words = ["new-language", str(recipe), "--output", str(tmp_path / "out"), "--dry-run"]
