@@ -22,6 +22,7 @@ from corpus.files import read_json, remove_parts, write_json
 from corpus.jobs import Outcome, Summary, Task, has_receipt, run_job
 from corpus.languages import Direction, check_language
 from corpus.records import bitext_files, read_bitext, sentence_shards, write_bitext
+from corpus.text import normalize
 from mining.bitext.filter import FilterInputs, run_filter
 from mining.bitext.probability import ProbabilityInputs, run_probability_pairs
 from mining.bitext.report import write_report
@@ -212,6 +213,9 @@ def _known_table(known: Path, inputs: PairInputs, config: PairConfig) -> pa.Tabl
     """Return known pairs with the source language first."""
     direction = inputs.known_direction(known)
     table = read_bitext(known, config.columns, direction).select(["source", "target"])
+    sides = (table.column(name).to_pylist() for name in ("source", "target"))
+    if not any(normalize(a or "") and normalize(b or "") for a, b in zip(*sides, strict=True)):
+        raise UserError(f"the known pairs {known} hold no pair")
     swaps = direction == inputs.direction.reverse
     return table.rename_columns(["target", "source"]) if swaps else table
 

@@ -5,6 +5,7 @@ import os
 import random
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -159,8 +160,11 @@ def test_recipe_ends_with_scores_of_all_systems_and_a_page(undisturbed: tuple[Pa
 
 
 @pytest.mark.slow
-def test_run_again_by_an_absolute_path_makes_nothing(undisturbed: tuple[Path, float]) -> None:
-    folder = undisturbed[0]
+def test_run_again_by_an_absolute_path_makes_nothing(
+    undisturbed: tuple[Path, float], tmp_path: Path
+) -> None:
+    folder = tmp_path / "again"
+    shutil.copytree(undisturbed[0], folder, symlinks=True)
     before = (folder / "out.log").stat().st_size
     finish([str(folder / "box") if word == "box" else word for word in command()], folder)
     log = (folder / "out.log").read_bytes()[before:].decode()

@@ -134,6 +134,16 @@ def test_interrupted_run_resumes_with_the_same_bytes_and_a_finished_one_is_skipp
     assert (summary.done, summary.skipped) == (0, 1)
 
 
+def test_known_pairs_that_are_none_are_named(encoder: Path, tmp_path: Path) -> None:
+    known = tmp_path / "mine.tsv"
+    known.write_text(" \t \n\t \n", encoding="utf-8")
+    files = (tmp_path / "a.txt", tmp_path / "b.txt")
+    for file in files:
+        file.write_text(f"a line of {file.name}\nanother one\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"the known pairs .*mine\.tsv hold no pair"):
+        run_pair(inputs(files, encoder, known), tmp_path / "out.tsv", CONFIG)
+
+
 def test_known_pairs_calibrate_whichever_way_round(encoder: Path, tmp_path: Path) -> None:
     files = write_texts(tmp_path)
     known = sentences(120, 6)
