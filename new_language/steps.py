@@ -19,6 +19,7 @@ from corpus.errors import UserError
 from corpus.files import read_json
 from corpus.flores import split_languages
 from corpus.languages import Direction, find_language, parse_direction
+from corpus.protocols import BUILTIN
 from new_language.budget import Sizes, decide
 from new_language.config import NewLanguageConfig, System
 
@@ -315,13 +316,15 @@ def _data(plan: Plan) -> Iterator[Step]:
             plan.at("identifier"), {"quantize": False}, by_hand,
         )  # fmt: skip
     if plan.identifier != config.identifier:
+        # The builtin one may not be installed, and may know none of the test set's languages.
+        before = [config.identifier] if config.identifier != BUILTIN else []
         yield _step(
             plan, "identify", "What it is confused with", ("lid", "measure"),
             ["--model", plan.identifier, "--flores", _test_set(plan), "--split", "devtest",
-             "--against", config.identifier],
+             *_repeated("--against", before)],
             plan.at("identified"), {},
             "The figures are for the page only: the test set needs lines of some of its languages.",
-            reads=(plan.identifier, config.identifier, _test_set(plan) / "devtest"),
+            reads=(plan.identifier, *before, _test_set(plan) / "devtest"),
         )  # fmt: skip
 
 

@@ -203,6 +203,14 @@ def test_identifier_that_lacks_the_language_is_refused_at_once(
         run_steps(plan_of(tmp_path, identifier_text=[]))
 
 
+@pytest.mark.parametrize(("identifier", "is_compared"), [("lid", True), ("builtin", False)])
+def test_new_identifier_is_compared_with_a_directory(
+    tmp_path: Path, identifier: str, is_compared: bool
+) -> None:
+    steps = {step.name: step.words for step in make_steps(plan_of(tmp_path, identifier=identifier))}
+    assert ("--against" in steps["identify"]) == is_compared
+
+
 def test_settings_of_no_step_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="`distil`, which is no step; there are split, "):
         make_steps(plan_of(tmp_path, settings={"distil": {}}))
